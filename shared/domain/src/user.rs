@@ -1,0 +1,154 @@
+//! A user's audio state: what their client claims.
+
+use crate::{DeviceId, Label, Refused, RoomId, Timestamp, UserId, Verdicts};
+use serde::{Deserialize, Serialize};
+
+/// Counts the changes of one state, from 1. Sent back as `If-Match: "<version>"`.
+pub type Version = u64;
+
+/// How deep a mute goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MuteScope {
+    /// The page disabled its track; the device may still be open. What a claim means unless it says more.
+    #[default]
+    App,
+    /// The operating system mutes the source.
+    Os,
+    /// The hardware delivers silence.
+    Device,
+}
+
+impl MuteScope {
+    /// The word used in the API and in storage.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Os => "os",
+            Self::Device => "device",
+        }
+    }
+}
+
+impl std::str::FromStr for MuteScope {
+    type Err = Refused;
+
+    fn from_str(word: &str) -> Result<Self, Refused> {
+        [Self::App, Self::Os, Self::Device]
+            .into_iter()
+            .find(|scope| scope.as_str() == word)
+            .ok_or(Refused("be app, os or device"))
+    }
+}
+
+/// How the last writer was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Written without a token (`AUTH_MODE=open`): anybody could have written it.
+    Open,
+}
+
+/// A client's own counter, so that changes which arrive out of order end where the person ended.
+///
+/// At most 2^53 − 1, the largest integer a JavaScript client can count to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Seq(u64);
+
+impl Seq {
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for Seq {
+    type Error = Refused;
+
+    fn try_from(number: u64) -> Result<Self, Refused> {
+        if number < 1 << 53 { Ok(Self(number)) } else { Err(Refused("be at most 9007199254740991")) }
+    }
+}
+
+/// A person says their microphone is muted or open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MuteClaim {
+    /// The wanted end state, not a toggle, so a repeated claim is harmless.
+    pub is_muted: bool,
+    /// How deep the mute goes.
+    pub mute_scope: MuteScope,
+}
+
+/// A person says which microphone they use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceClaim {
+    /// The browser's name for the device.
+    pub device_id: DeviceId,
+    /// What people call it.
+    pub device_label: Option<Label>,
+}
+
+/// Everything a client claims at once. What it leaves out is cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Muted or open.
+    pub mute: MuteClaim,
+    /// The browser's name for the device in use.
+    pub device_id: Option<DeviceId>,
+    /// What people call it.
+    pub device_label: Option<Label>,
+    /// The room the person is in.
+    pub room_id: Option<RoomId>,
+}
+
+/// A user's stored state. Serialized, it is the API's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// Whose state this is.
+    pub user_id: UserId,
+    /// The claim: muted or open.
+    pub is_muted: bool,
+    /// The claim: how deep the mute goes.
+    pub mute_scope: MuteScope,
+    /// The claim: the device in use.
+    pub device_id: Option<DeviceId>,
+    /// The claim: the device's human-readable name.
+    pub device_label: Option<Label>,
+    /// The room the person is in.
+    pub room_id: Option<RoomId>,
+    /// Number of changes so far.
+    pub version: Version,
+    /// Time of the last change; never goes back.
+    pub last_updated: Timestamp,
+    /// Time of the first write; never changes.
+    pub created_at: Timestamp,
+    /// How the last writer was known.
+    pub source: Source,
+    /// What Greenroom says about the claim.
+    pub verdict: Verdicts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_scope_and_json_agree() {
+        for scope in [MuteScope::App, MuteScope::Os, MuteScope::Device] {
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+        }
+    }
+
+    #[test]
+    fn a_counter_stays_within_what_javascript_counts_exactly() {
+        assert!(serde_json::from_str::<Seq>("9007199254740991").is_ok());
+        for bad in ["9007199254740992", "-1", "1.5", "\"1\""] {
+            assert!(serde_json::from_str::<Seq>(bad).is_err(), "{bad}");
+        }
+    }
+}
