@@ -1,0 +1,125 @@
+//! DynamoDB, through AWS's own client: the only storage path, in production, in the runner and in every test.
+
+mod http;
+mod keys;
+mod users;
+
+pub use users::{Guard, Page, Users, Written};
+
+use crate::StateError;
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::{Client, Config};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};
+use http::Http;
+use std::time::Duration;
+
+/// Time for one attempt. `DynamoDB` answers within some 10 ms; a slower answer is better asked again. All attempts with
+/// their pauses stay under a function's 10 s, so a refusal still reaches the client; a second timer for the whole call
+/// would cost each request another wake-up.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Attempts per call, and the longest first pause between them; the SDK adds jitter and doubles.
+const ATTEMPTS_MAX: u32 = 4;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The authorities that sign AWS endpoints outside China (<https://www.amazontrust.com/repository/>).
+///
+/// Loading a system's 140 roots would cost 3.5 ms of each cold start.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// Why the client could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A variable that Lambda always sets is missing.
+    #[error("{0} is not set")]
+    Unset(&'static str),
+    /// `AWS_CA_BUNDLE` cannot be read.
+    #[error("AWS_CA_BUNDLE cannot be read")]
+    Roots(#[source] std::io::Error),
+    /// `AWS_ENDPOINT_URL_DYNAMODB` or the certificates are not usable.
+    #[error("the database's endpoint or the trusted certificates are not usable")]
+    Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A client for the `DynamoDB` that the environment names, with its connection already being opened.
+///
+/// Reads `AWS_REGION` and the credentials that Lambda provides, and for tests `AWS_ENDPOINT_URL_DYNAMODB` and
+/// `AWS_CA_BUNDLE`. No profile files, no metadata service: on Lambda they are never the answer, and asking costs
+/// milliseconds of every cold start.
+///
+/// # Errors
+/// A missing variable or an unusable certificate file. A connection that cannot be opened is no error: the first call
+/// tries again.
+pub async fn connect_from_env() -> Result<Client, ConnectError> {
+    let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
+    let region = variable("AWS_REGION")?;
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID")?,
+        variable("AWS_SECRET_ACCESS_KEY")?,
+        variable("AWS_SESSION_TOKEN").ok(),
+        None,
+        "environment",
+    );
+    let endpoint = variable("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
+
+    let origin = endpoint.clone().unwrap_or_else(|| format!("https://dynamodb.{region}.amazonaws.com"));
+    let roots = match std::env::var_os("AWS_CA_BUNDLE") {
+        Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
+        None => AMAZON_ROOTS.to_vec(),
+    };
+    let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+    http.warm_up().await;
+
+    let mut config = config(http)
+        .region(Region::new(region))
+        .credentials_provider(credentials)
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS_MAX)
+                .with_initial_backoff(FIRST_BACKOFF)
+                // Ours drops a connection that failed by itself; the SDK would log that it cannot.
+                .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
+    config.set_endpoint_url(endpoint);
+    Ok(Client::from_conf(config.build()))
+}
+
+/// What every client of ours has in common.
+#[must_use]
+pub fn config(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(SharedHttpClient::new(http))
+        .sleep_impl(TokioSleep::new())
+        // Answers are small and arrive whole; the attempt time-out covers a stall.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
+/// Sorts a failed call by what its caller can do.
+fn failed<E>(error: SdkError<E>) -> StateError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let unavailable = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        SdkError::ServiceError(context) => {
+            context.raw().status().is_server_error()
+                || matches!(
+                    context.err().code(),
+                    Some(
+                        "ProvisionedThroughputExceededException"
+                            | "RequestLimitExceeded"
+                            | "ThrottlingException"
+                            | "Throttling"
+                    )
+                )
+        }
+        _ => false,
+    };
+    if unavailable { StateError::Unavailable(error.into()) } else { StateError::Internal(error.into()) }
+}

@@ -1,0 +1,10 @@
+//! What Greenroom remembers, and how it is told what to be.
+
+pub mod config;
+pub mod dynamodb;
+mod error;
+pub mod metrics;
+pub mod process;
+
+pub use config::Config;
+pub use error::{Chain, StateError};
