@@ -1,0 +1,50 @@
+//! The only file that knows the Lambda runtime.
+
+use crate::log::LambdaLog;
+use crate::{Entry, Error, Request, Response, State, answer, diagnostics};
+use lambda_http::request::RequestContext;
+use lambda_http::{RequestExt as _, service_fn};
+use state::dynamodb::{Users, connect_from_env};
+use state::{Config, process};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Runs one endpoint on Lambda until the environment is taken away.
+///
+/// # Errors
+/// A setting that cannot be used, or a runtime API that cannot be reached: Lambda reports the start as failed.
+// Not generic and never inlined, so that a binary of its own holds little more than a call of it.
+#[inline(never)]
+pub fn serve(entry: Entry) -> Result<(), Error> {
+    process::started();
+    let config = Config::from_env()?;
+    diagnostics(config.log_level, std::io::stdout);
+    // One request at a time: more threads would only cost init time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect_from_env().await?;
+        let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);
+        let state = State {
+            users: Users::new(client, config.state_table.clone(), keep_for),
+            config: Arc::new(config),
+            clock: || SystemTime::now().into(),
+            window: Arc::default(),
+            observer: Arc::new(LambdaLog),
+        };
+        lambda_http::run(service_fn(|request: Request| {
+            let state = &state;
+            async move { Ok::<Response, Infallible>(answer(&route(&request), entry, state, request).await) }
+        }))
+        .await?;
+        Ok(())
+    })
+}
+
+/// The route that API Gateway matched, such as `PATCH /api/users/{userId}/mute`.
+fn route(request: &Request) -> String {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
+        _ => String::new(),
+    }
+}

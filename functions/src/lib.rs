@@ -1,0 +1,110 @@
+//! The whole API on one screen. The route of each endpoint stands in `template.yaml` and in its file's first line.
+
+macro_rules! endpoints {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        /// The entry of each endpoint, for its binary and for the runner.
+        pub mod entries {
+            $(
+                /// The endpoint of the same name.
+                #[must_use]
+                pub fn $name(state: crate::State, request: crate::Request) -> crate::BoxFuture {
+                    Box::pin(crate::$module::$name::handle(state, request))
+                }
+            )*
+        }
+
+        /// Every endpoint by the name of its binary.
+        pub const ENDPOINTS: &[(&str, Entry)] = &[$((stringify!($name), entries::$name)),*];
+    };
+}
+
+endpoints! {
+    rooms::list_room_users,
+    system::get_health,
+    system::get_metrics,
+    system::get_openapi,
+    system::no_route,
+    users::delete_user,
+    users::get_user,
+    users::list_users,
+    users::set_device,
+    users::set_mute,
+    users::set_state,
+}
+
+mod rooms {
+    pub(crate) mod list_room_users;
+}
+mod system {
+    pub(crate) mod get_health;
+    pub(crate) mod get_metrics;
+    pub(crate) mod get_openapi;
+    pub(crate) mod no_route;
+}
+mod users {
+    pub(crate) mod delete_user;
+    pub(crate) mod get_user;
+    pub(crate) mod list_users;
+    pub(crate) mod set_device;
+    pub(crate) mod set_mute;
+    pub(crate) mod set_state;
+}
+
+mod answer;
+mod auth;
+mod endpoint;
+mod error;
+mod http;
+mod log;
+
+pub use answer::{answer, refuse};
+pub use endpoint::serve;
+pub use error::{ApiError, Field};
+pub use log::{Observer, RequestLine, diagnostics};
+pub use system::get_openapi::DOCUMENT as OPENAPI;
+
+use state::dynamodb::Users;
+use state::{Config, metrics};
+use std::fmt::Display as _;
+use std::sync::Arc;
+
+/// A request as API Gateway delivers it, path parameters included.
+pub type Request = lambda_http::Request;
+/// An answer as API Gateway takes it.
+pub type Response = lambda_http::Response<lambda_http::Body>;
+/// What a handler gives back.
+pub type Reply = Result<Response, ApiError>;
+/// A handler at work.
+pub type BoxFuture = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
+/// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
+pub type Entry = fn(State, Request) -> BoxFuture;
+/// Why a function could not start.
+pub struct Error(Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Debug for Error {
+    /// The whole chain in plain words: this is what `main` shows, and Lambda logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        state::Chain(&*self.0).fmt(f)
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// All that a handler may use. Cheap to clone; holds nothing between calls but connections and counts.
+#[derive(Clone)]
+pub struct State {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The user states.
+    pub users: Users,
+    /// Reads the time.
+    pub clock: fn() -> domain::Timestamp,
+    /// The requests answered by this process.
+    pub window: Arc<metrics::Window>,
+    /// Told of every answered request.
+    pub observer: Arc<dyn Observer>,
+}

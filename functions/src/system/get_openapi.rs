@@ -1,0 +1,14 @@
+//! `GET /api/openapi.json`: this API, described.
+
+use crate::{Reply, Request, Response, State};
+use lambda_http::Body;
+use lambda_http::http::header::{CONTENT_TYPE, HeaderValue};
+
+/// The description, as answered.
+pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+pub(crate) async fn handle(_state: State, _request: Request) -> Reply {
+    let mut response = Response::new(Body::Text(DOCUMENT.to_owned()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
