@@ -1,0 +1,134 @@
+//! The embedded DynamoDB engine below AWS's client: requests go to it in-process, by the client's own HTTP seam.
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
+use dynoxide::errors::DynoxideError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// A handle to the engine's thread.
+///
+/// The engine is one SQLite connection behind one mutex, and synchronous. A thread of its own keeps it off the async
+/// threads, and a queue in front costs less than a mutex that many threads fight over.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    operation: String,
+    body: Vec<u8>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The engine's answer: HTTP status and JSON body.
+pub type Answer = (u16, Vec<u8>);
+
+/// Prefix of `X-Amz-Target`, before the operation's name.
+pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+
+impl Engine {
+    /// Moves `database` to a thread of its own, which ends and closes the database when all handles are gone.
+    ///
+    /// # Errors
+    /// The system refuses another thread.
+    pub fn start(database: Database) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (queue, jobs) = mpsc::channel::<Job>();
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+            for job in jobs {
+                let work = AssertUnwindSafe(|| execute(&database, &job.operation, &job.body));
+                let answer = catch_unwind(work).unwrap_or_else(|_| {
+                    (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
+                });
+                // Who asked may have gone away.
+                let _ = job.reply.send(answer);
+            }
+        })?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
+    pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Job { operation, body, reply }).ok()?;
+        answer.await.ok()
+    }
+}
+
+impl HttpConnector for Engine {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target).to_owned();
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        let engine = self.clone();
+        HttpConnectorFuture::new(async move {
+            let answer = Engine::call(&engine, operation, body).await;
+            let (status, body) =
+                answer.ok_or_else(|| ConnectorError::other("the embedded engine has stopped".into(), None))?;
+            let status = status.try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;
+            Ok(HttpResponse::new(status, SdkBody::from(body)))
+        })
+    }
+}
+
+impl HttpClient for Engine {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn execute(db: &Database, operation: &str, body: &[u8]) -> Answer {
+    match operation {
+        "UpdateItem" => run(body, |request| db.update_item(request)),
+        "GetItem" => run(body, |request| db.get_item(request)),
+        "Query" => run(body, |request| db.query(request)),
+        "PutItem" => run(body, |request| db.put_item(request)),
+        "DeleteItem" => run(body, |request| db.delete_item(request)),
+        "Scan" => run(body, |request| db.scan(request)),
+        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
+        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
+        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
+        "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
+        "CreateTable" => run(body, |request| db.create_table(request)),
+        "DeleteTable" => run(body, |request| db.delete_table(request)),
+        "DescribeTable" => run(body, |request| db.describe_table(request)),
+        "ListTables" => run(body, |request| db.list_tables(request)),
+        "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
+        "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
+        _ => (400, br#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#.to_vec()),
+    }
+}
+
+fn run<Q, A>(body: &[u8], work: impl FnOnce(Q) -> Result<A, DynoxideError>) -> Answer
+where
+    Q: DeserializeOwned,
+    A: Serialize,
+{
+    let answer = match serde_json::from_slice(body) {
+        Ok(request) => work(request),
+        // The engine's decoders report a broken rule of the API through serde's message.
+        Err(error) => {
+            let message = error.to_string();
+            let message = message.strip_prefix("VALIDATION:").unwrap_or(&message);
+            Err(DynoxideError::ValidationException(message.to_owned()))
+        }
+    };
+    let encoded = answer.and_then(|answer| {
+        serde_json::to_vec(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+    });
+    match encoded {
+        Ok(body) => (200, body),
+        Err(error) => (error.status_code(), error.to_json().into_bytes()),
+    }
+}

@@ -1,0 +1,10 @@
+//! Greenroom's whole stack on one machine: the routes of `template.yaml`, the same handlers that run on Lambda, and
+//! `DynamoDB`'s own client on an embedded engine.
+
+pub mod engine;
+pub mod gateway;
+pub mod log;
+pub mod runner;
+pub mod store;
+pub mod template;
+pub mod web;

@@ -1,0 +1,83 @@
+//! `greenroom`: the whole stack on one machine.
+
+use clap::Parser;
+use local::runner::{Options, run};
+use local::store::Place;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The engine and AWS's client allocate a lot of small values; this takes a tenth off every request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Serves Greenroom's whole stack on this machine: page, API and database.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 stopped by a signal, 2 bad setting, 3 port taken, 4 data damaged, \
+    5 data of another version, 6 data directory not usable, 7 data directory in use, 1 anything else.\n\
+    More settings come from the environment: docs/environment.md."
+)]
+struct Arguments {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 3001)]
+    port: u16,
+    /// Address to listen on; anything but a loopback address opens the API to the network
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Directory that keeps the data
+    #[arg(long, env = "GREENROOM_DATA_DIR", default_value = ".greenroom")]
+    data_dir: PathBuf,
+    /// Keep nothing: data lives in memory
+    #[arg(long, conflicts_with_all = ["data_dir", "durable"])]
+    ephemeral: bool,
+    /// Sync every write to disk, so that it survives a power cut; without, it survives the end of the process
+    #[arg(long)]
+    durable: bool,
+    /// Also serve the embedded database as DynamoDB on this port of 127.0.0.1; 0 takes a free one
+    #[arg(long, env = "GREENROOM_DYNAMODB_PORT")]
+    dynamodb_port: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => return failed(&usage(&error), 2),
+        Err(help) => help.exit(),
+    };
+    let place = if arguments.ephemeral {
+        Place::Memory
+    } else {
+        Place::Directory { path: arguments.data_dir, durable: arguments.durable }
+    };
+    let options = Options { host: arguments.host, port: arguments.port, dynamodb_port: arguments.dynamodb_port, place };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(options));
+            // Requests that did not finish in time must not hold up the exit.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string(), error.exit_code()),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one line a failed start must say")]
+fn failed(line: &str, code: u8) -> ExitCode {
+    eprintln!("greenroom: {line}");
+    ExitCode::from(code)
+}
+
+/// What is wrong with the arguments, in one line: the first paragraph of what clap has to say.
+fn usage(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}; see --help", line.trim_start_matches("error: "))
+}

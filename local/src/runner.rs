@@ -1,0 +1,276 @@
+//! Starts everything, says so, and stops it in order.
+
+use crate::engine::Engine;
+use crate::gateway::{self, Gateway};
+use crate::log::Log;
+use crate::store::{self, Place, StoreError};
+use crate::template::{BadTemplate, TEMPLATE, Template};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Region;
+use aws_sdk_dynamodb::config::auth::{Params as AuthParams, ResolveAuthScheme};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::client::auth::{AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture};
+use aws_smithy_runtime_api::client::http::HttpClient;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use functions::State;
+use serde_json::json;
+use state::config::BadSetting;
+use state::dynamodb::{self, Users};
+use state::{Config, metrics, process};
+use std::io::{self, IsTerminal as _};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Open requests may take this long to finish after a signal (seed 004).
+const DRAIN: Duration = Duration::from_secs(10);
+/// The database may take this long to close.
+const CLOSING: Duration = Duration::from_secs(1);
+/// The log's reader may take this long for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// States past their time are removed this often; `DynamoDB` takes up to a few days.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Port for the engine in `DynamoDB`'s own protocol, on this machine only.
+    pub dynamodb_port: Option<u16>,
+    /// Where data is kept.
+    pub place: Place,
+}
+
+/// Why the runner could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+    /// The address is taken.
+    #[error("port {0} is in use; stop what listens there, or choose another --port")]
+    PortTaken(u16),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The template this program was built with is not usable.
+    #[error(transparent)]
+    Template(#[from] BadTemplate),
+    /// The system refuses threads or signals.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    /// The exit code: 2 setting, 3 port, 4 damaged data, 5 unknown layout, 6 data directory not usable, 7 locked,
+    /// 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setting(_) => 2,
+            Self::PortTaken(_) | Self::Address { .. } => 3,
+            Self::Store(error) => match error {
+                StoreError::Damaged { .. } => 4,
+                StoreError::Layout { .. } => 5,
+                StoreError::Unusable { .. } => 6,
+                StoreError::Locked { .. } => 7,
+                StoreError::Template(_) | StoreError::Engine(_) => 1,
+            },
+            Self::Template(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`StartError`]; nothing has been served then.
+pub async fn run(options: Options) -> Result<(), StartError> {
+    process::started();
+    let config = Config::from_env()?;
+    let (log, log_thread) = Log::start()?;
+    let diagnostics = log.clone();
+    functions::diagnostics(config.log_level, move || diagnostics.clone());
+    raise_file_limit();
+
+    let template = Template::parse(TEMPLATE)?;
+    let listener = listen(SocketAddr::new(options.host, options.port)).await?;
+    let address = listener.local_addr()?;
+    let dynamodb_listener = match options.dynamodb_port {
+        Some(port) => Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await?),
+        None => None,
+    };
+    let store = store::open(&options.place, &template, &config.state_table)?;
+    let sweeper = store.database.clone();
+    let (engine, engine_thread) = Engine::start(store.database)?;
+
+    let stage = config.stage.clone();
+    let state = state(engine.clone(), config, Arc::new(log.clone()));
+    let gateway = Arc::new(Gateway::new(&template.functions()?, state)?);
+
+    let (stop, stopped) = watch::channel(false);
+    let signal = signals()?;
+    let dynamodb_address = dynamodb_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    announce(&log, address, dynamodb_address, &options.place, &stage);
+    if let Some(listener) = dynamodb_listener {
+        tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), stopped.clone()));
+    }
+    let sweep = tokio::spawn(sweep(sweeper));
+    let serving = tokio::spawn(gateway::run(listener, gateway, stopped, DRAIN));
+
+    let name = signal.await;
+    log.event("shutdown_initiated", json!({"signal": name}));
+    let _ = stop.send(true);
+    let _ = serving.await;
+    log.event("server_closed", json!({"message": "HTTP server closed"}));
+    sweep.abort();
+    let _ = sweep.await;
+    drop(engine);
+    // The last handle is gone with the last connection; do not wait for ever.
+    let closed = tokio::task::spawn_blocking(move || {
+        if engine_thread.join().is_ok() {
+            store::seal(&options.place)?;
+        }
+        Ok::<_, io::Error>(())
+    });
+    match tokio::time::timeout(CLOSING, closed).await {
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the data directory is not sealed"),
+        Ok(_) => {}
+        Err(_) => tracing::warn!("the database did not close in time"),
+    }
+    drop(store.lock);
+    log.event("database_closed", json!({"message": "Database connection closed"}));
+    log.event("shutdown_complete", json!({"droppedLogLines": log.dropped()}));
+    // The diagnostics keep a handle of the log for ever, so its thread cannot be joined.
+    log.written(LAST_LINES).await;
+    drop(log_thread);
+    Ok(())
+}
+
+/// What the handlers work with, on the embedded engine.
+#[must_use]
+pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn functions::Observer>) -> State {
+    let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);
+    State {
+        users: Users::new(client(engine), config.state_table.clone(), keep_for),
+        config: Arc::new(config),
+        clock: || SystemTime::now().into(),
+        window: Arc::new(metrics::Window::default()),
+        observer,
+    }
+}
+
+/// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.
+fn client(engine: impl HttpClient + 'static) -> Client {
+    let config = dynamodb::config(engine)
+        .region(Region::new("local"))
+        .endpoint_url("http://embedded.invalid")
+        .allow_no_auth()
+        .auth_scheme_resolver(Unsigned)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// Leaves requests unsigned: signing takes a fifth of the time of an embedded call.
+#[derive(Debug)]
+struct Unsigned;
+
+impl ResolveAuthScheme for Unsigned {
+    fn resolve_auth_scheme<'a>(
+        &'a self,
+        _: &'a AuthParams,
+        _: &'a ConfigBag,
+        _: &'a RuntimeComponents,
+    ) -> AuthSchemeOptionsFuture<'a> {
+        AuthSchemeOptionsFuture::ready(Ok(vec![AuthSchemeOption::from(AuthSchemeId::from("noAuth"))]))
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken(address.port()),
+        _ => StartError::Address { address, source },
+    })
+}
+
+/// A thousand connections need more file descriptors than the usual 1 024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, the gateway waits for descriptors instead.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+async fn sweep(database: dynoxide::Database) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(removed)) => tracing::info!(removed, "removed states past their time"),
+            Ok(Err(error)) => tracing::error!(%error, "states past their time not removed"),
+        }
+    }
+}
+
+/// The name of the first signal to stop.
+fn signals() -> io::Result<impl Future<Output = &'static str>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Says what runs: one line for machines, a short guide for people.
+#[expect(clippy::print_stdout, reason = "the guide is what a person starts the runner for")]
+fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place: &Place, stage: &str) {
+    let url = format!("http://{address}");
+    let data = match place {
+        Place::Memory => "in memory, gone when this stops".to_owned(),
+        Place::Directory { path, durable: false } => path.display().to_string(),
+        Place::Directory { path, durable: true } => format!("{}, every write synced to disk", path.display()),
+    };
+    if !log.for_people() {
+        let dynamodb = dynamodb.map(|address| format!("http://{address}"));
+        log.event("listening", json!({"url": url, "dynamodb": dynamodb, "data": data, "stage": stage}));
+        return;
+    }
+    debug_assert!(io::stdout().is_terminal());
+    println!("\x1b[1mGreenroom\x1b[0m serves the whole stack on this machine.\n");
+    println!("  page      {url}/");
+    println!("  API       {url}/api/openapi.json");
+    println!("  data      {data}");
+    if let Some(address) = dynamodb {
+        println!("  DynamoDB  http://{address}");
+    }
+    println!("\nAda joins a room, mutes, and switches her microphone:\n");
+    let json = "-H 'Content-Type: application/json'";
+    println!(
+        "  curl -X POST {url}/api/users/ada/state {json} -d '{{\"isMuted\":false,\"roomId\":\"demo\"}}'\n  \
+         curl -X PATCH {url}/api/users/ada/mute {json} -d '{{\"isMuted\":true}}'\n  \
+         curl -X PATCH {url}/api/users/ada/device {json} -d '{{\"deviceId\":\"usb-1\",\"deviceLabel\":\"USB microphone\"}}'\n"
+    );
+    println!("Ctrl+C stops it.\n");
+}

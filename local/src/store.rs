@@ -1,0 +1,236 @@
+//! The data directory: locked by one process, checked before use.
+
+use crate::template::{BadTemplate, Template};
+use dynoxide::Database;
+use rusqlite::{Connection, OpenFlags};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+const DATABASE: &str = "greenroom.db";
+const LOCK: &str = "lock";
+/// Holds [`LAYOUT`] once the database has been set up, so that a database which lost its tables is not mistaken for a
+/// new one.
+const MARKER: &str = "layout";
+const LAYOUT: &str = "1";
+/// Holds the database's SHA-256 from an orderly stop to the next start. `SQLite` checks its structure and no content: a
+/// flipped bit in a label would be served.
+const SEAL: &str = "seal";
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory or a file in it cannot be made, read or written.
+    #[error("data directory {path} cannot be used: {source}")]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another process uses it.
+    #[error("data directory {path} is in use by process {pid}; stop it, or choose another --data-dir")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The other process.
+        pid: String,
+    },
+    /// What is stored is damaged.
+    #[error("data directory {path} is damaged ({problem}); put a copy back in its place, or choose another --data-dir")]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+    },
+    /// Written by a version that lays out its data in another way.
+    #[error("data directory {path} has layout {found}, this version reads layout {LAYOUT}")]
+    Layout {
+        /// The directory.
+        path: PathBuf,
+        /// Its layout.
+        found: String,
+    },
+    /// The template does not describe the tables.
+    #[error(transparent)]
+    Template(#[from] BadTemplate),
+    /// The engine does not start.
+    #[error("the embedded database does not start: {0}")]
+    Engine(String),
+}
+
+/// Where data is kept.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Nowhere: it is gone with the process.
+    Memory,
+    /// In this directory.
+    Directory {
+        /// The directory; made if missing.
+        path: PathBuf,
+        /// Whether each write waits for the disk, so that it survives a power cut and not just the end of the process.
+        durable: bool,
+    },
+}
+
+/// An open store.
+pub struct Store {
+    /// The engine, with all tables.
+    pub database: Database,
+    /// Held for as long as the store is in use.
+    pub lock: Option<File>,
+}
+
+/// Opens the store and makes the tables of the template in it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn open(place: &Place, template: &Template, state_table: &str) -> Result<Store, StoreError> {
+    let engine = |error: dynoxide::errors::DynoxideError| StoreError::Engine(error.to_string());
+    let Place::Directory { path, durable } = place else {
+        let database = Database::memory().map_err(engine)?;
+        create_table(&database, template, state_table)?;
+        return Ok(Store { database, lock: None });
+    };
+    let lock = lock(path)?;
+    let set_up = is_set_up(path)?;
+    let file = path.join(DATABASE);
+    if set_up {
+        break_seal(path, &file)?;
+        check(path, &file)?;
+    }
+    let database = Database::new(&file.to_string_lossy()).map_err(|error| damaged(path, &error))?;
+    if !durable {
+        // The engine's one public way from synchronous=FULL to NORMAL: leaving bulk mode.
+        database.enable_bulk_loading().and_then(|()| database.disable_bulk_loading()).map_err(engine)?;
+    }
+    let found = database.get_table_metadata(state_table).map_err(|error| damaged(path, &error))?.is_some();
+    if !found {
+        if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
+            return Err(damaged(path, &"its tables are gone"));
+        }
+        create_table(&database, template, state_table)?;
+    }
+    if !set_up {
+        let marker = path.join(MARKER);
+        std::fs::write(&marker, LAYOUT).map_err(|source| StoreError::Unusable { path: marker, source })?;
+    }
+    Ok(Store { database, lock: Some(lock) })
+}
+
+fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), problem: problem.to_string() }
+}
+
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let unusable = |path: &Path, source| StoreError::Unusable { path: path.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(|source| unusable(directory, source))?;
+    let path = directory.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| unusable(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.is_empty() { "unknown".to_owned() } else { pid };
+            return Err(StoreError::Locked { path: directory.to_owned(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(&path, source)),
+    }
+    let note = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .and_then(|()| file.flush());
+    note.map_err(|source| unusable(&path, source))?;
+    Ok(file)
+}
+
+fn is_set_up(directory: &Path) -> Result<bool, StoreError> {
+    let path = directory.join(MARKER);
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found == LAYOUT => Ok(true),
+        Ok(found) => Err(StoreError::Layout { path: directory.to_owned(), found: format!("{found:.20?}") }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) if source.kind() == std::io::ErrorKind::InvalidData => Err(damaged(directory, &"its layout file")),
+        Err(source) => Err(StoreError::Unusable { path, source }),
+    }
+}
+
+/// Notes what a closed database holds, so that the next start can tell whether it is still the same.
+///
+/// # Errors
+/// A file in the data directory cannot be read or written. There is no seal then.
+pub fn seal(place: &Place) -> io::Result<()> {
+    let Place::Directory { path, .. } = place else { return Ok(()) };
+    if has_log(path) {
+        // Not closed by its last user: part of it stands elsewhere.
+        return Ok(());
+    }
+    let draft = path.join("seal.new");
+    std::fs::write(&draft, digest(&path.join(DATABASE))?)?;
+    std::fs::rename(draft, path.join(SEAL))
+}
+
+/// Compares the database with its seal, if there is one, and removes the seal: from here on the database changes.
+fn break_seal(directory: &Path, file: &Path) -> Result<(), StoreError> {
+    let seal = directory.join(SEAL);
+    let unusable = |source| StoreError::Unusable { path: seal.clone(), source };
+    let sealed = match std::fs::read(&seal) {
+        Ok(sealed) => sealed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unusable(source)),
+    };
+    let found = digest(file).map_err(|error| damaged(directory, &format!("{DATABASE}: {error}")))?;
+    if found != sealed || has_log(directory) {
+        return Err(damaged(directory, &format!("{DATABASE} is not as it was when it was closed")));
+    }
+    // On disk before the first change is: a seal that came back after a power cut would accuse a sound database.
+    std::fs::remove_file(&seal).and_then(|()| File::open(directory)?.sync_all()).map_err(unusable)
+}
+
+fn has_log(directory: &Path) -> bool {
+    std::fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|log| log.len() > 0)
+}
+
+fn digest(file: &Path) -> io::Result<Vec<u8>> {
+    let mut digest = Sha256::new();
+    io::copy(&mut File::open(file)?, &mut digest)?;
+    Ok(digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect())
+}
+
+/// Reads the whole file once: the engine would serve what is left of a damaged one without a word.
+fn check(directory: &Path, file: &Path) -> Result<(), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let verdict: Result<String, rusqlite::Error> = Connection::open_with_flags(file, flags)
+        .and_then(|connection| connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)));
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(problem) => Err(damaged(directory, &problem.replace('\n', " "))),
+        Err(error) => Err(damaged(directory, &error)),
+    }
+}
+
+fn create_table(database: &Database, template: &Template, name: &str) -> Result<(), StoreError> {
+    let engine = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
+    let (request, ttl) = template.table("StateTable", name)?;
+    let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+    database.create_table(request).map_err(|error| engine(&error))?;
+    if let Some(attribute) = ttl {
+        let request = serde_json::json!({
+            "TableName": name,
+            "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
+        });
+        let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+        database.update_time_to_live(request).map_err(|error| engine(&error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+import { html } from '../vendor/htm-preact.js';
+
+const svg = (body, className = 'icon') => html`<svg class=${className} viewBox="0 0 24 24" aria-hidden="true" focusable="false">${body}</svg>`;
+
+const capsule = () => html`<rect x="9" y="3" width="6" height="11" rx="3" /><path d="M5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3" />`;
+
+export const MicIcon = () => svg(capsule());
+export const MicOffIcon = () => svg(html`${capsule()}<path class="slash" d="M4 4l16 16" />`);
+export const LinkIcon = () => svg(html`<path d="M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.7l1-1" />`);
+export const HelpIcon = () => svg(html`<circle cx="12" cy="12" r="9" /><path d="M9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 16.8v.1" />`);
+export const LeaveIcon = () => svg(html`<path d="M10 4H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h4M15 8l4 4-4 4M19 12H10" />`);
+export const CloseIcon = () => svg(html`<path d="M6 6l12 12M18 6L6 18" />`);
+
+/** The mark is drawn with a broken line for the same reason as the claims are. */
+export const Brand = () => html`<span class="brand">
+  <svg class="brand-mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+    <rect class="mark-ground" width="32" height="32" rx="8" />
+    <rect class="mark-fill" x="12.5" y="6.5" width="7" height="12" rx="3.5" />
+    <path class="mark-line mark-broken" d="M8.5 15.5a7.5 7.5 0 0 0 15 0" /><path class="mark-line" d="M16 23v3.5" />
+  </svg>Greenroom</span>`;

@@ -1,0 +1,112 @@
+import { html, useEffect, useState } from '../vendor/htm-preact.js';
+import { Age } from './age.js';
+import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
+import { HelpDialog } from './help.js';
+import { Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
+import { Participant } from './participant.js';
+
+const WORDS = { online: 'Connected', connecting: 'Connecting', reconnecting: 'Reconnecting' };
+
+function ConnectionStatus({ connection }) {
+  return html`<span class="connection" data-testid="connection-status" data-state=${connection === 'online' ? 'online' : 'reconnecting'}><span class="connection-dot" aria-hidden="true"></span>${WORDS[connection]}</span>`;
+}
+
+function Banner({ view }) {
+  if (view.connection !== 'reconnecting') return null;
+  return html`<section class="banner" aria-label="Connection" data-testid="connection-banner">
+    <span class="spinner" aria-hidden="true"></span>
+    <p><strong>Reconnecting…</strong>${' '}
+      ${view.okAt ? html`What you see is what was known <${Age} at=${view.okAt} now=${Date.now} />.` : 'Nothing has been heard from the server yet.'}
+      ${view.error?.status ? html` <span class="banner-why">The server answered: ${view.error.detail}</span>` : ''}</p>
+  </section>`;
+}
+
+const NOTICES = {
+  moved: () => ['You were moved to another room from elsewhere, probably by another tab. You are no longer listed here.', 'Come back to this room'],
+  'muted-elsewhere': () => ['You were muted from elsewhere, for instance by another tab. This page has muted too.', null],
+  'says-unmuted': () => ['Something else, perhaps another tab, says you are unmuted. This page stays muted.', 'Say muted again'],
+};
+
+function Notice({ notice, session }) {
+  if (!notice) return null;
+  const [text, action] = NOTICES[notice.kind]();
+  return html`<div class="notice" role="status" data-testid="notice"><p>${text}</p>
+    <div class="notice-actions">
+      ${action && html`<button type="button" class="button" onClick=${session.sayAgain}>${action}</button>`}
+      <button type="button" class="button quiet" onClick=${session.dismissNotice}>Dismiss</button>
+    </div></div>`;
+}
+
+function CopyLink() {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return undefined;
+    const t = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(t);
+  }, [copied]);
+  if (!navigator.clipboard) return null;
+  const copy = () => navigator.clipboard.writeText(location.href).then(() => setCopied(true), () => {});
+  return html`<button type="button" class="button quiet" onClick=${copy} data-testid="copy-link"><${LinkIcon} /><span class="wide-only" aria-live="polite">${copied ? 'Link copied' : 'Copy link'}</span><span class="visually-hidden narrow-name">Copy link</span></button>`;
+}
+
+function summaryOf(view) {
+  const muted = view.others.filter((o) => o.isMuted).length + (view.muted ? 1 : 0);
+  const all = view.others.length + 1;
+  const unmuted = all - muted;
+  const parts = [];
+  if (muted) parts.push(`${muted} ${muted === 1 ? 'says' : 'say'} muted`);
+  if (unmuted) parts.push(`${unmuted} ${unmuted === 1 ? 'says' : 'say'} unmuted`);
+  return { all, text: parts.join(', ') };
+}
+
+export function RoomView({ view, session, clock, onLeave }) {
+  const [help, setHelp] = useState(false);
+  const summary = summaryOf(view);
+  const stale = view.connection === 'reconnecting';
+  return html`<div class="room">
+    <header class="topbar">
+      <div class="topbar-inner">
+        <${Brand} />
+        <${ConnectionStatus} connection=${view.connection} />
+        <div class="topbar-actions">
+          <${CopyLink} />
+          <button type="button" class="button quiet" onClick=${() => setHelp(true)} data-testid="help" aria-haspopup="dialog"><${HelpIcon} /><span class="wide-only">What does this mean?</span><span class="visually-hidden narrow-name">What does this mean?</span></button>
+          <button type="button" class="button" onClick=${onLeave} data-testid="leave"><${LeaveIcon} />Leave</button>
+        </div>
+      </div>
+    </header>
+    <${Banner} view=${view} />
+    <main class="layout">
+      <div class="heading">
+        <h1 data-testid="room-title" title=${view.roomId}>${view.roomId}</h1>
+        <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
+        <p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>
+      </div>
+      <aside class="side" aria-label="You">
+        <section class="dock" aria-label="Mute">
+          <${MuteState} muted=${view.muted} status=${view.muteStatus} refusal=${view.refusal} blocked=${view.blocked} />
+          <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
+          <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
+        </section>
+        <${Notice} notice=${view.notice} session=${session} />
+        <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus}
+          onChoose=${session.chooseDevice} onRetry=${session.startMicrophone} />
+      </aside>
+      <section class="people-section" aria-label="People">
+        <ul class=${stale ? 'people is-stale' : 'people'} data-testid="people" role="list">
+          <${Participant} key=${view.userId} userId=${view.userId} isMuted=${view.muted} deviceLabel=${view.device.label}
+            lastUpdated=${view.own?.lastUpdated} self=${true} sync=${view.muteStatus} clock=${clock} />
+          ${view.others.map((o) => html`<${Participant} key=${o.userId} userId=${o.userId} isMuted=${o.isMuted}
+            deviceLabel=${o.deviceLabel} lastUpdated=${o.lastUpdated} clock=${clock} />`)}
+        </ul>
+        ${view.loaded && view.others.length === 0 && html`<div class="empty" data-testid="empty-room">
+          <p class="empty-title">${stale ? 'You were the only one here' : 'You are the only one here'}</p>
+          <p>Send the link to this room to the people you are expecting. They appear here as soon as they join.</p>
+        </div>`}
+        ${!view.loaded && !stale && html`<p class="hint">Looking who is here…</p>`}
+        ${view.truncated && html`<p class="hint">This room is larger than this page can list. Not everyone is shown.</p>`}
+      </section>
+    </main>
+    <${HelpDialog} open=${help} onClose=${() => setHelp(false)} />
+  </div>`;
+}
