@@ -196,6 +196,15 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
+/// What is read elsewhere: by the runner's command line, and where a function opens its connection.
+const OTHERS: &str = "
+The runner takes its options from `PORT`, `HOST`, `GREENROOM_DATA_DIR` and `GREENROOM_DYNAMODB_PORT` too: `greenroom --help`.
+
+A function also needs what Lambda gives it: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_CA_BUNDLE` names the certificates it
+trusts instead of Amazon's.
+";
+
 /// The variables as a Markdown table, for `docs/environment.md`.
 #[must_use]
 pub fn markdown() -> String {
@@ -207,6 +216,7 @@ pub fn markdown() -> String {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let _ = writeln!(page, "| `{name}` | {default} | {meaning} |");
     }
+    page.push_str(OTHERS);
     page
 }
 

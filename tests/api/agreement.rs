@@ -1,0 +1,327 @@
+//! Lists that must agree. Each message says what to do.
+
+use crate::support::template::{functions, routes};
+use crate::support::{read, root};
+use local::template::{TEMPLATE, Template};
+use serde_json::Value as Json;
+use serde_norway::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+type Names = BTreeSet<String>;
+
+/// All files below a folder of the workspace, relative to it.
+fn files(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let folder = root().join(folder);
+    let mut found = Vec::new();
+    walk(&folder, &mut found);
+    found.iter().map(|path| path.strip_prefix(&folder).unwrap().to_owned()).collect()
+}
+
+/// Names of the files with this extension, without it.
+fn stems(folder: &str, extension: &str) -> Names {
+    let files = files(folder).into_iter().filter(|path| path.extension().is_some_and(|found| found == extension));
+    files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn binaries() -> Names {
+    functions().into_iter().map(|function| function.binary).collect()
+}
+
+fn template() -> Value {
+    serde_norway::from_str(TEMPLATE).unwrap()
+}
+
+#[track_caller]
+fn agree(left: &Names, right: &Names, advice: &str) {
+    let missing: Vec<_> = left.difference(right).collect();
+    let extra: Vec<_> = right.difference(left).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "{advice}\nmissing: {missing:?}\ntoo many: {extra:?}");
+}
+
+#[test]
+fn every_function_has_a_binary_a_handler_an_event_and_a_test() {
+    let template = binaries();
+    agree(
+        &template,
+        &stems("functions/src/bin", "rs"),
+        "functions/src/bin must hold one file per function of template.yaml",
+    );
+    let registered = functions::ENDPOINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    agree(&template, &registered, "`endpoints!` in functions/src/lib.rs must list each function of template.yaml");
+    agree(&template, &stems("events", "json"), "events must hold one <binary>.json per function of template.yaml");
+    agree(
+        &template,
+        &stems("tests/api/routes", "rs"),
+        "tests/api/routes must hold one <binary>.rs per function of template.yaml",
+    );
+}
+
+#[test]
+fn every_binary_starts_the_endpoint_of_its_name() {
+    for binary in binaries() {
+        let expected = format!(
+            "//! The Lambda of the endpoint of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
+             functions::serve(functions::entries::{binary})\n}}\n"
+        );
+        let path = format!("functions/src/bin/{binary}.rs");
+        assert_eq!(read(&path), expected, "{path} is never edited: copy another one and change the name");
+    }
+}
+
+#[test]
+fn every_handler_says_its_route_in_its_first_line() {
+    let handlers: BTreeMap<_, _> = files("functions/src")
+        .into_iter()
+        .filter(|path| path.components().count() == 2 && !path.starts_with("bin"))
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path))
+        .collect();
+    agree(
+        &binaries(),
+        &handlers.keys().cloned().collect(),
+        "functions/src/<group>/<binary>.rs must hold each handler, and nothing else may lie there",
+    );
+    for function in functions() {
+        let [route] = function.routes.as_slice() else {
+            panic!("{} must have one route in template.yaml: one function, one endpoint", function.logical_id)
+        };
+        let path = format!("functions/src/{}", handlers[&function.binary].display());
+        let text = read(&path);
+        let first = text.lines().next().unwrap();
+        let expected = format!("//! `{route}`: ");
+        assert!(
+            first.starts_with(&expected),
+            "the first line of {path} must start with {expected:?}, as in template.yaml"
+        );
+    }
+}
+
+#[test]
+fn tests_lie_where_handlers_lie() {
+    let group = |path: &PathBuf| path.components().count() == 2 && !path.starts_with("bin");
+    let names =
+        |folder: &str| files(folder).iter().filter(|path| group(path)).map(|path| path.display().to_string()).collect();
+    agree(&names("functions/src"), &names("tests/api/routes"), "tests/api/routes must mirror functions/src");
+}
+
+#[test]
+fn every_event_is_one_of_its_route() {
+    for function in functions() {
+        let path = format!("events/{}.json", function.binary);
+        let event: Json = serde_json::from_str(&read(&path)).unwrap();
+        let route = &function.routes[0];
+        let context = &event["requestContext"];
+        assert_eq!(event["version"], "2.0", "{path}: an HTTP API sends version 2.0");
+        for key in [&event["routeKey"], &context["routeKey"]] {
+            assert_eq!(key, &route.to_string(), "{path}: routeKey must be the route in template.yaml");
+        }
+        assert_eq!(event["rawPath"], context["http"]["path"], "{path}: the two paths must be the same");
+        if route.path == "$default" {
+            continue;
+        }
+        assert_eq!(context["http"]["method"], route.method, "{path}: method must be that of the route");
+        let mut expected = route.path.clone();
+        for (name, value) in event["pathParameters"].as_object().into_iter().flatten() {
+            expected = expected.replace(&format!("{{{name}}}"), value.as_str().unwrap());
+        }
+        assert_eq!(event["rawPath"], expected, "{path}: rawPath must be the route with its pathParameters");
+        let length = event["body"].as_str().unwrap_or_default().len().to_string();
+        assert_eq!(event["headers"]["content-length"], length, "{path}: content-length must be that of the body");
+    }
+}
+
+#[test]
+fn no_two_functions_share_a_route() {
+    let mut routes = routes();
+    routes.sort();
+    let count = routes.len();
+    routes.dedup();
+    assert_eq!(routes.len(), count, "two functions of template.yaml have the same route");
+}
+
+#[test]
+fn the_description_has_the_routes_of_the_template() {
+    let described: Json = serde_json::from_str(functions::OPENAPI).unwrap();
+    let described = described["paths"].as_object().unwrap().iter();
+    let described = described
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let routes = routes().into_iter().map(|route| route.to_string()).filter(|route| route != "$default").collect();
+    agree(&routes, &described, "docs/openapi.json must describe the routes of template.yaml");
+}
+
+/// What each function may do: actions, and what they may be done to. Anything more must be asked for here.
+const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
+    ("delete_user", &["dynamodb:DeleteItem"], &["!GetAtt StateTable.Arn"]),
+    ("get_health", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
+    ("get_metrics", &[], &[]),
+    ("get_openapi", &[], &[]),
+    ("get_user", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
+    ("list_room_users", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
+    ("list_users", &["dynamodb:Scan"], &["!GetAtt StateTable.Arn"]),
+    ("no_route", &[], &[]),
+    ("set_device", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    ("set_mute", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    ("set_state", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+];
+
+/// A text, or an intrinsic function in its short form.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Tagged(tagged) => format!("{} {}", tagged.tag, tagged.value.as_str().unwrap()),
+        other => other.as_str().unwrap().to_owned(),
+    }
+}
+
+/// A value that may be one or a list.
+fn list(value: &Value) -> Vec<String> {
+    match value {
+        Value::Sequence(items) => items.iter().map(short).collect(),
+        other => vec![short(other)],
+    }
+}
+
+#[test]
+fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let mut granted = Vec::new();
+    for function in functions() {
+        let properties = template.properties(&function.logical_id).unwrap();
+        let (mut actions, mut resources) = (Names::new(), Names::new());
+        for policy in properties["Policies"].as_sequence().into_iter().flatten() {
+            for statement in policy["Statement"].as_sequence().unwrap() {
+                assert_eq!(
+                    statement["Effect"], "Allow",
+                    "{}: a statement that denies hides what is granted",
+                    function.logical_id
+                );
+                actions.extend(list(&statement["Action"]));
+                resources.extend(list(&statement["Resource"]));
+            }
+        }
+        assert!(properties.get("Role").is_none(), "{}: its role must follow from its Policies", function.logical_id);
+        assert!(actions.union(&resources).all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
+        assert!(!actions.contains("dynamodb:Scan") || function.binary == "list_users", "only list_users may scan");
+        granted.push((function.binary, actions, resources));
+    }
+    granted.sort();
+    let names = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Names>();
+    let expected: Vec<_> = PERMISSIONS
+        .iter()
+        .map(|(binary, actions, resources)| ((*binary).to_owned(), names(actions), names(resources)))
+        .collect();
+    assert_eq!(granted, expected, "template.yaml grants other permissions than PERMISSIONS in tests/api/agreement.rs");
+}
+
+#[test]
+fn every_function_has_its_own_log_group_that_forgets() {
+    let template = template();
+    let resources = &template["Resources"];
+    let mut groups = Names::new();
+    for function in functions() {
+        let properties = &resources[function.logical_id.as_str()]["Properties"];
+        let Value::Tagged(reference) = &properties["LoggingConfig"]["LogGroup"] else {
+            panic!("{}: LoggingConfig must refer to a log group of its own", function.logical_id)
+        };
+        let name = reference.value.as_str().unwrap();
+        assert!(groups.insert(name.to_owned()), "{name} is the log group of two functions");
+        let group = &resources[name];
+        assert_eq!(group["Type"], "AWS::Logs::LogGroup", "{name} must be a log group");
+        let retention = short(&group["Properties"]["RetentionInDays"]);
+        assert_eq!(retention, "!Ref LogRetentionDays", "{name} must forget, or logs cost more every month");
+        let [log, function_name] = [&group["Properties"]["LogGroupName"], &properties["FunctionName"]].map(short);
+        let expected = function_name.replace("!Sub ", "!Sub /aws/lambda/");
+        assert_eq!(log, expected, "{name} must have the name of its function");
+        assert_eq!(function_name, format!("!Sub greenroom-${{Stage}}-{}", function.binary.replace('_', "-")));
+    }
+}
+
+/// Variables of the local runner alone, which no function reads.
+const LOCAL_ONLY: &[&str] = &[];
+
+#[test]
+fn the_template_sets_every_variable_that_the_functions_read() {
+    let template = template();
+    let set = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
+    let set = set.keys().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let read = state::config::VARIABLES.iter().map(|variable| variable.name);
+    let read = read.filter(|name| !LOCAL_ONLY.contains(name)).map(str::to_owned).collect();
+    agree(
+        &read,
+        &set,
+        "Globals of template.yaml must set each variable of shared/state/src/config.rs, or LOCAL_ONLY must name it",
+    );
+}
+
+/// Variables that AWS or its tools set, read outside of config.rs.
+const AWS_VARIABLES: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
+#[test]
+fn no_variable_is_read_behind_the_back_of_the_configuration() {
+    let mut read_elsewhere = Names::new();
+    for folder in ["shared/domain/src", "shared/state/src", "functions/src", "local/src"] {
+        for file in files(folder).iter().filter(|path| path.extension().is_some_and(|found| found == "rs")) {
+            let text = read(&format!("{folder}/{}", file.display()));
+            for call in ["env::var(\"", "env::var_os(\"", "variable(\"", "variable_os(\""] {
+                let names = text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+                read_elsewhere.extend(names);
+            }
+        }
+    }
+    let known = AWS_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    agree(
+        &known,
+        &read_elsewhere,
+        "a variable of ours belongs into shared/state/src/config.rs; one of AWS's into AWS_VARIABLES in tests/api/agreement.rs",
+    );
+}
+
+#[test]
+fn the_page_about_variables_is_up_to_date() {
+    assert_eq!(
+        read("docs/environment.md"),
+        state::config::markdown(),
+        "run `cargo xtask docs`, which writes docs/environment.md"
+    );
+}
+
+#[test]
+fn the_gateway_and_the_runner_allow_the_same_headers() {
+    let template = template();
+    let cors = &template["Resources"]["Api"]["Properties"]["CorsConfiguration"];
+    let sorted = |name: &str| {
+        let mut items: Vec<_> = list(&cors[name]).iter().map(|item| item.to_lowercase()).collect();
+        items.sort_unstable();
+        items.join(", ")
+    };
+    let runner = crate::support::Runner::ephemeral();
+    let ask = [("origin", "https://a.example"), ("access-control-request-method", "GET")];
+    let preflight = runner.send("OPTIONS", "/api/users/ada", &ask, "");
+    assert_eq!(preflight.header("access-control-allow-headers"), Some(sorted("AllowHeaders").as_str()));
+    let answer = runner.get("/api/health");
+    assert_eq!(answer.header("access-control-expose-headers").map(str::to_lowercase), Some(sorted("ExposeHeaders")));
+    assert_eq!(cors["MaxAge"].as_u64().unwrap().to_string(), preflight.header("access-control-max-age").unwrap());
+    let methods: Names = routes().into_iter().map(|route| route.method).filter(|method| method != "ANY").collect();
+    let allowed: Names = list(&cors["AllowMethods"]).into_iter().filter(|method| method != "OPTIONS").collect();
+    agree(&methods, &allowed, "AllowMethods of template.yaml must be the methods of its routes");
+}

@@ -1,0 +1,293 @@
+//! The page in a real browser with microphones that beep, against a real runner.
+//!
+//! Starting a browser is what takes time here, so each test tells a whole story with one or two of them.
+
+use crate::support::webdriver::Browser;
+use crate::support::{PATIENCE, Runner};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Somebody at a page.
+struct Person {
+    browser: Browser,
+    id: String,
+}
+
+impl Person {
+    /// Starts a browser and joins a room by its form.
+    fn joins(runner: &Runner, room: &str, name: &str) -> Self {
+        let browser = Browser::start();
+        browser.open(&runner.url);
+        browser.type_into("[data-testid=join-room]", room);
+        browser.type_into("[data-testid=join-name]", name);
+        browser.click("[data-testid=join-submit]");
+        browser.wait("document.querySelector('[data-self=true]') !== null");
+        let id = browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
+        let person = Self { browser, id: id.as_str().unwrap().to_owned() };
+        person.has_a_microphone();
+        person
+    }
+
+    /// Waits until the microphone is open to the page, and the server knows which one it is.
+    fn has_a_microphone(&self) {
+        self.browser.wait("document.querySelector('[data-testid=microphone]').dataset.status === 'live'");
+        self.is_told();
+    }
+
+    /// Waits until the server has everything that this page has to say.
+    fn is_told(&self) {
+        self.browser.wait("document.querySelector('[data-self=true]').dataset.sync === 'sent'");
+    }
+
+    /// Waits until this page shows this claim of somebody, and gives back how it shows it.
+    fn sees(&self, whom: &str, muted: bool) -> String {
+        let one = format!("[data-testid=participant][data-user-id='{whom}'][data-muted='{muted}']");
+        self.browser.wait(&format!("document.querySelectorAll(`{one}`).length === 1"));
+        let text = self.browser.run(&format!("return document.querySelector(`{one}`).innerText;"));
+        text.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until this page shows this device of somebody.
+    fn sees_device(&self, whom: &str, label: &str) {
+        let device = format!("[data-user-id='{whom}'] [data-testid=participant-device]");
+        self.browser.wait(&format!("document.querySelector(`{device}`).innerText === '{label}'"));
+    }
+
+    /// Chooses another microphone and waits until it is open.
+    fn chooses(&self, label: &str) {
+        self.browser.run(&format!(
+            "for (const o of document.querySelectorAll('[data-testid=device-select] option')) {{
+               o.id = o.label === '{label}' ? 'wanted' : '';
+             }}"
+        ));
+        self.browser.click("#wanted");
+        self.browser.wait(&format!(
+            "document.querySelector('[data-self=true] [data-testid=participant-device]').innerText === '{label}'"
+        ));
+    }
+
+    /// The level that the meter shows, from 0 to 100.
+    fn level(&self, wanted: impl Fn(u64) -> bool) -> u64 {
+        let level = "Number(document.querySelector('[data-testid=level-meter]').dataset.level)";
+        self.browser.wait_for(level, |value| value.as_u64().is_some_and(&wanted)).as_u64().unwrap()
+    }
+
+    fn is(&self, connection: &str) {
+        self.browser.wait(&format!(
+            "document.querySelector('[data-testid=connection-status]').dataset.state === '{connection}'"
+        ));
+    }
+
+    /// Checks that the browser has found nothing to complain about: no error, no violated content policy.
+    #[track_caller]
+    fn has_no_complaints(&self) {
+        assert_eq!(self.browser.complaints(), Vec::<String>::new());
+    }
+}
+
+/// Waits until the stored state of a person has these members, and gives it back.
+#[track_caller]
+fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let state = runner.get(&format!("/api/users/{}", who.id)).json();
+        if wanted.as_object().unwrap().iter().all(|(name, value)| state[name] == *value) {
+            return state;
+        }
+        assert!(Instant::now() < deadline, "{wanted} is not in {state}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn two_people_see_what_each_claims() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "Weekly Sync", "Ada");
+    assert!(ada.id.starts_with("Ada-"), "{}", ada.id);
+    let card = ada.sees(&ada.id, true);
+    assert!(card.contains("You") && card.contains("Says muted") && card.contains("claimed, not verified"), "{card}");
+    let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": "weekly-sync"}));
+    let first = joined["deviceLabel"].as_str().unwrap().to_owned();
+    ada.level(|level| level == 0);
+
+    let bob = Person::joins(&runner, "weekly-sync", "Bob");
+    ada.sees(&bob.id, true);
+    bob.sees(&ada.id, true);
+    bob.sees_device(&ada.id, &first);
+    let age = format!("[data-user-id='{}'] [data-testid=participant-age]", ada.id);
+    bob.browser.wait(&format!("/^[1-9][0-9]* s ago$/.test(document.querySelector(`{age}`).innerText)"));
+
+    // By the button, and the microphone is heard.
+    ada.browser.click("[data-testid=mute-toggle]");
+    ada.sees(&ada.id, false);
+    stored(&runner, &ada, &json!({"isMuted": false}));
+    assert!(bob.sees(&ada.id, false).contains("Says unmuted"));
+    let loud = ada.level(|level| level > 20);
+    ada.level(|level| level != loud);
+
+    // By the key, and it is not.
+    ada.browser.press("m");
+    ada.sees(&ada.id, true);
+    stored(&runner, &ada, &json!({"isMuted": true}));
+    bob.sees(&ada.id, true);
+    ada.level(|level| level == 0);
+
+    // Another microphone changes nothing else, muted or not.
+    let others = ada
+        .browser
+        .run("return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label)");
+    let others: Vec<_> = others.as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
+    let [second, third] = others.iter().filter(|label| **label != first).collect::<Vec<_>>()[..] else {
+        panic!("three microphones, of which {first} is open: {others:?}")
+    };
+    ada.chooses(second);
+    stored(&runner, &ada, &json!({"deviceLabel": second, "isMuted": true}));
+    bob.sees_device(&ada.id, second);
+    bob.sees(&ada.id, true);
+    ada.level(|level| level == 0);
+    ada.browser.press("M");
+    ada.sees(&ada.id, false);
+    ada.chooses(third);
+    stored(&runner, &ada, &json!({"deviceLabel": third, "isMuted": false}));
+    bob.sees_device(&ada.id, third);
+    bob.sees(&ada.id, false);
+    ada.level(|level| level > 20);
+
+    // A refresh comes back as the same person, in the same room, to the same microphone, and as open as before.
+    for muted in [false, true] {
+        let before = stored(&runner, &ada, &json!({"isMuted": muted}));
+        ada.browser.refresh();
+        ada.sees(&ada.id, muted);
+        ada.has_a_microphone();
+        ada.sees_device(&ada.id, third);
+        ada.browser.wait("location.search === '?room=weekly-sync'");
+        let members = ["isMuted", "deviceId", "deviceLabel", "roomId", "createdAt"];
+        let wanted: serde_json::Map<_, _> =
+            members.iter().map(|name| ((*name).to_owned(), before[name].clone())).collect();
+        stored(&runner, &ada, &wanted.into());
+        ada.browser.click("[data-testid=mute-toggle]");
+        ada.sees(&ada.id, !muted);
+        ada.is_told();
+    }
+
+    ada.browser.click("[data-testid=leave]");
+    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
+    bob.browser.wait(&format!("document.querySelector(`[data-user-id='{}']`) === null", ada.id));
+    assert_eq!(runner.get(&format!("/api/users/{}", ada.id)).status, 404, "who leaves is forgotten");
+    ada.has_no_complaints();
+    bob.has_no_complaints();
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let runner = Runner::start(&["--data-dir", data]);
+    let port = runner.url.rsplit(':').next().unwrap().to_owned();
+    let ada = Person::joins(&runner, "demo", "Ada");
+    let before = stored(&runner, &ada, &json!({"isMuted": true}));
+    ada.has_no_complaints();
+    runner.kill();
+
+    ada.is("reconnecting");
+    let banner = ada.browser.run("return document.querySelector('[data-testid=connection-banner]').innerText;");
+    assert!(banner.as_str().unwrap().contains("What you see is what was known"), "{banner}");
+    for muted in [false, true, false] {
+        ada.browser.press("m");
+        ada.sees(&ada.id, muted);
+    }
+    ada.level(|level| level > 20);
+    ada.browser.wait("document.querySelector('[data-testid=mute-state]').innerText.includes('not sent yet')");
+
+    let runner = Runner::start(&["--data-dir", data, "--port", &port]);
+    ada.is("online");
+    ada.is_told();
+    ada.browser.wait("document.querySelector('[data-testid=connection-banner]') === null");
+    let after = stored(&runner, &ada, &json!({"isMuted": false}));
+    assert_eq!(after["version"], before["version"].as_u64().unwrap() + 1, "one change, not three");
+    // The log is in order: before this line are all changes there were.
+    runner.log_of(&runner.get("/api/health"));
+    let changes: Vec<_> = runner.log().into_iter().filter(|line| line["isCriticalEndpoint"] == true).collect();
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    assert_eq!(changes[0]["path"], format!("/api/users/{}/mute", ada.id));
+    let complaints = ada.browser.complaints();
+    let unreached = |line: &String| line.contains("Failed to load resource: net::ERR_");
+    assert!(complaints.iter().all(unreached), "{complaints:#?}");
+}
+
+/// Texts outside of the help that say "verified" without a "not", and colours in which green is stronger than both
+/// others: nothing on the page may look checked.
+const DISHONEST: &str = r"
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const { data, parentElement } = walker.currentNode;
+        if (parentElement.closest('dialog')) continue;
+        const rest = data.replace(/\b(not|nothing here is|un-?)\s*verified/gi, '');
+        if (/verified|trusted|secure|[\u2705\u2713\u2714\u2611\u{1F7E2}\u{1F512}]/iu.test(rest)) found.push(data);
+    }
+    const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+    const parts = ['color', 'backgroundColor', 'borderTopColor', 'outlineColor', 'fill', 'stroke', 'accentColor'];
+    for (const element of document.body.querySelectorAll('*')) {
+        for (const part of parts) {
+            const colour = getComputedStyle(element)[part];
+            if (!CSS.supports('color', colour)) continue;
+            canvas.clearRect(0, 0, 1, 1);
+            canvas.fillStyle = colour;
+            canvas.fillRect(0, 0, 1, 1);
+            const [r, g, b] = canvas.getImageData(0, 0, 1, 1).data;
+            if (g > 1.15 * r && g > 1.15 * b) found.push(`${element.outerHTML.slice(0, 80)}: ${part} ${colour}`);
+        }
+    }
+    return found;";
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn nothing_on_the_page_looks_verified() {
+    let runner = Runner::ephemeral();
+    runner.post(
+        "/api/users/bob/state",
+        json!({"isMuted": true, "deviceLabel": "USB", "deviceId": "1", "roomId": "demo"}),
+    );
+    runner.post("/api/users/eve/state", json!({"isMuted": false, "roomId": "demo"}));
+    let ada = Person::joins(&runner, "demo", "Ada");
+    ada.sees("bob", true);
+    ada.sees("eve", false);
+    for scheme in ["light", "dark"] {
+        ada.browser.prefer(scheme);
+        ada.browser.wait(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
+        assert_eq!(ada.browser.run(DISHONEST), json!([]), "{scheme}");
+    }
+    let claims = "[...document.querySelectorAll('[data-testid=participant-claim]')].map((claim) => claim.innerText)";
+    let claims = ada.browser.run(&format!("return {claims};"));
+    for claim in claims.as_array().unwrap() {
+        let claim = claim.as_str().unwrap();
+        assert!(claim.starts_with("Says ") && claim.contains("not verified"), "{claim}");
+    }
+
+    ada.browser.click("[data-testid=help]");
+    ada.browser.wait("document.querySelector('[data-testid=help-dialog]').open");
+    let help = ada.browser.run("return document.querySelector('[data-testid=help-dialog]').innerText;");
+    assert!(help.as_str().unwrap().contains("Nothing here is verified."), "{help}");
+    ada.browser.press("m");
+    ada.sees(&ada.id, true);
+    ada.browser.click("[data-testid=help-close]");
+
+    // Everything the page has loaded came from here, under its policy.
+    let loaded = ada.browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name);");
+    let loaded: BTreeSet<_> = loaded.as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    let files: Vec<_> = loaded.iter().filter(|url| !url.contains("/api/")).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for url in files {
+        let path = url.strip_prefix(&runner.url).unwrap_or_else(|| panic!("{url} is of another host"));
+        let reply = runner.get(path);
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    }
+    ada.has_no_complaints();
+}

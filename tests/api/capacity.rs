@@ -1,0 +1,188 @@
+//! What a request costs, counted in calls and capacity units between a real function and the database.
+
+use crate::support::Runner;
+use crate::support::database::{Call, Database};
+use crate::support::lambda::{Lambda, event};
+use serde_json::{Value, json};
+
+struct Bill {
+    runner: Runner,
+    database: Database,
+}
+
+impl Bill {
+    fn new() -> Self {
+        let runner = Runner::ephemeral();
+        let database = Database::before(runner.dynamodb.as_deref().unwrap());
+        Self { runner, database }
+    }
+
+    fn join(&self, user: &str, body: Value) {
+        let joined = self.runner.post(&format!("/api/users/{user}/state"), body);
+        assert!(joined.status < 300, "{}", joined.text);
+    }
+
+    /// Name and units of the only call that a function makes for its event.
+    fn of(&self, binary: &str, status: u16) -> (String, f64) {
+        self.of_event(binary, &event(binary), status)
+    }
+
+    fn of_event(&self, binary: &str, event: &Value, status: u16) -> (String, f64) {
+        let lambda = Lambda::start(binary, &self.database.url);
+        let reply = lambda.invoke(event);
+        assert_eq!(reply.status, status, "{}", reply.text);
+        let calls = self.database.take_calls();
+        let [call] = calls.as_slice() else {
+            panic!("{binary} makes {} calls instead of one: {calls:#?}", calls.len())
+        };
+        (call.operation.clone(), units(call))
+    }
+}
+
+fn units(call: &Call) -> f64 {
+    call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default()
+}
+
+fn ada() -> Value {
+    json!({"isMuted": false, "deviceId": "default", "deviceLabel": "Built-in Microphone", "roomId": "demo-room"})
+}
+
+#[test]
+fn a_mute_costs_one_call_and_two_write_units() {
+    let bill = Bill::new();
+    bill.join("demo-user", ada());
+    assert_eq!(bill.of("set_mute", 200), ("UpdateItem".into(), 2.0));
+}
+
+#[test]
+fn a_device_change_costs_one_call_and_two_write_units() {
+    let bill = Bill::new();
+    bill.join("demo-user", ada());
+    assert_eq!(bill.of("set_device", 200), ("UpdateItem".into(), 2.0));
+}
+
+#[test]
+fn a_state_costs_one_call_and_two_write_units_within_its_room() {
+    let bill = Bill::new();
+    assert_eq!(bill.of("set_state", 201), ("UpdateItem".into(), 2.0));
+    assert_eq!(bill.of("set_state", 200), ("UpdateItem".into(), 2.0));
+}
+
+/// The index forgets the old place and learns the new one.
+#[test]
+fn a_change_of_rooms_costs_one_call_and_three_write_units() {
+    let bill = Bill::new();
+    bill.join("demo-user", json!({"isMuted": true, "roomId": "another-room"}));
+    assert_eq!(bill.of("set_state", 200), ("UpdateItem".into(), 3.0));
+}
+
+#[test]
+fn a_user_without_a_room_is_not_in_the_index_and_costs_one_write_unit() {
+    let bill = Bill::new();
+    bill.join("demo-user", json!({"isMuted": true}));
+    assert_eq!(bill.of("set_mute", 200), ("UpdateItem".into(), 1.0));
+}
+
+#[test]
+fn a_user_costs_one_call_and_half_a_read_unit() {
+    let bill = Bill::new();
+    bill.join("demo-user", ada());
+    assert_eq!(bill.of("get_user", 200), ("GetItem".into(), 0.5));
+}
+
+#[test]
+fn a_room_of_25_costs_one_call_and_at_most_one_and_a_half_read_units() {
+    let bill = Bill::new();
+    for n in 0..25 {
+        bill.join(&format!("user-{n:02}"), ada());
+    }
+    let (operation, units) = bill.of("list_room_users", 200);
+    assert_eq!(operation, "Query");
+    assert!(units <= 1.5, "{units}");
+}
+
+#[test]
+fn a_deletion_costs_one_call_and_two_write_units() {
+    let bill = Bill::new();
+    bill.join("demo-user", ada());
+    assert_eq!(bill.of("delete_user", 200), ("DeleteItem".into(), 2.0));
+}
+
+#[test]
+fn health_costs_one_call_and_half_a_read_unit() {
+    assert_eq!(Bill::new().of("get_health", 200), ("GetItem".into(), 0.5));
+}
+
+#[test]
+fn a_refusal_costs_one_call_and_no_second_read() {
+    let bill = Bill::new();
+    assert_eq!(bill.of("set_mute", 404).0, "UpdateItem");
+    assert_eq!(bill.of("delete_user", 404).0, "DeleteItem");
+    assert_eq!(bill.of("get_user", 404).0, "GetItem");
+    bill.join("demo-user", ada());
+    let mut lost = event("set_mute");
+    lost["headers"]["if-match"] = "\"7\"".into();
+    assert_eq!(bill.of_event("set_mute", &lost, 412).0, "UpdateItem");
+    let mut older = event("set_mute");
+    older["body"] = json!({"isMuted": true, "seq": 3}).to_string().into();
+    assert_eq!(bill.of_event("set_mute", &older, 200).0, "UpdateItem");
+    assert_eq!(bill.of_event("set_mute", &older, 200).0, "UpdateItem");
+}
+
+#[test]
+fn a_malformed_request_costs_nothing() {
+    let bill = Bill::new();
+    for binary in ["set_state", "set_mute", "set_device"] {
+        let mut malformed = event(binary);
+        malformed["body"] = "{}".into();
+        assert_eq!(Lambda::start(binary, &bill.database.url).invoke(&malformed).status, 400);
+    }
+    assert!(bill.database.take_calls().is_empty());
+}
+
+/// Bytes of an item as DynamoDB counts them: names and values in UTF-8, numbers two digits a byte and one more.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+fn bytes(item: &Value) -> usize {
+    let members = item.as_object().unwrap().iter();
+    members
+        .map(|(name, value)| {
+            let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+            let value = match kind.as_str() {
+                "S" => value.as_str().unwrap().len(),
+                "N" => value.as_str().unwrap().len().div_ceil(2) + 1,
+                "BOOL" => 1,
+                other => panic!("no state has an attribute of type {other}"),
+            };
+            name.len() + value
+        })
+        .sum()
+}
+
+fn stored(bill: &Bill, user: &str, body: &Value) -> usize {
+    let mut event = event("set_state");
+    event["pathParameters"]["userId"] = user.into();
+    event["body"] = body.to_string().into();
+    Lambda::start("set_state", &bill.database.url).invoke(&event);
+    bytes(&bill.database.take_calls()[0].answer["Attributes"])
+}
+
+#[test]
+fn an_ordinary_state_is_far_below_a_kilobyte() {
+    let id = "p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
+    // What Chromium gives: 64 hexadecimal digits, and a name of the maker's.
+    let body = json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Monitor of Built-in Audio Analog Stereo (00:1f.3)", "roomId": id, "seq": 1_795_257_125_007_u64});
+    let bytes = stored(&Bill::new(), id, &body);
+    assert!(bytes < 512, "{bytes} bytes: room for the attestation that will join it");
+}
+
+/// The longest ids, device and label there can be. Over a kilobyte, so such a person's mute costs twice the usual.
+#[test]
+fn the_largest_state_is_below_two_kilobytes() {
+    let (id, bill) = ("x".repeat(128), Bill::new());
+    let body = json!({"isMuted": false, "muteScope": "device", "deviceId": "d".repeat(256), "deviceLabel": "🎤".repeat(256), "roomId": id, "seq": (1_u64 << 53) - 1});
+    let bytes = stored(&bill, &id, &body);
+    assert!((1024..2048).contains(&bytes), "{bytes}");
+    let mut mute = event("set_mute");
+    mute["pathParameters"]["userId"] = id.into();
+    assert_eq!(bill.of_event("set_mute", &mute, 200), ("UpdateItem".into(), 4.0));
+}

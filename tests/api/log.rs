@@ -1,0 +1,134 @@
+//! One line per request, with the fields of seed 004.
+
+use crate::support::{Reply, Runner, instant, keys};
+use serde_json::{Value, json};
+
+const FIELDS: [&str; 13] = [
+    "duration",
+    "durationSeconds",
+    "isCriticalEndpoint",
+    "isError",
+    "isSlowRequest",
+    "method",
+    "path",
+    "requestId",
+    "route",
+    "statusCode",
+    "statusText",
+    "timestamp",
+    "userId",
+];
+
+fn logged(send: impl Fn(&Runner) -> Reply) -> (Reply, Value) {
+    let runner = Runner::ephemeral();
+    runner.post("/api/users/user-123/state", json!({"isMuted": false, "deviceLabel": "Ada's microphone"}));
+    let reply = send(&runner);
+    let line = runner.log_of(&reply);
+    (reply, line)
+}
+
+#[test]
+fn a_line_has_exactly_these_fields() {
+    let (_, line) = logged(|runner| runner.patch("/api/users/user-123/mute", json!({"isMuted": true})));
+    assert_eq!(keys(&line), FIELDS);
+    let (_, line) = logged(|runner| runner.get("/api/nowhere"));
+    assert_eq!(keys(&line), FIELDS);
+}
+
+#[test]
+fn a_line_tells_what_was_answered_to_whom() {
+    let (reply, line) = logged(|runner| runner.patch("/api/users/user-123/mute?x=1", json!({"isMuted": true})));
+    assert_eq!(line["requestId"], reply.header("x-request-id").unwrap());
+    assert_eq!((&line["method"], &line["path"]), (&json!("PATCH"), &json!("/api/users/user-123/mute")));
+    assert_eq!(line["route"], "PATCH /api/users/{userId}/mute");
+    assert_eq!(
+        (&line["statusCode"], &line["statusText"], &line["isError"]),
+        (&json!(200), &json!("success"), &json!(false))
+    );
+    assert_eq!((&line["userId"], &line["isCriticalEndpoint"]), (&json!("user-123"), &json!(true)));
+    instant(&line["timestamp"]);
+}
+
+#[test]
+fn a_line_tells_how_long_it_took() {
+    let (_, line) = logged(|runner| runner.get("/api/users"));
+    let ms = line["duration"].as_u64().unwrap();
+    assert_eq!(line["durationSeconds"], format!("{}.{:03}", ms / 1000, ms % 1000));
+    assert_eq!(line["isSlowRequest"], ms > 1000);
+}
+
+#[test]
+fn a_refusal_is_logged_as_an_error() {
+    for (send, status) in [
+        ((|runner: &Runner| runner.get("/api/users/nobody")) as fn(&Runner) -> Reply, 404),
+        (|runner| runner.post("/api/users/user-123/state", json!({})), 400),
+        (|runner| runner.get("/api/nowhere"), 404),
+    ] {
+        let (_, line) = logged(send);
+        assert_eq!(
+            (&line["statusCode"], &line["statusText"], &line["isError"]),
+            (&json!(status), &json!("error"), &json!(true))
+        );
+    }
+}
+
+#[test]
+fn what_the_client_has_already_is_a_success() {
+    let (reply, line) = logged(|runner| runner.send("GET", "/api/users", &[("if-none-match", "*")], ""));
+    assert_eq!((reply.status, &line["statusCode"], &line["isError"]), (304, &json!(304), &json!(false)));
+}
+
+#[test]
+fn only_routes_that_change_state_are_critical() {
+    let runner = Runner::ephemeral();
+    for (reply, critical) in [
+        (runner.post("/api/users/ada/state", json!({"isMuted": true})), true),
+        (runner.patch("/api/users/ada/mute", json!({"isMuted": true})), true),
+        (runner.patch("/api/users/ada/device", json!({"deviceId": "usb"})), true),
+        (runner.get("/api/users/ada"), false),
+        (runner.get("/api/users"), false),
+        (runner.get("/api/rooms/demo/users"), false),
+        (runner.get("/api/health"), false),
+        (runner.delete("/api/users/ada"), true),
+        (runner.post("/api/nowhere", json!({})), false),
+    ] {
+        assert_eq!(runner.log_of(&reply)["isCriticalEndpoint"], critical, "{reply:?}");
+    }
+}
+
+#[test]
+fn a_request_without_a_user_names_none() {
+    let (_, line) = logged(|runner| runner.get("/api/rooms/demo/users"));
+    assert_eq!((&line["userId"], &line["route"]), (&Value::Null, &json!("GET /api/rooms/{room}/users")));
+    let (_, line) = logged(|runner| runner.get("/api/users/a%20b"));
+    assert_eq!(line["userId"], Value::Null, "what is not an id is not logged as one");
+}
+
+#[test]
+fn a_path_cannot_break_or_colour_a_line() {
+    let (_, line) = logged(|runner| runner.get("/api/%0A%1b[31m%22,%22isError%22:false"));
+    assert_eq!(line["path"], "/api/%0A%1b[31m%22,%22isError%22:false");
+}
+
+#[test]
+fn names_and_labels_are_never_logged() {
+    let runner = Runner::with_env(&[("LOG_LEVEL", "trace")]);
+    let secret = json!({"isMuted": true, "deviceId": "device-7", "deviceLabel": "Ada's microphone"});
+    runner.post("/api/users/ada/state", secret.clone());
+    runner.patch("/api/users/ada/device", json!({"deviceId": "device-7", "deviceLabel": "Ada's microphone\n"}));
+    let last = runner.get("/api/users/ada");
+    runner.log_of(&last);
+    let log = Value::from(runner.log()).to_string();
+    assert!(!log.contains("microphone") && !log.contains("device-7"), "{log}");
+}
+
+#[test]
+fn every_request_is_one_line() {
+    let runner = Runner::ephemeral();
+    for _ in 0..20 {
+        runner.get("/api/users");
+    }
+    let last = runner.get("/api/health");
+    runner.log_of(&last);
+    assert_eq!(runner.log().iter().filter(|line| line.get("statusCode").is_some()).count(), 21);
+}

@@ -1,0 +1,38 @@
+//! Greenroom from outside: the runner as a process over HTTP, the real function binaries under a stand-in for Lambda.
+//!
+//! Every test starts what it needs on free ports and leaves nothing behind, so all of them run at once.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test, or what it stands on, fails by panicking"
+)]
+
+mod acceptance;
+mod agreement;
+mod browser;
+mod capacity;
+mod conventions;
+mod lambda;
+mod log;
+mod openapi;
+mod strict;
+mod support;
+
+/// What must hold when clients are hostile, machines die and files rot. One file per fault.
+mod robustness {
+    automod::dir!("api/robustness");
+}
+
+/// One file per endpoint, found by its name: the same tree as `functions/src`.
+mod routes {
+    mod rooms {
+        automod::dir!("api/routes/rooms");
+    }
+    mod system {
+        automod::dir!("api/routes/system");
+    }
+    mod users {
+        automod::dir!("api/routes/users");
+    }
+}

@@ -1,0 +1,266 @@
+//! Every answer and every accepted body is as `docs/openapi.json` says.
+
+use crate::support::database::{Database, Mode};
+use crate::support::lambda::{Lambda, event};
+use crate::support::template::routes;
+use crate::support::{Reply, Runner};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+struct Description(Value);
+
+impl Description {
+    fn new() -> Self {
+        Self(serde_json::from_str(functions::OPENAPI).unwrap())
+    }
+
+    /// Follows references until there is none.
+    fn resolve<'a>(&'a self, mut node: &'a Value) -> &'a Value {
+        while let Some(reference) = node["$ref"].as_str() {
+            let pointer = reference.strip_prefix('#').unwrap();
+            node = self.0.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere"));
+        }
+        node
+    }
+
+    fn validator(&self, schema: &Value) -> jsonschema::Validator {
+        let mut schema = schema.clone();
+        schema["components"] = self.0["components"].clone();
+        jsonschema::draft202012::new(&schema).unwrap()
+    }
+
+    /// The operation of a route, or none for the default route.
+    fn operation(&self, route: &str) -> Option<&Value> {
+        let (method, path) = route.split_once(' ')?;
+        let operation = &self.0["paths"][path][method.to_lowercase()];
+        assert!(operation.is_object(), "docs/openapi.json does not describe {route}");
+        Some(operation)
+    }
+
+    /// Checks an answer against the description of its route.
+    fn check(&self, route: &str, reply: &Reply) {
+        let status = reply.status.to_string();
+        let response = match self.operation(route) {
+            Some(operation) => self.resolve(&operation["responses"][&status]),
+            // Any request can get these two.
+            None => self.resolve(match reply.status {
+                404 => &self.0["components"]["responses"]["RouteNotFound"],
+                _ => &self.0["components"]["responses"]["MethodNotAllowed"],
+            }),
+        };
+        assert!(response.is_object(), "docs/openapi.json does not say that {route} answers {status}: {}", reply.text);
+        for (name, header) in response["headers"].as_object().into_iter().flatten() {
+            let header = self.resolve(header);
+            match reply.header(&name.to_lowercase()) {
+                Some(value) => self.validate(&header["schema"], &value.into(), &format!("{route} {status} {name}")),
+                None => assert_ne!(header["required"], true, "{route} {status} lacks {name}"),
+            }
+        }
+        let Some(content) = response["content"].as_object() else {
+            assert_eq!(reply.text, "", "{route} {status} has no body");
+            return;
+        };
+        let kind = reply.header("content-type").unwrap();
+        let media = content.get(kind).unwrap_or_else(|| panic!("{route} {status} is not said to be {kind}"));
+        self.validate(&media["schema"], &reply.json(), &format!("{route} {status}"));
+    }
+
+    fn validate(&self, schema: &Value, value: &Value, what: &str) {
+        let validator = self.validator(schema);
+        let broken: Vec<_> =
+            validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(broken.is_empty(), "{what} is not as docs/openapi.json says: {broken:#?}\n{value:#}");
+    }
+}
+
+/// What has been answered: route and status.
+type Seen = BTreeSet<(String, u16)>;
+
+struct Scenario {
+    runner: Runner,
+    description: Description,
+    seen: Seen,
+}
+
+impl Scenario {
+    /// Sends a request, checks its answer, and that its body is described as acceptable if it was accepted.
+    fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
+        let reply = match body {
+            Some(body) => self.runner.send_json(method, path, headers, body.clone()),
+            None => self.runner.send(method, path, headers, ""),
+        };
+        let route = self.runner.log_of(&reply)["route"].as_str().unwrap().to_owned();
+        self.description.check(&route, &reply);
+        if let (Some(body), Some(operation)) = (body, self.description.operation(&route)) {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            match reply.status {
+                200 | 201 => self.description.validate(schema, body, &format!("the body of {route}")),
+                400 => assert!(
+                    !self.description.validator(schema).is_valid(body),
+                    "docs/openapi.json describes as acceptable what {route} refuses: {body}"
+                ),
+                _ => {}
+            }
+        }
+        self.seen.insert((route, reply.status));
+        reply
+    }
+}
+
+/// Each endpoint that takes a body: method, path, bodies it takes and bodies it does not.
+fn bodies() -> [(&'static str, &'static str, Vec<Value>, Vec<Value>); 3] {
+    let all = json!({"isMuted": true, "muteScope": "os", "deviceId": "usb", "deviceLabel": "🎤 USB", "roomId": "demo", "seq": 1});
+    let nulls = json!({"isMuted": false, "muteScope": null, "deviceId": null, "deviceLabel": null, "roomId": null, "seq": null});
+    let states = vec![all, nulls, json!({"isMuted": true, "roomId": "demo"})];
+    let not_states = vec![
+        json!({}),
+        json!({"isMuted": "yes"}),
+        json!({"isMuted": true, "roomId": "a b"}),
+        json!({"isMuted": true, "roomId": "r".repeat(129)}),
+        json!({"isMuted": true, "deviceId": "é"}),
+        json!({"isMuted": true, "deviceId": "d".repeat(257)}),
+        json!({"isMuted": true, "deviceLabel": ""}),
+        json!({"isMuted": true, "deviceLabel": "l".repeat(257)}),
+        json!({"isMuted": true, "muteScope": "page"}),
+        json!({"isMuted": true, "seq": -1}),
+        json!({"isMuted": true, "seq": 1_u64 << 53}),
+        json!({"isMuted": true, "more": 1}),
+        json!([true]),
+        json!(null),
+    ];
+    let mutes = vec![json!({"isMuted": false, "muteScope": "device", "seq": 0}), json!({"isMuted": true})];
+    let not_mutes = vec![
+        json!({}),
+        json!({"isMuted": null}),
+        json!({"isMuted": true, "deviceId": "usb"}),
+        json!({"isMuted": true, "seq": 1.5}),
+    ];
+    let longest = json!({"deviceId": "d".repeat(256), "deviceLabel": "🎤".repeat(256), "seq": (1_u64 << 53) - 1});
+    let devices = vec![json!({"deviceId": "usb", "deviceLabel": null}), longest, json!({"deviceId": "usb"})];
+    let not_devices = vec![
+        json!({}),
+        json!({"deviceId": null}),
+        json!({"deviceId": ""}),
+        json!({"deviceId": "usb", "isMuted": true}),
+    ];
+    [
+        ("POST", "/api/users/ada/state", states, not_states),
+        ("PATCH", "/api/users/ada/mute", mutes, not_mutes),
+        ("PATCH", "/api/users/ada/device", devices, not_devices),
+    ]
+}
+
+#[test]
+fn every_answer_and_every_accepted_body_is_as_described() {
+    let mut scenario = Scenario { runner: Runner::ephemeral(), description: Description::new(), seen: Seen::new() };
+    let lost = [("if-match", "\"99\"")];
+    for (method, path, accepted, refused) in bodies() {
+        for body in &accepted {
+            assert!(scenario.send(method, path, &[], Some(body)).status < 300, "{body}");
+        }
+        for body in &refused {
+            assert_eq!(scenario.send(method, path, &[], Some(body)).status, 400, "{body}");
+        }
+        let body = accepted.last();
+        scenario.send(method, path, &lost, body);
+        scenario.send(method, path, &[("if-match", "1")], None);
+        if method == "PATCH" {
+            scenario.send(method, &path.replace("ada", "nobody"), &[], body);
+        }
+        let large = json!({"isMuted": true, "deviceId": "usb", "deviceLabel": "x".repeat(70_000)});
+        scenario.send(method, path, &[], Some(&large));
+    }
+    for path in ["/api/users/ada", "/api/users?limit=1", "/api/users", "/api/rooms/demo/users", "/api/openapi.json"] {
+        scenario.send("GET", path, &[], None);
+        scenario.send("GET", path, &[("if-none-match", "*")], None);
+    }
+    for path in ["/api/users/a%20b", "/api/users?limit=0", "/api/rooms/a%20b/users", "/api/users/nobody"] {
+        scenario.send("GET", path, &[], None);
+    }
+    for path in ["/api/health", "/api/metrics", "/api/nowhere"] {
+        scenario.send("GET", path, &[], None);
+    }
+    scenario.send("PUT", "/api/users/ada", &[], None);
+    scenario.send("DELETE", "/api/users/a%20b", &[], None);
+    scenario.send("DELETE", "/api/users/ada", &lost, None);
+    scenario.send("DELETE", "/api/users/ada", &[], None);
+    scenario.send("DELETE", "/api/users/ada", &[], None);
+
+    let Scenario { runner, description, mut seen } = scenario;
+    strangers(&description, &mut seen);
+    out_of_order(&runner, &description, &mut seen);
+    every_described_answer_was_seen(&description, &seen);
+}
+
+/// What strict mode answers to a stranger.
+fn strangers(description: &Description, seen: &mut Seen) {
+    let strict = Runner::with_env(&[("AUTH_MODE", "strict")]);
+    for route in routes() {
+        let key = route.to_string();
+        let Some(operation) = description.operation(&key) else { continue };
+        let path = route.path.replace(['{', '}'], "");
+        let reply = strict.send(&route.method, &path, &[("content-type", "application/json")], "{}");
+        let is_public = operation["security"] == json!([]);
+        assert_eq!(reply.status != 401, is_public, "docs/openapi.json is wrong about who may call {key}");
+        description.check(&key, &reply);
+        seen.insert((key, reply.status));
+    }
+}
+
+/// The answers of a function whose database fails, or is not there.
+fn out_of_order(runner: &Runner, description: &Description, seen: &mut Seen) {
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    for (mode, status) in [(Mode::Failing, 503), (Mode::Refusing, 500)] {
+        database.be(mode);
+        for route in routes().into_iter().filter(|route| route.path != "$default") {
+            let binary = crate::support::template::binary_of(&route);
+            let reply = Lambda::start(&binary, &database.url).invoke(&event(&binary));
+            assert!(reply.status == status || reply.status == 200 || binary == "get_health", "{route}: {}", reply.text);
+            description.check(&route.to_string(), &reply);
+            seen.insert((route.to_string(), reply.status));
+        }
+    }
+}
+
+/// What is described but cannot be brought about here: a panic, and a body that takes 20 seconds.
+fn every_described_answer_was_seen(description: &Description, seen: &Seen) {
+    for route in routes() {
+        let route = route.to_string();
+        let Some(operation) = description.operation(&route) else { continue };
+        for status in operation["responses"].as_object().unwrap().keys() {
+            let status: u16 = status.parse().unwrap();
+            let unseen = match status {
+                408 => true,
+                500 => ["GET /api/health", "GET /api/metrics", "GET /api/openapi.json"].contains(&route.as_str()),
+                _ => false,
+            };
+            assert!(
+                unseen || seen.contains(&(route.clone(), status)),
+                "docs/openapi.json says that {route} answers {status}, which this scenario has not seen: add a request, or take it out"
+            );
+        }
+    }
+}
+
+#[test]
+fn examples_are_as_their_schemas_say() {
+    let description = Description::new();
+    let mut found = 0;
+    examples(&description.0, &mut |schema, example| {
+        found += 1;
+        description.validate(schema, example, "an example");
+    });
+    assert!(found > 10, "only {found} examples");
+}
+
+/// Every object that has a schema and an example.
+fn examples<'a>(node: &'a Value, check: &mut impl FnMut(&'a Value, &'a Value)) {
+    if let (Some(schema), Some(example)) = (node.get("schema"), node.get("example")) {
+        check(schema, example);
+    }
+    match node {
+        Value::Object(members) => members.values().for_each(|member| examples(member, check)),
+        Value::Array(items) => items.iter().for_each(|item| examples(item, check)),
+        _ => {}
+    }
+}

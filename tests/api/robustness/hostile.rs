@@ -1,0 +1,121 @@
+//! Ten thousand hostile requests, made from fixed seeds: each is answered or hung up on, none changes anything it should
+//! not, none learns anything, none breaks the log.
+
+use super::hostile_requests::Outcome::{Answered, CutOff, Refused};
+use super::hostile_requests::{Hostile, KNOWN, hostile};
+use super::wire::{Answer, Wire};
+use crate::support::Runner;
+use serde_json::{Value, json};
+
+const REQUESTS: u64 = 10_000;
+const THREADS: u64 = 4;
+
+/// What no answer may hold, in lower case.
+const INTERNAL: [&str; 22] = [
+    "dynoxide",
+    "dynamodb",
+    "sqlite",
+    "aws_",
+    "smithy",
+    "amazon",
+    "panicked",
+    "src/",
+    ".rs:",
+    "greenroom-state",
+    "user#",
+    "room-index",
+    "/root",
+    "/home",
+    "tokio",
+    "hyper",
+    "serde",
+    "unwrap",
+    "backtrace",
+    "matchit",
+    "lambda",
+    "arn:",
+];
+
+/// What holds for every answer, whatever was sent.
+fn check(answer: &Answer) {
+    assert!(answer.status < 500, "{answer:?}");
+    let text = format!("{}{}", answer.head, String::from_utf8_lossy(&answer.body)).to_lowercase();
+    for internal in INTERNAL {
+        assert!(!text.contains(internal), "{internal} in {answer:?}");
+    }
+    assert!(answer.header("x-injected").is_none(), "{answer:?}");
+    let Some(id) = answer.header("x-request-id") else {
+        // hyper's own answer to what it cannot read, and the page's.
+        assert!([400, 414, 431].contains(&answer.status) && answer.body.is_empty(), "{answer:?}");
+        return;
+    };
+    assert!(is_harmless(id), "{answer:?}");
+    if answer.status >= 400 && !answer.body.is_empty() {
+        let problem = answer.json();
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!((problem["requestId"].as_str(), &problem["status"]), (Some(id), &answer.status.into()));
+        assert!(problem["code"].as_str().is_some_and(|code| !code.is_empty()), "{problem}");
+    }
+}
+
+fn is_harmless(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn send_all(runner: &Runner, numbers: impl Iterator<Item = u64>) {
+    let mut wire = Wire::to(runner);
+    for n in numbers {
+        let Hostile { bytes, method, outcome } = hostile(n);
+        if matches!(outcome, Answered | Refused) {
+            wire.send(&bytes);
+            let answer =
+                wire.answer_to(&method).unwrap_or_else(|| panic!("{n} is not answered: {}", bytes.escape_ascii()));
+            check(&answer);
+            let refused = (400..500).contains(&answer.status);
+            assert!(refused || outcome == Answered, "{n} passes: {} {answer:?}", bytes.escape_ascii());
+            if answer.header("connection") == Some("close") {
+                wire = Wire::to(runner);
+            }
+        } else {
+            let mut once = Wire::to(runner);
+            once.send(&bytes);
+            if outcome == CutOff {
+                once.finish();
+            }
+            once.answers().iter().for_each(check);
+        }
+    }
+}
+
+fn known(runner: &Runner) -> Vec<String> {
+    KNOWN.iter().map(|user| runner.get(&format!("/api/users/{user}")).text).collect()
+}
+
+#[test]
+fn ten_thousand_hostile_requests_change_nothing_learn_nothing_and_break_nothing() {
+    let runner = Runner::ephemeral();
+    for user in KNOWN {
+        let body = json!({"isMuted": true, "deviceId": "usb", "deviceLabel": "Ada's", "roomId": "demo"});
+        assert_eq!(runner.post(&format!("/api/users/{user}/state"), body).status, 201);
+    }
+    let before = known(&runner);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let runner = &runner;
+            scope.spawn(move || send_all(runner, (0..REQUESTS).skip(usize::try_from(thread).unwrap()).step_by(4)));
+        }
+    });
+    assert_eq!(known(&runner), before);
+    runner.log_of(&runner.get("/api/health"));
+    let log = runner.log();
+    let requests: Vec<_> = log.iter().filter(|line| line.get("statusCode").is_some()).collect();
+    assert!(requests.len() > 5000, "{} lines", requests.len());
+    for line in &log {
+        let id = line.get("requestId").and_then(Value::as_str);
+        assert!(id.is_none_or(|id| is_harmless(id) && !id.contains("forged")), "{line}");
+        assert!(
+            line.get("forged").is_none() && !line["message"].as_str().is_some_and(|text| text.contains("panic")),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! Starts that must fail: quickly, with an exit code of their own and one line that says what to do.
+
+use crate::support::process::Process;
+use crate::support::{Runner, binary};
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// One second is wanted; an unoptimised build on a busy machine is given more.
+const FAILS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts a runner that must end by itself, and returns its exit code and its one line.
+#[track_caller]
+fn fails(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
+    let directory = TempDir::new().unwrap();
+    let program = binary("greenroom");
+    let start = Instant::now();
+    let mut process = Process::start(Command::new(program).args(args).current_dir(&directory), env);
+    let (code, said) = process.wait();
+    assert!(start.elapsed() < FAILS_WITHIN, "{:?}: {said}", start.elapsed());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("greenroom: ") && said.len() < 400, "{said}");
+    assert!(!["panicked", ".rs:", "RUST_BACKTRACE"].iter().any(|text| said.contains(text)), "{said}");
+    assert!(!process.log().iter().any(|line| line["event"] == "listening"), "it served before it failed");
+    (code, said)
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for args in [&["--ephemeral", "--port", &port][..], &["--ephemeral", "--port", "0", "--dynamodb-port", &port]] {
+        let (code, said) = fails(args, &[]);
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains(&format!("port {port} is in use")), "{said}");
+    }
+}
+
+#[test]
+fn an_address_of_another_machine_is_named() {
+    let (code, said) = fails(&["--ephemeral", "--port", "0", "--host", "192.0.2.1"], &[]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("192.0.2.1"), "{said}");
+}
+
+#[test]
+fn a_data_directory_in_use_names_the_other_process() {
+    let data = TempDir::new().unwrap();
+    let place = data.path().to_str().unwrap();
+    let first = Runner::start(&["--data-dir", place]);
+    let (code, said) = fails(&["--port", "0", "--data-dir", place], &[]);
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains(place) && said.contains(&format!("process {}", first.pid())), "{said}");
+    assert_eq!(first.get("/api/health").status, 200, "the first is not disturbed");
+    first.kill();
+    Runner::start(&["--data-dir", place]);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_one_is_named() {
+    let data = TempDir::new().unwrap();
+    let file = data.path().join("file");
+    fs::write(&file, "not a directory").unwrap();
+    for place in [file.clone(), file.join("below"), "/proc/greenroom".into()] {
+        let (code, said) = fails(&["--port", "0", "--data-dir", place.to_str().unwrap()], &[]);
+        assert_eq!(code, 6, "{said}");
+        assert!(said.contains(place.to_str().unwrap()), "{said}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"not a directory");
+}
+
+#[test]
+fn data_of_another_version_is_refused_untouched() {
+    for (layout, wanted) in [("2", 5), ("", 5), ("1\n", 5), ("one", 5)] {
+        let data = TempDir::new().unwrap();
+        fs::write(data.path().join("layout"), layout).unwrap();
+        let (code, said) = fails(&["--port", "0", "--data-dir", data.path().to_str().unwrap()], &[]);
+        assert_eq!(code, wanted, "{said}");
+        assert!(said.contains("layout"), "{said}");
+        assert!(!data.path().join("greenroom.db").exists(), "nothing is made beside it");
+    }
+}
+
+#[test]
+fn a_bad_setting_is_named() {
+    for (name, value) in [
+        ("AUTH_MODE", "none"),
+        ("CORS_ORIGIN", "example.com"),
+        ("LOG_LEVEL", "loud"),
+        ("STATE_TABLE", "a b"),
+        ("STAGE", "pro/d"),
+        ("CONCURRENT_USER_LIMIT", "-1"),
+        ("STATE_TTL_DAYS", "0"),
+        ("GIT_COMMIT", "<b>"),
+    ] {
+        let (code, said) = fails(&["--ephemeral", "--port", "0"], &[(name, value)]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_argument_is_named() {
+    for (args, env, wanted) in [
+        (&["--port", "99999"][..], &[][..], "--port"),
+        (&["--port", "-1"], &[], "-1"),
+        (&[], &[("PORT", "http")], "--port"),
+        (&["--host", "nowhere"], &[], "--host"),
+        (&["--ephemeral", "--durable"], &[], "--durable"),
+        (&["--ephemeral", "--data-dir", "x"], &[], "--data-dir"),
+        (&["--verbose"], &[], "--verbose"),
+        (&["serve"], &[], "serve"),
+    ] {
+        let (code, said) = fails(args, env);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(wanted), "{said}");
+    }
+}

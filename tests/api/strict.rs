@@ -1,0 +1,80 @@
+//! `AUTH_MODE=strict`: a stranger gets nothing.
+
+use crate::support::template::functions;
+use crate::support::{Runner, lambda, refused};
+use serde_json::json;
+
+/// Endpoints that answer a stranger. This list may only shrink.
+const PUBLIC: &[&str] = &["get_health", "get_openapi", "no_route"];
+
+fn strict() -> Runner {
+    Runner::with_env(&[("AUTH_MODE", "strict")])
+}
+
+#[test]
+fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
+    let runner = strict();
+    for function in functions() {
+        let event = lambda::event(&function.binary);
+        let method = event["requestContext"]["http"]["method"].as_str().unwrap();
+        let body = event["body"].as_str().unwrap_or_default();
+        for token in [None, Some("Bearer x"), Some("Bearer "), Some("Basic YTpi")] {
+            let mut headers = vec![("content-type", "application/json")];
+            headers.extend(token.map(|token| ("authorization", token)));
+            let reply = runner.send(method, event["rawPath"].as_str().unwrap(), &headers, body);
+            if PUBLIC.contains(&function.binary.as_str()) {
+                assert_ne!(reply.status, 401, "{}: take it off the list PUBLIC", function.binary);
+            } else {
+                assert_eq!(reply.status, 401, "{} answers a stranger: let its handler call `permit`", function.binary);
+                refused(&reply, 401, "authentication_required");
+                assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_public_endpoints_exist_and_are_no_more_than_three() {
+    let names: Vec<_> = functions().into_iter().map(|function| function.binary).collect();
+    assert!(PUBLIC.iter().all(|public| names.iter().any(|name| name == public)), "PUBLIC names what is gone");
+    assert!(PUBLIC.len() <= 3);
+}
+
+#[test]
+fn a_refused_stranger_changes_nothing() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let data = ["--data-dir", directory.path().to_str().unwrap()];
+    let open = Runner::start(&data);
+    open.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
+    let before = open.get("/api/users").json();
+    open.kill();
+    let strict = Runner::start_with_env(&data, &[("AUTH_MODE", "strict")]);
+    strict.post("/api/users/eve/state", json!({"isMuted": false}));
+    strict.patch("/api/users/ada/mute", json!({"isMuted": false}));
+    strict.patch("/api/users/ada/device", json!({"deviceId": "usb"}));
+    strict.delete("/api/users/ada");
+    strict.kill();
+    assert_eq!(Runner::start(&data).get("/api/users").json(), before);
+}
+
+#[test]
+fn a_stranger_does_not_learn_who_exists() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let data = ["--data-dir", directory.path().to_str().unwrap()];
+    let open = Runner::start(&data);
+    open.post("/api/users/ada/state", json!({"isMuted": true}));
+    open.kill();
+    let strict = Runner::start_with_env(&data, &[("AUTH_MODE", "strict")]);
+    let without_id = |path: &str| {
+        let mut problem = strict.get(path).json();
+        problem["requestId"] = json!(null);
+        problem
+    };
+    assert_eq!(without_id("/api/users/ada"), without_id("/api/users/nobody"));
+}
+
+#[test]
+fn a_page_may_still_ask_what_it_may_do() {
+    let headers = [("origin", "https://a.example"), ("access-control-request-method", "PATCH")];
+    assert_eq!(strict().send("OPTIONS", "/api/users/ada/mute", &headers, "").status, 204);
+}

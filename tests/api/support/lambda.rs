@@ -1,0 +1,131 @@
+//! The real function binaries under a stand-in for Lambda's runtime API.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use super::process::Process;
+use super::{PATIENCE, Reply, binary, read};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tiny_http::{Header, Method, Request, Response, Server};
+use ureq::http::{HeaderMap, HeaderName};
+
+/// A function's process. It is killed when dropped.
+pub(crate) struct Lambda {
+    process: Process,
+    runtime: Server,
+}
+
+/// What Lambda tells every function, and what the template tells ours.
+pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'static str, &'a str)> {
+    vec![
+        ("AWS_LAMBDA_FUNCTION_NAME", binary),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "test"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_SESSION_TOKEN", "test"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", database),
+        ("STATE_TABLE", "greenroom-state"),
+        ("STAGE", "dev"),
+        ("AUTH_MODE", "open"),
+        ("CORS_ORIGIN", "https://page.example"),
+    ]
+}
+
+impl Lambda {
+    /// Starts a function in open mode on the database at this URL.
+    pub(crate) fn start(binary: &str, database: &str) -> Self {
+        Self::start_with(binary, &environment(binary, database))
+    }
+
+    /// Starts a function with these environment variables.
+    pub(crate) fn start_with(name: &str, env: &[(&str, &str)]) -> Self {
+        let runtime = Server::http("127.0.0.1:0").unwrap();
+        let address = runtime.server_addr().to_string();
+        let env = [env, &[("AWS_LAMBDA_RUNTIME_API", address.as_str())]].concat();
+        let process = Process::start(&mut Command::new(binary(name)), &env);
+        Self { process, runtime }
+    }
+
+    /// Hands the function an event and takes its answer.
+    pub(crate) fn invoke(&self, event: &Value) -> Reply {
+        let next = self.request();
+        assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
+        let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
+        let response = Response::from_string(event.to_string())
+            .with_header(header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"))
+            .with_header(header("Lambda-Runtime-Deadline-Ms", "4102444800000"))
+            .with_header(header(
+                "Lambda-Runtime-Invoked-Function-Arn",
+                "arn:aws:lambda:us-east-1:123456789012:function:test",
+            ))
+            .with_header(header("Lambda-Runtime-Trace-Id", "Root=1-69b30e1e-abcdef0123456789abcdef00;Sampled=0"));
+        next.respond(response).unwrap();
+
+        let mut answered = self.request();
+        let url = answered.url().to_owned();
+        let answer: Value = serde_json::from_reader(answered.as_reader()).unwrap();
+        answered.respond(Response::empty(202)).unwrap();
+        assert!(url.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response"), "{url}: {answer}");
+        reply(&answer)
+    }
+
+    /// All lines so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.process.log()
+    }
+
+    /// The line that is logged for a request, the last one if there are several.
+    pub(crate) fn log_of(&self, reply: &Reply) -> Value {
+        let id = reply.header("x-request-id").unwrap();
+        self.process.await_log(|line| line["requestId"] == id && line.get("statusCode").is_some())
+    }
+
+    /// Waits until the function has given up: its exit code and what it said.
+    pub(crate) fn wait(mut self) -> (i32, String) {
+        self.process.wait()
+    }
+
+    /// The function's next request to the runtime API.
+    fn request(&self) -> Request {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(request) = self.runtime.recv_timeout(Duration::from_millis(50)).unwrap() {
+                return request;
+            }
+            assert!(!self.process.has_ended() && Instant::now() < deadline, "the function does not ask for work");
+        }
+    }
+}
+
+/// An answer in API Gateway's form, as the answer that it makes of it.
+fn reply(answer: &Value) -> Reply {
+    let mut headers = HeaderMap::new();
+    for members in ["headers", "multiValueHeaders"] {
+        for (name, values) in answer[members].as_object().into_iter().flatten() {
+            let name: HeaderName = name.parse().unwrap();
+            let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
+            for value in values {
+                let value = value.as_str().unwrap().parse().unwrap();
+                if !headers.get_all(&name).iter().any(|known| known == value) {
+                    headers.append(name.clone(), value);
+                }
+            }
+        }
+    }
+    assert_ne!(answer["isBase64Encoded"], json!(true), "our bodies are text");
+    Reply {
+        status: u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap(),
+        headers,
+        text: answer["body"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The event that the repository keeps for a function.
+pub(crate) fn event(binary: &str) -> Value {
+    serde_json::from_str(&read(&format!("events/{binary}.json"))).unwrap()
+}

@@ -1,0 +1,19 @@
+//! The template, as the route table it is.
+
+use local::template::{Function, Route, TEMPLATE, Template};
+
+/// Its functions.
+pub(crate) fn functions() -> Vec<Function> {
+    Template::parse(TEMPLATE).unwrap().functions().unwrap()
+}
+
+/// Its routes.
+pub(crate) fn routes() -> Vec<Route> {
+    functions().into_iter().flat_map(|function| function.routes).collect()
+}
+
+/// The binary that a route leads to.
+pub(crate) fn binary_of(route: &Route) -> String {
+    let function = functions().into_iter().find(|function| function.routes.contains(route));
+    function.unwrap_or_else(|| panic!("no function has the route {route}")).binary
+}

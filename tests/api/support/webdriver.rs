@@ -1,0 +1,186 @@
+//! Chromium with a microphone of its own that beeps, driven by `chromedriver`.
+//!
+//! <https://www.w3.org/TR/webdriver2/>
+
+use super::PATIENCE;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The `--use-fake…` pair makes microphones that beep, and a person who allows them. Everything else keeps Chromium from
+/// asking the network or the machine for what no test needs.
+const ARGUMENTS: &[&str] = &[
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--window-size=1280,900",
+];
+
+/// Between two looks at a page.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The name by which WebDriver refers to an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// One browser with one window. It is closed when dropped.
+pub(crate) struct Browser {
+    /// `http://127.0.0.1:<port>/session/<id>`
+    session: String,
+    agent: ureq::Agent,
+    driver: Child,
+    // Its profile, and home, cache and whatever else it writes.
+    _directory: TempDir,
+}
+
+impl Browser {
+    /// Starts a browser nobody has used before.
+    pub(crate) fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut command = Command::new("chromedriver");
+        let homes = ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, directory.path()));
+        let profile = format!("--user-data-dir={}", directory.path().join("profile").display());
+        // Chromium ends with it: chromedriver asks the system for that.
+        let mut driver =
+            command.arg("--port=0").envs(homes).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+        let mut browser = Self {
+            session: format!("http://127.0.0.1:{}/session", port.unwrap()),
+            agent: agent.into(),
+            driver,
+            _directory: directory,
+        };
+        let arguments: Vec<_> = ARGUMENTS.iter().copied().chain([profile.as_str()]).collect();
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"binary": chromium(), "args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let session = browser.post("", wanted);
+        browser.session = format!("{}/{}", browser.session, session["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    pub(crate) fn open(&self, url: &str) {
+        self.post("/url", json!({"url": url}));
+    }
+
+    pub(crate) fn refresh(&self) {
+        self.post("/refresh", json!({}));
+    }
+
+    /// What the body of a function gives back in the page.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", json!({"script": script, "args": []}))
+    }
+
+    /// Waits until an expression is true in the page.
+    #[track_caller]
+    pub(crate) fn wait(&self, expression: &str) {
+        self.wait_for(expression, |value| *value == true);
+    }
+
+    /// Waits until the value of an expression in the page is `wanted`, and gives it back.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, expression: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.run(&format!("return {expression};"));
+            if wanted(&value) {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "{expression} stays {value}; {}", self.screenshot().display());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Clicks with the mouse.
+    pub(crate) fn click(&self, selector: &str) {
+        self.post(&format!("{}/click", self.element(selector)), json!({}));
+    }
+
+    /// Types on the keyboard, after what is there.
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        self.post(&format!("{}/value", self.element(selector)), json!({"text": text}));
+    }
+
+    /// Presses a key and lets it go, wherever the focus is.
+    pub(crate) fn press(&self, key: &str) {
+        let strokes = ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key}));
+        self.post("/actions", json!({"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]}));
+    }
+
+    /// Shows the page as a person with this `prefers-color-scheme` sees it.
+    pub(crate) fn prefer(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        self.post("/goog/cdp/execute", body);
+    }
+
+    /// What the browser has complained about since the last look: warnings, and errors of any source, broken content
+    /// policy included.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let entries = self.post("/se/log", json!({"type": "browser"}));
+        let entries = entries.as_array().unwrap().iter();
+        let complaints = entries.filter(|entry| ["SEVERE", "WARNING"].contains(&entry["level"].as_str().unwrap()));
+        complaints.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A picture of the window, for whoever has to find out what went wrong.
+    fn screenshot(&self) -> PathBuf {
+        let response = self.agent.get(format!("{}/screenshot", self.session)).call();
+        let answer: Value = serde_json::from_str(&response.unwrap().body_mut().read_to_string().unwrap()).unwrap();
+        let name = format!("browser-{}.png", std::thread::current().name().unwrap_or("test").replace("::", "-"));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, BASE64_STANDARD.decode(answer["value"].as_str().unwrap()).unwrap()).unwrap();
+        path
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found = self.post("/element", json!({"using": "css selector", "value": selector}));
+        format!("/element/{}", found[ELEMENT].as_str().unwrap())
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "so that a call can write json!(…) in place")]
+    fn post(&self, path: &str, body: Value) -> Value {
+        let mut response = self.agent.post(format!("{}{path}", self.session)).send_json(&body).unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        assert_eq!(response.status(), 200, "{path} {body}: {text}");
+        serde_json::from_str::<Value>(&text).unwrap()["value"].take()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.agent.delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// The program; `tests/build.rs` has looked for the same names.
+fn chromium() -> PathBuf {
+    let path = env::var_os("PATH").unwrap();
+    let directories: Vec<_> = env::split_paths(&path).collect();
+    let candidates = ["chromium", "chromium-browser"];
+    let mut paths = candidates.iter().flat_map(|name| directories.iter().map(move |directory| directory.join(name)));
+    paths.find(|path| path.is_file()).unwrap()
+}
