@@ -3,10 +3,12 @@
 use crate::log::LambdaLog;
 use crate::{Entry, Error, Request, Response, State, answer, diagnostics};
 use lambda_http::request::RequestContext;
-use lambda_http::{RequestExt as _, service_fn};
+use lambda_http::{IntoResponse, RequestExt as _, service_fn};
 use state::dynamodb::{Users, connect_from_env};
 use state::{Config, process};
 use std::convert::Infallible;
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -34,11 +36,21 @@ pub fn serve(entry: Entry) -> Result<(), Error> {
         };
         lambda_http::run(service_fn(|request: Request| {
             let state = &state;
-            async move { Ok::<Response, Infallible>(answer(&route(&request), entry, state, request).await) }
+            async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
         }))
         .await?;
         Ok(())
     })
+}
+
+/// A response to be sent as it is. `lambda_http` would parse the media type of a bare one again, and link every character
+/// encoding of the web to transcode its text.
+struct Complete(Response);
+
+impl IntoResponse for Complete {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(ready(self.0))
+    }
 }
 
 /// The route that API Gateway matched, such as `PATCH /api/users/{userId}/mute`.
