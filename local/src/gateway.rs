@@ -33,6 +33,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Connections served at once. Beyond it, one is told to come back.
 const CONNECTIONS_MAX: usize = 4096;
+/// Requests at work at once; the others wait in order, with only themselves in memory. Enough to keep the engine busy.
+const REQUESTS_MAX: usize = 8;
 /// How long a refused connection may take to hear so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after the system refuses a connection, for example because no file descriptors are left.
@@ -48,6 +50,7 @@ pub struct Gateway {
     default: Entry,
     assets: HashMap<String, Asset>,
     state: State,
+    turns: Semaphore,
 }
 
 struct Routed {
@@ -84,7 +87,7 @@ impl Gateway {
             routes.insert(path, routed).map_err(|_| missing("two routes contradict each other"))?;
         }
         let default = default.ok_or_else(|| missing("no function takes the default route"))?;
-        Ok(Self { routes, default, assets: web::assets(), state })
+        Ok(Self { routes, default, assets: web::assets(), state, turns: Semaphore::new(REQUESTS_MAX) })
     }
 
     async fn serve(&self, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
@@ -120,6 +123,8 @@ impl Gateway {
                 found.params.iter().map(|(name, value)| (name.to_owned(), vec![decode(value)])).collect();
             request = request.with_path_parameters(parameters);
         }
+        // Never closed, so there is always a turn to wait for.
+        let _turn = self.turns.acquire().await;
         outgoing(answer(key, entry, &self.state, request).await)
     }
 
