@@ -12,9 +12,10 @@ use dynoxide::errors::DynoxideError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// A handle to the engine's thread.
 ///
@@ -38,22 +39,65 @@ pub type Answer = (u16, Vec<u8>);
 /// Prefix of `X-Amz-Target`, before the operation's name.
 pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
+/// Answers on their way from the engine's thread to those who asked.
+///
+/// To wake a task of another thread is a system call. One task takes all answers that are there and hands them out on
+/// the asking thread, where a wake-up costs next to nothing.
+#[derive(Debug, Default)]
+struct Answers {
+    ready: Mutex<Vec<(oneshot::Sender<Answer>, Answer)>>,
+    ended: AtomicBool,
+    more: Notify,
+}
+
+impl Answers {
+    fn push(&self, reply: oneshot::Sender<Answer>, answer: Answer) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((reply, answer));
+        self.more.notify_one();
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.more.notify_one();
+    }
+
+    async fn hand_out(self: Arc<Self>) {
+        loop {
+            self.more.notified().await;
+            let ended = self.ended.load(Ordering::Acquire);
+            let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+            for (reply, answer) in ready {
+                // Who asked may have gone away.
+                let _ = reply.send(answer);
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Moves `database` to a thread of its own, which ends and closes the database when all handles are gone.
     ///
     /// # Errors
     /// The system refuses another thread.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: the answers are handed out by a task of the one that uses the engine.
     pub fn start(database: Database) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel::<Job>();
+        let answers = Arc::<Answers>::default();
+        tokio::spawn(Arc::clone(&answers).hand_out());
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             for job in jobs {
                 let work = AssertUnwindSafe(|| execute(&database, &job.operation, &job.body));
                 let answer = catch_unwind(work).unwrap_or_else(|_| {
                     (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
                 });
-                // Who asked may have gone away.
-                let _ = job.reply.send(answer);
+                answers.push(job.reply, answer);
             }
+            answers.end();
         })?;
         Ok((Self { queue }, thread))
     }

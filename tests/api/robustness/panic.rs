@@ -24,7 +24,7 @@ impl Observer for Noted {
 }
 
 /// What handlers get, on an engine in memory.
-fn state(observer: Arc<dyn Observer>) -> State {
+async fn state(observer: Arc<dyn Observer>) -> State {
     let config = Config::read(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
     let store = store::open(&Place::Memory, &template, &config.state_table).unwrap();
@@ -32,9 +32,8 @@ fn state(observer: Arc<dyn Observer>) -> State {
     runner::state(engine, config, observer)
 }
 
-fn ask(state: &State, entry: Entry) -> Reply {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let answered = runtime.block_on(answer("GET /test", entry, state, Request::default()));
+async fn ask(state: &State, entry: Entry) -> Reply {
+    let answered = answer("GET /test", entry, state, Request::default()).await;
     let (parts, body) = answered.into_parts();
     Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(body.to_vec()).unwrap() }
 }
@@ -47,14 +46,14 @@ fn panics_at_once(_: State, _: Request) -> functions::BoxFuture {
     panic!("at src/secret.rs")
 }
 
-#[test]
-fn a_panic_is_500_with_a_request_id_and_the_next_request_works() {
+#[tokio::test]
+async fn a_panic_is_500_with_a_request_id_and_the_next_request_works() {
     let noted = Arc::<Noted>::default();
-    let state = state(noted.clone());
+    let state = state(noted.clone()).await;
     for entry in [panics as Entry, panics_at_once] {
-        let problem = refused(&ask(&state, entry), 500, "internal_error");
+        let problem = refused(&ask(&state, entry).await, 500, "internal_error");
         assert_eq!(problem["requestId"].as_str().unwrap().len(), 32);
-        assert_eq!(ask(&state, functions::entries::get_health).status, 200);
+        assert_eq!(ask(&state, functions::entries::get_health).await.status, 200);
     }
     assert_eq!(*noted.0.lock().unwrap(), [500, 200, 500, 200], "each is logged");
 }
