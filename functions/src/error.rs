@@ -100,7 +100,7 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<Challenge>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<Timestamp>,
+    at_ms: Option<u64>,
     request_id: &'a str,
 }
 
@@ -216,7 +216,7 @@ impl ApiError {
             current_version,
             expected_seq,
             challenge: next_challenge,
-            at: server_time,
+            at_ms: server_time.map(Timestamp::ms),
             request_id,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::http::{json, ok, path, signed};
 use crate::{ApiError, Reply, Request, State};
-use domain::{AgentId, Attestation, Challenge, DeviceId, Label, MuteScope, Purpose, Timestamp, Verdicts, Version};
+use domain::{AgentId, Attestation, Challenge, DeviceId, Label, MuteScope, Purpose, Verdicts, Version};
 use serde::Serialize;
 use state::StateError;
 
@@ -15,7 +15,7 @@ struct Accepted {
     seq: u64,
     next_challenge: Challenge,
     interval_ms: u128,
-    at: Timestamp,
+    at_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -70,6 +70,6 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
         seq: attested.seq,
         next_challenge: attested.next_challenge,
         interval_ms: state.agents.policy().interval.as_millis(),
-        at,
+        at_ms: at.ms(),
     })
 }

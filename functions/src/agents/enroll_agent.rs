@@ -2,7 +2,7 @@
 
 use crate::http::{json, signed, with_status};
 use crate::{Reply, Request, State};
-use domain::{AgentId, Challenge, Enrolment, MinEvidence, Policy, Purpose, Timestamp, UserId};
+use domain::{AgentId, Challenge, Enrolment, MinEvidence, Policy, Purpose, UserId};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 use std::time::Duration;
@@ -15,7 +15,7 @@ struct Enrolled {
     /// The last accepted attestation: none yet.
     seq: u64,
     challenge: Challenge,
-    at: Timestamp,
+    at_ms: u64,
     policy: PolicyView,
 }
 
@@ -47,5 +47,8 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
 
     let policy = state.agents.policy().into();
     let agent_id = AgentId::of(&enrolment.public_key);
-    with_status(StatusCode::CREATED, &Enrolled { agent_id, user_id: enrolment.user_id, seq: 0, challenge, at, policy })
+    with_status(
+        StatusCode::CREATED,
+        &Enrolled { agent_id, user_id: enrolment.user_id, seq: 0, challenge, at_ms: at.ms(), policy },
+    )
 }

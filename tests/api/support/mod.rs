@@ -55,7 +55,7 @@ pub(crate) fn refused(reply: &Reply, status: u16, code: &str) -> Value {
         assert!(!problem[text].as_str().unwrap().is_empty(), "{problem}");
     }
     let known = [
-        "at",
+        "atMs",
         "challenge",
         "code",
         "currentVersion",

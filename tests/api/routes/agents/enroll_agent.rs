@@ -17,7 +17,7 @@ fn an_agent_is_paired_and_the_state_shows_it() {
     let key = fresh_key();
     let reply = enroll(&runner, &key, &enrolment("ada", &code(&runner, "ada"), &key));
     let enrolled = reply.json();
-    assert_eq!((reply.status, keys(&enrolled)), (201, vec!["agentId", "at", "challenge", "policy", "seq", "userId"]));
+    assert_eq!((reply.status, keys(&enrolled)), (201, vec!["agentId", "atMs", "challenge", "policy", "seq", "userId"]));
     assert_eq!(enrolled["policy"], json!({"intervalMs": 10_000, "freshMs": 25_000, "minEvidence": "digital_zero"}));
     let id = AgentId::of(&public_key(&key)).to_string();
     let state = runner.get("/api/users/ada");
