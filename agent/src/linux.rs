@@ -96,7 +96,12 @@ impl Link {
             Unavailable("no PulseAudio or PipeWire socket in PULSE_SERVER or XDG_RUNTIME_DIR".to_owned())
         })?;
         let unavailable = |error: &dyn std::fmt::Display| {
-            Unavailable(format!("the sound server at {} does not answer: {error}", path.display()))
+            let cookie = if pulseaudio::cookie_path_from_env().is_some() {
+                ""
+            } else {
+                "; it may want a cookie: set PULSE_COOKIE"
+            };
+            Unavailable(format!("the sound server at {} does not answer: {error}{cookie}", path.display()))
         };
         let socket = UnixStream::connect(&path).map_err(|error| unavailable(&error))?;
         let bounded = socket.set_read_timeout(Some(ANSWER)).and_then(|()| socket.set_write_timeout(Some(ANSWER)));

@@ -212,9 +212,7 @@ impl Observer {
                 let why = match failure {
                     Failure::Denied => Ear::Denied,
                     Failure::Busy => Ear::Busy,
-                    // Whether it is the device or the whole system that is gone, the next look will say.
-                    Failure::Missing | Failure::HostUnavailable => Ear::Opening,
-                    Failure::Other => Ear::Dead,
+                    Failure::Missing | Failure::HostUnavailable | Failure::Other => Ear::Dead,
                 };
                 if failure == Failure::HostUnavailable {
                     host.disconnect();
@@ -222,7 +220,8 @@ impl Observer {
                 self.listed = None;
                 let wait = self.closed.wait;
                 self.close(why, now, wait);
-                why
+                // Whether the device or the whole system is gone, the next look says; only if neither is, this counts.
+                Ear::Opening
             }
             Life::Opening => Ear::Opening,
             Life::Silent => {
