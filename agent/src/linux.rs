@@ -1,4 +1,4 @@
-//! `PulseAudio`, and `PipeWire` in its place: one connection, asked in turn.
+//! PulseAudio, and PipeWire in its place: one connection, asked in turn.
 //!
 //! Beside cpal, because cpal knows no mute, no volume and no move; not by the client of the `pulseaudio` crate, because that does not
 //! list source outputs, by which alone a moved stream is noticed.
