@@ -4,10 +4,49 @@
 
 use std::env;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
-/// The name of the cfg, and the programs it needs: of each group one.
-const TOOLS: &[(&str, &[&[&str]])] = &[("has_chromium", &[&["chromium", "chromium-browser"], &["chromedriver"]])];
+/// The name of the cfg, and what it needs.
+const TOOLS: &[(&str, &[Need])] = &[
+    ("has_chromium", &[Need::Program(&["chromium", "chromium-browser"]), Need::Program(&["chromedriver"])]),
+    (
+        "has_pulse",
+        &[
+            Need::Program(&["pulseaudio"]),
+            Need::Program(&["pactl"]),
+            Need::Program(&["pacat"]),
+            Need::Program(&["sox"]),
+            Need::Program(&["espeak-ng"]),
+            Need::Library("alsa"),
+        ],
+    ),
+];
+
+enum Need {
+    /// One of these programs.
+    Program(&'static [&'static str]),
+    /// A library with headers, as pkg-config names it.
+    Library(&'static str),
+}
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self {
+            Self::Program(names) => names.iter().any(|name| is_on_path(name)),
+            Self::Library(name) => {
+                let found = Command::new("pkg-config").args(["--exists", name]).stderr(Stdio::null()).status();
+                found.is_ok_and(|status| status.success())
+            }
+        }
+    }
+
+    fn missing(&self) -> String {
+        match self {
+            Self::Program(names) => format!("none of these is on PATH: {}", names.join(", ")),
+            Self::Library(name) => format!("pkg-config does not find the headers of {name}"),
+        }
+    }
+}
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=PATH");
@@ -17,13 +56,12 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     let required = env::var("GREENROOM_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
     let mut complete = true;
-    for (cfg, groups) in TOOLS {
+    for (cfg, needs) in TOOLS {
         println!("cargo::rustc-check-cfg=cfg({cfg})");
-        let missing = groups.iter().find(|names| !names.iter().any(|name| is_on_path(name)));
-        match missing {
+        match needs.iter().find(|need| !need.is_met()) {
             None => println!("cargo::rustc-cfg={cfg}"),
-            Some(names) if required => {
-                println!("cargo::error=GREENROOM_REQUIRE_TOOLS=1, but none of these is on PATH: {}", names.join(", "));
+            Some(need) if required => {
+                println!("cargo::error=GREENROOM_REQUIRE_TOOLS=1, but {}", need.missing());
                 complete = false;
             }
             Some(_) => {}

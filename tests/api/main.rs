@@ -9,6 +9,7 @@
 )]
 
 mod acceptance;
+mod agent;
 mod agreement;
 mod browser;
 mod capacity;

@@ -11,16 +11,31 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     BUILT.join(name)
 }
 
+/// The agent as it is built without ALSA's headers: it can pair, and cannot measure.
+pub(crate) fn agent_without_capture() -> PathBuf {
+    binary(AGENT_WITHOUT_CAPTURE)
+}
+
+const AGENT_WITHOUT_CAPTURE: &str = "greenroom-agent-without-capture";
+
 fn build() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let built = target.join(if cfg!(debug_assertions) { "debug" } else { "release" });
+    cargo_build(target, &["--workspace"]);
+    std::fs::copy(built.join("greenroom-agent"), built.join(AGENT_WITHOUT_CAPTURE)).unwrap();
+    if cfg!(has_pulse) {
+        // Apart, because the features of what cpal needs would build the SDK twice.
+        cargo_build(target, &["--package", "agent", "--features", "capture"]);
+    }
+    built
+}
+
+fn cargo_build(target: &Path, what: &[&str]) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target).current_dir(root());
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
+    cargo.args(["build", "--quiet", "--bins", "--target-dir"]).arg(target).args(what).current_dir(root());
+    if !cfg!(debug_assertions) {
         cargo.arg("--release");
-        "release"
-    };
+    }
     // What cargo tells a test about its own package: ring's build script would take it for a change and run again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -30,7 +45,6 @@ fn build() -> PathBuf {
     }
     let built = cargo.status().unwrap();
     assert!(built.success(), "the binaries under test do not build");
-    target.join(profile)
 }
 
 /// The root of the workspace.

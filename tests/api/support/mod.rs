@@ -4,6 +4,7 @@ pub(crate) mod binaries;
 pub(crate) mod database;
 pub(crate) mod lambda;
 pub(crate) mod process;
+pub(crate) mod pulse;
 pub(crate) mod runner;
 pub(crate) mod template;
 pub(crate) mod webdriver;

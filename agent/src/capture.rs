@@ -1,0 +1,247 @@
+//! Listening by cpal. Samples stay in the callback: only the class of each block comes out.
+
+use crate::measure::{Blocks, Class, Meter};
+use crate::witness::Input;
+use cpal::traits::{DeviceTrait as _, HostTrait as _, StreamTrait as _};
+use cpal::{BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A stream without a callback for this long is dead; callbacks come every 50 ms.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// How long a stream may take to begin: a source that wakes takes up to two seconds. One that is kept asleep never begins, and says
+/// nothing of it.
+const BEGIN: Duration = Duration::from_secs(3);
+
+/// Why listening failed, by what can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The system does not let this program listen.
+    #[error("the system does not let this program use the microphone")]
+    Denied,
+    /// Another program holds the device.
+    #[error("another program holds the microphone")]
+    Busy,
+    /// The device is gone.
+    #[error("the microphone is gone")]
+    Missing,
+    /// The sound system is gone.
+    #[error("the sound system does not answer")]
+    HostUnavailable,
+    /// Anything else.
+    #[error("the microphone cannot be opened")]
+    Other,
+}
+
+impl From<cpal::Error> for Failure {
+    fn from(error: cpal::Error) -> Self {
+        match error.kind() {
+            ErrorKind::PermissionDenied => Self::Denied,
+            ErrorKind::DeviceBusy => Self::Busy,
+            ErrorKind::DeviceNotAvailable => Self::Missing,
+            ErrorKind::HostUnavailable | ErrorKind::StreamInvalidated => Self::HostUnavailable,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One of cpal's hosts, connected once and kept: connections are not free everywhere.
+#[derive(Clone)]
+pub struct Host {
+    id: cpal::HostId,
+    connected: Arc<Mutex<Option<Arc<cpal::Host>>>>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Host").field(&self.id).finish()
+    }
+}
+
+impl Host {
+    /// The host of this name, as in `--host`; `None` if this program has none of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(Self { id: name.parse().ok()?, connected: Arc::default() })
+    }
+
+    /// The names of all hosts.
+    pub fn names() -> impl Iterator<Item = String> {
+        cpal::ALL_HOSTS.iter().map(ToString::to_string)
+    }
+
+    fn connect(&self) -> Result<Arc<cpal::Host>, Failure> {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = &*connected {
+            return Ok(Arc::clone(host));
+        }
+        let host = Arc::new(cpal::host_from_id(self.id)?);
+        Ok(Arc::clone(connected.insert(host)))
+    }
+
+    /// Forgets a connection that broke.
+    pub fn disconnect(&self) {
+        *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// All inputs. ALSA's `null` is none: it gives zeros without end, which nobody muted.
+    ///
+    /// # Errors
+    /// The host does not answer.
+    pub fn inputs(&self) -> Result<Vec<Input>, Failure> {
+        let host = self.connect()?;
+        let default = host.default_input_device().and_then(|device| device.id().ok());
+        let mut inputs = Vec::new();
+        for device in host.input_devices()? {
+            let (Ok(id), Ok(description)) = (device.id(), device.description()) else { continue };
+            if !is_null(&id) {
+                let label = description.name().to_owned();
+                inputs.push(Input {
+                    label,
+                    default: Some(&id) == default.as_ref(),
+                    monitor: false,
+                    id: id.to_string(),
+                });
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Starts to listen to the input of this id. Opening may take without limit, so it has a thread of its own.
+    #[must_use]
+    pub fn listen(&self, id: &str) -> Listening {
+        let shared = Arc::new(Shared::default());
+        let (opened, opening) = channel();
+        let (host, id) = (self.clone(), id.to_owned());
+        let for_thread = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let outcome = host.open(&id, &for_thread).map(Arc::new);
+            let stream = outcome.clone().ok();
+            // Nobody listens any more? Then the stream ends here.
+            if opened.send(outcome).is_err() {
+                return;
+            }
+            if let Some(Err(error)) = stream.map(|stream| stream.play()) {
+                for_thread.fail(error.into());
+            }
+        });
+        Listening { shared, opening, stream: None, began: Instant::now(), callbacks: 0, heard: None, seen: 0 }
+    }
+
+    fn open(&self, id: &str, shared: &Arc<Shared>) -> Result<cpal::Stream, Failure> {
+        let mut devices = self.connect()?.input_devices()?;
+        let device = devices.find(|device| device.id().is_ok_and(|found| found.to_string() == id && !is_null(&found)));
+        let device = device.ok_or(Failure::Missing)?;
+        // The rate and the channels that the device itself has: resampling would make zeros of what is not zero.
+        let native = device.default_input_config()?;
+        let config = StreamConfig {
+            channels: native.channels(),
+            sample_rate: native.sample_rate(),
+            // Of the default size, PulseAudio delivers every two seconds; of 10 ms, its client library takes 6 % of a core.
+            buffer_size: BufferSize::Fixed(native.sample_rate() / 20),
+        };
+        match native.sample_format() {
+            SampleFormat::I16 => stream::<i16>(&device, config, shared),
+            // I24 reads 6 dB too much on PulseAudio; the server converts to F32 without loss.
+            _ => stream::<f32>(&device, config, shared),
+        }
+    }
+}
+
+fn is_null(id: &cpal::DeviceId) -> bool {
+    id.host().to_string() == "alsa" && id.id() == "null"
+}
+
+fn stream<T>(device: &cpal::Device, config: StreamConfig, shared: &Arc<Shared>) -> Result<cpal::Stream, Failure>
+where
+    T: SizedSample,
+    f32: FromSample<T>,
+{
+    let mut meter = Meter::new(config.sample_rate, config.channels);
+    let (ears, errors) = (Arc::clone(shared), Arc::clone(shared));
+    let on_data = move |samples: &[T], _: &cpal::InputCallbackInfo| {
+        ears.blocks.count_callback();
+        meter.push(samples.iter().map(|sample| f32::from_sample_(*sample)), |class| ears.blocks.write(class));
+    };
+    let on_error = move |error: cpal::Error| match error.kind() {
+        // The stream lives on.
+        ErrorKind::Xrun | ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
+        _ => errors.fail(error.into()),
+    };
+    Ok(device.build_input_stream(config, on_data, on_error, Some(BEGIN))?)
+}
+
+/// What the callbacks write and [`Listening`] reads.
+#[derive(Debug, Default)]
+struct Shared {
+    blocks: Blocks,
+    failed: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Shared {
+    /// Called by cpal's own threads, never by the audio callback.
+    fn fail(&self, failure: Failure) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        self.failed.store(true, Ordering::Release);
+    }
+}
+
+/// A stream: being opened, or open. It ends when dropped.
+pub struct Listening {
+    shared: Arc<Shared>,
+    opening: Receiver<Result<Arc<cpal::Stream>, Failure>>,
+    stream: Option<Arc<cpal::Stream>>,
+    began: Instant,
+    callbacks: u64,
+    heard: Option<Instant>,
+    seen: u64,
+}
+
+/// How a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It has yet to begin.
+    Opening,
+    /// Callbacks come.
+    Alive,
+    /// It is open, and no callbacks come.
+    Silent,
+    /// It is over.
+    Failed(Failure),
+}
+
+impl Listening {
+    /// Takes the new blocks, and whether none was lost.
+    pub fn read(&mut self, take: impl FnMut(Class)) -> bool {
+        self.shared.blocks.read(&mut self.seen, take)
+    }
+
+    /// How the stream is now.
+    pub fn life(&mut self, now: Instant) -> Life {
+        if self.stream.is_none() {
+            match self.opening.try_recv() {
+                Ok(Ok(stream)) => self.stream = Some(stream),
+                Ok(Err(failure)) => return Life::Failed(failure),
+                Err(TryRecvError::Disconnected) => return Life::Failed(Failure::Other),
+                Err(TryRecvError::Empty) => {}
+            }
+        }
+        if self.shared.failed.load(Ordering::Acquire) {
+            let failure = *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            return Life::Failed(failure.unwrap_or(Failure::Other));
+        }
+        let callbacks = self.shared.blocks.callbacks();
+        if callbacks != self.callbacks {
+            self.callbacks = callbacks;
+            self.heard = Some(now);
+        }
+        match self.heard {
+            Some(heard) if now.saturating_duration_since(heard) < SIGN_OF_LIFE => Life::Alive,
+            None if now.saturating_duration_since(self.began) < BEGIN => Life::Opening,
+            _ => Life::Silent,
+        }
+    }
+}

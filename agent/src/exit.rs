@@ -1,0 +1,65 @@
+//! How the program ends.
+
+use crate::fuse::State;
+use domain::{Condition, Route, Signal};
+use std::process::ExitCode;
+
+/// What `--help` says about exit codes; the codes are in [`Failed`] and [`of_state`].
+pub const HELP: &str = "\
+Exit codes:
+  0  done; stopped by a signal; check: the microphone is heard
+  1  anything else            2  bad arguments
+  3  built without capture    4  not paired, or the pairing file is not usable
+  5  server not reachable     6  the server refused, or this agent was revoked
+check and doctor say what was measured:
+ 10  no more than noise      11  digital zero: muted
+ 12  not listened            13  the stream was moved to another device
+ 20  permission denied       21  no sound system
+ 22  device busy             23  no data: device asleep
+ 24  device missing";
+
+/// Why the program failed, in one line that says what to do.
+#[derive(Debug)]
+pub struct Failed {
+    /// The line.
+    pub line: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl Failed {
+    /// A failure with this code.
+    pub fn new(code: u8, line: impl std::fmt::Display) -> Self {
+        Self { line: line.to_string(), code }
+    }
+}
+
+/// The exit code of `check` and `doctor` for what was measured.
+#[must_use]
+pub fn of_state(state: State) -> u8 {
+    match (state.condition, state.route, state.signal) {
+        (Condition::PermissionDenied, _, _) => 20,
+        (Condition::HostUnavailable, _, _) => 21,
+        (Condition::DeviceBusy, _, _) => 22,
+        (Condition::NoData, _, _) => 23,
+        (Condition::DeviceMissing, _, _) => 24,
+        (Condition::Measured, Route::Moved, _) => 13,
+        (Condition::Measured, Route::Direct, Signal::Signal) => 0,
+        (Condition::Measured, Route::Direct, Signal::Floor) => 10,
+        (Condition::Measured, Route::Direct, Signal::DigitalZero) => 11,
+        (Condition::Measured, Route::Direct, Signal::NotOpened) => 12,
+    }
+}
+
+/// The end of the program.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "the one line a failure must say")]
+pub fn code(outcome: Result<u8, Failed>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => {
+            eprintln!("greenroom-agent: {}", failed.line);
+            ExitCode::from(failed.code)
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! From everything that was observed to the one state that is attested.
+
+use crate::measure::Class;
+use domain::{Condition, Flag, Route, Signal};
+
+/// What an attestation says of the microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Whether it could be measured, and why not.
+    pub condition: Condition,
+    /// The system's mute flag.
+    pub flag: Flag,
+    /// What was heard.
+    pub signal: Signal,
+    /// Whether it was this device that was heard.
+    pub route: Route,
+}
+
+/// What the system says of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The sound system does not answer.
+    HostUnavailable,
+    /// The sound system answers, and has no such device.
+    Missing,
+    /// The device is there, and this is its mute flag.
+    Present(Flag),
+}
+
+/// What became of listening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ear {
+    /// The agent was told not to listen.
+    Closed,
+    /// It is being opened, or has not heard enough yet.
+    Opening,
+    /// Another program holds the device.
+    Busy,
+    /// The system does not let this program listen.
+    Denied,
+    /// Open, but no callbacks; or it cannot be opened for a reason of its own.
+    Dead,
+    /// The system has attached the stream to another device.
+    Moved,
+    /// Open, and this was heard.
+    Heard(Class),
+}
+
+/// The state that follows; `None` as long as there is nothing to say.
+///
+/// A missing device and a moved stream come before everything that was heard: silence of another device, or of none, is no mute.
+#[must_use]
+pub fn fuse(presence: Presence, ear: Ear) -> Option<State> {
+    let unmeasured = |condition, flag| Some(State { condition, flag, signal: Signal::NotOpened, route: Route::Direct });
+    let flag = match presence {
+        Presence::HostUnavailable => return unmeasured(Condition::HostUnavailable, Flag::Unknown),
+        Presence::Missing => return unmeasured(Condition::DeviceMissing, Flag::Unknown),
+        Presence::Present(flag) => flag,
+    };
+    let measured = |signal, route| Some(State { condition: Condition::Measured, flag, signal, route });
+    match ear {
+        Ear::Opening => None,
+        Ear::Closed => measured(Signal::NotOpened, Route::Direct),
+        Ear::Busy => unmeasured(Condition::DeviceBusy, flag),
+        Ear::Denied => unmeasured(Condition::PermissionDenied, flag),
+        Ear::Dead => unmeasured(Condition::NoData, flag),
+        Ear::Moved => measured(Signal::NotOpened, Route::Moved),
+        Ear::Heard(Class::Zero) => measured(Signal::DigitalZero, Route::Direct),
+        Ear::Heard(Class::Floor) => measured(Signal::Floor, Route::Direct),
+        Ear::Heard(Class::Signal) => measured(Signal::Signal, Route::Direct),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAGS: [Flag; 3] = [Flag::Muted, Flag::Unmuted, Flag::Unknown];
+    const EARS: [Ear; 9] = [
+        Ear::Closed,
+        Ear::Opening,
+        Ear::Busy,
+        Ear::Denied,
+        Ear::Dead,
+        Ear::Moved,
+        Ear::Heard(Class::Zero),
+        Ear::Heard(Class::Floor),
+        Ear::Heard(Class::Signal),
+    ];
+
+    fn state(condition: Condition, flag: Flag, signal: Signal, route: Route) -> State {
+        State { condition, flag, signal, route }
+    }
+
+    #[test]
+    fn every_cell_of_a_device_that_is_there() {
+        for flag in FLAGS {
+            let says = |ear| fuse(Presence::Present(flag), ear);
+            assert_eq!(says(Ear::Opening), None);
+            assert_eq!(says(Ear::Closed), Some(state(Condition::Measured, flag, Signal::NotOpened, Route::Direct)));
+            assert_eq!(says(Ear::Busy), Some(state(Condition::DeviceBusy, flag, Signal::NotOpened, Route::Direct)));
+            assert_eq!(
+                says(Ear::Denied),
+                Some(state(Condition::PermissionDenied, flag, Signal::NotOpened, Route::Direct))
+            );
+            assert_eq!(says(Ear::Dead), Some(state(Condition::NoData, flag, Signal::NotOpened, Route::Direct)));
+            assert_eq!(says(Ear::Moved), Some(state(Condition::Measured, flag, Signal::NotOpened, Route::Moved)));
+            for (class, signal) in
+                [(Class::Zero, Signal::DigitalZero), (Class::Floor, Signal::Floor), (Class::Signal, Signal::Signal)]
+            {
+                assert_eq!(says(Ear::Heard(class)), Some(state(Condition::Measured, flag, signal, Route::Direct)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_device_is_missing_whatever_was_heard() {
+        for ear in EARS {
+            let missing = state(Condition::DeviceMissing, Flag::Unknown, Signal::NotOpened, Route::Direct);
+            assert_eq!(fuse(Presence::Missing, ear), Some(missing));
+        }
+    }
+
+    #[test]
+    fn without_a_sound_system_nothing_is_measured_whatever_was_heard() {
+        for ear in EARS {
+            let unavailable = state(Condition::HostUnavailable, Flag::Unknown, Signal::NotOpened, Route::Direct);
+            assert_eq!(fuse(Presence::HostUnavailable, ear), Some(unavailable));
+        }
+    }
+
+    #[test]
+    fn only_what_was_measured_has_a_signal() {
+        let presences = FLAGS.map(Presence::Present).into_iter().chain([Presence::Missing, Presence::HostUnavailable]);
+        for presence in presences {
+            for ear in EARS {
+                let Some(state) = fuse(presence, ear) else { continue };
+                assert!(state.condition == Condition::Measured || state.signal == Signal::NotOpened, "{state:?}");
+                assert!(state.route == Route::Direct || state.signal == Signal::NotOpened, "{state:?}");
+            }
+        }
+    }
+}

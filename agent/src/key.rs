@@ -1,0 +1,248 @@
+//! The pairing file: which person, which server, and the secret key that signs.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use domain::{AgentId, PublicKey, SigningKey, UserId};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Why the pairing file cannot be used. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is none.
+    #[error(
+        "not paired: {0} does not exist; run `greenroom-agent enroll --url URL --user NAME --code CODE` with the code that your page shows"
+    )]
+    NotPaired(PathBuf),
+    /// Others can read the secret.
+    #[error("{0} can be read by others; run `chmod 600` on it, or pair anew")]
+    Exposed(PathBuf),
+    /// Its text is not ours.
+    #[error("{0} is not a pairing of greenroom-agent; pair anew")]
+    Malformed(PathBuf),
+    /// The file system refused.
+    #[error("{0} cannot be used: {1}; choose another place with --config")]
+    Io(PathBuf, #[source] io::Error),
+    /// Neither `XDG_CONFIG_HOME` nor a home directory is known.
+    #[error("there is no configuration directory; name the file with --config")]
+    NoDirectory,
+}
+
+/// A pairing: who this agent is, and for whom.
+#[derive(Clone)]
+pub struct Pairing {
+    /// The server, without a slash at the end.
+    pub url: String,
+    /// Whose microphone it is.
+    pub user_id: UserId,
+    /// This agent.
+    pub agent_id: AgentId,
+    /// Signs what this agent says.
+    pub key: SigningKey,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Stored {
+    url: String,
+    user_id: UserId,
+    agent_id: AgentId,
+    secret_key: String,
+}
+
+/// A fresh key out of the system's random numbers.
+///
+/// # Errors
+/// The system gives none.
+pub fn generate() -> io::Result<SigningKey> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+/// The public half, as the protocol writes it.
+#[must_use]
+pub fn public(key: &SigningKey) -> PublicKey {
+    PublicKey::from(key.verifying_key().to_bytes())
+}
+
+/// Where the pairing is kept unless `--config` says otherwise.
+///
+/// # Errors
+/// No configuration directory is known.
+pub fn default_path() -> Result<PathBuf, KeyError> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = absolute("XDG_CONFIG_HOME")
+        .or_else(|| absolute("APPDATA"))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    Ok(directory.ok_or(KeyError::NoDirectory)?.join("greenroom").join("agent.json"))
+}
+
+/// Reads a pairing.
+///
+/// # Errors
+/// It does not exist, is exposed, or is malformed.
+pub fn load(path: &Path) -> Result<Pairing, KeyError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => KeyError::NotPaired(path.to_owned()),
+        _ => KeyError::Io(path.to_owned(), error),
+    };
+    let file = File::open(path).map_err(failed)?;
+    if is_exposed(&file).map_err(failed)? {
+        return Err(KeyError::Exposed(path.to_owned()));
+    }
+    let text = io::read_to_string(file).map_err(failed)?;
+    parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+}
+
+fn parse(text: &str) -> Option<Pairing> {
+    let stored: Stored = serde_json::from_str(text).ok()?;
+    let seed: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(stored.secret_key).ok()?.try_into().ok()?;
+    let key = SigningKey::from_bytes(&seed);
+    let of_this_key = stored.agent_id == AgentId::of(&public(&key));
+    of_this_key.then_some(Pairing { url: stored.url, user_id: stored.user_id, agent_id: stored.agent_id, key })
+}
+
+/// A place for a pairing that is about to be made: a failure to write must come before the code is used up.
+pub struct Place {
+    path: PathBuf,
+    beside: PathBuf,
+    file: File,
+}
+
+impl Place {
+    /// Makes a new file beside `path`, which only its owner may read.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn prepare(path: &Path) -> Result<Self, KeyError> {
+        let failed = |error| KeyError::Io(path.to_owned(), error);
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:016x}", fastrand::u64(..)));
+        let beside = path.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&beside).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), beside, file })
+    }
+
+    /// Writes the pairing and puts it in its place, over an older one.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn keep(mut self, pairing: &Pairing) -> Result<(), KeyError> {
+        let stored = Stored {
+            url: pairing.url.clone(),
+            user_id: pairing.user_id.clone(),
+            agent_id: pairing.agent_id.clone(),
+            secret_key: BASE64_URL_SAFE_NO_PAD.encode(pairing.key.to_bytes()),
+        };
+        let text = serde_json::to_string_pretty(&stored).map_err(io::Error::from);
+        let written = text.and_then(|text| writeln!(self.file, "{text}")).and_then(|()| self.file.sync_all());
+        let kept = written.and_then(|()| fs::rename(&self.beside, &self.path));
+        kept.map_err(|error| KeyError::Io(self.path.clone(), error))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Gone already if it was kept.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+#[cfg(unix)]
+fn is_exposed(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
+}
+
+/// Elsewhere a file of the user's profile is the user's alone.
+#[cfg(not(unix))]
+fn is_exposed(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn pairing() -> Pairing {
+        let key = generate().unwrap();
+        Pairing {
+            url: "http://127.0.0.1:3001".to_owned(),
+            user_id: "ada".parse().unwrap(),
+            agent_id: AgentId::of(&public(&key)),
+            key,
+        }
+    }
+
+    fn kept() -> (TempDir, PathBuf, Pairing) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("greenroom").join("agent.json");
+        let pairing = pairing();
+        Place::prepare(&path).unwrap().keep(&pairing).unwrap();
+        (directory, path, pairing)
+    }
+
+    #[test]
+    fn a_pairing_is_read_back() {
+        let (_directory, path, kept) = kept();
+        let read = load(&path).unwrap();
+        assert_eq!((read.url, read.user_id, read.agent_id), (kept.url, kept.user_id, kept.agent_id));
+        assert_eq!(read.key.to_bytes(), kept.key.to_bytes());
+    }
+
+    #[test]
+    fn a_new_pairing_replaces_the_old_one_and_leaves_nothing_else() {
+        let (_directory, path, old) = kept();
+        let new = pairing();
+        Place::prepare(&path).unwrap().keep(&new).unwrap();
+        assert_ne!(old.agent_id, new.agent_id);
+        assert_eq!(load(&path).unwrap().agent_id, new.agent_id);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pairing_that_failed_leaves_the_old_one() {
+        let (_directory, path, old) = kept();
+        drop(Place::prepare(&path).unwrap());
+        assert_eq!(load(&path).unwrap().agent_id, old.agent_id);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_directory, path, _) = kept();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(load(&path), Err(KeyError::Exposed(_))));
+    }
+
+    #[test]
+    fn what_is_missing_or_damaged_is_told_apart() {
+        let (_directory, path, _) = kept();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(parse(&text).is_some());
+        for bad in ["", "{}", &text.replace("agt_", "agx_"), &text.replace("secretKey", "key")] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+        let other = String::from(pairing().agent_id);
+        let stolen: String = text
+            .lines()
+            .map(|line| if line.contains("agt_") { format!("\"agentId\": \"{other}\",") } else { line.to_owned() })
+            .collect();
+        assert!(parse(&stolen).is_none(), "an agent's id follows from its key");
+        assert!(matches!(load(&path.with_extension("none")), Err(KeyError::NotPaired(_))));
+    }
+}

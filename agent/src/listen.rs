@@ -1,0 +1,364 @@
+//! The commands that need a microphone.
+
+use crate::capture::Host;
+use crate::cli::{Choice, Evidence, HostArgument};
+use crate::client::{Outcome, Schedule, Session, Statement};
+use crate::exit::{self, Failed};
+use crate::fuse::State;
+use crate::key::{KeyError, Pairing};
+use crate::observe::{Observation, Observer, TICK};
+use crate::output::{self, Status, measured, sentence, verdicts};
+use crate::plain::Plain;
+use crate::witness::{Input, Look, Witness, attested, default, named};
+use domain::{AgentDevice, Condition, Flag, Route, Signal};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// How long an observation may take at least: that a device sleeps is known by its saying nothing for three seconds.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+fn system(host: &HostArgument) -> Result<(Box<dyn Witness>, Host), Failed> {
+    let names = || Host::names().collect::<Vec<_>>().join(", ");
+    let preferred = if cfg!(target_os = "linux") { Some("pulseaudio".to_owned()) } else { Host::names().next() };
+    let name = host.host.clone().or(preferred).unwrap_or_default();
+    let opened = Host::named(&name);
+    let opened =
+        opened.ok_or_else(|| Failed::new(2, format!("no sound system {name} here; there are: {}", names())))?;
+    #[cfg(target_os = "linux")]
+    if name.eq_ignore_ascii_case(crate::linux::HOST) {
+        return Ok((Box::new(crate::linux::Pulse::default()), opened));
+    }
+    Ok((Box::new(Plain::new(opened.clone())), opened))
+}
+
+fn observer(choice: &Choice) -> Result<Observer, Failed> {
+    let (witness, host) = system(&choice.host)?;
+    let host = (choice.evidence == Evidence::Signal).then_some(host);
+    Ok(Observer::new(witness, host, choice.device.clone()))
+}
+
+/// Lists the inputs.
+///
+/// # Errors
+/// The sound system does not answer.
+pub fn devices(host: &HostArgument, json: bool) -> Result<u8, Failed> {
+    let (mut witness, _) = system(host)?;
+    let inputs = witness.inputs(true).map_err(|error| Failed::new(21, error))?;
+    if json {
+        let rows = inputs.iter().filter_map(|input| {
+            let device = attested(input, &inputs)?;
+            Some(json!({
+                "id": device.id, "label": device.label, "unique": device.unique,
+                "default": input.default, "monitor": input.monitor,
+            }))
+        });
+        output::line(json!(rows.collect::<Vec<_>>()))?;
+        return Ok(0);
+    }
+    if inputs.is_empty() {
+        output::line("no inputs: plug in a microphone")?;
+    }
+    let width = inputs.iter().map(|input| input.label.chars().count()).max().unwrap_or_default();
+    for input in &inputs {
+        let mark = if input.default { '*' } else { ' ' };
+        let note = if input.monitor { "  (what an output plays, no microphone)" } else { "" };
+        let padding = " ".repeat(width - input.label.chars().count());
+        output::line(format_args!("{mark} {}{padding}  {}{note}", input.label, input.id))?;
+    }
+    Ok(0)
+}
+
+/// Observes for this long, or until something can be said, and gives what was said last.
+fn observe(observer: &mut Observer, listen: Duration) -> Option<Observation> {
+    let began = Instant::now();
+    let mut last = None;
+    loop {
+        let now = Instant::now();
+        let observation = observer.tick(now);
+        let passed = now.saturating_duration_since(began);
+        match observation {
+            Some(_) if passed >= listen => return observation,
+            None if passed >= listen.max(PATIENCE) => return last,
+            None => {}
+            said => last = said,
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Measures once.
+///
+/// # Errors
+/// There is no such sound system.
+pub fn check(choice: &Choice, seconds: u64, json: bool) -> Result<u8, Failed> {
+    let (state, device) = measure(&mut observer(choice)?, seconds);
+    if json {
+        output::line(measured(state, device.as_ref()))?;
+    } else {
+        output::line(sentence(state, device.as_ref()))?;
+    }
+    Ok(exit::of_state(state))
+}
+
+/// What cannot be told in time delivers nothing that can be measured.
+const NOTHING: State =
+    State { condition: Condition::NoData, flag: Flag::Unknown, signal: Signal::NotOpened, route: Route::Direct };
+
+fn measure(observer: &mut Observer, seconds: u64) -> (State, Option<AgentDevice>) {
+    let observation = observe(observer, Duration::from_secs(seconds));
+    observation.map_or((NOTHING, None), |said| (said.state, said.device))
+}
+
+/// Looks for the reason why nothing is heard.
+///
+/// # Errors
+/// There is no such sound system.
+pub fn doctor(choice: &Choice, pairing: Result<Pairing, KeyError>, json: bool) -> Result<u8, Failed> {
+    let (mut witness, _) = system(&choice.host)?;
+    let mut findings = Findings { json, all: Vec::new() };
+    let inputs = match witness.inputs(true) {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            findings.add("host", false, format!("{error}: start PulseAudio or PipeWire, or try --host alsa"))?;
+            return findings.end(21);
+        }
+    };
+    let microphones = inputs.iter().filter(|input| !input.monitor).count();
+    findings.add("host", true, "the sound system answers")?;
+    findings.add(
+        "inputs",
+        microphones > 0,
+        match microphones {
+            0 => "there is no microphone: plug one in, or allow it in the system's settings".to_owned(),
+            1 => "there is one microphone".to_owned(),
+            some => format!("there are {some} microphones"),
+        },
+    )?;
+    let chosen = choice.device.as_ref().map_or_else(|| default(&inputs), |name| named(&inputs, name));
+    if let Some(input) = chosen {
+        let look = witness.look(&input.id).ok().flatten();
+        findings.device(input, &inputs, look)?;
+    } else if let Some(name) = &choice.device {
+        findings.add("device", false, format!("there is no {name}: see `greenroom-agent devices`"))?;
+    }
+    let (state, device) = measure(&mut observer(choice)?, 3);
+    findings.add(
+        "signal",
+        state.signal == Signal::Signal,
+        match state.signal {
+            Signal::Floor => {
+                format!("{}: say something, or turn the input's volume up", sentence(state, device.as_ref()))
+            }
+            _ => sentence(state, device.as_ref()),
+        },
+    )?;
+    match pairing {
+        Ok(pairing) => findings.add("pairing", true, format!("paired with {} at {}", pairing.user_id, pairing.url))?,
+        Err(error) => findings.add("pairing", false, error)?,
+    }
+    findings.end(exit::of_state(state))
+}
+
+struct Findings {
+    json: bool,
+    all: Vec<serde_json::Value>,
+}
+
+impl Findings {
+    fn add(&mut self, name: &str, ok: bool, text: impl std::fmt::Display) -> Result<(), Failed> {
+        if self.json {
+            self.all.push(json!({"name": name, "ok": ok, "text": text.to_string()}));
+            return Ok(());
+        }
+        output::line(format_args!("{} {text}", if ok { "ok  " } else { "look" }))
+    }
+
+    fn device(&mut self, input: &Input, inputs: &[Input], look: Option<Look>) -> Result<(), Failed> {
+        let label = &input.label;
+        if input.monitor {
+            self.add(
+                "device",
+                false,
+                format!("{label} is what an output plays, no microphone: choose another one by --device"),
+            )?;
+        } else {
+            let how = if input.default { "the default" } else { "not the default" };
+            self.add("device", true, format!("measuring {label}, {how}"))?;
+        }
+        if attested(input, inputs).is_some_and(|device| !device.unique) {
+            let text = format!(
+                "another input is called {label} too, so a browser's claim cannot be told apart: rename one, or bind it"
+            );
+            self.add("label", false, text)?;
+        }
+        match look.map(|look| look.flag) {
+            Some(Flag::Muted) => self.add(
+                "flag",
+                false,
+                format!("the system mutes {label}, or its volume is zero: unmute it in the sound settings"),
+            ),
+            Some(Flag::Unmuted) => self.add("flag", true, "the system does not mute it"),
+            Some(Flag::Unknown) | None => self.add("flag", true, "the system does not say whether it is muted"),
+        }
+    }
+
+    fn end(self, code: u8) -> Result<u8, Failed> {
+        if self.json {
+            output::line(json!({"findings": self.all}))?;
+        }
+        Ok(code)
+    }
+}
+
+/// Measures and attests until SIGINT or SIGTERM.
+///
+/// # Errors
+/// The agent was revoked, or nobody reads its output.
+pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8, Failed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let registered = signal_hook::flag::register(signal, Arc::clone(&stop));
+        registered.map_err(|error| Failed::new(1, format!("cannot wait for signals: {error}")))?;
+    }
+    let mut observer = observer(choice)?;
+    let mut teller = Teller { json, status: Status::default(), measured: String::new(), answered: String::new() };
+    teller.begin(pairing.as_ref())?;
+    let mut talk = pairing.map(Talk::begin);
+    let mut said = None;
+    while !stop.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        if let Some(observation) = observer.tick(now) {
+            let what = (observation.state, observation.device.clone());
+            if said.as_ref() != Some(&what) {
+                teller.observed(&observation)?;
+                said = Some(what);
+            }
+            if let Some(talk) = &mut talk {
+                talk.offer(observation, now);
+            }
+        }
+        if let Some(talk) = &mut talk
+            && let Some(outcome) = talk.outcome(Instant::now())
+        {
+            if let Outcome::Accepted(accepted) = &outcome {
+                observer.claim(accepted.claimed_label().map(str::to_owned));
+            }
+            teller.answered(outcome)?;
+        }
+        std::thread::sleep(TICK.saturating_sub(now.elapsed()));
+    }
+    teller.status.end();
+    Ok(0)
+}
+
+/// The talk with the server, on a thread of its own: measuring never waits for the network.
+struct Talk {
+    statements: SyncSender<Statement>,
+    outcomes: Receiver<Outcome>,
+    schedule: Schedule,
+    waiting: bool,
+}
+
+impl Talk {
+    fn begin(pairing: Pairing) -> Self {
+        let (statements, to_say) = sync_channel::<Statement>(0);
+        let (said, outcomes) = sync_channel(1);
+        std::thread::spawn(move || {
+            let mut session = Session::new(pairing);
+            while let Ok(statement) = to_say.recv() {
+                if said.send(session.attest(statement)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { statements, outcomes, schedule: Schedule::new(Instant::now()), waiting: false }
+    }
+
+    /// Attests this if it is due. While an answer is awaited nothing is queued: what is said next is measured then.
+    fn offer(&mut self, observation: Observation, now: Instant) {
+        let Observation { state, device, from, to } = observation;
+        if self.waiting || !self.schedule.is_due(state, device.as_ref(), now) {
+            return;
+        }
+        let statement = Statement { state, device: device.clone(), from, to };
+        if self.statements.try_send(statement).is_ok() {
+            self.schedule.sent(state, device, now);
+            self.waiting = true;
+        }
+    }
+
+    fn outcome(&mut self, now: Instant) -> Option<Outcome> {
+        let outcome = match self.outcomes.try_recv() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Outcome::Stop("the thread that talks to the server ended".to_owned()),
+        };
+        self.waiting = false;
+        match &outcome {
+            Outcome::Accepted(accepted) => self.schedule.accepted(accepted.interval(), now),
+            Outcome::Again => self.schedule.refused(Duration::ZERO, now),
+            Outcome::Later(wait, _) => self.schedule.refused(*wait, now),
+            Outcome::Stop(_) => {}
+        }
+        Some(outcome)
+    }
+}
+
+/// Tells what happens: JSON lines, or a status line.
+struct Teller {
+    json: bool,
+    status: Status,
+    measured: String,
+    answered: String,
+}
+
+impl Teller {
+    fn begin(&mut self, pairing: Option<&Pairing>) -> Result<(), Failed> {
+        if self.json {
+            let agent = pairing.map(|pairing| &pairing.agent_id);
+            return output::line(json!({"event": "watching", "agentId": agent}));
+        }
+        "measuring …".clone_into(&mut self.measured);
+        self.answered =
+            pairing.map_or_else(|| "offline, nothing is attested".to_owned(), |of| format!("for {}", of.user_id));
+        self.show()
+    }
+
+    fn observed(&mut self, observation: &Observation) -> Result<(), Failed> {
+        let (state, device) = (observation.state, observation.device.as_ref());
+        if self.json {
+            let mut line = measured(state, device);
+            line["event"] = json!("observed");
+            return output::line(line);
+        }
+        self.measured = sentence(state, device);
+        self.show()
+    }
+
+    fn answered(&mut self, outcome: Outcome) -> Result<(), Failed> {
+        match outcome {
+            Outcome::Accepted(accepted) if self.json => {
+                return output::line(json!({"event": "attested", "seq": accepted.seq, "verdict": accepted.verdict}));
+            }
+            Outcome::Later(wait, why) if self.json => {
+                let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                return output::line(json!({"event": "not_attested", "why": why, "retryMs": retry_ms}));
+            }
+            Outcome::Stop(why) => {
+                self.status.end();
+                return Err(Failed::new(6, why));
+            }
+            Outcome::Again => return Ok(()),
+            Outcome::Accepted(accepted) => self.answered = verdicts(&accepted.verdict),
+            Outcome::Later(_, why) => self.answered = format!("not attested, trying again: {why}"),
+        }
+        self.show()
+    }
+
+    fn show(&mut self) -> Result<(), Failed> {
+        self.status.show(format!("{} — {}", self.measured, self.answered))
+    }
+}

@@ -1,0 +1,106 @@
+//! What people and programs read on standard output.
+
+use crate::exit::Failed;
+use crate::fuse::State;
+use domain::{AgentDevice, Condition, Flag, Route, Signal};
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Writes a line.
+///
+/// # Errors
+/// Nobody reads any more.
+pub fn line(text: impl std::fmt::Display) -> Result<(), Failed> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failed::new(1, format!("cannot write: {error}")))
+}
+
+/// One line that is rewritten in a terminal, and lines below each other anywhere else.
+#[derive(Debug)]
+pub struct Status {
+    terminal: bool,
+    shown: String,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { terminal: io::stdout().is_terminal(), shown: String::new() }
+    }
+}
+
+impl Status {
+    /// Shows this text, if it is another one.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
+    pub fn show(&mut self, text: String) -> Result<(), Failed> {
+        if text == self.shown {
+            return Ok(());
+        }
+        self.shown = text;
+        if !self.terminal {
+            return line(&self.shown);
+        }
+        let mut out = io::stdout().lock();
+        // Carriage return and "erase line" (ECMA-48).
+        let written = write!(out, "\r\x1b[2K{}", self.shown).and_then(|()| out.flush());
+        written.map_err(|error| Failed::new(1, format!("cannot write: {error}")))
+    }
+
+    /// Leaves the line as it is.
+    pub fn end(&self) {
+        if self.terminal && !self.shown.is_empty() {
+            let _ = line("");
+        }
+    }
+}
+
+/// What was measured, in the words of the protocol.
+#[must_use]
+pub fn measured(state: State, device: Option<&AgentDevice>) -> Value {
+    json!({
+        "condition": state.condition,
+        "flag": state.flag,
+        "signal": state.signal,
+        "route": state.route,
+        "device": device,
+    })
+}
+
+/// What was measured, for people.
+#[must_use]
+pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
+    let label = device.map_or("the microphone", |device| device.label.as_str());
+    let flag = match state.flag {
+        Flag::Muted => ", and the system says that it is muted",
+        Flag::Unmuted => ", and the system says that it is not muted",
+        Flag::Unknown => "",
+    };
+    let said = match (state.condition, state.route, state.signal) {
+        (Condition::PermissionDenied, _, _) => {
+            "may not be used by this program: allow it in the system's privacy settings"
+        }
+        (Condition::HostUnavailable, _, _) => {
+            return "the sound system does not answer: is PulseAudio or PipeWire running?".to_owned();
+        }
+        (Condition::DeviceBusy, _, _) => "is held by another program: end that, or let it share the device",
+        (Condition::NoData, _, _) => "is open, but delivers nothing, not even silence: it is asleep or broken",
+        (Condition::DeviceMissing, _, _) => {
+            return format!("{label} is not there: plug it in, or see `greenroom-agent devices`");
+        }
+        (Condition::Measured, Route::Moved, _) => "is there, but the system attached the stream to another device",
+        (Condition::Measured, Route::Direct, Signal::Signal) => "is heard",
+        (Condition::Measured, Route::Direct, Signal::Floor) => "gives no more than its own noise: a silent room",
+        (Condition::Measured, Route::Direct, Signal::DigitalZero) => "gives exact silence: nothing can leave it",
+        (Condition::Measured, Route::Direct, Signal::NotOpened) => "was not listened to",
+    };
+    format!("{label} {said}{flag}")
+}
+
+/// The verdicts, in a few words: `mute verified (digital_zero), device verified (same_device)`.
+#[must_use]
+pub fn verdicts(verdict: &Value) -> String {
+    let word = |of: &str, member: &str| verdict[of][member].as_str().unwrap_or("unknown").to_owned();
+    let one = |of: &str| format!("{of} {} ({})", word(of, "value"), word(of, "reason"));
+    format!("{}, {}", one("mute"), one("device"))
+}

@@ -1,0 +1,326 @@
+//! The agent with a real sound server and virtual microphones.
+
+use crate::support::binaries::agent_without_capture;
+use crate::support::pulse::{Pulse, Sound};
+use crate::support::{PATIENCE, keys};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const HEARD: [&str; 4] = ["measured", "unmuted", "signal", "direct"];
+const QUIET: [&str; 4] = ["measured", "unmuted", "floor", "direct"];
+const ZEROS: [&str; 4] = ["measured", "unmuted", "digital_zero", "direct"];
+const MUTED: [&str; 4] = ["measured", "muted", "digital_zero", "direct"];
+const MOVED: [&str; 4] = ["measured", "unmuted", "not_opened", "moved"];
+const ASLEEP: [&str; 4] = ["no_data", "unmuted", "not_opened", "direct"];
+const GONE: [&str; 4] = ["device_missing", "unknown", "not_opened", "direct"];
+const NO_HOST: [&str; 4] = ["host_unavailable", "unknown", "not_opened", "direct"];
+
+/// What was measured, in order.
+fn signals(log: &[Value]) -> Vec<&str> {
+    log.iter().filter(|line| line["event"] == "observed").map(|line| line["signal"].as_str().unwrap()).collect()
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), utf8(&output.stdout), utf8(&output.stderr))
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn inputs_are_listed_and_monitors_are_marked() {
+    let pulse = Pulse::with_desk();
+    let (code, devices) = pulse.agent_json(&["devices"]);
+    assert_eq!(code, 0);
+    let desk = json!({
+        "id": "pulseaudio:desk", "label": "Desk Microphone", "unique": true, "default": true, "monitor": false
+    });
+    let devices = devices.as_array().unwrap();
+    assert!(devices.contains(&desk), "{devices:?}");
+    assert_eq!(devices.iter().filter(|device| device["monitor"] == true).count(), 1, "{devices:?}");
+    let (_, table, _) = text(&pulse.agent(&["devices"]));
+    assert!(table.contains("* Desk Microphone"), "{table}");
+    assert!(table.contains("desk_air.monitor  (what an output plays, no microphone)"), "{table}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_check_says_what_is_heard_in_words_and_by_its_exit_code() {
+    let mut pulse = Pulse::with_desk();
+    let (code, said, _) = text(&pulse.agent(&["check"]));
+    assert_eq!((code, said.contains("Desk Microphone gives exact silence")), (11, true), "{said}");
+    pulse.hears("desk", Sound::Room);
+    let (code, said, _) = text(&pulse.agent(&["check"]));
+    assert_eq!((code, said.contains("no more than its own noise")), (10, true), "{said}");
+    pulse.hears("desk", Sound::Speech);
+    let (code, said, _) = text(&pulse.agent(&["check"]));
+    assert_eq!((code, said.contains("Desk Microphone is heard")), (0, true), "{said}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_check_says_the_words_of_the_protocol_and_nothing_else() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let (code, said) = pulse.agent_json(&["check"]);
+    let device = json!({"id": "pulseaudio:desk", "label": "Desk Microphone", "unique": true});
+    let expected = json!({
+        "condition": "measured", "flag": "unmuted", "signal": "signal", "route": "direct", "device": device
+    });
+    assert_eq!((code, said), (0, expected));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_gap_between_words_is_never_silence() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    let heard = watch.log().len();
+    // The speech lasts about six seconds and begins anew: all its pauses are heard.
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(signals(&watch.log()[heard..]), [""; 0], "while somebody spoke");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn what_the_system_mutes_is_muted_and_what_it_unmutes_is_heard() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.mute("desk", true);
+    watch.measures(MUTED);
+    pulse.mute("desk", false);
+    watch.measures(HEARD);
+    pulse.volume("desk", 0);
+    watch.measures(MUTED);
+    pulse.volume("desk", 100);
+    watch.measures(HEARD);
+    let contradicting = |line: &Value| line["flag"] == "muted" && line["signal"] == "signal";
+    assert!(!watch.log().iter().any(contradicting), "a mute is told when it can be heard: {:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn the_flag_is_read_before_the_device_is_opened() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    pulse.mute("desk", true);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(MUTED);
+    assert_eq!(signals(&watch.log()), ["digital_zero"]);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_device_that_falls_asleep_is_not_muted() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.suspend("desk", true);
+    watch.measures(ASLEEP);
+    pulse.suspend("desk", false);
+    watch.measures(HEARD);
+    assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_device_that_is_asleep_from_the_start_is_not_muted() {
+    let pulse = Pulse::with_desk();
+    pulse.suspend("desk", true);
+    let (code, said) = pulse.agent_json(&["check"]);
+    assert_eq!((code, &said["condition"], &said["signal"]), (23, &json!("no_data"), &json!("not_opened")));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_device_that_is_pulled_is_missing_although_the_stream_lives_on_silently() {
+    let mut pulse = Pulse::with_desk();
+    pulse.plug_in("other", "Silent Microphone");
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.pull("desk");
+    let gone = watch.measures(GONE);
+    assert_eq!(gone["device"]["label"], "Desk Microphone");
+    pulse.plug_in("desk", "Desk Microphone");
+    watch.measures(HEARD);
+    assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_default_that_is_switched_to_a_silent_device_is_not_a_mute() {
+    let mut pulse = Pulse::with_desk();
+    pulse.plug_in("other", "Silent Microphone");
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.make_default("other");
+    let moved = watch.measures(MOVED);
+    assert_eq!(moved["device"]["id"], "pulseaudio:desk");
+    watch.measures(HEARD);
+    assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_sound_server_that_dies_is_not_a_mute_and_is_found_again() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.kill();
+    watch.measures(NO_HOST);
+    pulse.restart();
+    watch.measures(GONE);
+    pulse.plug_in("desk", "Desk Microphone");
+    pulse.hears("desk", Sound::Speech);
+    watch.measures(HEARD);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_room_that_falls_silent_is_quiet_and_a_device_that_falls_silent_is_zero() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.hears("desk", Sound::Room);
+    watch.measures(QUIET);
+    pulse.hears_nothing("desk");
+    watch.measures(ZEROS);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn two_devices_with_one_label_are_told_to_be_two() {
+    let pulse = Pulse::with_desk();
+    pulse.plug_in("twin", "Desk Microphone");
+    let (_, devices) = pulse.agent_json(&["devices"]);
+    let microphones = devices.as_array().unwrap().iter().filter(|device| device["monitor"] == false);
+    assert_eq!(microphones.map(|device| &device["unique"]).collect::<Vec<_>>(), [false, false]);
+    let (_, said) = pulse.agent_json(&["check", "--device", "twin"]);
+    assert_eq!(said["device"], json!({"id": "pulseaudio:twin", "label": "Desk Microphone", "unique": false}));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_monitor_is_measured_only_if_it_is_asked_for() {
+    let pulse = Pulse::with_desk();
+    pulse.pull("desk");
+    let (code, said) = pulse.agent_json(&["check", "--seconds", "1"]);
+    assert_eq!((code, &said["condition"], &said["device"]), (24, &json!("device_missing"), &Value::Null));
+    let (code, said) = pulse.agent_json(&["check", "--device", "desk_air.monitor"]);
+    assert_eq!((code, &said["device"]["id"]), (11, &json!("pulseaudio:desk_air.monitor")));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn by_the_flag_alone_the_device_is_never_opened() {
+    let pulse = Pulse::with_desk();
+    pulse.mute("desk", true);
+    let watch = pulse.watch(&["--offline", "--evidence", "flag"]);
+    watch.measures(["measured", "muted", "not_opened", "direct"]);
+    pulse.mute("desk", false);
+    watch.measures(["measured", "unmuted", "not_opened", "direct"]);
+    assert_eq!(pulse.listeners(), 0);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_doctor_finds_the_mute() {
+    let pulse = Pulse::with_desk();
+    pulse.mute("desk", true);
+    let (code, said) = pulse.agent_json(&["doctor"]);
+    let finding = |name: &str| {
+        let found = said["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {said}")).clone()
+    };
+    assert_eq!(code, 11);
+    assert_eq!(finding("host")["ok"], true);
+    let flag = finding("flag");
+    assert_eq!(flag["ok"], false);
+    assert!(flag["text"].as_str().unwrap().contains("the system mutes Desk Microphone"), "{flag}");
+    assert_eq!(finding("pairing")["ok"], false);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn without_a_sound_server_there_is_no_verdict_but_a_reason() {
+    let mut pulse = Pulse::start();
+    pulse.kill();
+    let (code, said) = pulse.agent_json(&["check", "--seconds", "1"]);
+    assert_eq!((code, &said["condition"], &said["signal"]), (21, &json!("host_unavailable"), &json!("not_opened")));
+    let (code, _, errors) = text(&pulse.agent(&["devices"]));
+    assert_eq!((code, errors.lines().count()), (21, 1), "{errors}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_signal_ends_it_in_order() {
+    let pulse = Pulse::with_desk();
+    for signal in [Signal::TERM, Signal::INT] {
+        let watch = pulse.watch(&["--offline"]);
+        watch.measures(ZEROS);
+        assert_eq!(watch.stop(signal), (0, String::new()));
+        let deadline = Instant::now() + PATIENCE;
+        while pulse.listeners() > 0 {
+            assert!(Instant::now() < deadline, "nobody listens any more");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn no_line_ever_holds_a_level() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.hears("desk", Sound::Room);
+    watch.measures(QUIET);
+    for line in watch.log().iter().filter(|line| line["event"] == "observed") {
+        assert_eq!(keys(line), ["condition", "device", "event", "flag", "route", "signal"]);
+        assert!(!line.to_string().contains(|c: char| c.is_ascii_digit()), "a number: {line}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn whoever_is_not_paired_is_told_how() {
+    let pulse = Pulse::with_desk();
+    let (code, errors) = pulse.watch(&[]).wait();
+    assert_eq!(code, 4);
+    assert!(errors.contains("greenroom-agent enroll --url URL --user NAME --code CODE"), "{errors}");
+    assert_eq!(errors.lines().count(), 1);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_sound_system_that_does_not_exist_is_a_bad_argument() {
+    let pulse = Pulse::with_desk();
+    let (code, _, errors) = text(&pulse.agent(&["check", "--host", "nothing"]));
+    assert_eq!(code, 2);
+    assert!(errors.contains("there are: ") && errors.contains("pulseaudio"), "{errors}");
+}
+
+#[test]
+fn an_agent_without_capture_says_how_to_build_one_with_it() {
+    for command in [&["devices"][..], &["check"], &["doctor"], &["watch", "--offline"]] {
+        let mut agent = Command::new(agent_without_capture());
+        let directory = tempfile::TempDir::new().unwrap();
+        let output =
+            agent.args(command).env("XDG_CONFIG_HOME", directory.path()).stdin(Stdio::null()).output().unwrap();
+        let (code, said, errors) = text(&output);
+        assert_eq!((code, said.as_str(), errors.lines().count()), (3, "", 1), "{command:?}: {errors}");
+        assert!(errors.contains("cargo build --release -p agent --features capture"), "{errors}");
+        assert!(errors.contains("libasound2-dev"), "{errors}");
+    }
+}

@@ -1,0 +1,272 @@
+//! A sound server of its own with virtual microphones, and the agent under test beside it.
+
+use super::PATIENCE;
+use super::binaries::binary;
+use super::process::Process;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What somebody or nobody says in front of a microphone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sound {
+    /// Somebody speaks, with gaps between words and sentences.
+    Speech,
+    /// A quiet room: noise at −70 dBFS.
+    Room,
+}
+
+/// A private PulseAudio. It ends when dropped, and everything that feeds it.
+pub(crate) struct Pulse {
+    daemon: Child,
+    feeds: BTreeMap<String, Child>,
+    directory: TempDir,
+}
+
+impl Pulse {
+    /// Starts a sound server without any device.
+    pub(crate) fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let daemon = daemon(directory.path());
+        let pulse = Self { daemon, feeds: BTreeMap::new(), directory };
+        pulse.is_ready();
+        pulse
+    }
+
+    /// A sound server with one microphone, `desk`, which is the default one.
+    pub(crate) fn with_desk() -> Self {
+        let pulse = Self::start();
+        pulse.plug_in("desk", "Desk Microphone");
+        pulse.make_default("desk");
+        pulse
+    }
+
+    /// Adds a microphone; until something is heard, it gives exact zeros.
+    pub(crate) fn plug_in(&self, name: &str, label: &str) {
+        if !self.pactl(&["list", "short", "sinks"]).contains(&format!("{name}_air")) {
+            let (air, rate) = (format!("sink_name={name}_air"), "rate=48000");
+            self.pactl(&["load-module", "module-null-sink", &air, rate, "channels=1"]);
+        }
+        let label = label.replace(' ', "\\ ");
+        self.pactl(&[
+            "load-module",
+            "module-remap-source",
+            &format!("source_name={name}"),
+            &format!("master={name}_air.monitor"),
+            &format!("source_properties='device.description=\"{label}\"'"),
+        ]);
+    }
+
+    /// Takes a microphone away.
+    pub(crate) fn pull(&self, name: &str) {
+        let modules = self.pactl(&["list", "short", "modules"]);
+        let own = format!("source_name={name} ");
+        let module = modules.lines().find(|line| line.contains(&own)).unwrap_or_else(|| panic!("{name}: {modules}"));
+        self.pactl(&["unload-module", module.split('\t').next().unwrap()]);
+    }
+
+    pub(crate) fn make_default(&self, name: &str) {
+        self.pactl(&["set-default-source", name]);
+    }
+
+    pub(crate) fn mute(&self, name: &str, muted: bool) {
+        self.pactl(&["set-source-mute", name, if muted { "1" } else { "0" }]);
+    }
+
+    pub(crate) fn volume(&self, name: &str, percent: u32) {
+        self.pactl(&["set-source-volume", name, &format!("{percent}%")]);
+    }
+
+    pub(crate) fn suspend(&self, name: &str, suspended: bool) {
+        self.pactl(&["suspend-source", name, if suspended { "1" } else { "0" }]);
+    }
+
+    /// Lets a microphone hear this for a minute, in place of what it heard before.
+    pub(crate) fn hears(&mut self, name: &str, sound: Sound) {
+        self.hears_nothing(name);
+        let raw = self.directory.path().join(format!("{name}.raw"));
+        record(sound, &raw);
+        let mut pacat = self.command("pacat");
+        pacat.args(["--raw", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--device"]);
+        pacat.arg(format!("{name}_air")).stdin(std::fs::File::open(raw).unwrap()).stderr(Stdio::null());
+        self.feeds.insert(name.to_owned(), pacat.spawn().unwrap());
+    }
+
+    /// Lets a microphone hear nothing at all.
+    pub(crate) fn hears_nothing(&mut self, name: &str) {
+        if let Some(mut feed) = self.feeds.remove(name) {
+            let _ = feed.kill();
+            let _ = feed.wait();
+        }
+    }
+
+    /// How many programs listen.
+    pub(crate) fn listeners(&self) -> usize {
+        let outputs = self.pactl(&["list", "short", "source-outputs"]);
+        // What remaps a microphone listens to the air itself.
+        outputs.lines().filter(|line| !line.contains("module-remap-source")).count()
+    }
+
+    /// Kills the sound server, with all its devices.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+        for (_, mut feed) in std::mem::take(&mut self.feeds) {
+            let _ = feed.kill();
+            let _ = feed.wait();
+        }
+        let _ = std::fs::remove_file(self.directory.path().join("native"));
+    }
+
+    /// Starts the sound server again, without any device.
+    pub(crate) fn restart(&mut self) {
+        self.daemon = daemon(self.directory.path());
+        self.is_ready();
+    }
+
+    /// Runs the agent to its end.
+    pub(crate) fn agent(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(binary("greenroom-agent"));
+        command.args(args).env_clear().envs(self.env()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the agent to its end: its exit code and its JSON.
+    pub(crate) fn agent_json(&self, args: &[&str]) -> (i32, Value) {
+        let output = self.agent(&[args, &["--json"]].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));
+        (output.status.code().unwrap(), json)
+    }
+
+    /// Starts `greenroom-agent watch`.
+    pub(crate) fn watch(&self, args: &[&str]) -> Watch {
+        let mut command = Command::new(binary("greenroom-agent"));
+        command.args(["watch", "--json"]).args(args);
+        let env = self.env();
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Watch { process: Process::start(&mut command, &env), read: Cell::new(0) }
+    }
+
+    fn is_ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.command("pactl").arg("info").output().is_ok_and(|output| output.status.success()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "PulseAudio does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn pactl(&self, args: &[&str]) -> String {
+        let output = self.command("pactl").args(args).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pactl {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_remove("XDG_CONFIG_HOME").envs(self.env()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    fn env(&self) -> [(&'static str, String); 3] {
+        let directory = self.directory.path().display();
+        [
+            ("PULSE_SERVER", format!("unix:{directory}/native")),
+            ("HOME", directory.to_string()),
+            ("XDG_RUNTIME_DIR", directory.to_string()),
+        ]
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn daemon(directory: &Path) -> Child {
+    let socket = format!("module-native-protocol-unix socket={}/native auth-anonymous=1", directory.display());
+    // Of its own home: neither the machine's nor the user's configuration, and a cookie of its own.
+    let mut command = Command::new("pulseaudio");
+    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "-L", &socket]).env_remove("XDG_CONFIG_HOME");
+    command.envs(["HOME", "XDG_RUNTIME_DIR"].map(|name| (name, directory)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Writes a minute of this as raw samples: 48 kHz, mono, 16 bits.
+fn record(sound: Sound, raw: &Path) {
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let format = ["-r", "48000", "-c", "1", "-b", "16", "-e", "signed-integer", "-t", "raw"];
+    match sound {
+        Sound::Speech => {
+            let wave = raw.with_extension("wav");
+            let words =
+                "One, two, three: can everybody hear me? I am speaking, with pauses between the words. Thank you.";
+            run(Command::new("espeak-ng").arg("-w").arg(&wave).arg(words));
+            run(Command::new("sox").arg(&wave).args(format).arg(raw).args(["repeat", "12"]));
+        }
+        // White noise of sox has −4.8 dBFS.
+        Sound::Room => run(Command::new("sox").args(["-n"]).args(format).arg(raw).args([
+            "synth",
+            "60",
+            "whitenoise",
+            "vol",
+            "-65.2dB",
+        ])),
+    }
+}
+
+/// A running `greenroom-agent watch`.
+pub(crate) struct Watch {
+    process: Process,
+    read: Cell<usize>,
+}
+
+impl Watch {
+    /// Waits for a line that `wanted` accepts, after those that were waited for before.
+    pub(crate) fn says(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let (read, at) = (self.read.get(), Cell::new(0));
+        self.process.await_log(|line| {
+            at.set(at.get() + 1);
+            let found = at.get() > read && wanted(line);
+            if found {
+                self.read.set(at.get());
+            }
+            found
+        })
+    }
+
+    /// Waits until this is measured: condition, flag, signal and route.
+    pub(crate) fn measures(&self, state: [&str; 4]) -> Value {
+        let names = ["condition", "flag", "signal", "route"];
+        self.says(|line| line["event"] == "observed" && names.iter().zip(state).all(|(name, word)| line[*name] == word))
+    }
+
+    /// Everything that was said so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.process.log()
+    }
+
+    /// Stops it with a signal: its exit code and what it said on standard error.
+    pub(crate) fn stop(mut self, signal: Signal) -> (i32, String) {
+        self.process.signal(signal);
+        self.process.wait()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> (i32, String) {
+        self.process.wait()
+    }
+}
