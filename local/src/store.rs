@@ -5,7 +5,7 @@ use dynoxide::Database;
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 const DATABASE: &str = "greenroom.db";
@@ -201,9 +201,17 @@ fn has_log(directory: &Path) -> bool {
     std::fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|log| log.len() > 0)
 }
 
+/// Bytes of the database that are hashed at once.
+const READ_BYTES: usize = 64 * 1024;
+
 fn digest(file: &Path) -> io::Result<Vec<u8>> {
     let mut digest = Sha256::new();
-    io::copy(&mut File::open(file)?, &mut digest)?;
+    let mut file = io::BufReader::with_capacity(READ_BYTES, File::open(file)?);
+    while let part @ [_, ..] = file.fill_buf()? {
+        digest.update(part);
+        let read = part.len();
+        file.consume(read);
+    }
     Ok(digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect())
 }
 

@@ -62,6 +62,67 @@ free_id! {
     RoomId
 }
 
+/// Digits of Crockford's base32, as a ULID is written (<https://www.crockford.com/base32.html>).
+pub(crate) const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// All 128 bits in 26 digits.
+pub(crate) fn base32(bits: u128) -> String {
+    (0..26).rev().map(|place| char::from(BASE32[(bits >> (5 * place)) as usize % 32])).collect()
+}
+
+const AGENT_PREFIX: &str = "agt_";
+
+/// An agent: `agt_` and 26 digits that follow from its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AgentId(String);
+
+impl AgentId {
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        Self(format!("{AGENT_PREFIX}{}", base32(bits)))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for AgentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for AgentId {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        let digits = text.strip_prefix(AGENT_PREFIX).unwrap_or_default().as_bytes();
+        // 26 digits hold 130 bits: the first one is at most 7.
+        if digits.len() == 26 && digits[0] <= b'7' && digits.iter().all(|digit| BASE32.contains(digit)) {
+            Ok(Self(text))
+        } else {
+            Err(Refused("be agt_ and 26 digits of Crockford's base32"))
+        }
+    }
+}
+
+impl std::str::FromStr for AgentId {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<AgentId> for String {
+    fn from(id: AgentId) -> Self {
+        id.0
+    }
+}
+
 fn check(text: &str) -> Result<(), Refused> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:@-".contains(&byte);
     if (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
@@ -85,6 +146,28 @@ mod tests {
         #[test]
         fn a_character_outside_the_pattern_is_refused(text in "[A-Za-z0-9]{0,9}[^A-Za-z0-9_.:@-][A-Za-z0-9]{0,9}") {
             prop_assert!(text.parse::<RoomId>().is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_agent_id_is_read_back(bits in any::<u128>()) {
+            let id = AgentId::from_bits(bits);
+            prop_assert_eq!(id.as_str().parse::<AgentId>(), Ok(id.clone()));
+        }
+    }
+
+    #[test]
+    fn a_malformed_agent_id_is_refused() {
+        for bad in [
+            "",
+            "agt_",
+            "agt_00000000000000000000000000x",
+            "agt_80000000000000000000000000",
+            "usr_01JD0Q2K3V4W5X6Y7Z8A9BCDEF",
+            "agt_01JD0Q2K3V4W5X6Y7Z8A9BCDEU",
+        ] {
+            assert!(bad.parse::<AgentId>().is_err(), "{bad}");
         }
     }
 

@@ -1,17 +1,25 @@
 //! Greenroom's rules and vocabulary. Nothing here knows AWS, HTTP, a clock or an executor, so every rule can be
 //! tested with values alone.
 
+mod attestation;
+mod evidence;
 mod id;
 mod text;
 mod time;
 mod user;
 mod verdict;
 
-pub use id::{RoomId, UserId};
-pub use text::{DeviceId, Label};
+pub use attestation::{
+    Attestation, Challenge, Enrolment, Fingerprint, PairingCode, PublicKey, Purpose, SIGNATURE_HEADER, SKEW_MAX,
+    WINDOW_MAX,
+};
+pub use ed25519_dalek::SigningKey;
+pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
+pub use id::{AgentId, RoomId, UserId};
+pub use text::{AgentDeviceId, DeviceId, Label};
 pub use time::Timestamp;
 pub use user::{Claim, DeviceClaim, MuteClaim, MuteScope, Seq, Source, User, Version};
-pub use verdict::{Assurance, Value, Verdict, Verdicts};
+pub use verdict::{Assurance, Claimed, MinEvidence, Policy, Reason, Value, Verdict, Verdicts, Witness};
 
 /// Why a value was refused: a rule, phrased to complete "must …".
 ///

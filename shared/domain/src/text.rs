@@ -14,26 +14,50 @@ const DEVICE_ID_BYTES_MAX: usize = 256;
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 
-impl TryFrom<String> for Label {
-    type Error = Refused;
+/// An agent's stable name for a device, `host:name`: like a label 1 to 256 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AgentDeviceId(String);
 
-    fn try_from(text: String) -> Result<Self, Refused> {
-        // Composing is the one change made: it alters how a text is stored, never how it looks or reads.
-        let text = if is_nfc(&text) { text } else { text.nfc().collect() };
-        if text.is_empty() || text.chars().count() > LABEL_CHARS_MAX {
-            return Err(Refused("be 1 to 256 characters"));
+macro_rules! readable {
+    ($name:ident) => {
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        if text.chars().any(is_deceptive) {
-            return Err(Refused("not contain control or bidirectional-control characters"));
+
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+
+            fn try_from(text: String) -> Result<Self, Refused> {
+                readable(text).map(Self)
+            }
         }
-        Ok(Self(text))
-    }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    };
 }
 
-impl From<Label> for String {
-    fn from(label: Label) -> Self {
-        label.0
+readable!(Label);
+readable!(AgentDeviceId);
+
+fn readable(text: String) -> Result<String, Refused> {
+    // Composing is the one change made: it alters how a text is stored, never how it looks or reads.
+    let text = if is_nfc(&text) { text } else { text.nfc().collect() };
+    if text.is_empty() || text.chars().count() > LABEL_CHARS_MAX {
+        return Err(Refused("be 1 to 256 characters"));
     }
+    if text.chars().any(is_deceptive) {
+        return Err(Refused("not contain control or bidirectional-control characters"));
+    }
+    Ok(text)
 }
 
 /// The browser's opaque name for a device: 1 to 256 bytes of visible ASCII.

@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::{
-    Claim, DeviceClaim, MuteClaim, MuteScope, RoomId, Seq, Source, Timestamp, User, UserId, Verdicts, Version,
+    Binding, Claim, Claimed, DeviceClaim, MinEvidence, MuteClaim, MuteScope, Policy, RoomId, Seq, Source, Timestamp,
+    User, UserId, Verdicts, Version, Witness,
 };
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -484,8 +485,15 @@ fn read(mut item: Item) -> Result<User, StateError> {
         last_updated,
         created_at,
         source: Source::Open,
-        verdict: Verdicts::without_agent(),
+        verdict: verdicts(),
     })
+}
+
+/// No agent can be paired yet.
+fn verdicts() -> Verdicts {
+    let claimed = Claimed { is_muted: true, mute_scope: MuteScope::App, device_id: None, at: Timestamp::from_ms(0) };
+    let policy = Policy::new(MinEvidence::DigitalZero);
+    Verdicts::of(claimed, Witness::Nobody, Binding::Unbound, policy, Timestamp::from_ms(0))
 }
 
 fn integer(item: &Item, attribute: &'static str) -> Result<u64, StateError> {
