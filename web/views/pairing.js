@@ -4,7 +4,7 @@ import { bindingQuestion } from '../verdict.js';
 import { useSeconds } from './age.js';
 import { CheckIcon, CopyIcon } from './icons.js';
 
-const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting for the agent', paired: 'agent paired', revoked: 'agent stopped' };
+const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting', paired: 'agent paired', revoked: 'agent stopped' };
 
 function CopyButton({ text }) {
   const [copied, setCopied] = useState(false);
@@ -69,7 +69,7 @@ function Start({ stage, busy, session }) {
     <div class="actions"><button type="button" class="button" aria-disabled=${busy ? 'true' : undefined} onClick=${session.startPairing} data-testid="pairing-start">Verify with the agent</button></div>`;
 }
 
-/** Pairing with the agent. `own` is this person's state, `verdict` what is in force of it, `settled` false while the server has not got our claim. */
+/** `own` is this person's state, `verdict` what is in force of it, `settled` whether the server has got what this page claims. */
 export function PairingCard({ view, own, verdict, settled, session, clock }) {
   const card = useRef(null);
   const stage = pairingStage(view.pairing, view.agent, clock.now());

@@ -28,6 +28,6 @@ export function RoomSafety({ safety, self, offline }) {
   return html`<div class=${contradicted ? 'safety is-contradicted' : 'safety'} data-testid="room-safe" data-safe="false">${contradicted ? html`<${AlertIcon} />` : html`<${QuestionIcon} />`}
     <div>
       <p class="safety-line">Not safe to assume silence${counts && `: ${counts}`}</p>
-      ${safety.groups.length > 0 && html`<dl class="safety-names">${safety.groups.map(({ kind, userIds }) => html`<div key=${kind}><dt>${KINDS[kind][1]}</dt>${' '}<dd>${namesOf(userIds, self)}</dd></div>`)}</dl>`}
+      ${safety.groups.length > 0 && html`<dl class="safety-names">${safety.groups.map(({ kind, userIds }) => html`<div key=${kind}><dt>${KINDS[kind][1]}:</dt>${' '}<dd>${namesOf(userIds, self)}</dd></div>`)}</dl>`}
     </div></div>`;
 }
