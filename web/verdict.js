@@ -62,11 +62,15 @@ const REASONS = {
     means: `The agent no longer finds ${named(state.deviceLabel, 'the microphone named here')}, so the claim is about a microphone that is not there.`,
     todo: 'Choose a microphone that is connected, or connect this one again.',
   }),
-  device_mismatch: (state) => ({
-    short: 'another device is capturing',
-    means: `The agent finds that ${named(state.agent?.deviceLabel, 'another device')} is capturing, not ${named(state.deviceLabel, 'the microphone named here')}. Its silence says nothing about the other.`,
-    todo: `Choose the microphone here that your system really uses${state.agent?.deviceLabel ? `: ${named(state.agent.deviceLabel)}` : ''}.`,
-  }),
+  device_mismatch: (state) => {
+    // A stream that the system has moved was opened on the device named here, so that is not the other one's name.
+    const other = state.agent?.deviceLabel === state.deviceLabel ? null : state.agent?.deviceLabel;
+    return {
+      short: 'another device is capturing',
+      means: `The agent finds that ${named(other, 'another device')} is capturing, not ${named(state.deviceLabel, 'the microphone named here')}. What one delivers says nothing about the other.`,
+      todo: `Choose the microphone here that your system really uses${other ? `: ${named(other)}` : ''}.`,
+    };
+  },
   device_unbound: (state) => (!state.deviceId ? {
     short: 'no microphone named',
     means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}, and the claim names none.`,

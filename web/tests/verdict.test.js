@@ -94,6 +94,8 @@ test('words name the devices where they are known, and do without them', () => {
   assert.match(mismatch.means, /“Webcam” is capturing, not “Yeti”/);
   assert.match(mismatch.todo, /“Webcam”/);
   assert.match(describeVerdict(state(verdict('contradicted', 'device_mismatch'), { deviceLabel: null }), NOW).means, /another device is capturing/);
+  const moved = describeVerdict(state(verdict('contradicted', 'device_mismatch'), { agent: { ...agent, deviceLabel: 'Yeti' } }), NOW);
+  assert.match(moved.means, /another device is capturing, not “Yeti”/, 'a device is not another than itself');
   const first = describeVerdict(state(verdict('unverified', 'no_data', { observed: null, expires: null })), NOW);
   assert.equal(first.short, 'the agent has not measured yet');
   assert.notEqual(describeVerdict(state(verdict('unverified', 'no_data')), NOW).short, first.short);
