@@ -1,5 +1,6 @@
 //! What happens around every handler: request id, errors, `ETag`, headers, log line, metrics.
 
+use crate::error::Code;
 use crate::log::Seconds;
 use crate::{ApiError, Entry, Request, RequestLine, Response, State};
 use base64::Engine as _;
@@ -74,7 +75,8 @@ impl Seen {
         }
         secure(headers);
         allow_origin(headers, &state.config.cors_origins, self.origin.as_ref());
-        self.report(route, state, response.status());
+        let code = response.extensions_mut().remove::<Code>().map(|Code(code)| code);
+        self.report(route, state, response.status(), code);
         response
     }
 
@@ -100,11 +102,12 @@ impl Seen {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
 
-    fn report(&self, route: &str, state: &State, status: StatusCode) {
+    fn report(&self, route: &str, state: &State, status: StatusCode, code: Option<&'static str>) {
         let duration = self.started.elapsed();
         let is_error = status.as_u16() >= 400;
-        state.window.record(&Sample { route, duration, is_error, user: self.user_id.as_ref() });
+        state.window.record(&Sample { route, duration, is_error, code, user: self.user_id.as_ref() });
         state.observer.answered(&RequestLine {
+            code,
             timestamp: (state.clock)(),
             request_id: &self.request_id,
             method: self.method.as_str(),

@@ -1,7 +1,7 @@
 //! Who is the caller, may they? The only place that asks.
 
 use crate::{ApiError, State};
-use domain::UserId;
+use domain::{AgentId, UserId};
 use state::config::AuthMode;
 
 /// What a caller wants to do.
@@ -12,6 +12,8 @@ pub(crate) enum Act<'a> {
     ReadUser(&'a UserId),
     /// Change or remove a user's state.
     ChangeUser(&'a UserId),
+    /// Bind or revoke the agent of a user.
+    ManageAgent(&'a AgentId),
     /// See who is in a room.
     ReadRoom,
     /// See all users of all rooms.

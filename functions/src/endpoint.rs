@@ -4,13 +4,12 @@ use crate::log::LambdaLog;
 use crate::{Entry, Error, Request, Response, State, answer, diagnostics};
 use lambda_http::request::RequestContext;
 use lambda_http::{IntoResponse, RequestExt as _, service_fn};
-use state::dynamodb::{Users, connect_from_env};
+use state::dynamodb::connect_from_env;
 use state::{Config, process};
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 /// Runs one endpoint on Lambda until the environment is taken away.
 ///
@@ -26,14 +25,7 @@ pub fn serve(entry: Entry) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = connect_from_env().await?;
-        let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);
-        let state = State {
-            users: Users::new(client, config.state_table.clone(), keep_for),
-            config: Arc::new(config),
-            clock: || SystemTime::now().into(),
-            window: Arc::default(),
-            observer: Arc::new(LambdaLog),
-        };
+        let state = State::new(client, config, Arc::new(LambdaLog));
         lambda_http::run(service_fn(|request: Request| {
             let state = &state;
             async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }

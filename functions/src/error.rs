@@ -1,6 +1,7 @@
 //! What goes wrong, and what the client is told: one `match`, no wildcard arm (RFC 9457).
 
 use crate::Response;
+use domain::{Challenge, SKEW_MAX, Timestamp};
 use lambda_http::Body;
 use lambda_http::http::{StatusCode, header};
 use serde::Serialize;
@@ -26,6 +27,22 @@ pub enum ApiError {
     Invalid(Field),
     /// 401: the call needs a token.
     Unauthenticated,
+    /// 401: the signature is not that of the agent over this body.
+    Signature,
+    /// 401: the agent's clock or the server's is wrong.
+    ClockSkew {
+        /// The server's time.
+        at: Timestamp,
+    },
+    /// 409: the attestation is not the one that comes next.
+    Sequence {
+        /// The number of the next one.
+        expected: u64,
+        /// What it must repeat.
+        challenge: Challenge,
+        /// The server's time.
+        at: Timestamp,
+    },
     /// 404: there is no such path.
     NoRoute,
     /// 405: the path exists, the method does not.
@@ -39,7 +56,7 @@ pub enum ApiError {
     TooLarge,
     /// 415: the body is not JSON.
     MediaType,
-    /// The store did not do it: 404, 412, 500 or 503 by cause.
+    /// The store did not do it: 401, 404, 409, 410, 412, 500 or 503 by cause.
     State(StateError),
     /// 500: the handler panicked.
     Panic,
@@ -61,6 +78,10 @@ impl From<StateError> for ApiError {
     }
 }
 
+/// The code of a refusal, kept beside its answer for the log and the counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code(pub(crate) &'static str);
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Problem<'a> {
@@ -74,6 +95,12 @@ struct Problem<'a> {
     errors: Option<[&'a Field; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     current_version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<Challenge>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
     request_id: &'a str,
 }
 
@@ -82,9 +109,11 @@ const RETRY_AFTER: &str = "1";
 
 impl ApiError {
     /// The answer for the client, who learns nothing of our insides; what we need to know goes to the log.
+    #[expect(clippy::too_many_lines, reason = "one table: what each failure is for the client")]
     pub(crate) fn response(&self, request_id: &str) -> Response {
         let mut errors = None;
         let mut current_version = None;
+        let (mut expected_seq, mut next_challenge, mut server_time) = (None, None, None);
         let (status, code, detail): (_, _, Cow<'static, str>) = match self {
             Self::Invalid(field) => {
                 errors = Some([field]);
@@ -92,6 +121,27 @@ impl ApiError {
             }
             Self::Unauthenticated => {
                 (StatusCode::UNAUTHORIZED, "authentication_required", "this call needs a bearer token".into())
+            }
+            Self::Signature => (
+                StatusCode::UNAUTHORIZED,
+                "signature_invalid",
+                "no agent with this id has signed this body; pair anew if it should have".into(),
+            ),
+            Self::ClockSkew { at } => {
+                server_time = Some(*at);
+                (
+                    StatusCode::UNAUTHORIZED,
+                    "clock_skew",
+                    format!("toMs must be at most {} s from the server's time", SKEW_MAX.as_secs()).into(),
+                )
+            }
+            Self::Sequence { expected, challenge, at } => {
+                (expected_seq, next_challenge, server_time) = (Some(*expected), Some(*challenge), Some(*at));
+                (
+                    StatusCode::CONFLICT,
+                    "sequence_conflict",
+                    "this is not the next attestation; measure again with expectedSeq and challenge".into(),
+                )
             }
             Self::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", "there is nothing at this path".into()),
             Self::Method { allow } => {
@@ -113,6 +163,22 @@ impl ApiError {
             Self::State(StateError::UserNotFound) => {
                 (StatusCode::NOT_FOUND, "user_not_found", "there is no state for this user".into())
             }
+            Self::State(StateError::AgentNotFound) => {
+                (StatusCode::NOT_FOUND, "agent_not_found", "there is no such agent".into())
+            }
+            Self::State(StateError::AgentRevoked) => (
+                StatusCode::GONE,
+                "agent_revoked",
+                "this agent was revoked, or another one took its place; pair anew".into(),
+            ),
+            Self::State(StateError::PairingCode) => (
+                StatusCode::UNAUTHORIZED,
+                "code_invalid",
+                "this code is wrong, used, expired or another person's; ask for a new one".into(),
+            ),
+            Self::State(StateError::KeyBound) => {
+                (StatusCode::CONFLICT, "key_bound", "this key belongs to an agent already; make a new one".into())
+            }
             Self::State(StateError::VersionConflict { current }) => {
                 current_version = *current;
                 (
@@ -125,7 +191,12 @@ impl ApiError {
                 tracing::error!(requestId = request_id, error = %Chain(error), "state store unavailable");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the service is busy; try again".into())
             }
-            Self::State(error @ (StateError::Corrupt { .. } | StateError::Internal(_) | StateError::Cursor)) => {
+            Self::State(
+                error @ (StateError::Corrupt { .. }
+                | StateError::Internal(_)
+                | StateError::Cursor
+                | StateError::Sequence { .. }),
+            ) => {
                 tracing::error!(requestId = request_id, error = %Chain(error), "state store failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "report the requestId if this persists".into())
             }
@@ -143,11 +214,15 @@ impl ApiError {
             detail,
             errors,
             current_version,
+            expected_seq,
+            challenge: next_challenge,
+            at: server_time,
             request_id,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = Response::new(Body::Text(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Code(code));
         let headers = response.headers_mut();
         let value = header::HeaderValue::from_static;
         headers.insert(header::CONTENT_TYPE, value("application/problem+json"));
@@ -156,7 +231,8 @@ impl ApiError {
             headers.insert(header::RETRY_AFTER, value(RETRY_AFTER));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, value("Bearer"));
+            let scheme = if matches!(self, Self::Unauthenticated) { "Bearer" } else { "Greenroom-Signature" };
+            headers.insert(header::WWW_AUTHENTICATE, value(scheme));
         }
         if let Self::Method { allow } = self
             && let Ok(allow) = allow.parse()

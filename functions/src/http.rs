@@ -2,7 +2,7 @@
 
 use crate::error::BODY_BYTES_MAX;
 use crate::{ApiError, Reply, Request, Response};
-use domain::Version;
+use domain::{PublicKey, Purpose, SIGNATURE_HEADER, Version};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use serde::Serialize;
@@ -47,6 +47,15 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
             text.chars().take(RULE_CHARS_MAX).collect::<String>(),
         )
     })
+}
+
+/// Checks that the body was signed, byte for byte, with this key and for this purpose.
+///
+/// # Errors
+/// 401 if it was not.
+pub(crate) fn signed(request: &Request, purpose: Purpose, key: &PublicKey) -> Result<(), ApiError> {
+    let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if purpose.verify(key, request.body().as_ref(), signature) { Ok(()) } else { Err(ApiError::Signature) }
 }
 
 /// Longest rule told to a client, in characters.

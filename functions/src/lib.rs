@@ -19,11 +19,17 @@ macro_rules! endpoints {
 }
 
 endpoints! {
+    agents::attest,
+    agents::enroll_agent,
+    agents::revoke_agent,
+    agents::set_binding,
+    rooms::get_room_safe,
     rooms::list_room_users,
     system::get_health,
     system::get_metrics,
     system::get_openapi,
     system::no_route,
+    users::create_pairing,
     users::delete_user,
     users::get_user,
     users::list_users,
@@ -32,7 +38,14 @@ endpoints! {
     users::set_state,
 }
 
+mod agents {
+    pub(crate) mod attest;
+    pub(crate) mod enroll_agent;
+    pub(crate) mod revoke_agent;
+    pub(crate) mod set_binding;
+}
 mod rooms {
+    pub(crate) mod get_room_safe;
     pub(crate) mod list_room_users;
 }
 mod system {
@@ -42,6 +55,7 @@ mod system {
     pub(crate) mod no_route;
 }
 mod users {
+    pub(crate) mod create_pairing;
     pub(crate) mod delete_user;
     pub(crate) mod get_user;
     pub(crate) mod list_users;
@@ -63,10 +77,12 @@ pub use error::{ApiError, Field};
 pub use log::{Observer, RequestLine, diagnostics};
 pub use system::get_openapi::DOCUMENT as OPENAPI;
 
-use state::dynamodb::Users;
+use domain::Policy;
+use state::dynamodb::{Agents, Client, Users};
 use state::{Config, metrics};
 use std::fmt::Display as _;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A request as API Gateway delivers it, path parameters included.
 pub type Request = lambda_http::Request;
@@ -101,10 +117,29 @@ pub struct State {
     pub config: Arc<Config>,
     /// The user states.
     pub users: Users,
+    /// The agents that witness.
+    pub agents: Agents,
     /// Reads the time.
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
     pub window: Arc<metrics::Window>,
     /// Told of every answered request.
     pub observer: Arc<dyn Observer>,
+}
+
+impl State {
+    /// What handlers need, on one database.
+    #[must_use]
+    pub fn new(client: Client, config: Config, observer: Arc<dyn Observer>) -> Self {
+        let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);
+        let policy = Policy::new(config.min_evidence);
+        Self {
+            users: Users::new(client.clone(), config.state_table.clone(), keep_for, policy),
+            agents: Agents::new(client, config.state_table.clone(), keep_for, policy),
+            config: Arc::new(config),
+            clock: || SystemTime::now().into(),
+            window: Arc::default(),
+            observer,
+        }
+    }
 }

@@ -14,6 +14,9 @@ pub trait Observer: Send + Sync {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestLine<'a> {
+    /// Why it was refused. Not part of the line.
+    #[serde(skip)]
+    pub code: Option<&'static str>,
     /// When the answer was ready.
     pub timestamp: domain::Timestamp,
     /// Also the answer's `X-Request-Id`.
@@ -57,6 +60,9 @@ impl Serialize for Seconds {
 /// CloudWatch reads out of it: one write, no call.
 pub(crate) struct LambdaLog;
 
+/// The route whose refusals are counted: each is an agent that errs, or somebody who is none.
+const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
+
 /// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
 /// series for the whole stack, so that they stay within the ten free ones.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
@@ -68,6 +74,11 @@ struct Embedded<'a> {
     aws: Aws,
     api_response_time: f64,
     api_error_rate: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation_rejected: Option<u8>,
+    /// Why, to be counted in Logs Insights: as a dimension it would be a series of its own per code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation_code: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -82,7 +93,7 @@ struct Aws {
 struct Directive {
     namespace: &'static str,
     dimensions: [[&'static str; 0]; 1],
-    metrics: [Metric; 2],
+    metrics: Vec<Metric>,
 }
 
 #[derive(Serialize)]
@@ -94,22 +105,25 @@ struct Metric {
 
 impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
+        let mut metrics = vec![
+            Metric { name: "api_response_time", unit: "Milliseconds" },
+            // The average of 0 and 100 over any period is the error rate in percent.
+            Metric { name: "api_error_rate", unit: "Percent" },
+        ];
+        let attests = line.route == ATTEST_ROUTE;
+        if attests {
+            metrics.push(Metric { name: "attestation_rejected", unit: "Count" });
+        }
         let embedded = Embedded {
             line,
             aws: Aws {
                 timestamp: line.timestamp.ms(),
-                cloud_watch_metrics: [Directive {
-                    namespace: "Greenroom",
-                    dimensions: [[]],
-                    metrics: [
-                        Metric { name: "api_response_time", unit: "Milliseconds" },
-                        // The average of 0 and 100 over any period is the error rate in percent.
-                        Metric { name: "api_error_rate", unit: "Percent" },
-                    ],
-                }],
+                cloud_watch_metrics: [Directive { namespace: "Greenroom", dimensions: [[]], metrics }],
             },
             api_response_time: line.duration_seconds.0.as_secs_f64() * 1e3,
             api_error_rate: if line.is_error { 100 } else { 0 },
+            attestation_rejected: attests.then_some(line.is_error.into()),
+            attestation_code: line.code.filter(|_| attests),
         };
         if let Ok(mut text) = serde_json::to_vec(&embedded) {
             text.push(b'\n');

@@ -17,12 +17,12 @@ use aws_smithy_types::config_bag::ConfigBag;
 use functions::State;
 use serde_json::json;
 use state::config::BadSetting;
-use state::dynamodb::{self, Users};
-use state::{Config, metrics, process};
+use state::dynamodb;
+use state::{Config, process};
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -165,14 +165,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 /// What the handlers work with, on the embedded engine.
 #[must_use]
 pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn functions::Observer>) -> State {
-    let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);
-    State {
-        users: Users::new(client(engine), config.state_table.clone(), keep_for),
-        config: Arc::new(config),
-        clock: || SystemTime::now().into(),
-        window: Arc::new(metrics::Window::default()),
-        observer,
-    }
+    State::new(client(engine), config, observer)
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.

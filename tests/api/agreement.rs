@@ -164,14 +164,20 @@ fn the_description_has_the_routes_of_the_template() {
 
 /// What each function may do: actions, and what they may be done to. Anything more must be asked for here.
 const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
+    ("attest", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    ("create_pairing", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("delete_user", &["dynamodb:DeleteItem"], &["!GetAtt StateTable.Arn"]),
+    ("enroll_agent", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("get_health", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
     ("get_metrics", &[], &[]),
     ("get_openapi", &[], &[]),
+    ("get_room_safe", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
     ("get_user", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
     ("list_room_users", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
     ("list_users", &["dynamodb:Scan"], &["!GetAtt StateTable.Arn"]),
     ("no_route", &[], &[]),
+    ("revoke_agent", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    ("set_binding", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_device", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_mute", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_state", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
@@ -297,12 +303,12 @@ fn no_variable_is_read_behind_the_back_of_the_configuration() {
 }
 
 #[test]
-fn the_page_about_variables_is_up_to_date() {
-    assert_eq!(
-        read("docs/environment.md"),
-        state::config::markdown(),
-        "run `cargo xtask docs`, which writes docs/environment.md"
-    );
+fn the_generated_pages_are_up_to_date() {
+    for (page, text) in
+        [("docs/environment.md", state::config::markdown()), ("docs/verdicts.md", domain::verdicts_markdown())]
+    {
+        assert_eq!(read(page), text, "run `cargo xtask docs`, which writes {page}");
+    }
 }
 
 #[test]

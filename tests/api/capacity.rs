@@ -3,6 +3,9 @@
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
 use crate::support::lambda::{Lambda, event};
+use crate::support::witness::{Witness, join};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 struct Bill {
@@ -108,6 +111,73 @@ fn a_deletion_costs_one_call_and_two_write_units() {
     assert_eq!(bill.of("delete_user", 200), ("DeleteItem".into(), 2.0));
 }
 
+/// The events are signed by nobody these servers know, so the function gets what a real agent says.
+fn attesting(witness: &Witness, change: &Value) -> Value {
+    let mut event = event("attest");
+    let body = witness.next(change).to_string();
+    event["pathParameters"]["agentId"] = witness.id.clone().into();
+    event["headers"]["greenroom-signature"] = witness.sign(&body).into();
+    event["body"] = body.into();
+    event
+}
+
+#[test]
+fn an_attestation_costs_a_read_and_one_write_of_two_units() {
+    let bill = Bill::new();
+    join(&bill.runner, "ada", true);
+    let witness = Witness::paired(&bill.runner, "ada");
+    let lambda = Lambda::start("attest", &bill.database.url);
+    let label =
+        json!({"device": {"id": "pulseaudio:desk_mic", "label": "Desk Mic", "unique": false}, "route": "moved"});
+    let reply = lambda.invoke(&attesting(&witness, &label));
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let calls = bill.database.take_calls();
+    let costs: Vec<_> = calls.iter().map(|call| (call.operation.as_str(), units(call))).collect();
+    assert_eq!(costs, [("GetItem", 0.5), ("UpdateItem", 2.0)]);
+    let size = bytes(&calls[1].answer["Attributes"]);
+    assert!(size < 600, "{size} bytes: a state with its evidence stays below a unit");
+}
+
+#[test]
+fn a_refused_attestation_costs_no_write_but_the_refusal() {
+    let bill = Bill::new();
+    join(&bill.runner, "ada", true);
+    let witness = Witness::paired(&bill.runner, "ada");
+    let lambda = Lambda::start("attest", &bill.database.url);
+    let mut forged = attesting(&witness, &json!({}));
+    forged["body"] = forged["body"].as_str().unwrap().replace("digital_zero", "floor").into();
+    assert_eq!(lambda.invoke(&forged).status, 401);
+    let operations: Vec<_> = bill.database.take_calls().into_iter().map(|call| call.operation).collect();
+    assert_eq!(operations, ["GetItem"]);
+    assert_eq!(lambda.invoke(&attesting(&witness, &json!({"seq": 7}))).status, 409);
+    let operations: Vec<_> = bill.database.take_calls().into_iter().map(|call| call.operation).collect();
+    assert_eq!(operations, ["GetItem", "UpdateItem"]);
+}
+
+#[test]
+fn a_mute_beside_evidence_still_costs_one_call_and_two_write_units() {
+    let bill = Bill::new();
+    join(&bill.runner, "demo-user", true);
+    let mut witness = Witness::paired(&bill.runner, "demo-user");
+    assert_eq!(witness.attest(&bill.runner, json!({})).status, 200);
+    assert_eq!(bill.of("set_mute", 200), ("UpdateItem".into(), 2.0));
+}
+
+#[test]
+fn a_room_of_25_with_agents_costs_one_call_and_at_most_two_read_units() {
+    let bill = Bill::new();
+    for n in 0..25 {
+        let user = format!("user-{n:02}");
+        bill.join(&user, ada());
+        assert_eq!(Witness::paired(&bill.runner, &user).attest(&bill.runner, json!({})).status, 200);
+    }
+    for binary in ["list_room_users", "get_room_safe"] {
+        let (operation, units) = bill.of(binary, 200);
+        assert_eq!(operation, "Query");
+        assert!(units <= 2.0, "{binary}: {units}");
+    }
+}
+
 #[test]
 fn health_costs_one_call_and_half_a_read_unit() {
     assert_eq!(Bill::new().of("get_health", 200), ("GetItem".into(), 0.5));
@@ -151,6 +221,7 @@ fn bytes(item: &Value) -> usize {
                 "S" => value.as_str().unwrap().len(),
                 "N" => value.as_str().unwrap().len().div_ceil(2) + 1,
                 "BOOL" => 1,
+                "B" => BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap().len(),
                 other => panic!("no state has an attribute of type {other}"),
             };
             name.len() + value

@@ -26,6 +26,9 @@ mod robustness {
 
 /// One file per endpoint, found by its name: the same tree as `functions/src`.
 mod routes {
+    mod agents {
+        automod::dir!("api/routes/agents");
+    }
     mod rooms {
         automod::dir!("api/routes/rooms");
     }

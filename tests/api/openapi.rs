@@ -3,7 +3,9 @@
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, event};
 use crate::support::template::routes;
+use crate::support::witness::{Witness, code, enrolment, fresh_key, join};
 use crate::support::{Reply, Runner};
+use domain::Purpose;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -186,10 +188,84 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     scenario.send("DELETE", "/api/users/ada", &[], None);
     scenario.send("DELETE", "/api/users/ada", &[], None);
 
+    witnesses(&mut scenario);
+
     let Scenario { runner, description, mut seen } = scenario;
     strangers(&description, &mut seen);
     out_of_order(&runner, &description, &mut seen);
     every_described_answer_was_seen(&description, &seen);
+}
+
+/// An agent's life, with everything that can go wrong in it.
+fn witnesses(scenario: &mut Scenario) {
+    fn signed(scenario: &mut Scenario, path: &str, signature: &str, body: &Value) -> Reply {
+        scenario.send("POST", path, &[("greenroom-signature", signature)], Some(body))
+    }
+    join(&scenario.runner, "ada", true);
+    for path in ["/api/users/ada/pairing", "/api/users/nobody/pairing", "/api/users/a%20b/pairing"] {
+        scenario.send("POST", path, &[], None);
+    }
+    let key = fresh_key();
+    let sign = |body: &Value| Purpose::Enrolment.sign(&key, body.to_string().as_bytes());
+    let good = enrolment("ada", &code(&scenario.runner, "ada"), &key);
+    for signature in ["", &sign(&good), &sign(&good)] {
+        signed(scenario, "/api/agents", signature, &good);
+    }
+    join(&scenario.runner, "bob", true);
+    let bound = enrolment("bob", &code(&scenario.runner, "bob"), &key);
+    assert_eq!(signed(scenario, "/api/agents", &sign(&bound), &bound).status, 409);
+    let large = json!({"userId": "u".repeat(70_000)});
+    for body in [json!({}), json!({"userId": "ada", "code": "short", "publicKey": "A"}), large.clone()] {
+        signed(scenario, "/api/agents", "", &body);
+    }
+    scenario.send("POST", "/api/agents", &[], None);
+
+    let mut witness = Witness::paired(&scenario.runner, "ada");
+    let path = witness.path();
+    let say = |scenario: &mut Scenario, witness: &Witness, body: &Value| {
+        signed(scenario, &path, &witness.sign(&body.to_string()), body).status
+    };
+    assert_eq!(say(scenario, &witness, &json!({})), 400);
+    assert_eq!(say(scenario, &witness, &large), 413);
+    let empty = witness.sign("");
+    assert_eq!(scenario.send("POST", &path, &[("greenroom-signature", &empty)], None).status, 415);
+    assert_eq!(say(scenario, &witness, &witness.next(&json!({"seq": 7}))), 409);
+    assert_eq!(say(scenario, &witness, &witness.next(&json!({"fromMs": 0, "toMs": 0}))), 401);
+    assert_eq!(witness.attest(&scenario.runner, json!({})).status, 200);
+    assert_eq!(
+        say(
+            scenario,
+            &witness,
+            &witness.next(&json!({"device": null, "condition": "host_unavailable", "signal": "not_opened"}))
+        ),
+        200
+    );
+
+    let binding = format!("/api/agents/{}/binding", witness.id);
+    let word = json!({"deviceId": "e3b0", "agentDeviceId": "pulseaudio:desk_mic"});
+    let not_words = [json!({}), json!({"deviceId": "a b", "agentDeviceId": "x"}), large];
+    for body in [&word].into_iter().chain(&not_words) {
+        scenario.send("PUT", &binding, &[], Some(body));
+    }
+    scenario.send("PUT", &binding, &[], None);
+    scenario.send("PUT", "/api/agents/agt_00000000000000000000000000/binding", &[], Some(&word));
+    for room in ["demo", "a%20b"] {
+        scenario.send("GET", &format!("/api/rooms/{room}/safe"), &[], None);
+    }
+    for path in [
+        format!("/api/agents/{}", witness.id),
+        "/api/agents/agt_00000000000000000000000000".into(),
+        "/api/agents/x".into(),
+    ] {
+        scenario.send("DELETE", &path, &[], None);
+    }
+    scenario.send("PUT", &binding, &[], Some(&word));
+    assert_eq!(say(scenario, &witness, &witness.next(&json!({}))), 410);
+    let orphan = Witness::paired(&scenario.runner, "bob");
+    scenario.runner.delete("/api/users/bob");
+    let body = orphan.next(&json!({}));
+    signed(scenario, &orphan.path(), &orphan.sign(&body.to_string()), &body);
+    scenario.send("GET", "/api/metrics", &[], None);
 }
 
 /// What strict mode answers to a stranger.
@@ -198,10 +274,12 @@ fn strangers(description: &Description, seen: &mut Seen) {
     for route in routes() {
         let key = route.to_string();
         let Some(operation) = description.operation(&key) else { continue };
-        let path = route.path.replace(['{', '}'], "");
-        let reply = strict.send(&route.method, &path, &[("content-type", "application/json")], "{}");
+        let event = event(&crate::support::template::binary_of(&route));
+        let path = event["rawPath"].as_str().unwrap();
+        let reply = strict.send(&route.method, path, &[("content-type", "application/json")], "{}");
         let is_public = operation["security"] == json!([]);
-        assert_eq!(reply.status != 401, is_public, "docs/openapi.json is wrong about who may call {key}");
+        let refused = reply.status == 401 && reply.json()["code"] == "authentication_required";
+        assert_eq!(!refused, is_public, "docs/openapi.json is wrong about who may call {key}");
         description.check(&key, &reply);
         seen.insert((key, reply.status));
     }

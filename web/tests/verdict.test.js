@@ -67,7 +67,7 @@ test('only a verified verdict is worded as one', () => {
   }
 });
 
-test('a verdict runs out by itself, to the millisecond, in the server’s time', () => {
+test('a verdict runs out by itself, in the server’s time', () => {
   for (const value of ['verified', 'contradicted']) {
     const v = verdict(value, 'signal_present');
     const end = NOW + 21_000;

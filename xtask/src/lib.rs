@@ -8,9 +8,9 @@ use std::path::Path;
 /// # Errors
 /// A file cannot be written.
 pub fn docs(root: &Path) -> Result<Vec<String>, String> {
-    let page = "docs/environment.md";
-    write(root, page, &state::config::markdown())?;
-    Ok(vec![page.to_owned()])
+    let pages = [("docs/environment.md", state::config::markdown()), ("docs/verdicts.md", domain::verdicts_markdown())];
+    let written = pages.map(|(page, text)| write(root, page, &text).map(|()| page.to_owned()));
+    written.into_iter().collect()
 }
 
 /// An endpoint to be made.

@@ -23,7 +23,7 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     permit(&state, Act::ReadRoom)?;
     let query = page_query(&request)?;
 
-    let page = state.users.list_room(&room_id, query.limit(), query.cursor()).await?;
+    let page = state.users.list_room(&room_id, query.limit(), query.cursor(), (state.clock)()).await?;
 
     ok(&RoomPage { room_id, items: page.users, next_cursor: page.next_cursor })
 }

@@ -50,6 +50,8 @@ struct Endpoint {
     /// Milliseconds.
     avg_duration: f64,
     error_rate: String,
+    /// Refusals by code.
+    refused: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +185,7 @@ fn endpoint(route: Route) -> Endpoint {
         count: route.count,
         avg_duration: (average * 100.0).round() / 100.0,
         error_rate: format!("{:.1}%", percent(route.errors, route.count)),
+        refused: route.refused,
     }
 }
 

@@ -11,5 +11,5 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let user_id: UserId = path(&request, "userId")?;
     permit(&state, Act::ReadUser(&user_id))?;
 
-    ok(&state.users.get(&user_id).await?)
+    ok(&state.users.get(&user_id, (state.clock)()).await?)
 }

@@ -19,7 +19,7 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     permit(&state, Act::ListAll)?;
     let query = page_query(&request)?;
 
-    let page = state.users.list(query.limit(), query.cursor()).await?;
+    let page = state.users.list(query.limit(), query.cursor(), (state.clock)()).await?;
 
     ok(&UserPage { items: page.users, next_cursor: page.next_cursor })
 }

@@ -4,6 +4,7 @@
 mod attestation;
 mod evidence;
 mod id;
+mod room;
 mod text;
 mod time;
 mod user;
@@ -16,9 +17,11 @@ pub use attestation::{
 pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
 pub use id::{AgentId, RoomId, UserId};
+pub use room::{Blocking, Counts, RoomSafety};
 pub use text::{AgentDeviceId, DeviceId, Label};
 pub use time::Timestamp;
-pub use user::{Claim, DeviceClaim, MuteClaim, MuteScope, Seq, Source, User, Version};
+pub use user::{Claim, DeviceClaim, MuteClaim, MuteScope, PairedAgent, Seq, Source, User, Version};
+pub use verdict::table::markdown as verdicts_markdown;
 pub use verdict::{Assurance, Claimed, MinEvidence, Policy, Reason, Value, Verdict, Verdicts, Witness};
 
 /// Why a value was refused: a rule, phrased to complete "must …".

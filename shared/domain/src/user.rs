@@ -1,6 +1,6 @@
 //! A user's audio state: what their client claims.
 
-use crate::{DeviceId, Label, Refused, RoomId, Timestamp, UserId, Verdicts};
+use crate::{AgentDeviceId, AgentId, DeviceId, Label, Refused, RoomId, Timestamp, UserId, Verdicts};
 use serde::{Deserialize, Serialize};
 
 /// Counts the changes of one state, from 1. Sent back as `If-Match: "<version>"`.
@@ -104,6 +104,20 @@ pub struct Claim {
     pub room_id: Option<RoomId>,
 }
 
+/// The agent that is paired with a user, and what it measured last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PairedAgent {
+    /// Which one.
+    pub agent_id: AgentId,
+    /// It may not attest any more.
+    pub revoked: bool,
+    /// Its name of the device it opened last.
+    pub device_id: Option<AgentDeviceId>,
+    /// The system's name of that device.
+    pub device_label: Option<Label>,
+}
+
 /// A user's stored state. Serialized, it is the API's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +142,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// How the last writer was known.
     pub source: Source,
+    /// The agent that witnesses, if one is paired.
+    pub agent: Option<PairedAgent>,
     /// What Greenroom says about the claim.
     pub verdict: Verdicts,
 }

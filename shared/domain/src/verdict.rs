@@ -291,5 +291,6 @@ fn of_device(evidence: &Evidence) -> (Value, Reason) {
     }
 }
 
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Every environment variable Greenroom's server side reads, with its default: one table, one place.
 
+use domain::MinEvidence;
 use std::fmt::Write as _;
 
 /// One environment variable.
@@ -43,6 +44,11 @@ const STATE_TTL_DAYS: Variable = Variable {
     default: "30",
     meaning: "Days a user state is kept after its last change, 1 to 3650.",
 };
+const MIN_EVIDENCE: Variable = Variable {
+    name: "MIN_EVIDENCE",
+    default: "digital_zero",
+    meaning: "The weakest evidence that verifies a mute: `digital_zero` (exact zeros, or silence under the system's mute), `flag` (also the system's mute alone), `floor` (also a quiet microphone).",
+};
 const LOG_LEVEL: Variable = Variable {
     name: "LOG_LEVEL",
     default: "info",
@@ -55,8 +61,17 @@ const GIT_COMMIT: Variable = Variable {
 };
 
 /// All variables, in the order the documentation lists them.
-pub const VARIABLES: &[Variable] =
-    &[STATE_TABLE, STAGE, AUTH_MODE, CORS_ORIGIN, CONCURRENT_USER_LIMIT, STATE_TTL_DAYS, LOG_LEVEL, GIT_COMMIT];
+pub const VARIABLES: &[Variable] = &[
+    STATE_TABLE,
+    STAGE,
+    AUTH_MODE,
+    CORS_ORIGIN,
+    CONCURRENT_USER_LIMIT,
+    STATE_TTL_DAYS,
+    MIN_EVIDENCE,
+    LOG_LEVEL,
+    GIT_COMMIT,
+];
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +106,8 @@ pub struct Config {
     pub concurrent_user_limit: u32,
     /// `STATE_TTL_DAYS`
     pub state_ttl_days: u16,
+    /// `MIN_EVIDENCE`
+    pub min_evidence: MinEvidence,
     /// `LOG_LEVEL`
     pub log_level: tracing::Level,
     /// `GIT_COMMIT`
@@ -161,6 +178,8 @@ impl Config {
             .ok()
             .filter(|days| (1..=3650).contains(days))
             .ok_or(refuse(&STATE_TTL_DAYS, "be a whole number of days from 1 to 3650"))?;
+        let min_evidence =
+            text(&MIN_EVIDENCE).parse().map_err(|_| refuse(&MIN_EVIDENCE, "be digital_zero, flag or floor"))?;
         let log_level = match text(&LOG_LEVEL).as_str() {
             "error" => tracing::Level::ERROR,
             "warn" => tracing::Level::WARN,
@@ -181,6 +200,7 @@ impl Config {
             cors_origins,
             concurrent_user_limit,
             state_ttl_days,
+            min_evidence,
             log_level,
             commit,
         })
@@ -253,6 +273,7 @@ mod tests {
             ("CORS_ORIGIN", "https://a.example,*"),
             ("CONCURRENT_USER_LIMIT", "0"),
             ("STATE_TTL_DAYS", "soon"),
+            ("MIN_EVIDENCE", "none"),
             ("LOG_LEVEL", "verbose"),
             ("GIT_COMMIT", "<b>"),
         ] {

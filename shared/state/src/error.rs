@@ -1,6 +1,6 @@
 //! Failures of storage, sorted by what the caller can do about them.
 
-use domain::Version;
+use domain::{Challenge, Version};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -10,6 +10,26 @@ pub enum StateError {
     /// Correct the request: there is no such user.
     #[error("no such user")]
     UserNotFound,
+    /// Correct the request: there is no such agent.
+    #[error("no such agent")]
+    AgentNotFound,
+    /// Pair anew: the agent was revoked, or another one took its place.
+    #[error("the agent was revoked")]
+    AgentRevoked,
+    /// Ask for a new code: this one is wrong, used or expired, or another person's.
+    #[error("the pairing code is not good")]
+    PairingCode,
+    /// Make a new key: this one has an agent already.
+    #[error("the key has an agent already")]
+    KeyBound,
+    /// Measure again: this attestation is not the one that comes next.
+    #[error("the attestation is not the next one")]
+    Sequence {
+        /// The number of the next one.
+        expected: u64,
+        /// What it must repeat.
+        challenge: Challenge,
+    },
     /// Read again: the state is not at the version the caller expected.
     #[error("the state has changed")]
     VersionConflict {

@@ -5,6 +5,8 @@ pub mod dynamodb;
 mod error;
 pub mod metrics;
 pub mod process;
+mod random;
 
 pub use config::Config;
 pub use error::{Chain, StateError};
+pub use random::random;

@@ -23,6 +23,8 @@ pub struct Sample<'a> {
     pub duration: Duration,
     /// Whether the answer's status was 400 or above.
     pub is_error: bool,
+    /// Why it was refused, if it was.
+    pub code: Option<&'static str>,
     /// The user in the path, if any.
     pub user: Option<&'a UserId>,
 }
@@ -44,7 +46,7 @@ struct Counts {
 }
 
 /// One route's counts since the start.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Requests.
     pub count: u64,
@@ -52,6 +54,8 @@ pub struct Route {
     pub errors: u64,
     /// Sum of all durations.
     pub total: Duration,
+    /// Refusals by code.
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// The counts at one moment.
@@ -92,6 +96,9 @@ impl Window {
             route.count += 1;
             route.errors += u64::from(sample.is_error);
             route.total += sample.duration;
+            if let Some(code) = sample.code {
+                *route.refused.entry(code).or_default() += 1;
+            }
         }
         if let Some(user) = sample.user.filter(|_| !sample.is_error) {
             counts.see(user, now);
@@ -109,7 +116,7 @@ impl Window {
             total: counts.total,
             errors: counts.errors,
             recent,
-            routes: counts.routes.iter().map(|(name, route)| (name.clone(), *route)).collect(),
+            routes: counts.routes.iter().map(|(name, route)| (name.clone(), route.clone())).collect(),
             users: counts.active.len(),
             users_peak: counts.peak,
         }
@@ -159,7 +166,13 @@ mod tests {
     fn record(window: &Window, ms: u64, user: &str, is_error: bool) {
         let user = user.parse().unwrap();
         let duration = Duration::from_millis(ms);
-        window.record(&Sample { route: "GET /x", duration, is_error, user: Some(&user) });
+        window.record(&Sample {
+            route: "GET /x",
+            duration,
+            is_error,
+            code: is_error.then_some("x"),
+            user: Some(&user),
+        });
     }
 
     #[test]
@@ -182,7 +195,8 @@ mod tests {
         record(&window, 1, "bob", true);
         let summary = window.summary();
         assert_eq!((summary.errors, summary.users, summary.users_peak), (1, 1, 1));
-        let route = Route { count: 2, errors: 1, total: Duration::from_millis(2) };
+        let refused = [("x", 1)].into();
+        let route = Route { count: 2, errors: 1, total: Duration::from_millis(2), refused };
         assert_eq!(summary.routes[&Box::from("GET /x")], route);
     }
 

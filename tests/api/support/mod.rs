@@ -7,6 +7,7 @@ pub(crate) mod process;
 pub(crate) mod runner;
 pub(crate) mod template;
 pub(crate) mod webdriver;
+pub(crate) mod witness;
 pub(crate) mod writes;
 
 pub(crate) use binaries::{read, root};
@@ -26,7 +27,8 @@ pub(crate) fn keys(object: &Value) -> Vec<&str> {
 }
 
 /// Members of a state, sorted.
-pub(crate) const STATE_KEYS: [&str; 11] = [
+pub(crate) const STATE_KEYS: [&str; 12] = [
+    "agent",
     "createdAt",
     "deviceId",
     "deviceLabel",
@@ -52,7 +54,19 @@ pub(crate) fn refused(reply: &Reply, status: u16, code: &str) -> Value {
     for text in ["title", "detail"] {
         assert!(!problem[text].as_str().unwrap().is_empty(), "{problem}");
     }
-    let known = ["code", "currentVersion", "detail", "errors", "requestId", "status", "title", "type"];
+    let known = [
+        "at",
+        "challenge",
+        "code",
+        "currentVersion",
+        "detail",
+        "errors",
+        "expectedSeq",
+        "requestId",
+        "status",
+        "title",
+        "type",
+    ];
     assert!(keys(&problem).iter().all(|key| known.contains(key)), "{problem}");
     for internal in ["dynamo", "greenroom-state", "src/", ".rs", "panicked", "aws"] {
         assert!(!reply.text.to_lowercase().contains(internal), "{problem}");

@@ -1,21 +1,29 @@
 //! DynamoDB, through AWS's own client: the only storage path, in production, in the runner and in every test.
 
+mod agents;
 mod http;
+mod item;
 mod keys;
 mod users;
 
+pub use agents::{Agent, Agents, Attested};
+pub use aws_sdk_dynamodb::Client;
 pub use users::{Guard, Page, Users, Written};
 
 use crate::StateError;
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::Config;
 use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::{Client, Config};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};
 use http::Http;
+use item::Item;
 use std::time::Duration;
 
 /// Time for one attempt. `DynamoDB` answers within some 10 ms; a slower answer is better asked again. All attempts with
@@ -122,4 +130,21 @@ where
         _ => false,
     };
     if unavailable { StateError::Unavailable(error.into()) } else { StateError::Internal(error.into()) }
+}
+
+/// Sends a conditional update: the item that is returned, or the old one (empty if there was none) if the condition
+/// failed, so that no second call is needed to tell why.
+async fn send(request: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, StateError> {
+    let request =
+        request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld).send().await;
+    match request {
+        Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
+        Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+            match context.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(refusal) => Ok(Err(refusal.item.unwrap_or_default())),
+                other => Err(StateError::Internal(other.into())),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
 }

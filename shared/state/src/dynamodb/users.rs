@@ -1,24 +1,19 @@
 //! User states: one item each, changed by one conditional `UpdateItem`.
 
-use super::failed;
+use super::item::{integer, number, user};
 use super::keys::{self, PK, ROOM_ID, ROOM_INDEX, SK, STATE};
+use super::{failed, send};
 use crate::StateError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use domain::{
-    Binding, Claim, Claimed, DeviceClaim, MinEvidence, MuteClaim, MuteScope, Policy, RoomId, Seq, Source, Timestamp,
-    User, UserId, Verdicts, Version, Witness,
-};
+use domain::{Claim, DeviceClaim, MuteClaim, MuteScope, Policy, RoomId, Seq, Timestamp, User, UserId, Version};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::time::Duration;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// Tries when the stored time is ahead of this machine's clock. The second try uses the stored time, so it fails only
 /// if yet another writer with a faster clock came between.
@@ -33,6 +28,7 @@ pub struct Users {
     client: Client,
     table: String,
     keep_for: Duration,
+    policy: Policy,
 }
 
 /// What must hold for a change to be made.
@@ -108,10 +104,10 @@ impl Change {
 }
 
 impl Users {
-    /// User states in `table`, each kept for `keep_for` after its last change.
+    /// User states in `table`, each kept for `keep_for` after its last change, judged by `policy`.
     #[must_use]
-    pub fn new(client: Client, table: String, keep_for: Duration) -> Self {
-        Self { client, table, keep_for }
+    pub fn new(client: Client, table: String, keep_for: Duration, policy: Policy) -> Self {
+        Self { client, table, keep_for, policy }
     }
 
     /// Replaces a user's whole claim, creating the state if there is none. Counters start anew.
@@ -218,25 +214,18 @@ impl Users {
                 .condition_expression(&change.condition)
                 .expression_attribute_values(":now", number(now.ms()))
                 .expression_attribute_values(":expires", number(now.plus(self.keep_for).ms() / 1000))
-                .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+                .return_values(ReturnValue::AllNew);
             for (placeholder, value) in &change.values {
                 request = request.expression_attribute_values(*placeholder, value.clone());
             }
-            let old = match request.send().await {
-                Ok(output) => {
-                    let user = read(output.attributes.unwrap_or_default())?;
+            let old = match send(request).await? {
+                Ok(item) => {
+                    let user = user(item, self.policy, now)?;
                     return Ok(Written { created: user.version == 1, user });
                 }
-                Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
-                    match context.into_err() {
-                        UpdateItemError::ConditionalCheckFailedException(refusal) => refusal.item,
-                        other => return Err(StateError::Internal(other.into())),
-                    }
-                }
-                Err(error) => return Err(failed(error)),
+                Err(old) => old,
             };
-            let Some(old) = old.filter(|item| !item.is_empty()) else {
+            if old.is_empty() {
                 // A change that creates is refused here by `If-Match` alone. For any other there is nothing whose version
                 // could differ (RFC 9110, 13.2.1).
                 return Err(if change.creates {
@@ -244,16 +233,16 @@ impl Users {
                 } else {
                     StateError::UserNotFound
                 });
-            };
+            }
             // A repeated request has changed the version itself, so its counter is looked at first.
             if let Some(seq) = guard.seq {
                 for counter in counters {
                     if old.contains_key(*counter) && integer(&old, counter)? >= seq.get() {
-                        return Ok(Written { user: read(old)?, created: false });
+                        return Ok(Written { user: user(old, self.policy, now)?, created: false });
                     }
                 }
             }
-            let user = read(old)?;
+            let user = user(old, self.policy, now)?;
             if guard.if_match.is_some_and(|expected| expected != user.version) {
                 return Err(StateError::VersionConflict { current: Some(user.version) });
             }
@@ -267,7 +256,7 @@ impl Users {
     ///
     /// # Errors
     /// [`StateError::UserNotFound`]
-    pub async fn get(&self, id: &UserId) -> Result<User, StateError> {
+    pub async fn get(&self, id: &UserId, now: Timestamp) -> Result<User, StateError> {
         let output = self
             .client
             .get_item()
@@ -277,7 +266,7 @@ impl Users {
             .send()
             .await
             .map_err(failed)?;
-        read(output.item.ok_or(StateError::UserNotFound)?)
+        user(output.item.ok_or(StateError::UserNotFound)?, self.policy, now)
     }
 
     /// Removes one user's state.
@@ -305,7 +294,7 @@ impl Users {
                 match context.into_err() {
                     DeleteItemError::ConditionalCheckFailedException(refusal) => match refusal.item {
                         Some(old) if !old.is_empty() => {
-                            Err(StateError::VersionConflict { current: Some(read(old)?.version) })
+                            Err(StateError::VersionConflict { current: Some(integer(&old, "version")?) })
                         }
                         _ => Err(StateError::UserNotFound),
                     },
@@ -320,7 +309,13 @@ impl Users {
     ///
     /// # Errors
     /// [`StateError::Cursor`] if `cursor` is not one that a list returned.
-    pub async fn list_room(&self, room: &RoomId, limit: u16, cursor: Option<&str>) -> Result<Page, StateError> {
+    pub async fn list_room(
+        &self,
+        room: &RoomId,
+        limit: u16,
+        cursor: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Page, StateError> {
         let mut request = self
             .client
             .query()
@@ -338,7 +333,8 @@ impl Users {
                 .exclusive_start_key(ROOM_ID, AttributeValue::S(room.as_str().to_owned()));
         }
         let output = request.send().await.map_err(failed)?;
-        let users = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let items = output.items.unwrap_or_default().into_iter();
+        let users = items.map(|item| user(item, self.policy, now)).collect::<Result<Vec<_>, _>>()?;
         let next_cursor = match (output.last_evaluated_key, users.last()) {
             (Some(_), Some(last)) => Some(encode(last.user_id.as_str())),
             _ => None,
@@ -353,7 +349,7 @@ impl Users {
     ///
     /// # Errors
     /// [`StateError::Cursor`] if `cursor` is not one that a list returned.
-    pub async fn list(&self, limit: u16, cursor: Option<&str>) -> Result<Page, StateError> {
+    pub async fn list(&self, limit: u16, cursor: Option<&str>, now: Timestamp) -> Result<Page, StateError> {
         let after = cursor.map(|cursor| Place::from_cursor(cursor).ok_or(StateError::Cursor)).transpose()?;
         let limit = usize::from(limit);
         // The heap's top is the oldest user kept: the first to make room.
@@ -370,7 +366,7 @@ impl Users {
             .send();
         while let Some(page) = pages.next().await {
             for item in page.map_err(failed)?.items.unwrap_or_default() {
-                let user = read(item)?;
+                let user = user(item, self.policy, now)?;
                 let place = Place::of(&user);
                 if after.as_ref().is_some_and(|after| place <= *after) {
                     continue;
@@ -455,66 +451,4 @@ fn encode(text: &str) -> String {
 
 fn decode(cursor: &str) -> Option<String> {
     String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// An item as a state. Anything missing or malformed is an error: a list must never be silently shorter.
-fn read(mut item: Item) -> Result<User, StateError> {
-    let is_muted = match item.get("isMuted") {
-        Some(AttributeValue::Bool(is_muted)) => *is_muted,
-        _ => return Err(StateError::Corrupt { attribute: "isMuted" }),
-    };
-    let version = integer(&item, "version")?;
-    let last_updated = Timestamp::from_ms(integer(&item, "lastUpdated")?);
-    let created_at = Timestamp::from_ms(integer(&item, "createdAt")?);
-    let user_id = match item.get(PK) {
-        Some(AttributeValue::S(key)) => keys::user_id(key),
-        _ => None,
-    };
-    Ok(User {
-        user_id: user_id.ok_or(StateError::Corrupt { attribute: PK })?,
-        is_muted,
-        mute_scope: parsed(&mut item, "muteScope")?.unwrap_or_default(),
-        device_id: checked(&mut item, "deviceId")?,
-        device_label: checked(&mut item, "deviceLabel")?,
-        room_id: checked(&mut item, ROOM_ID)?,
-        version,
-        last_updated,
-        created_at,
-        source: Source::Open,
-        verdict: verdicts(),
-    })
-}
-
-/// No agent can be paired yet.
-fn verdicts() -> Verdicts {
-    let claimed = Claimed { is_muted: true, mute_scope: MuteScope::App, device_id: None, at: Timestamp::from_ms(0) };
-    let policy = Policy::new(MinEvidence::DigitalZero);
-    Verdicts::of(claimed, Witness::Nobody, Binding::Unbound, policy, Timestamp::from_ms(0))
-}
-
-fn integer(item: &Item, attribute: &'static str) -> Result<u64, StateError> {
-    match item.get(attribute) {
-        Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| StateError::Corrupt { attribute }),
-        _ => Err(StateError::Corrupt { attribute }),
-    }
-}
-
-fn text(item: &mut Item, attribute: &'static str) -> Result<Option<String>, StateError> {
-    match item.remove(attribute) {
-        None => Ok(None),
-        Some(AttributeValue::S(text)) => Ok(Some(text)),
-        Some(_) => Err(StateError::Corrupt { attribute }),
-    }
-}
-
-fn checked<T: TryFrom<String>>(item: &mut Item, attribute: &'static str) -> Result<Option<T>, StateError> {
-    text(item, attribute)?.map(T::try_from).transpose().map_err(|_| StateError::Corrupt { attribute })
-}
-
-fn parsed<T: std::str::FromStr>(item: &mut Item, attribute: &'static str) -> Result<Option<T>, StateError> {
-    text(item, attribute)?.map(|text| text.parse()).transpose().map_err(|_| StateError::Corrupt { attribute })
 }

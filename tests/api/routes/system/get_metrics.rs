@@ -27,7 +27,7 @@ fn the_answer_has_exactly_these_members() {
     assert_eq!(keys(&metrics["api"]), ["byEndpoint", "errorRate", "responseTime", "totalErrors", "totalRequests"]);
     assert_eq!(keys(&metrics["api"]["responseTime"]), ["max", "min", "p50", "p95", "p99"]);
     for endpoint in metrics["api"]["byEndpoint"].as_object().unwrap().values() {
-        assert_eq!(keys(endpoint), ["avgDuration", "count", "errorRate"]);
+        assert_eq!(keys(endpoint), ["avgDuration", "count", "errorRate", "refused"]);
     }
     assert_eq!(keys(&metrics["users"]), ["capacityUsed", "current", "limit", "peak"]);
     assert_eq!(keys(&metrics["system"]), ["cpu", "memory", "uptime"]);

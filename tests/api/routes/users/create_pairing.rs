@@ -1,0 +1,55 @@
+use crate::support::witness::{code, enroll, enrolment, fresh_key, join, now_ms};
+use crate::support::{Runner, instant, keys, refused, refused_field};
+
+#[test]
+fn a_code_is_long_and_good_for_ten_minutes() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    let reply = runner.send("POST", "/api/users/ada/pairing", &[], "");
+    let pairing = reply.json();
+    assert_eq!((reply.status, keys(&pairing)), (201, vec!["code", "expiresAt", "userId"]));
+    let code = pairing["code"].as_str().unwrap();
+    assert_eq!((code.len(), code.matches('-').count(), &pairing["userId"]), (19, 3, &"ada".into()));
+    let earliest = domain::Timestamp::from_ms(now_ms() + 9 * 60_000).to_string();
+    let latest = domain::Timestamp::from_ms(now_ms() + 10 * 60_000).to_string();
+    assert!((earliest..=latest).contains(&instant(&pairing["expiresAt"])));
+}
+
+#[test]
+fn asking_for_a_code_changes_no_state() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    let before = runner.get("/api/users/ada").json();
+    assert_ne!(code(&runner, "ada"), code(&runner, "ada"));
+    assert_eq!(runner.get("/api/users/ada").json(), before);
+}
+
+#[test]
+fn a_new_code_makes_the_one_before_useless() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    let (old, new, key) = (code(&runner, "ada"), code(&runner, "ada"), fresh_key());
+    refused(&enroll(&runner, &key, &enrolment("ada", &old, &key)), 401, "code_invalid");
+    assert_eq!(enroll(&runner, &key, &enrolment("ada", &new, &key)).status, 201);
+}
+
+#[test]
+fn the_code_itself_is_not_stored() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let runner = Runner::start(&["--data-dir", directory.path().to_str().unwrap()]);
+    join(&runner, "ada", true);
+    let code = code(&runner, "ada");
+    runner.kill();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(code.len()).any(|window| window == code.as_bytes()));
+    }
+}
+
+#[test]
+fn an_unknown_user_is_404_and_a_malformed_id_400() {
+    let runner = Runner::ephemeral();
+    refused(&runner.send("POST", "/api/users/nobody/pairing", &[], ""), 404, "user_not_found");
+    refused_field(&runner.send("POST", "/api/users/a%20b/pairing", &[], ""), "userId");
+    assert_eq!(runner.get("/api/users/nobody").status, 404);
+}
