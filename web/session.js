@@ -141,7 +141,7 @@ export function createSession({
     if (outbox.busy()) return;
     const verdict = describeVerdict(own, serverNow());
     if (verdict.value === 'contradicted') {
-      if (contradiction !== verdict.reason) announce(`${verdict.headline}. ${verdict.means} ${verdict.todo ?? ''}`);
+      if (contradiction !== verdict.reason) announce(`Your claim is contradicted: ${verdict.short}. ${verdict.means} ${verdict.todo ?? ''}`);
       contradiction = verdict.reason;
     } else if (verdict.reason !== 'attestation_expired') {
       contradiction = null;

@@ -27,7 +27,7 @@ function Code({ code, userId, clock, onCancel }) {
   const command = pairingCommand(location.origin, userId, code.text);
   return html`
     <p class="hint">Run this on the machine that your microphone is connected to:</p>
-    <p class="pairing-command"><code data-testid="pairing-command" tabindex="0">${command}</code></p>
+    <p class="pairing-command"><code data-testid="pairing-command">${command}</code></p>
     <p class="pairing-code"><span class="hint">Code</span><code data-testid="pairing-code">${code.text}</code></p>
     <p class="hint">Good once, for another <${Countdown} expiresAt=${code.expiresAt} clock=${clock} />. Whoever has it can speak for your microphone, so show it to nobody.</p>
     <div class="actions"><${CopyButton} text=${command} /><button type="button" class="button quiet" onClick=${onCancel} data-testid="pairing-cancel">Cancel</button></div>`;
