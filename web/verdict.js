@@ -1,5 +1,6 @@
 // What a verdict says, in words. The server computes verdicts; here they only run out.
 
+import { isAlias } from './microphone.js';
 import { momentOf } from './time.js';
 
 const VALUES = ['verified', 'contradicted', 'stale', 'unverified'];
@@ -206,7 +207,7 @@ export function describeVerdict(state, serverNow) {
  */
 export function bindingQuestion(state, serverNow) {
   const { agent, deviceId } = state ?? {};
-  if (!agent || agent.revoked || !agent.deviceId || !deviceId) return null;
+  if (!agent || agent.revoked || !agent.deviceId || !deviceId || isAlias(deviceId)) return null;
   const open = [state.verdict?.mute, state.verdict?.device].map((verdict) => inForce(verdict, serverNow).reason);
   if (!open.some((reason) => reason === 'device_unbound' || reason === 'device_ambiguous')) return null;
   return { agentId: agent.agentId, agentDeviceId: agent.deviceId, deviceId, label: agent.deviceLabel ?? agent.deviceId };

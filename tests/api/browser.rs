@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Somebody at a page.
-struct Person {
-    browser: Browser,
-    id: String,
+pub(crate) struct Person {
+    pub(crate) browser: Browser,
+    pub(crate) id: String,
 }
 
 impl Person {
     /// Starts a browser and joins a room by its form.
     fn joins(runner: &Runner, room: &str, name: &str) -> Self {
-        let browser = Browser::start();
+        Self::joins_by(Browser::start(), runner, room, name)
+    }
+
+    /// The same by a browser that is there.
+    pub(crate) fn joins_by(browser: Browser, runner: &Runner, room: &str, name: &str) -> Self {
         browser.open(&runner.url);
         browser.type_into("[data-testid=join-room]", room);
         browser.type_into("[data-testid=join-name]", name);

@@ -115,6 +115,7 @@ test('the person is asked about a device only where their word would help', () =
     const open = state(verdict('unverified', reason), { agent });
     assert.deepEqual(bindingQuestion(open, NOW), asked);
     assert.equal(bindingQuestion({ ...open, deviceId: null }, NOW), null);
+    assert.equal(bindingQuestion({ ...open, deviceId: 'default' }, NOW), null, 'the default may be another one tomorrow');
     assert.equal(bindingQuestion({ ...open, agent: { ...agent, revoked: true } }, NOW), null);
     assert.equal(bindingQuestion({ ...open, agent: { ...agent, deviceId: null } }, NOW), null);
     assert.equal(bindingQuestion(open, NOW + 60_000), null, 'an expired measurement asks nothing');

@@ -177,7 +177,7 @@ impl Pulse {
         command
     }
 
-    fn env(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn env(&self) -> [(&'static str, String); 3] {
         let directory = self.directory.path().display();
         [
             ("PULSE_SERVER", format!("unix:{directory}/native")),
