@@ -60,7 +60,7 @@ pub struct Refusal {
     /// What it means, for people.
     pub detail: String,
     /// The server's time.
-    pub at: Option<u64>,
+    pub at_ms: Option<u64>,
     /// The `seq` that the server expects.
     pub expected_seq: Option<u64>,
     /// The challenge that the server expects.
@@ -169,7 +169,7 @@ pub struct Accepted {
     claim: Claim,
     next_challenge: Challenge,
     interval_ms: u64,
-    at: u64,
+    at_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,13 +244,13 @@ impl Session {
         let answered = Instant::now();
         match answer {
             Ok(accepted) => {
-                self.clock.correct(accepted.at, asked, answered);
+                self.clock.correct(accepted.at_ms, asked, answered);
                 (self.next_seq, self.challenge) = (accepted.seq + 1, accepted.next_challenge);
                 (self.last, self.failures, self.conflicts) = (Some(to), 0, 0);
                 Outcome::Accepted(accepted)
             }
             Err(CallError::Refused(refusal)) => {
-                if let Some(at) = refusal.at {
+                if let Some(at) = refusal.at_ms {
                     self.clock.correct(at, asked, answered);
                 }
                 self.mend(&refusal)
@@ -269,7 +269,7 @@ impl Session {
                 (self.next_seq, self.challenge) = (seq, challenge);
                 self.again(said)
             }
-            (401, "clock_skew") if refusal.at.is_some() => self.again(said),
+            (401, "clock_skew") if refusal.at_ms.is_some() => self.again(said),
             (401, _) => Outcome::Stop(format!("{said}; pair anew with `greenroom-agent enroll`")),
             (410, _) => Outcome::Stop(format!(
                 "{said}; another agent was paired or this one revoked. To go on here, pair anew with `greenroom-agent enroll`"
@@ -445,7 +445,7 @@ mod tests {
     fn a_conflict_is_mended_by_what_the_server_expects() {
         let mut session = session();
         let conflict = refusal(
-            r#"{"status": 409, "code": "sequence_conflict", "expectedSeq": 7, "challenge": "AQEBAQEBAQEBAQEBAQEBAQ", "at": 5}"#,
+            r#"{"status": 409, "code": "sequence_conflict", "expectedSeq": 7, "challenge": "AQEBAQEBAQEBAQEBAQEBAQ", "atMs": 5}"#,
         );
         assert!(matches!(session.mend(&conflict), Outcome::Again));
         assert_eq!((session.next_seq, session.challenge), (7, Challenge::from([1; 16])));
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn each_refusal_has_its_consequence() {
         let outcome = |json| session().mend(&refusal(json));
-        assert!(matches!(outcome(r#"{"status": 401, "code": "clock_skew", "at": 5}"#), Outcome::Again));
+        assert!(matches!(outcome(r#"{"status": 401, "code": "clock_skew", "atMs": 5}"#), Outcome::Again));
         assert!(matches!(outcome(r#"{"status": 401, "code": "signature_invalid"}"#), Outcome::Stop(_)));
         assert!(matches!(outcome(r#"{"status": 410, "code": "agent_revoked"}"#), Outcome::Stop(_)));
         assert!(matches!(outcome(r#"{"status": 400, "code": "validation_failed"}"#), Outcome::Stop(_)));
