@@ -58,7 +58,7 @@ struct Stored {
 /// The system gives none.
 pub fn generate() -> io::Result<SigningKey> {
     let mut seed = [0; 32];
-    getrandom::getrandom(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    getrandom::getrandom(&mut seed).map_err(io::Error::from)?;
     Ok(SigningKey::from_bytes(&seed))
 }
 

@@ -9,7 +9,6 @@
 )]
 
 mod acceptance;
-mod agent;
 mod agreement;
 mod browser;
 mod capacity;
@@ -20,6 +19,11 @@ mod openapi;
 mod page_and_agent;
 mod strict;
 mod support;
+
+/// The native witness, with a real sound server and virtual microphones.
+mod agent {
+    automod::dir!("api/agent");
+}
 
 /// What must hold when clients are hostile, machines die and files rot. One file per fault.
 mod robustness {

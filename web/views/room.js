@@ -74,6 +74,9 @@ function ClaimsNote({ verdicts }) {
   if (verdicts.some(({ value }) => value === 'verified')) {
     return html`<p class="claims-note">A check mark means: measured by an agent on that person’s own machine.</p>`;
   }
+  if (verdicts.some(({ value }) => value === 'contradicted')) {
+    return html`<p class="claims-note">What each browser says about itself, and what an agent found to be otherwise. <strong>Nothing here is verified.</strong></p>`;
+  }
   return html`<p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
 }
 

@@ -1,4 +1,4 @@
-//! The agent with a real sound server and virtual microphones.
+//! What the agent measures, and says on the command line.
 
 use crate::support::binaries::agent_without_capture;
 use crate::support::pulse::{Pulse, Sound};

@@ -1,0 +1,247 @@
+//! From a virtual microphone to a verdict: sound server, agent and runner together.
+
+use crate::support::pulse::{Pulse, Sound, Watch};
+use crate::support::witness::code;
+use crate::support::{PATIENCE, Runner};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Ada, her microphone, and the agent beside it.
+struct Scene {
+    runner: Runner,
+    pulse: Pulse,
+    watch: Watch,
+}
+
+impl Scene {
+    /// Ada claims the desk microphone, and her agent is paired and watches.
+    fn begin(claim: &Value, pulse: Pulse) -> Self {
+        let runner = Runner::ephemeral();
+        claims(&runner, claim);
+        pair(&runner, &pulse);
+        let watch = pulse.watch(&[]);
+        Self { runner, pulse, watch }
+    }
+
+    /// The same with somebody who speaks at the desk.
+    fn speaking(claim: &Value) -> Self {
+        let mut pulse = Pulse::with_desk();
+        pulse.hears("desk", Sound::Speech);
+        Self::begin(claim, pulse)
+    }
+
+    /// Waits until the stored mute verdict is this.
+    fn verdict(&self, value: &str, reason: &str) -> Value {
+        await_verdict(&self.runner, PATIENCE, value, reason)
+    }
+
+    /// The mute verdicts that the agent was told, in order.
+    fn told(&self) -> Vec<String> {
+        let log = self.watch.log();
+        let attested = log.iter().filter(|line| line["event"] == "attested");
+        attested.map(|line| line["verdict"]["mute"]["value"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn muted_by_the_system() -> Value {
+    json!({"isMuted": true, "muteScope": "os"})
+}
+
+fn claims(runner: &Runner, claim: &Value) {
+    let mut body = json!({"deviceId": "e3b0", "deviceLabel": "Default - Desk Microphone", "roomId": "demo"});
+    for (name, value) in claim.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let claimed = runner.post("/api/users/ada/state", body);
+    assert!(claimed.status < 300, "{}", claimed.text);
+}
+
+fn pair(runner: &Runner, pulse: &Pulse) -> String {
+    let code = code(runner, "ada");
+    let (status, paired) = pulse.agent_json(&["enroll", "--url", &runner.url, "--user", "ada", "--code", &code]);
+    assert_eq!((status, &paired["userId"]), (0, &json!("ada")));
+    paired["agentId"].as_str().unwrap().to_owned()
+}
+
+fn await_verdict(runner: &Runner, patience: Duration, value: &str, reason: &str) -> Value {
+    let deadline = Instant::now() + patience;
+    loop {
+        let state = runner.get("/api/users/ada").json();
+        let mute = &state["verdict"]["mute"];
+        if mute["value"] == value && mute["reason"] == reason {
+            return state;
+        }
+        assert!(Instant::now() < deadline, "{value} {reason} was awaited: {state}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_mute_of_the_system_verifies_the_claim_and_a_voice_contradicts_it() {
+    let scene = Scene::speaking(&muted_by_the_system());
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.mute("desk", true);
+    let state = scene.verdict("verified", "silent_and_flagged");
+    assert_eq!(state["verdict"]["device"]["reason"], "device_match");
+    assert_eq!(state["verdict"]["mute"]["assurance"], "self-hosted");
+    scene.pulse.mute("desk", false);
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.volume("desk", 0);
+    scene.verdict("verified", "silent_and_flagged");
+    claims(&scene.runner, &json!({"isMuted": false}));
+    scene.pulse.volume("desk", 100);
+    scene.verdict("verified", "signal_present");
+    let refused = scene.watch.log().into_iter().filter(|line| line["event"] == "not_attested").count();
+    assert_eq!(refused, 0, "{:#?}", scene.watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_quiet_room_verifies_nothing() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Room);
+    let scene = Scene::begin(&muted_by_the_system(), pulse);
+    scene.verdict("unverified", "weak_evidence");
+    claims(&scene.runner, &json!({"isMuted": false}));
+    scene.verdict("unverified", "quiet");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_device_that_sleeps_or_is_pulled_is_never_verified_as_muted() {
+    let scene = Scene::speaking(&muted_by_the_system());
+    scene.pulse.plug_in("other", "Silent Microphone");
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.suspend("desk", true);
+    scene.verdict("unverified", "no_data");
+    scene.pulse.suspend("desk", false);
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.pull("desk");
+    scene.verdict("contradicted", "device_missing");
+    scene.pulse.plug_in("desk", "Desk Microphone");
+    scene.verdict("contradicted", "signal_present");
+    assert!(!scene.told().contains(&"verified".to_owned()), "{:?}", scene.told());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_default_that_is_switched_to_a_silent_device_is_never_verified_as_muted() {
+    let scene = Scene::speaking(&muted_by_the_system());
+    scene.pulse.plug_in("other", "Silent Microphone");
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.make_default("other");
+    scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "device_mismatch");
+    scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "signal_present");
+    assert!(!scene.told().contains(&"verified".to_owned()), "{:?}", scene.told());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_sound_server_that_dies_leaves_nothing_verified_and_is_found_again() {
+    let mut scene = Scene::speaking(&json!({"isMuted": false}));
+    scene.verdict("verified", "signal_present");
+    scene.pulse.kill();
+    scene.verdict("unverified", "host_unavailable");
+    scene.pulse.restart();
+    scene.pulse.plug_in("desk", "Desk Microphone");
+    scene.pulse.hears("desk", Sound::Speech);
+    scene.verdict("verified", "signal_present");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn of_two_devices_with_one_label_none_is_verified() {
+    let pulse = Pulse::with_desk();
+    pulse.plug_in("twin", "Desk Microphone");
+    let scene = Scene::begin(&muted_by_the_system(), pulse);
+    scene.verdict("unverified", "device_ambiguous");
+    scene.pulse.pull("twin");
+    scene.verdict("verified", "digital_zero");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn the_agent_follows_the_device_that_the_page_claims() {
+    let scene = Scene::speaking(&json!({"isMuted": false}));
+    scene.pulse.plug_in("headset", "Headset Microphone");
+    scene.verdict("verified", "signal_present");
+    let device = json!({"deviceId": "f00d", "deviceLabel": "Headset Microphone (046d:0ab7)"});
+    scene.runner.patch("/api/users/ada/device", device);
+    let state = scene.verdict("contradicted", "silent_device");
+    assert_eq!(state["agent"]["deviceId"], "pulseaudio:headset");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn an_agent_that_is_stopped_leaves_a_stale_verdict_and_one_that_is_started_again_goes_on() {
+    let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
+    scene.verdict("verified", "digital_zero");
+    let last = scene.watch.log().iter().filter_map(|line| line["seq"].as_u64()).max().unwrap();
+    assert_eq!(scene.watch.stop(Signal::TERM), (0, String::new()));
+    // 25 seconds after its last window.
+    await_verdict(&scene.runner, PATIENCE + Duration::from_secs(25), "stale", "attestation_expired");
+    let watch = scene.pulse.watch(&[]);
+    let attested = watch.says(|line| line["event"] == "attested");
+    assert_eq!(attested["seq"], last + 1);
+    await_verdict(&scene.runner, PATIENCE, "verified", "digital_zero");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_calm_agent_attests_every_ten_seconds_so_its_verdict_does_not_expire() {
+    let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
+    let first = scene.verdict("verified", "digital_zero")["verdict"]["mute"]["expiresAt"].clone();
+    scene.watch.says(|line| line["event"] == "attested");
+    scene.watch.says(|line| line["event"] == "attested");
+    let second = scene.verdict("verified", "digital_zero")["verdict"]["mute"]["expiresAt"].clone();
+    assert!(first.as_str().unwrap() < second.as_str().unwrap(), "{first} {second}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn an_agent_that_is_replaced_or_revoked_ends_and_says_why() {
+    let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
+    scene.verdict("verified", "digital_zero");
+    let second = pair(&scene.runner, &scene.pulse);
+    let (status, errors) = scene.watch.wait();
+    assert_eq!((status, errors.lines().count()), (6, 1), "{errors}");
+    assert!(errors.contains("pair anew with `greenroom-agent enroll`"), "{errors}");
+    let watch = scene.pulse.watch(&[]);
+    watch.says(|line| line["event"] == "attested");
+    assert_eq!(scene.runner.delete(&format!("/api/agents/{second}")).status, 200);
+    assert_eq!(watch.wait().0, 6);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_server_that_is_gone_is_tried_again_and_measuring_goes_on() {
+    let Scene { runner, pulse, watch } = Scene::speaking(&json!({"isMuted": false}));
+    watch.says(|line| line["event"] == "attested");
+    runner.kill();
+    let told = watch.says(|line| line["event"] == "not_attested");
+    assert!(told["why"].as_str().unwrap().contains("cannot be reached"), "{told}");
+    assert!(told["retryMs"].as_u64().unwrap() <= 30_000, "{told}");
+    pulse.mute("desk", true);
+    watch.measures(["measured", "muted", "digital_zero", "direct"]);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_code_that_is_not_good_pairs_nothing_and_leaves_nothing() {
+    let runner = Runner::ephemeral();
+    claims(&runner, &json!({"isMuted": true}));
+    let pulse = Pulse::start();
+    let pair = |code: &str| pulse.agent(&["enroll", "--url", &runner.url, "--user", "ada", "--code", code]);
+    let refused = pair("7K3M-Q2XD-9VTA-B4NC");
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), errors.lines().count()), (Some(6), 1), "{errors}");
+    assert!(errors.contains("ask your page for a new one"), "{errors}");
+    assert_eq!(pair("not a code").status.code(), Some(2));
+    assert_eq!(pulse.watch(&[]).wait().0, 4, "nothing is kept of it");
+    let url = runner.url.clone();
+    runner.kill();
+    let unreachable = pulse.agent(&["enroll", "--url", &url, "--user", "ada", "--code", "7K3M-Q2XD-9VTA-B4NC"]);
+    assert_eq!(unreachable.status.code(), Some(5));
+}
