@@ -139,7 +139,7 @@ impl Host {
         let config = StreamConfig {
             channels: native.channels(),
             sample_rate: native.sample_rate(),
-            // Of the default size, PulseAudio delivers every two seconds; of 10 ms, its client library takes 6 % of a core.
+            // 50 ms. PulseAudio's default is two seconds; 10 ms were seen to take 4 % of a core, and these 0.7 %.
             buffer_size: BufferSize::Fixed(native.sample_rate() / 20),
         };
         match native.sample_format() {
@@ -182,7 +182,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Called by cpal's own threads, never by the audio callback.
+    /// For errors, never for data: it waits for a lock.
     fn fail(&self, failure: Failure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         self.failed.store(true, Ordering::Release);
@@ -198,6 +198,15 @@ pub struct Listening {
     callbacks: u64,
     heard: Option<Instant>,
     seen: u64,
+}
+
+impl Drop for Listening {
+    /// A stream says goodbye to its sound server, which may hang; nobody here waits for that.
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            std::thread::spawn(move || drop(stream));
+        }
+    }
 }
 
 /// How a stream is.

@@ -12,19 +12,22 @@ use pulseaudio::protocol::{
 use std::ffi::{CStr, CString};
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// The name of cpal's host, which begins every id.
 pub const HOST: &str = "pulseaudio";
 /// A sound server that takes longer than this to answer is as good as gone.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long to wait after a failed connection.
+/// How long to wait for a connection, and after a failed one.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// The sound server, connected as long as it lives.
 #[derive(Debug, Default)]
 pub struct Pulse {
     link: Option<Link>,
+    /// A connection that is being made, on a thread of its own: to a server that hangs this may take without limit.
+    connecting: Option<Receiver<Result<Link, Unavailable>>>,
     failed: Option<(Instant, Unavailable)>,
 }
 
@@ -73,7 +76,16 @@ impl Pulse {
             {
                 return Err(why.clone());
             }
-            self.link = match Link::connect() {
+            let connecting = self.connecting.get_or_insert_with(|| {
+                let (connected, connecting) = channel();
+                std::thread::spawn(move || connected.send(Link::connect()));
+                connecting
+            });
+            let Ok(outcome) = connecting.recv_timeout(RETRY) else {
+                return Err(Unavailable("the sound server does not answer".to_owned()));
+            };
+            self.connecting = None;
+            self.link = match outcome {
                 Ok(link) => Some(link),
                 Err(why) => return Err(self.fail(why)),
             };

@@ -178,13 +178,13 @@ fn the_agent_follows_the_device_that_the_page_claims() {
 fn an_agent_that_is_stopped_leaves_a_stale_verdict_and_one_that_is_started_again_goes_on() {
     let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
     scene.verdict("verified", "digital_zero");
-    let last = scene.watch.log().iter().filter_map(|line| line["seq"].as_u64()).max().unwrap();
+    let before = scene.watch.says(|line| line["event"] == "attested")["seq"].as_u64();
     assert_eq!(scene.watch.stop(Signal::TERM), (0, String::new()));
     // 25 seconds after its last window.
     await_verdict(&scene.runner, PATIENCE + Duration::from_secs(25), "stale", "attestation_expired");
     let watch = scene.pulse.watch(&[]);
     let attested = watch.says(|line| line["event"] == "attested");
-    assert_eq!(attested["seq"], last + 1);
+    assert!(attested["seq"].as_u64() > before, "{attested}");
     await_verdict(&scene.runner, PATIENCE, "verified", "digital_zero");
 }
 

@@ -186,6 +186,24 @@ fn a_sound_server_that_dies_is_not_a_mute_and_is_found_again() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_sound_server_that_hangs_is_not_a_mute_and_holds_nobody_up() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    let other = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    other.measures(HEARD);
+    pulse.stop();
+    watch.measures(NO_HOST);
+    other.measures(NO_HOST);
+    assert_eq!(other.stop(Signal::TERM), (0, String::new()), "while it hangs");
+    pulse.go_on();
+    watch.measures(HEARD);
+    assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
 fn a_room_that_falls_silent_is_quiet_and_a_device_that_falls_silent_is_zero() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);

@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use super::binaries::binary;
 use super::process::Process;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -110,6 +110,16 @@ impl Pulse {
         let outputs = self.pactl(&["list", "short", "source-outputs"]);
         // What remaps a microphone listens to the air itself.
         outputs.lines().filter(|line| !line.contains("module-remap-source")).count()
+    }
+
+    /// Lets the sound server hang.
+    pub(crate) fn stop(&self) {
+        kill_process(Pid::from_child(&self.daemon), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        kill_process(Pid::from_child(&self.daemon), Signal::CONT).unwrap();
     }
 
     /// Kills the sound server, with all its devices.
