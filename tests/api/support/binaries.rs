@@ -4,11 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of a binary: `greenroom`, or a function's. All are built once, by the same cargo, with the features and the
-/// profile of the tests.
+/// The path of a binary: `greenroom`, or a function's. For the tests all are built once; for a benchmark, where each takes a minute,
+/// the one alone.
 pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
-    BUILT.join(name)
+    if cfg!(debug_assertions) {
+        return BUILT.join(name);
+    }
+    match name {
+        "greenroom-agent" => cargo_build(&["--package", "agent", "--features", "capture"]),
+        other => cargo_build(&["--workspace", "--bin", other]),
+    }
+    target().join("release").join(name)
 }
 
 /// The agent as it is built without ALSA's headers: it can pair, and cannot measure.
@@ -18,21 +25,27 @@ pub(crate) fn agent_without_capture() -> PathBuf {
 
 const AGENT_WITHOUT_CAPTURE: &str = "greenroom-agent-without-capture";
 
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
 fn build() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let built = target.join(if cfg!(debug_assertions) { "debug" } else { "release" });
-    cargo_build(target, &["--workspace"]);
+    let built = target().join("debug");
+    cargo_build(&["--workspace"]);
     std::fs::copy(built.join("greenroom-agent"), built.join(AGENT_WITHOUT_CAPTURE)).unwrap();
     if cfg!(has_pulse) {
         // Apart, because the features of what cpal needs would build the SDK twice.
-        cargo_build(target, &["--package", "agent", "--features", "capture"]);
+        cargo_build(&["--package", "agent", "--features", "capture"]);
     }
     built
 }
 
-fn cargo_build(target: &Path, what: &[&str]) {
+fn cargo_build(what: &[&str]) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bins", "--target-dir"]).arg(target).args(what).current_dir(root());
+    cargo.args(["build", "--quiet", "--target-dir"]).arg(target()).args(what).current_dir(root());
+    if !what.contains(&"--bin") {
+        cargo.arg("--bins");
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -264,6 +264,11 @@ impl Watch {
         self.says(|line| line["event"] == "observed" && names.iter().zip(state).all(|(name, word)| line[*name] == word))
     }
 
+    #[allow(dead_code, reason = "a benchmark asks what it takes")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Everything that was said so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.process.log()
