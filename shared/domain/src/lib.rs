@@ -4,6 +4,7 @@
 mod attestation;
 mod evidence;
 mod id;
+pub mod ledger;
 mod room;
 mod text;
 mod time;

@@ -1,0 +1,613 @@
+//! The history of a room: one entry per change, each naming the hash of the one before. `docs/ledger.md` says how to check
+//! it without us.
+
+use crate::evidence::words;
+use crate::{
+    AgentId, DeviceId, Fingerprint, MuteScope, Reason, Refused, RoomId, Timestamp, User, UserId, Value, Verdicts,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is hashed before the previous hash and the entry.
+const TAG: &[u8] = b"greenroom-ledger-v1";
+
+/// The SHA-256 of an entry; 64 hexadecimal digits in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// What the first entry of a chain names as the one before.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// The bytes themselves.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Display for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl From<Hash> for String {
+    fn from(hash: Hash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("be 64 lower-case hexadecimal digits");
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(RULE),
+        };
+        let mut bytes = [0; 32];
+        if text.len() != 64 {
+            return Err(RULE);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = 16 * digit(pair[0])? + digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Makes a room's device digests: without it, a `deviceId` cannot be guessed from its digest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DigestKey([u8; 32]);
+
+impl DigestKey {
+    /// The bytes themselves, to be stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Half a hash cannot be extended, so a prefix is as good as an HMAC here.
+    fn digest(&self, device: &DeviceId) -> Fingerprint {
+        let device = String::from(device.clone());
+        Fingerprint::of(&[b"greenroom-device-v1".as_slice(), &self.0, device.as_bytes()].concat())
+    }
+}
+
+impl From<[u8; 32]> for DigestKey {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DigestKey")
+    }
+}
+
+words! {
+    /// Why somebody is no longer in a room.
+    Departure {
+        /// They are in another one, or in none.
+        Moved = "moved",
+        /// Their state was deleted.
+        Removed = "removed",
+        /// Their state was not changed for so long that it was forgotten.
+        Expired = "expired",
+    }
+}
+
+/// One verdict without its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The outcome.
+    pub value: Value,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The two verdicts of a state, as they were when it last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgements {
+    /// Is the microphone as muted as claimed?
+    pub mute: Judgement,
+    /// Is the claimed device the one that is measured?
+    pub device: Judgement,
+}
+
+impl Judgements {
+    fn of(verdicts: &Verdicts) -> Self {
+        let [mute, device] =
+            [verdicts.mute, verdicts.device].map(|verdict| Judgement { value: verdict.value, reason: verdict.reason });
+        Self { mute, device }
+    }
+}
+
+/// The agent that is paired with somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pairing {
+    /// Which one.
+    pub agent_id: AgentId,
+    /// It may not attest any more.
+    pub revoked: bool,
+}
+
+/// What a ledger knows of somebody who is present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Presence {
+    /// The claim: muted or open.
+    pub is_muted: bool,
+    /// The claim: how deep the mute goes.
+    pub mute_scope: MuteScope,
+    /// A digest of the device in use.
+    pub device: Option<Fingerprint>,
+    /// The agent that witnesses.
+    pub agent: Option<Pairing>,
+    /// What was said about the claim.
+    pub verdict: Judgements,
+}
+
+impl Presence {
+    /// What a ledger with this key would know of somebody.
+    #[must_use]
+    pub fn of(user: &User, key: &DigestKey) -> Self {
+        Self {
+            is_muted: user.is_muted,
+            mute_scope: user.mute_scope,
+            device: user.device_id.as_ref().map(|device| key.digest(device)),
+            agent: pairing(user),
+            verdict: Judgements::of(&user.verdict),
+        }
+    }
+}
+
+fn pairing(user: &User) -> Option<Pairing> {
+    user.agent.as_ref().map(|agent| Pairing { agent_id: agent.agent_id.clone(), revoked: agent.revoked })
+}
+
+/// What an entry says. Ids, versions, claims, verdicts and digests; never a label or another text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Fact {
+    /// Somebody is in the room now, like this.
+    Joined {
+        /// Who.
+        user_id: UserId,
+        /// The version of their state.
+        version: u64,
+        /// All that is known.
+        #[serde(flatten)]
+        presence: Presence,
+    },
+    /// Somebody is not in the room any more.
+    Left {
+        /// Who.
+        user_id: UserId,
+        /// The version of their state; the last one, if it is gone.
+        version: u64,
+        /// Why.
+        cause: Departure,
+    },
+    /// Somebody claims another mute.
+    MuteChanged {
+        /// Who.
+        user_id: UserId,
+        /// The version of their state.
+        version: u64,
+        /// Muted or open.
+        is_muted: bool,
+        /// How deep the mute goes.
+        mute_scope: MuteScope,
+    },
+    /// Somebody claims another device.
+    DeviceChanged {
+        /// Who.
+        user_id: UserId,
+        /// The version of their state.
+        version: u64,
+        /// A digest of the device; none if they claim none.
+        device: Option<Fingerprint>,
+    },
+    /// Somebody has another agent.
+    AgentPaired {
+        /// Who.
+        user_id: UserId,
+        /// Their agent.
+        agent_id: AgentId,
+    },
+    /// Somebody's agent may not attest any more.
+    AgentRevoked {
+        /// Who.
+        user_id: UserId,
+        /// The agent; none if it is not even known any more.
+        agent_id: Option<AgentId>,
+    },
+    /// Something else can be said about a claim than before.
+    VerdictChanged {
+        /// Who.
+        user_id: UserId,
+        /// The version of their state.
+        version: u64,
+        /// What is said now.
+        verdict: Judgements,
+        /// When the evidence was measured; none without evidence.
+        observed_at: Option<String>,
+    },
+}
+
+/// A state before and after one change, each with the verdicts of its own [`moment`].
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Before; none if there was no state.
+    pub old: Option<&'a User>,
+    /// After; none if there is no state.
+    pub new: Option<&'a User>,
+    /// Whether it was removed because its time was over.
+    pub expired: bool,
+    /// When the store noted it.
+    pub noted_at: Timestamp,
+}
+
+/// When a state took the form it has: its last claim, or the end of what was measured last.
+#[must_use]
+pub fn moment(last_updated: Timestamp, observed_at: Option<Timestamp>) -> Timestamp {
+    observed_at.map_or(last_updated, |observed_at| observed_at.max(last_updated))
+}
+
+impl Change<'_> {
+    /// The rooms whose history it may be part of: the one that is left first.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomId> {
+        let mut rooms: Vec<_> =
+            [self.old, self.new].into_iter().flatten().filter_map(|user| user.room_id.clone()).collect();
+        rooms.dedup();
+        rooms
+    }
+
+    /// Whose state it is.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.new.or(self.old).map(|user| &user.user_id)
+    }
+
+    /// Whether it is worth an entry in the room's ledger.
+    #[must_use]
+    pub fn concerns(&self, room: &RoomId) -> bool {
+        !self.facts(room, &DigestKey([0; 32])).is_empty()
+    }
+
+    /// What it means for a room.
+    #[must_use]
+    pub fn facts(&self, room: &RoomId, key: &DigestKey) -> Vec<Fact> {
+        let within = |user: &&User| user.room_id.as_ref() == Some(room);
+        match (self.old.filter(within), self.new.filter(within)) {
+            (None, None) => Vec::new(),
+            (None, Some(new)) => vec![Fact::Joined {
+                user_id: new.user_id.clone(),
+                version: new.version,
+                presence: Presence::of(new, key),
+            }],
+            (Some(old), None) => vec![Fact::Left {
+                user_id: old.user_id.clone(),
+                version: self.new.unwrap_or(old).version,
+                cause: match (self.new, self.expired) {
+                    (Some(_), _) => Departure::Moved,
+                    (None, true) => Departure::Expired,
+                    (None, false) => Departure::Removed,
+                },
+            }],
+            (Some(old), Some(new)) => differences(old, new, key),
+        }
+    }
+
+    /// When it happened: the time that the change brought along, else when the store noted it.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        let Some(new) = self.new else { return self.noted_at };
+        let claimed = self.old.is_none_or(|old| old.last_updated != new.last_updated).then_some(new.last_updated);
+        let (before, observed) = (self.old.and_then(observed_at), observed_at(new));
+        claimed.max(observed.filter(|_| before != observed)).unwrap_or(self.noted_at)
+    }
+
+    /// Who made it, as far as anybody knows: `user:<id>`, `agent:<id>` or `service`.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        let Some(user) = self.new.or(self.old) else { return "service".into() };
+        let measured = self.old.is_some() && self.old.and_then(observed_at) != observed_at(user);
+        match &user.agent {
+            _ if self.new.is_none() && self.expired => "service".into(),
+            Some(agent) if measured && observed_at(user).is_some() => format!("agent:{}", agent.agent_id),
+            _ => format!("user:{}", user.user_id),
+        }
+    }
+}
+
+fn observed_at(user: &User) -> Option<Timestamp> {
+    user.verdict.mute.observed_at
+}
+
+fn differences(old: &User, new: &User, key: &DigestKey) -> Vec<Fact> {
+    let (user_id, version) = (&new.user_id, new.version);
+    let mut facts = Vec::new();
+    if (old.is_muted, old.mute_scope) != (new.is_muted, new.mute_scope) {
+        let (is_muted, mute_scope) = (new.is_muted, new.mute_scope);
+        facts.push(Fact::MuteChanged { user_id: user_id.clone(), version, is_muted, mute_scope });
+    }
+    if old.device_id != new.device_id {
+        let device = new.device_id.as_ref().map(|device| key.digest(device));
+        facts.push(Fact::DeviceChanged { user_id: user_id.clone(), version, device });
+    }
+    let agent = pairing(new);
+    if pairing(old) != agent {
+        facts.push(match agent {
+            Some(Pairing { agent_id, revoked: false }) => Fact::AgentPaired { user_id: user_id.clone(), agent_id },
+            other => Fact::AgentRevoked { user_id: user_id.clone(), agent_id: other.map(|agent| agent.agent_id) },
+        });
+    }
+    // Nobody writes when a verdict runs out, so fresh evidence after a gap is news even if it says the same.
+    let lapsed = match (old.verdict.mute.expires_at, observed_at(new)) {
+        (Some(end), Some(observed_at)) => end < observed_at,
+        _ => false,
+    };
+    if Judgements::of(&old.verdict) != Judgements::of(&new.verdict) || lapsed {
+        facts.push(Fact::VerdictChanged {
+            user_id: user_id.clone(),
+            version,
+            verdict: Judgements::of(&new.verdict),
+            observed_at: observed_at(new).map(|at| at.to_string()),
+        });
+    }
+    facts
+}
+
+/// The last entry of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its number; 0 if there is none.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl Head {
+    /// Of a chain without entries.
+    pub const NONE: Self = Self { seq: 0, hash: Hash::NONE };
+}
+
+/// One change in a room's history. Serialized, it is what the audit exports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Whose history: `room:<id>`.
+    pub chain: String,
+    /// Its place, from 1, without gaps.
+    pub seq: u64,
+    /// When, as ISO 8601.
+    pub at: String,
+    /// Who made the change.
+    pub actor: String,
+    /// What changed: the name of a [`Fact`].
+    pub action: String,
+    /// The rest of the [`Fact`].
+    pub data: Map<String, Json>,
+    /// The hash of the entry before; zeros for the first.
+    pub prev: Hash,
+    /// The hash of this one.
+    pub hash: Hash,
+}
+
+impl Entry {
+    /// The entry that comes after `head`.
+    #[must_use]
+    pub fn after(head: &Head, chain: &str, at: Timestamp, actor: &str, fact: &Fact) -> Self {
+        let mut members = match serde_json::to_value(fact) {
+            Ok(Json::Object(members)) => members,
+            // A fact is an object of plain members: this cannot fail.
+            _ => Map::new(),
+        };
+        let data =
+            members.remove("data").and_then(|data| if let Json::Object(data) = data { Some(data) } else { None });
+        let action = members.remove("action").and_then(|action| action.as_str().map(str::to_owned));
+        let mut entry = Self {
+            chain: chain.to_owned(),
+            seq: head.seq + 1,
+            at: at.to_string(),
+            actor: actor.to_owned(),
+            action: action.unwrap_or_default(),
+            data: data.unwrap_or_default(),
+            prev: head.hash,
+            hash: Hash::NONE,
+        };
+        entry.hash = entry.digest();
+        entry
+    }
+
+    /// The hash that this entry must have: SHA-256 of the tag, the hash before and the canonical JSON of the rest.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        let Self { chain, seq, at, actor, action, data, prev, .. } = self;
+        let rest = serde_json::json!({
+            "chain": chain, "seq": seq, "at": at, "actor": actor, "action": action, "data": data,
+        });
+        let mut digest = Sha256::new();
+        digest.update(TAG);
+        digest.update(prev.0);
+        digest.update(canonical(&rest));
+        Hash(digest.finalize().into())
+    }
+
+    /// This entry as the head of its chain.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head { seq: self.seq, hash: self.hash }
+    }
+
+    /// What it says; none if this version does not know such a thing.
+    #[must_use]
+    pub fn fact(&self) -> Option<Fact> {
+        serde_json::from_value(serde_json::json!({"action": self.action, "data": self.data})).ok()
+    }
+}
+
+/// One text per value: members by name, nothing between them, numbers and strings as in RFC 8785. An entry holds no
+/// fractions, whose form is the hard part of that standard.
+#[must_use]
+pub fn canonical(value: &Json) -> String {
+    match value {
+        Json::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            let members: Vec<_> = sorted
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Json::from(name.as_str()), canonical(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Json::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        plain => plain.to_string(),
+    }
+}
+
+/// The first thing that is wrong with an exported chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The entry does not hash to its own hash.
+    Altered {
+        /// Its number.
+        seq: u64,
+    },
+    /// The entry is in order by itself, but names another one before it: one of the two was replaced.
+    Unlinked {
+        /// Its number.
+        seq: u64,
+    },
+    /// The entry is not there.
+    Missing {
+        /// Its number.
+        seq: u64,
+    },
+    /// Another entry stands in the place of this one, which comes later or came before.
+    Reordered {
+        /// The number of the entry that stands there.
+        seq: u64,
+        /// The number that belongs there.
+        expected: u64,
+    },
+    /// The entry belongs to another chain.
+    Foreign {
+        /// Its number.
+        seq: u64,
+    },
+    /// All entries are in order, but the head names another last one.
+    OtherHead {
+        /// The number that the head names.
+        seq: u64,
+    },
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Altered { seq } => write!(f, "entry {seq} was altered: its content does not have its hash"),
+            Self::Unlinked { seq } => {
+                write!(f, "entry {seq} does not follow entry {}: one of the two was replaced", seq.saturating_sub(1))
+            }
+            Self::Missing { seq } => write!(f, "entry {seq} is missing"),
+            Self::Reordered { seq, expected } => write!(f, "entry {seq} stands where entry {expected} belongs"),
+            Self::Foreign { seq } => write!(f, "entry {seq} belongs to another chain"),
+            Self::OtherHead { seq } => write!(f, "the head names another entry {seq} than the last one"),
+        }
+    }
+}
+
+/// Checks a whole chain, from its first entry to `head` if that is known. Gives back its last entry.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(entries: &[Entry], head: Option<&Head>) -> Result<Head, Broken> {
+    let mut last = Head::NONE;
+    for (place, entry) in entries.iter().enumerate() {
+        let expected = last.seq + 1;
+        if entry.seq != expected {
+            let later: BTreeSet<_> = entries[place..].iter().map(|entry| entry.seq).collect();
+            return Err(if entry.seq > expected && !later.contains(&expected) {
+                Broken::Missing { seq: expected }
+            } else {
+                Broken::Reordered { seq: entry.seq, expected }
+            });
+        }
+        if entry.hash != entry.digest() {
+            return Err(Broken::Altered { seq: entry.seq });
+        }
+        if entry.chain != entries[0].chain {
+            return Err(Broken::Foreign { seq: entry.seq });
+        }
+        if entry.prev != last.hash {
+            return Err(Broken::Unlinked { seq: entry.seq });
+        }
+        last = entry.head();
+    }
+    match head {
+        Some(head) if head.seq > last.seq => Err(Broken::Missing { seq: last.seq + 1 }),
+        Some(head) if head != &last => Err(Broken::OtherHead { seq: head.seq }),
+        _ => Ok(last),
+    }
+}
+
+/// Who is in a room and how, by its history alone.
+pub fn fold(facts: impl IntoIterator<Item = Fact>) -> BTreeMap<String, Presence> {
+    let mut present = BTreeMap::<String, Presence>::new();
+    for fact in facts {
+        match fact {
+            Fact::Joined { user_id, presence, .. } => {
+                present.insert(user_id.into(), presence);
+            }
+            Fact::Left { user_id, .. } => {
+                present.remove(user_id.as_str());
+            }
+            Fact::MuteChanged { user_id, is_muted, mute_scope, .. } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    (person.is_muted, person.mute_scope) = (is_muted, mute_scope);
+                }
+            }
+            Fact::DeviceChanged { user_id, device, .. } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    person.device = device;
+                }
+            }
+            Fact::AgentPaired { user_id, agent_id } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    person.agent = Some(Pairing { agent_id, revoked: false });
+                }
+            }
+            Fact::AgentRevoked { user_id, agent_id } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    person.agent = agent_id.map(|agent_id| Pairing { agent_id, revoked: true });
+                }
+            }
+            Fact::VerdictChanged { user_id, verdict, .. } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    person.verdict = verdict;
+                }
+            }
+        }
+    }
+    present
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+use super::*;
+use crate::{Assurance, PairedAgent, Source, Verdict};
+use proptest::prelude::*;
+
+const START_MS: u64 = 1_795_257_125_000;
+const KEY: DigestKey = DigestKey([7; 32]);
+
+/// One step of a person: where they are then and how.
+#[derive(Debug, Clone)]
+struct Step {
+    person: usize,
+    room: Option<usize>,
+    gone: bool,
+    is_muted: bool,
+    scope: usize,
+    device: Option<u8>,
+    agent: Option<(u8, bool)>,
+    value: usize,
+    reason: usize,
+    observed_s: Option<u64>,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let agent = proptest::option::of((0..3_u8, any::<bool>()));
+    let place = (0..3_usize, proptest::option::weighted(0.9, 0..2_usize), proptest::bool::weighted(0.1));
+    let claim = (any::<bool>(), 0..3_usize, proptest::option::of(0..4_u8));
+    let seen = (agent, 0..4_usize, 0..Reason::ALL.len(), proptest::option::of(0..100_u64));
+    let step = (place, claim, seen).prop_map(
+        |((person, room, gone), (is_muted, scope, device), (agent, value, reason, observed_s))| Step {
+            person,
+            room,
+            gone,
+            is_muted,
+            scope,
+            device,
+            agent,
+            value,
+            reason,
+            observed_s,
+        },
+    );
+    proptest::collection::vec(step, 0..40)
+}
+
+fn rooms() -> [RoomId; 2] {
+    ["demo", "other"].map(|room| room.parse().unwrap())
+}
+
+fn user(step: &Step, version: u64) -> User {
+    let observed_at = step.observed_s.map(|s| Timestamp::from_ms(START_MS + 1000 * s));
+    let verdict = Verdict {
+        value: Value::ALL[step.value],
+        reason: Reason::ALL[step.reason],
+        observed_at,
+        expires_at: observed_at.map(|at| at.plus(std::time::Duration::from_secs(25))),
+        assurance: Assurance::SelfHosted,
+    };
+    User {
+        user_id: format!("user-{}", step.person).parse().unwrap(),
+        is_muted: step.is_muted,
+        mute_scope: [MuteScope::App, MuteScope::Os, MuteScope::Device][step.scope],
+        device_id: step.device.map(|device| format!("device-{device}").try_into().unwrap()),
+        device_label: step.device.map(|device| format!("Ada’s canary {device}").try_into().unwrap()),
+        room_id: step.room.map(|room| rooms()[room].clone()),
+        version,
+        last_updated: Timestamp::from_ms(START_MS + 1000 * version),
+        created_at: Timestamp::from_ms(START_MS),
+        source: Source::Open,
+        agent: step.agent.map(|(agent, revoked)| PairedAgent {
+            agent_id: AgentId::from_bits(agent.into()),
+            revoked,
+            device_id: Some("host:canary".to_owned().try_into().unwrap()),
+            device_label: Some("Canary Mic".to_owned().try_into().unwrap()),
+        }),
+        verdict: Verdicts { mute: verdict, device: verdict },
+    }
+}
+
+/// Lives through the steps: the chain of the first room, and who is in it in the end.
+fn live(steps: &[Step]) -> (Vec<Entry>, BTreeMap<String, Presence>) {
+    let room = &rooms()[0];
+    let mut people: [Option<User>; 3] = [None, None, None];
+    let mut entries = Vec::<Entry>::new();
+    for (version, step) in (1..).zip(steps) {
+        let new = (!step.gone).then(|| user(step, version));
+        let old = std::mem::replace(&mut people[step.person], new.clone());
+        let noted_at = Timestamp::from_ms(START_MS);
+        let change = Change { old: old.as_ref(), new: new.as_ref(), expired: step.is_muted, noted_at };
+        let facts = change.facts(room, &KEY);
+        assert_eq!(change.concerns(room), !facts.is_empty());
+        assert!(facts.is_empty() || change.rooms().contains(room));
+        for fact in &facts {
+            let head = entries.last().map_or(Head::NONE, Entry::head);
+            entries.push(Entry::after(&head, "room:demo", change.at(), &change.actor(), fact));
+        }
+    }
+    let present = people.iter().flatten().filter(|user| user.room_id.as_ref() == Some(room));
+    (entries, present.map(|user| (user.user_id.to_string(), Presence::of(user, &KEY))).collect())
+}
+
+proptest! {
+    #[test]
+    fn the_fold_of_a_history_is_the_live_state(steps in steps()) {
+        let (entries, present) = live(&steps);
+        prop_assert_eq!(fold(entries.iter().map(|entry| entry.fact().unwrap())), present);
+    }
+
+    #[test]
+    fn a_history_is_read_back_as_it_was_written_and_verifies(steps in steps()) {
+        let (entries, _) = live(&steps);
+        let exported = serde_json::to_string(&entries).unwrap();
+        let read: Vec<Entry> = serde_json::from_str(&exported).unwrap();
+        prop_assert_eq!(verify(&read, None), Ok(entries.last().map_or(Head::NONE, Entry::head)));
+        prop_assert_eq!(read, entries);
+    }
+
+    #[test]
+    fn nothing_that_people_call_things_is_in_a_history(steps in steps()) {
+        let (entries, _) = live(&steps);
+        let text = serde_json::to_string(&entries).unwrap().to_lowercase();
+        prop_assert!(!text.contains("canary") && !text.contains("device-"), "{}", text);
+    }
+
+    #[test]
+    fn whatever_is_done_to_an_entry_is_found_and_named(steps in steps(), at in any::<prop::sample::Index>(), how in 0..6) {
+        let (mut entries, _) = live(&steps);
+        prop_assume!(entries.len() > 1);
+        let head = entries.last().unwrap().head();
+        let place = at.index(entries.len());
+        let seq = place as u64 + 1;
+        match how {
+            0 => {
+                entries[place].data.insert("version".into(), 999.into());
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(Broken::Altered { seq }));
+            }
+            1 => {
+                entries[place].actor.push('x');
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(Broken::Altered { seq }));
+            }
+            2 => {
+                entries[place].actor.push('x');
+                entries[place].hash = entries[place].digest();
+                let found = if seq == head.seq { Broken::OtherHead { seq } } else { Broken::Unlinked { seq: seq + 1 } };
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(found));
+            }
+            3 => {
+                entries.remove(place);
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(Broken::Missing { seq }));
+            }
+            4 => {
+                let other = (place + 1) % entries.len();
+                entries.swap(place, other);
+                let first = place.min(other);
+                let expected = first as u64 + 1;
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(Broken::Reordered { seq: entries[first].seq, expected }));
+            }
+            _ => {
+                entries.insert(place, entries[place].clone());
+                prop_assert_eq!(verify(&entries, Some(&head)), Err(Broken::Reordered { seq, expected: seq + 1 }));
+            }
+        }
+    }
+
+    #[test]
+    fn canonical_json_does_not_depend_on_the_order_of_members(numbers in proptest::collection::btree_map("[a-zé\"\\\\\n]{0,4}", any::<i64>(), 0..8)) {
+        let forward: Map<_, _> = numbers.iter().map(|(name, number)| (name.clone(), Json::from(*number))).collect();
+        let backward: Map<_, _> = numbers.iter().rev().map(|(name, number)| (name.clone(), Json::from(*number))).collect();
+        let text = canonical(&Json::from(forward));
+        prop_assert_eq!(&text, &canonical(&Json::from(backward)));
+        prop_assert_eq!(serde_json::from_str::<BTreeMap<String, i64>>(&text).unwrap(), numbers);
+    }
+}
+
+/// Worked out once by another program: `printf` and `sha256sum`, as docs/ledger.md shows.
+#[test]
+fn the_hash_is_the_one_that_the_page_about_it_shows() {
+    let fact =
+        Fact::MuteChanged { user_id: "ada".parse().unwrap(), version: 2, is_muted: true, mute_scope: MuteScope::App };
+    let entry = Entry::after(&Head::NONE, "room:demo", Timestamp::from_ms(START_MS), "user:ada", &fact);
+    let page = include_str!("../../../../docs/ledger.md");
+    assert!(page.contains(&entry.hash.to_string()), "{entry:?}");
+}
+
+#[test]
+fn fresh_evidence_after_a_gap_is_news_even_if_it_says_the_same() {
+    let step = Step {
+        person: 0,
+        room: Some(0),
+        gone: false,
+        is_muted: true,
+        scope: 0,
+        device: None,
+        agent: None,
+        value: 0,
+        reason: 0,
+        observed_s: Some(0),
+    };
+    for (observed_s, news) in [(20, false), (26, true)] {
+        let (old, new) = (user(&step, 1), user(&Step { observed_s: Some(observed_s), ..step.clone() }, 1));
+        let change = Change { old: Some(&old), new: Some(&new), expired: false, noted_at: old.created_at };
+        assert_eq!(change.concerns(&rooms()[0]), news, "{observed_s}");
+    }
+}
+
+#[test]
+fn a_malformed_hash_is_refused() {
+    for bad in ["", "0", &"0".repeat(63), &"A".repeat(64), &"g".repeat(64), &"é".repeat(32)] {
+        assert!(Hash::try_from(bad.to_owned()).is_err(), "{bad}");
+    }
+}
