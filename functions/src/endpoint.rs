@@ -18,20 +18,26 @@ use std::sync::Arc;
 // Not generic and never inlined, so that a binary of its own holds little more than a call of it.
 #[inline(never)]
 pub fn serve(entry: Entry) -> Result<(), Error> {
-    process::started();
-    let config = Config::from_env()?;
-    diagnostics(config.log_level, std::io::stdout);
-    // One request at a time: more threads would only cost init time.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = connect_from_env().await?;
-        let state = State::new(client, config, Arc::new(LambdaLog));
+    start(|state| async move {
         lambda_http::run(service_fn(|request: Request| {
             let state = &state;
             async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
         }))
         .await?;
         Ok(())
+    })
+}
+
+/// What every function does before its first event.
+pub(crate) fn start<W: Future<Output = Result<(), Error>>>(work: impl FnOnce(State) -> W) -> Result<(), Error> {
+    process::started();
+    let config = Config::from_env()?;
+    diagnostics(config.log_level, std::io::stdout);
+    // One event at a time: more threads would only cost init time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect_from_env().await?;
+        work(State::new(client, config, Arc::new(LambdaLog))).await
     })
 }
 

@@ -92,14 +92,7 @@ pub(crate) fn page_query(request: &Request) -> Result<PageQuery, ApiError> {
     let mut page = PageQuery { limit: None, cursor: None };
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
         let known = match &*name {
-            "limit" => {
-                let limit = whole(&value).filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                page.limit
-                    .replace(limit.ok_or_else(|| {
-                        ApiError::invalid("limit", format!("must be a whole number from 1 to {LIMIT_MAX}"))
-                    })?)
-                    .is_none()
-            }
+            "limit" => page.limit.replace(limit(&value)?).is_none(),
             "cursor" => page.cursor.replace(value.into_owned()).is_none(),
             _ => false,
         };
@@ -108,6 +101,53 @@ pub(crate) fn page_query(request: &Request) -> Result<PageQuery, ApiError> {
         }
     }
     Ok(page)
+}
+
+/// The part of a history in the query, each parameter at most once.
+///
+/// # Errors
+/// 400 naming the parameter that is unknown, repeated or malformed.
+pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
+    let mut replay = ReplayQuery { since: None, limit: None };
+    for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        let known = match &*name {
+            "since" => {
+                let since = whole(&value).filter(|since| *since <= SINCE_MAX);
+                let refuse = || ApiError::invalid("since", format!("must be a whole number up to {SINCE_MAX}"));
+                replay.since.replace(since.ok_or_else(refuse)?).is_none()
+            }
+            "limit" => replay.limit.replace(limit(&value)?).is_none(),
+            _ => false,
+        };
+        if !known {
+            return Err(ApiError::invalid("query", "must hold since and limit at most once, and nothing else"));
+        }
+    }
+    Ok(replay)
+}
+
+/// The highest number that an event can have.
+const SINCE_MAX: u64 = 999_999_999_999;
+
+/// Which part of a history is wanted.
+pub(crate) struct ReplayQuery {
+    since: Option<u64>,
+    limit: Option<u16>,
+}
+
+impl ReplayQuery {
+    pub(crate) fn since(&self) -> u64 {
+        self.since.unwrap_or(0)
+    }
+
+    pub(crate) fn limit(&self) -> u16 {
+        self.limit.unwrap_or(LIMIT_DEFAULT)
+    }
+}
+
+fn limit(value: &str) -> Result<u16, ApiError> {
+    let refuse = || ApiError::invalid("limit", format!("must be a whole number from 1 to {LIMIT_MAX}"));
+    whole(value).filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(refuse)
 }
 
 /// Most states a list answers at once.

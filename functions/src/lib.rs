@@ -23,7 +23,9 @@ endpoints! {
     agents::enroll_agent,
     agents::revoke_agent,
     agents::set_binding,
+    rooms::get_room_audit,
     rooms::get_room_safe,
+    rooms::list_room_events,
     rooms::list_room_users,
     system::get_health,
     system::get_metrics,
@@ -45,8 +47,13 @@ mod agents {
     pub(crate) mod set_binding;
 }
 mod rooms {
+    pub(crate) mod get_room_audit;
     pub(crate) mod get_room_safe;
+    pub(crate) mod list_room_events;
     pub(crate) mod list_room_users;
+}
+mod streams {
+    pub(crate) mod on_state_change;
 }
 mod system {
     pub(crate) mod get_health;
@@ -64,21 +71,39 @@ mod users {
     pub(crate) mod set_state;
 }
 
+/// What follows from a table's stream, for `main` of each binary and for the runner.
+pub mod consumers {
+    use crate::State;
+    use state::dynamodb::{BatchOutcome, StreamEvent};
+    use std::pin::Pin;
+
+    /// The consumer of the same name.
+    #[must_use]
+    pub fn on_state_change(state: State, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
+        Box::pin(crate::streams::on_state_change::handle(state, event))
+    }
+}
+
+/// Every consumer by the name of its binary.
+pub const CONSUMERS: &[(&str, Consumer)] = &[("on_state_change", consumers::on_state_change)];
+
 mod answer;
 mod auth;
+mod consumer;
 mod endpoint;
 mod error;
 mod http;
 mod log;
 
 pub use answer::{answer, refuse};
+pub use consumer::{Consumer, consume};
 pub use endpoint::serve;
 pub use error::{ApiError, Field};
 pub use log::{Observer, RequestLine, diagnostics};
 pub use system::get_openapi::DOCUMENT as OPENAPI;
 
 use domain::Policy;
-use state::dynamodb::{Agents, Client, Users};
+use state::dynamodb::{Agents, Client, Ledger, Users};
 use state::{Config, metrics};
 use std::fmt::Display as _;
 use std::sync::Arc;
@@ -119,6 +144,8 @@ pub struct State {
     pub users: Users,
     /// The agents that witness.
     pub agents: Agents,
+    /// The rooms' histories.
+    pub ledger: Ledger,
     /// Reads the time.
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
@@ -135,7 +162,8 @@ impl State {
         let policy = Policy::new(config.min_evidence);
         Self {
             users: Users::new(client.clone(), config.state_table.clone(), keep_for, policy),
-            agents: Agents::new(client, config.state_table.clone(), keep_for, policy),
+            agents: Agents::new(client.clone(), config.state_table.clone(), keep_for, policy),
+            ledger: Ledger::new(client, config.ledger_table.clone(), policy),
             config: Arc::new(config),
             clock: || SystemTime::now().into(),
             window: Arc::default(),

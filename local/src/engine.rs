@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use dynoxide::errors::DynoxideError;
+use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,14 +25,17 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: mpsc::Sender<Job>,
+    answers: Arc<Answers>,
 }
 
-#[derive(Debug)]
-struct Job {
-    operation: String,
-    body: Vec<u8>,
-    reply: oneshot::Sender<Answer>,
+enum Job {
+    /// An operation of the `DynamoDB` API.
+    Call { operation: String, body: Vec<u8>, reply: oneshot::Sender<Answer> },
+    /// Anything else that must not happen at the same time.
+    Work(Work),
 }
+
+type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
 
 /// The engine's answer: HTTP status and JSON body.
 pub type Answer = (u16, Vec<u8>);
@@ -48,12 +52,19 @@ struct Answers {
     ready: Mutex<Vec<(oneshot::Sender<Answer>, Answer)>>,
     ended: AtomicBool,
     more: Notify,
+    /// Whether something was written since somebody last asked.
+    changed: AtomicBool,
+    written: Notify,
 }
 
 impl Answers {
     fn push(&self, reply: oneshot::Sender<Answer>, answer: Answer) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((reply, answer));
         self.more.notify_one();
+    }
+
+    fn changed(&self) {
+        self.changed.store(true, Ordering::Release);
     }
 
     fn end(&self) {
@@ -66,6 +77,9 @@ impl Answers {
             self.more.notified().await;
             let ended = self.ended.load(Ordering::Acquire);
             let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+            if self.changed.swap(false, Ordering::AcqRel) {
+                self.written.notify_one();
+            }
             for (reply, answer) in ready {
                 // Who asked may have gone away.
                 let _ = reply.send(answer);
@@ -78,34 +92,67 @@ impl Answers {
 }
 
 impl Engine {
-    /// Moves `database` to a thread of its own, which ends and closes the database when all handles are gone.
+    /// Moves `database`, and a second connection to it, to a thread of its own, which ends and closes both when all handles
+    /// are gone.
     ///
     /// # Errors
     /// The system refuses another thread.
     ///
     /// # Panics
     /// Outside of a tokio runtime: the answers are handed out by a task of the one that uses the engine.
-    pub fn start(database: Database) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(database: Database, stream: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let answers = Arc::<Answers>::default();
         tokio::spawn(Arc::clone(&answers).hand_out());
+        let engine = Self { queue, answers: Arc::clone(&answers) };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             for job in jobs {
-                let work = AssertUnwindSafe(|| execute(&database, &job.operation, &job.body));
-                let answer = catch_unwind(work).unwrap_or_else(|_| {
-                    (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
-                });
-                answers.push(job.reply, answer);
+                match job {
+                    Job::Call { operation, body, reply } => {
+                        let work = AssertUnwindSafe(|| execute(&database, &operation, &body));
+                        let answer = catch_unwind(work).unwrap_or_else(|_| {
+                            (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
+                        });
+                        if WRITES.contains(&operation.as_str()) {
+                            answers.changed();
+                        }
+                        answers.push(reply, answer);
+                    }
+                    // Who asked learns of a panic by the answer that does not come.
+                    Job::Work(work) => drop(catch_unwind(AssertUnwindSafe(|| work(&database, &stream)))),
+                }
             }
             answers.end();
         })?;
-        Ok((Self { queue }, thread))
+        Ok((engine, thread))
+    }
+
+    /// Says that something was written in another way than by a call.
+    pub fn wake(&self) {
+        self.answers.written.notify_one();
+    }
+
+    /// Waits until something may have been written since the last time.
+    pub async fn written(&self) {
+        self.answers.written.notified().await;
+    }
+
+    /// Does something with the database that is no operation of its API, when it is its turn. None if the engine has
+    /// stopped.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database, &Connection) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let work: Work = Box::new(move |database, stream| drop(reply.send(work(database, stream))));
+        self.queue.send(Job::Work(work)).ok()?;
+        answer.await.ok()
     }
 
     /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job { operation, body, reply }).ok()?;
+        self.queue.send(Job::Call { operation, body, reply }).ok()?;
         answer.await.ok()
     }
 }
@@ -131,6 +178,9 @@ impl HttpClient for Engine {
         SharedHttpConnector::new(self.clone())
     }
 }
+
+/// Operations that write.
+const WRITES: [&str; 5] = ["UpdateItem", "PutItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"];
 
 fn execute(db: &Database, operation: &str, body: &[u8]) -> Answer {
     match operation {

@@ -4,7 +4,9 @@
 pub mod engine;
 pub mod gateway;
 pub mod log;
+pub mod pump;
 pub mod runner;
 pub mod store;
 pub mod template;
+pub mod verify;
 pub mod web;

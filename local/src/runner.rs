@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
 use crate::log::Log;
+use crate::pump::Pump;
 use crate::store::{self, Place, StoreError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
 use aws_sdk_dynamodb::Client;
@@ -14,7 +15,7 @@ use aws_smithy_runtime_api::client::auth::{AuthSchemeId, AuthSchemeOption, AuthS
 use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
-use functions::State;
+use functions::{CONSUMERS, State};
 use serde_json::json;
 use state::config::BadSetting;
 use state::dynamodb;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Open requests may take this long to finish after a signal (seed 004).
 const DRAIN: Duration = Duration::from_secs(10);
@@ -115,12 +117,12 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         Some(port) => Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await?),
         None => None,
     };
-    let store = store::open(&options.place, &template, &config.state_table)?;
-    let sweeper = store.database.clone();
-    let (engine, engine_thread) = Engine::start(store.database)?;
+    let store = store::open(&options.place, &template, &config)?;
+    let (engine, engine_thread) = Engine::start(store.database, store.stream)?;
 
     let stage = config.stage.clone();
     let state = state(engine.clone(), config, Arc::new(log.clone()));
+    let pump = pump(&template, &engine, &state)?;
     let gateway = Arc::new(Gateway::new(&template.functions()?, state)?);
 
     let (stop, stopped) = watch::channel(false);
@@ -130,16 +132,25 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if let Some(listener) = dynamodb_listener {
         tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), stopped.clone()));
     }
-    let sweep = tokio::spawn(sweep(sweeper));
+    let sweep = tokio::spawn(sweep(engine.clone()));
+    let (rest, resting) = watch::channel(false);
+    let mut pump = tokio::spawn(pump.run(resting));
     let serving = tokio::spawn(gateway::run(listener, gateway, stopped, DRAIN));
 
     let name = signal.await;
     log.event("shutdown_initiated", json!({"signal": name}));
+    let deadline = Instant::now() + DRAIN;
     let _ = stop.send(true);
     let _ = serving.await;
     log.event("server_closed", json!({"message": "HTTP server closed"}));
     sweep.abort();
     let _ = sweep.await;
+    // Nobody writes any more. What is not in the ledger by then will be after the next start.
+    let _ = rest.send(true);
+    if tokio::time::timeout_at(deadline, &mut pump).await.is_err() {
+        pump.abort();
+        let _ = pump.await;
+    }
     drop(engine);
     // The last handle is gone with the last connection; do not wait for ever.
     let closed = tokio::task::spawn_blocking(move || {
@@ -166,6 +177,23 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 #[must_use]
 pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn functions::Observer>) -> State {
     State::new(client(engine), config, observer)
+}
+
+/// Who follows the state table's stream: the consumer that the template names.
+fn pump(template: &Template, engine: &Engine, state: &State) -> Result<Pump, BadTemplate> {
+    let functions = template.functions()?;
+    let named = functions.iter().filter(|function| function.routes.is_empty());
+    let mut consumers = named.map(|function| {
+        let consumer = CONSUMERS.iter().find(|(name, _)| *name == function.binary).map(|(_, consumer)| *consumer);
+        consumer.ok_or_else(|| BadTemplate::Resource {
+            resource: function.logical_id.clone(),
+            problem: "it has no route, and no consumer has the name of its binary",
+        })
+    });
+    let consumer = consumers.next().unwrap_or_else(|| {
+        Err(BadTemplate::Resource { resource: "StateTable".to_owned(), problem: "no function follows its stream" })
+    })?;
+    Ok(Pump { engine: engine.clone(), table: state.config.state_table.clone(), state: state.clone(), consumer })
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.
@@ -211,14 +239,16 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-async fn sweep(database: dynoxide::Database) {
+async fn sweep(engine: Engine) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let database = database.clone();
-        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
-            Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(removed)) => tracing::info!(removed, "removed states past their time"),
-            Ok(Err(error)) => tracing::error!(%error, "states past their time not removed"),
+        match engine.work(|database, _| database.sweep_ttl()).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(removed)) => {
+                engine.wake();
+                tracing::info!(removed, "removed states past their time");
+            }
+            Some(Err(error)) => tracing::error!(%error, "states past their time not removed"),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! The data directory: locked by one process, checked before use.
 
+use crate::pump;
 use crate::template::{BadTemplate, Template};
 use dynoxide::Database;
+use dynoxide::errors::DynoxideError;
+use dynoxide::storage::TableMetadata;
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
+use state::Config;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const DATABASE: &str = "greenroom.db";
 const LOCK: &str = "lock";
@@ -79,6 +84,8 @@ pub enum Place {
 pub struct Store {
     /// The engine, with all tables.
     pub database: Database,
+    /// A second connection to the same data, for the records of the stream.
+    pub stream: Connection,
     /// Held for as long as the store is in use.
     pub lock: Option<File>,
 }
@@ -87,12 +94,19 @@ pub struct Store {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn open(place: &Place, template: &Template, state_table: &str) -> Result<Store, StoreError> {
-    let engine = |error: dynoxide::errors::DynoxideError| StoreError::Engine(error.to_string());
+pub fn open(place: &Place, template: &Template, config: &Config) -> Result<Store, StoreError> {
+    let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
+    let engine = |error: DynoxideError| StoreError::Engine(error.to_string());
     let Place::Directory { path, durable } = place else {
-        let database = Database::memory().map_err(engine)?;
-        create_table(&database, template, state_table)?;
-        return Ok(Store { database, lock: None });
+        // Two connections of one process share what is in memory under a name; nobody else can open it.
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let name = format!("file:greenroom-{}?mode=memory&cache=shared", OPENED.fetch_add(1, Ordering::Relaxed));
+        let database = Database::new(&name).map_err(engine)?;
+        let stream = follow(&name).map_err(|error| StoreError::Engine(error.to_string()))?;
+        for (logical_id, table) in tables {
+            create_table(&database, template, logical_id, table)?;
+        }
+        return Ok(Store { database, stream, lock: None });
     };
     let lock = lock(path)?;
     let set_up = is_set_up(path)?;
@@ -106,18 +120,47 @@ pub fn open(place: &Place, template: &Template, state_table: &str) -> Result<Sto
         // The engine's one public way from synchronous=FULL to NORMAL: leaving bulk mode.
         database.enable_bulk_loading().and_then(|()| database.disable_bulk_loading()).map_err(engine)?;
     }
-    let found = database.get_table_metadata(state_table).map_err(|error| damaged(path, &error))?.is_some();
-    if !found {
-        if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
-            return Err(damaged(path, &"its tables are gone"));
+    if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
+        return Err(damaged(path, &"its tables are gone"));
+    }
+    let stream = follow(&file.to_string_lossy()).map_err(|error| damaged(path, &error))?;
+    for (logical_id, table) in tables {
+        let found = database.get_table_metadata(table).map_err(|error| damaged(path, &error))?;
+        match found {
+            None => create_table(&database, template, logical_id, table)?,
+            Some(found) => start_stream(&database, template, logical_id, &found)?,
         }
-        create_table(&database, template, state_table)?;
     }
     if !set_up {
         let marker = path.join(MARKER);
         std::fs::write(&marker, LAYOUT).map_err(|source| StoreError::Unusable { path: marker, source })?;
     }
-    Ok(Store { database, lock: Some(lock) })
+    Ok(Store { database, stream, lock: Some(lock) })
+}
+
+fn follow(name: &str) -> rusqlite::Result<Connection> {
+    let stream = Connection::open(name)?;
+    pump::prepare(&stream)?;
+    Ok(stream)
+}
+
+/// Gives a table its stream if it was made by a version that left it out.
+fn start_stream(
+    database: &Database,
+    template: &Template,
+    logical_id: &str,
+    found: &TableMetadata,
+) -> Result<(), StoreError> {
+    let engine = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
+    let (request, _) = template.table(logical_id, &found.table_name)?;
+    if found.stream_enabled || request["StreamSpecification"].is_null() {
+        return Ok(());
+    }
+    let request = serde_json::json!({
+        "TableName": found.table_name, "StreamSpecification": request["StreamSpecification"],
+    });
+    let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+    database.update_table(request).map(drop).map_err(|error| engine(&error))
 }
 
 fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
@@ -227,9 +270,9 @@ fn check(directory: &Path, file: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn create_table(database: &Database, template: &Template, name: &str) -> Result<(), StoreError> {
+fn create_table(database: &Database, template: &Template, logical_id: &str, name: &str) -> Result<(), StoreError> {
     let engine = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
-    let (request, ttl) = template.table("StateTable", name)?;
+    let (request, ttl) = template.table(logical_id, name)?;
     let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
     database.create_table(request).map_err(|error| engine(&error))?;
     if let Some(attribute) = ttl {

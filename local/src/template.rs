@@ -77,7 +77,7 @@ impl Template {
         Ok(serde_norway::from_str(text)?)
     }
 
-    /// The functions with their routes, by logical id.
+    /// The functions with their routes, by logical id. One without routes is called by something else than the gateway.
     ///
     /// # Errors
     /// A function without a `CodeUri`, or a route without method or path.
@@ -111,8 +111,7 @@ impl Template {
 
     /// The `CreateTable` request for the table with this logical id, and its time-to-live attribute.
     ///
-    /// Left out is what one machine does not need (encryption, point-in-time recovery), and the stream, which nothing
-    /// here reads yet and which makes the embedded engine's writes slower with every change.
+    /// Left out is what one machine does not need: encryption, point-in-time recovery.
     ///
     /// # Errors
     /// There is no such table, or a property is not plain data.
@@ -129,6 +128,10 @@ impl Template {
                 drop_throughput(&mut value);
                 request.insert(property.into(), value);
             }
+        }
+        if let Some(view) = resource.properties["StreamSpecification"]["StreamViewType"].as_str() {
+            let stream = serde_json::json!({"StreamEnabled": true, "StreamViewType": view});
+            request.insert("StreamSpecification".into(), stream);
         }
         let ttl = resource.properties["TimeToLiveSpecification"]["AttributeName"].as_str().map(str::to_owned);
         Ok((request.into(), ttl))

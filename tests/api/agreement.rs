@@ -1,8 +1,8 @@
 //! Lists that must agree. Each message says what to do.
 
-use crate::support::template::{functions, routes};
+use crate::support::template::{all_functions, consumers, functions, routes};
 use crate::support::{read, root};
-use local::template::{TEMPLATE, Template};
+use local::template::{Function, TEMPLATE, Template};
 use serde_json::Value as Json;
 use serde_norway::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ fn stems(folder: &str, extension: &str) -> Names {
 }
 
 fn binaries() -> Names {
-    functions().into_iter().map(|function| function.binary).collect()
+    all_functions().into_iter().map(|function| function.binary).collect()
 }
 
 fn template() -> Value {
@@ -57,8 +57,19 @@ fn every_function_has_a_binary_a_handler_an_event_and_a_test() {
         &stems("functions/src/bin", "rs"),
         "functions/src/bin must hold one file per function of template.yaml",
     );
+    let names = |functions: Vec<Function>| functions.into_iter().map(|function| function.binary).collect();
     let registered = functions::ENDPOINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    agree(&template, &registered, "`endpoints!` in functions/src/lib.rs must list each function of template.yaml");
+    agree(
+        &names(functions()),
+        &registered,
+        "`endpoints!` in functions/src/lib.rs must list each function of template.yaml that has a route",
+    );
+    let registered = functions::CONSUMERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    agree(
+        &names(consumers()),
+        &registered,
+        "CONSUMERS in functions/src/lib.rs must list each function of template.yaml that has no route",
+    );
     agree(&template, &stems("events", "json"), "events must hold one <binary>.json per function of template.yaml");
     agree(
         &template,
@@ -68,11 +79,15 @@ fn every_function_has_a_binary_a_handler_an_event_and_a_test() {
 }
 
 #[test]
-fn every_binary_starts_the_endpoint_of_its_name() {
-    for binary in binaries() {
+fn every_binary_starts_what_has_its_name() {
+    let kinds = [(functions(), "endpoint", "serve", "entries"), (consumers(), "consumer", "consume", "consumers")];
+    let all = kinds.into_iter().flat_map(|(functions, kind, run, list)| {
+        functions.into_iter().map(move |function| (function.binary, kind, run, list))
+    });
+    for (binary, kind, run, list) in all {
         let expected = format!(
-            "//! The Lambda of the endpoint of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
-             functions::serve(functions::entries::{binary})\n}}\n"
+            "//! The Lambda of the {kind} of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
+             functions::{run}(functions::{list}::{binary})\n}}\n"
         );
         let path = format!("functions/src/bin/{binary}.rs");
         assert_eq!(read(&path), expected, "{path} is never edited: copy another one and change the name");
@@ -104,6 +119,64 @@ fn every_handler_says_its_route_in_its_first_line() {
             "the first line of {path} must start with {expected:?}, as in template.yaml"
         );
     }
+}
+
+#[test]
+fn every_consumer_lies_with_the_streams_and_has_an_event_of_one() {
+    for consumer in consumers() {
+        let path = format!("functions/src/streams/{}.rs", consumer.binary);
+        assert!(read(&path).starts_with("//! The "), "{path} must say first whose stream it follows");
+        let path = format!("events/{}.json", consumer.binary);
+        let event: Json = serde_json::from_str(&read(&path)).unwrap();
+        for record in event["Records"].as_array().unwrap() {
+            assert_eq!(record["eventSource"], "aws:dynamodb", "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_ledger_is_kept_and_written_by_its_consumer_alone() {
+    let template = template();
+    let ledger = &template["Resources"]["LedgerTable"];
+    assert_eq!(ledger["DeletionPolicy"], "RetainExceptOnCreate");
+    let properties = &ledger["Properties"];
+    assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(properties["SSESpecification"]["SSEEnabled"], true);
+    assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(
+        properties["DeletionProtectionEnabled"],
+        template["Resources"]["StateTable"]["Properties"]["DeletionProtectionEnabled"]
+    );
+    assert!(properties.get("TimeToLiveSpecification").is_none(), "an entry never expires");
+    let writers: Vec<_> = PERMISSIONS
+        .iter()
+        .filter(|(_, actions, resources)| {
+            resources.contains(&"!GetAtt LedgerTable.Arn")
+                && actions.iter().any(|action| !["dynamodb:GetItem", "dynamodb:Query"].contains(action))
+        })
+        .collect();
+    let [(writer, actions, _)] = writers.as_slice() else { panic!("one function writes the ledger: {writers:?}") };
+    assert_eq!(*writer, "on_state_change");
+    assert!(!actions.iter().any(|action| action.contains("Delete")), "nobody deletes from the ledger");
+}
+
+#[test]
+fn the_stream_is_followed_in_order_and_no_failure_is_lost() {
+    let template = template();
+    let resources = &template["Resources"];
+    assert_eq!(resources["StateTable"]["Properties"]["StreamSpecification"]["StreamViewType"], "NEW_AND_OLD_IMAGES");
+    let mapping = &resources["OnStateChangeMapping"];
+    assert_eq!(mapping["Type"], "AWS::Lambda::EventSourceMapping");
+    let mapping = &mapping["Properties"];
+    assert_eq!(short(&mapping["EventSourceArn"]), "!GetAtt StateTable.StreamArn");
+    assert_eq!(list(&mapping["FunctionResponseTypes"]), ["ReportBatchItemFailures"]);
+    assert_eq!(mapping["BisectBatchOnFunctionError"], true);
+    assert!(mapping["MaximumRetryAttempts"].as_u64().is_some_and(|attempts| attempts > 0));
+    let age = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
+    assert!(age < 24 * 60 * 60, "a stream forgets after a day: the queue must learn of a failure before");
+    let queue = short(&mapping["DestinationConfig"]["OnFailure"]["Destination"]);
+    assert_eq!(queue, "!GetAtt StateChangeFailures.Arn");
+    assert_eq!(resources["StateChangeFailures"]["Type"], "AWS::SQS::Queue");
 }
 
 #[test]
@@ -171,11 +244,27 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("get_health", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
     ("get_metrics", &[], &[]),
     ("get_openapi", &[], &[]),
+    ("get_room_audit", &["dynamodb:GetItem", "dynamodb:Query"], &["!GetAtt LedgerTable.Arn"]),
     ("get_room_safe", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
     ("get_user", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
+    ("list_room_events", &["dynamodb:GetItem", "dynamodb:Query"], &["!GetAtt LedgerTable.Arn"]),
     ("list_room_users", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
     ("list_users", &["dynamodb:Scan"], &["!GetAtt StateTable.Arn"]),
     ("no_route", &[], &[]),
+    (
+        "on_state_change",
+        &[
+            "dynamodb:DescribeStream",
+            "dynamodb:GetItem",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+            "sqs:SendMessage",
+        ],
+        &["!GetAtt LedgerTable.Arn", "!GetAtt StateChangeFailures.Arn", "!GetAtt StateTable.StreamArn"],
+    ),
     ("revoke_agent", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_binding", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_device", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
@@ -203,7 +292,7 @@ fn list(value: &Value) -> Vec<String> {
 fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
     let template = Template::parse(TEMPLATE).unwrap();
     let mut granted = Vec::new();
-    for function in functions() {
+    for function in all_functions() {
         let properties = template.properties(&function.logical_id).unwrap();
         let (mut actions, mut resources) = (Names::new(), Names::new());
         for policy in properties["Policies"].as_sequence().into_iter().flatten() {
@@ -236,7 +325,7 @@ fn every_function_has_its_own_log_group_that_forgets() {
     let template = template();
     let resources = &template["Resources"];
     let mut groups = Names::new();
-    for function in functions() {
+    for function in all_functions() {
         let properties = &resources[function.logical_id.as_str()]["Properties"];
         let Value::Tagged(reference) = &properties["LoggingConfig"]["LogGroup"] else {
             panic!("{}: LoggingConfig must refer to a log group of its own", function.logical_id)

@@ -38,6 +38,9 @@ mod routes {
     mod rooms {
         automod::dir!("api/routes/rooms");
     }
+    mod streams {
+        automod::dir!("api/routes/streams");
+    }
     mod system {
         automod::dir!("api/routes/system");
     }

@@ -172,12 +172,23 @@ fn every_answer_and_every_accepted_body_is_as_described() {
         let large = json!({"isMuted": true, "deviceId": "usb", "deviceLabel": "x".repeat(70_000)});
         scenario.send(method, path, &[], Some(&large));
     }
-    for path in ["/api/users/ada", "/api/users?limit=1", "/api/users", "/api/rooms/demo/users", "/api/openapi.json"] {
+    for path in [
+        "/api/users/ada",
+        "/api/users?limit=1",
+        "/api/users",
+        "/api/rooms/demo/users",
+        "/api/rooms/demo/events?since=1",
+        "/api/rooms/demo/audit?limit=2",
+        "/api/openapi.json",
+    ] {
         scenario.send("GET", path, &[], None);
         scenario.send("GET", path, &[("if-none-match", "*")], None);
     }
     for path in ["/api/users/a%20b", "/api/users?limit=0", "/api/rooms/a%20b/users", "/api/users/nobody"] {
         scenario.send("GET", path, &[], None);
+    }
+    for path in ["/api/rooms/demo/events?since=-1", "/api/rooms/demo/audit?limit=201", "/api/rooms/a%20b/audit"] {
+        assert_eq!(scenario.send("GET", path, &[], None).status, 400);
     }
     for path in ["/api/health", "/api/metrics", "/api/nowhere"] {
         scenario.send("GET", path, &[], None);

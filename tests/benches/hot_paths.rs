@@ -122,8 +122,8 @@ async fn main() {
     // It also sends panics there; whoever measures wants to see them.
     drop(std::panic::take_hook());
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&Place::Memory, &template, &config.state_table).unwrap();
-    let (engine, _thread) = Engine::start(store.database).unwrap();
+    let store = store::open(&Place::Memory, &template, &config).unwrap();
+    let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
     let recorder = Recorder { engine: engine.clone(), last: Arc::default() };
     let recorded = state(recorder.clone(), config.clone(), Arc::new(Unwritten));
     let state = state(engine.clone(), config, Arc::new(Unwritten));

@@ -19,6 +19,11 @@ const STATE_TABLE: Variable = Variable {
     default: "greenroom-state",
     meaning: "Name of the DynamoDB table that holds user states.",
 };
+const LEDGER_TABLE: Variable = Variable {
+    name: "LEDGER_TABLE",
+    default: "greenroom-ledger",
+    meaning: "Name of the DynamoDB table that holds the rooms' histories.",
+};
 const STAGE: Variable = Variable {
     name: "STAGE",
     default: "local",
@@ -63,6 +68,7 @@ const GIT_COMMIT: Variable = Variable {
 /// All variables, in the order the documentation lists them.
 pub const VARIABLES: &[Variable] = &[
     STATE_TABLE,
+    LEDGER_TABLE,
     STAGE,
     AUTH_MODE,
     CORS_ORIGIN,
@@ -96,6 +102,8 @@ pub enum CorsOrigins {
 pub struct Config {
     /// `STATE_TABLE`
     pub state_table: String,
+    /// `LEDGER_TABLE`
+    pub ledger_table: String,
     /// `STAGE`
     pub stage: String,
     /// `AUTH_MODE`
@@ -143,11 +151,16 @@ impl Config {
         };
         let refuse = |variable: &Variable, rule| BadSetting { name: variable.name, rule };
 
-        let state_table = text(&STATE_TABLE);
-        let table_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if !(3..=255).contains(&state_table.len()) || !state_table.bytes().all(table_byte) {
-            return Err(refuse(&STATE_TABLE, "be 3 to 255 characters out of A-Z a-z 0-9 _ . -"));
-        }
+        let table = |variable: &Variable| {
+            let name = text(variable);
+            let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if (3..=255).contains(&name.len()) && name.bytes().all(byte) {
+                Ok(name)
+            } else {
+                Err(refuse(variable, "be 3 to 255 characters out of A-Z a-z 0-9 _ . -"))
+            }
+        };
+        let (state_table, ledger_table) = (table(&STATE_TABLE)?, table(&LEDGER_TABLE)?);
         let stage = text(&STAGE);
         let stage_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if stage.len() > 32 || !stage.bytes().all(stage_byte) {
@@ -195,6 +208,7 @@ impl Config {
         }
         Ok(Self {
             state_table,
+            ledger_table,
             stage,
             auth_mode,
             cors_origins,
@@ -266,6 +280,7 @@ mod tests {
     fn a_bad_value_is_refused_by_name() {
         for (name, value) in [
             ("STATE_TABLE", "a b"),
+            ("LEDGER_TABLE", "no"),
             ("STAGE", "pro/d"),
             ("AUTH_MODE", "Open"),
             ("CORS_ORIGIN", "example.com"),

@@ -197,13 +197,13 @@ impl functions::Observer for Nobody {
 #[test]
 fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
     let config = Config::read(|_| None).unwrap();
-    let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config.state_table).unwrap();
+    let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     let id: UserId = "ada".parse().unwrap();
     let mute = |is_muted| MuteClaim { is_muted, mute_scope: MuteScope::App };
     let claim = |is_muted| Claim { mute: mute(is_muted), device_id: None, device_label: None, room_id: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (engine, _) = Engine::start(store.database).unwrap();
+        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
         let users = runner::state(engine, config, Arc::new(Nobody)).users;
         let born = Timestamp::from_ms(1_795_257_125_000);
         let mut last = users.set_state(&id, claim(true), Guard::default(), born).await.unwrap().user;

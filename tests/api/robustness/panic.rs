@@ -27,8 +27,8 @@ impl Observer for Noted {
 async fn state(observer: Arc<dyn Observer>) -> State {
     let config = Config::read(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&Place::Memory, &template, &config.state_table).unwrap();
-    let (engine, _) = Engine::start(store.database).unwrap();
+    let store = store::open(&Place::Memory, &template, &config).unwrap();
+    let (engine, _) = Engine::start(store.database, store.stream).unwrap();
     runner::state(engine, config, observer)
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'stat
         ("AWS_SESSION_TOKEN", "test"),
         ("AWS_ENDPOINT_URL_DYNAMODB", database),
         ("STATE_TABLE", "greenroom-state"),
+        ("LEDGER_TABLE", "greenroom-ledger"),
         ("STAGE", "dev"),
         ("AUTH_MODE", "open"),
         ("CORS_ORIGIN", "https://page.example"),
@@ -51,8 +52,13 @@ impl Lambda {
         Self { process, runtime }
     }
 
-    /// Hands the function an event and takes its answer.
+    /// Hands the function an event of API Gateway's and takes its answer.
     pub(crate) fn invoke(&self, event: &Value) -> Reply {
+        reply(&self.deliver(event))
+    }
+
+    /// Hands the function any event and takes what it gives back.
+    pub(crate) fn deliver(&self, event: &Value) -> Value {
         let next = self.request();
         assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
@@ -71,7 +77,7 @@ impl Lambda {
         let answer: Value = serde_json::from_reader(answered.as_reader()).unwrap();
         answered.respond(Response::empty(202)).unwrap();
         assert!(url.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response"), "{url}: {answer}");
-        reply(&answer)
+        answer
     }
 
     /// All lines so far.

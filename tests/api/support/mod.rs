@@ -2,6 +2,7 @@
 
 pub(crate) mod binaries;
 pub(crate) mod database;
+pub(crate) mod history;
 pub(crate) mod lambda;
 pub(crate) mod process;
 pub(crate) mod pulse;

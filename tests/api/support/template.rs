@@ -2,8 +2,18 @@
 
 use local::template::{Function, Route, TEMPLATE, Template};
 
-/// Its functions.
+/// Its endpoints.
 pub(crate) fn functions() -> Vec<Function> {
+    all_functions().into_iter().filter(|function| !function.routes.is_empty()).collect()
+}
+
+/// What follows from its streams.
+pub(crate) fn consumers() -> Vec<Function> {
+    all_functions().into_iter().filter(|function| function.routes.is_empty()).collect()
+}
+
+/// Endpoints and consumers.
+pub(crate) fn all_functions() -> Vec<Function> {
     Template::parse(TEMPLATE).unwrap().functions().unwrap()
 }
 

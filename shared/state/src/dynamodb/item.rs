@@ -4,6 +4,7 @@ use super::keys::{self, PK, ROOM_ID};
 use crate::StateError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::ledger::moment;
 use domain::{
     AgentDevice, AgentId, Binding, Claimed, Condition, DeviceBinding, Evidence, PairedAgent, Policy, Route, Source,
     Timestamp, User, Verdicts, Witness,
@@ -66,6 +67,16 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
         }),
         verdict,
     })
+}
+
+/// An item as a state, with the verdicts that held when it took this form.
+pub(super) fn recorded(item: Item, policy: Policy) -> Result<User, StateError> {
+    let claimed_at = Timestamp::from_ms(integer(&item, "lastUpdated")?);
+    let observed_at = match item.get("heardAt") {
+        Some(_) => Some(Timestamp::from_ms(integer(&item, "heardAt")?)),
+        None => None,
+    };
+    user(item, policy, moment(claimed_at, observed_at))
 }
 
 /// What the agent attested last; none before its first time.

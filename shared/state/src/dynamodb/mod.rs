@@ -4,10 +4,14 @@ mod agents;
 mod http;
 mod item;
 mod keys;
+mod ledger;
+mod stream;
 mod users;
 
 pub use agents::{Agent, Agents, Attested};
 pub use aws_sdk_dynamodb::Client;
+pub use ledger::{Heads, Ledger, Part};
+pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 pub use users::{Guard, Page, Users, Written};
 
 use crate::StateError;

@@ -1,0 +1,4 @@
+//! The Lambda of the endpoint of the same name.
+fn main() -> Result<(), functions::Error> {
+    functions::serve(functions::entries::get_room_audit)
+}

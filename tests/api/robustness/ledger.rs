@@ -1,0 +1,125 @@
+//! `kill -9` under load: every change is in the history once, and the history is the state.
+
+use super::wire::Wire;
+use crate::support::history::{audit, folded};
+use crate::support::{PATIENCE, Runner};
+use local::pump;
+use local::store::{self, Place};
+use local::template::{TEMPLATE, Template};
+use serde_json::{Value, json};
+use state::Config;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const KILLS: u64 = 20;
+const WRITERS: u64 = 4;
+const ROOMS: u64 = 3;
+
+/// Each write changes the device, so each is an event; some change rooms.
+fn body(number: u64) -> Value {
+    let device = format!("device-{number}");
+    json!({"isMuted": number.is_multiple_of(2), "deviceId": device, "roomId": format!("room-{}", number / 5 % ROOMS)})
+}
+
+/// Writes until the connection breaks.
+fn write(url: &str, user: &str, seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let Ok(mut wire) = Wire::try_open(url) else { return };
+    loop {
+        wire.request("POST", &format!("/api/users/{user}/state"), "", &body(rng.u64(..1 << 40)).to_string());
+        let Some(answer) = wire.answer_if_whole() else { return };
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+    }
+}
+
+/// Everybody's state, by room and user.
+fn live(runner: &Runner) -> BTreeMap<(String, String), Value> {
+    let items = runner.get("/api/users?limit=200").json()["items"].as_array().unwrap().clone();
+    let place = |user: &Value| ["roomId", "userId"].map(|name| user[name].as_str().unwrap().to_owned()).into();
+    items.into_iter().map(|user| (place(&user), user)).collect()
+}
+
+/// What the histories say once they have caught up with the states.
+fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut versions = BTreeMap::<String, Vec<(u64, String)>>::new();
+        let mut told = BTreeMap::new();
+        for room in (0..ROOMS).map(|room| format!("room-{room}")) {
+            let (entries, _) = audit(runner, &room);
+            for entry in &entries {
+                let user = entry.data["userId"].as_str().unwrap().to_owned();
+                let version = entry.data["version"].as_u64().unwrap();
+                versions.entry(user).or_default().push((version, format!("{room} {}", entry.action)));
+            }
+            told.extend(folded(&entries).into_iter().map(|(user, presence)| ((room.clone(), user), presence)));
+        }
+        let live = live(runner);
+        let same = live.len() == told.len()
+            && live.iter().all(|(place, user)| {
+                told.get(place).is_some_and(|presence| {
+                    let newest = versions[&place.1].iter().map(|(version, _)| *version).max();
+                    presence.is_muted == user["isMuted"] && newest == user["version"].as_u64()
+                })
+            });
+        if same {
+            return versions;
+        }
+        assert!(Instant::now() < deadline, "the histories are not the states: {told:#?} {live:#?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn twenty_kills_under_load_lose_and_repeat_no_entry() {
+    let data = TempDir::new().unwrap();
+    let place = data.path().to_str().unwrap();
+    let mut rng = fastrand::Rng::with_seed(20);
+    for kill in 0..KILLS {
+        let runner = Runner::start(&["--data-dir", place]);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let url = runner.url.clone();
+                scope.spawn(move || write(&url, &format!("writer-{writer}"), kill * WRITERS + writer));
+            }
+            std::thread::sleep(Duration::from_millis(rng.u64(20..200)));
+            runner.kill();
+        });
+    }
+    let runner = Runner::start(&["--data-dir", place]);
+    let mut total = 0;
+    for (user, mut told) in settled(&runner) {
+        told.sort();
+        let count = told.len();
+        total += count;
+        told.dedup();
+        assert_eq!(told.len(), count, "{user}: an entry is repeated: {told:?}");
+        let mut versions: Vec<_> = told.into_iter().map(|(version, _)| version).collect();
+        versions.dedup();
+        assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>(), "{user}: a change is lost");
+    }
+    assert!(total as u64 > KILLS * 5, "the kills met no load: {total} entries");
+}
+
+#[test]
+fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
+    let data = TempDir::new().unwrap();
+    let place = data.path().to_str().unwrap();
+    let mut runner = Runner::start(&["--data-dir", place]);
+    for number in 0..300 {
+        runner.post("/api/users/ada/state", body(number));
+    }
+    let start = Instant::now();
+    runner.signal("TERM");
+    let (code, log) = runner.wait();
+    assert_eq!(code, 0);
+    assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
+    assert_eq!(log.last().unwrap()["event"], "shutdown_complete");
+    assert!(log.iter().all(|line| line["level"] != "ERROR"), "{log:#?}");
+    // As the next start would find it.
+    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let template = Template::parse(TEMPLATE).unwrap();
+    let store = store::open(&place, &template, &Config::read(|_| None).unwrap()).unwrap();
+    assert!(pump::read(&store.stream, "greenroom-state").unwrap().is_none(), "records that were not worked off");
+}

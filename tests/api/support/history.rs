@@ -1,0 +1,132 @@
+//! Rooms' histories, as the API gives them, and an engine whose stream a test delivers itself.
+
+use super::{PATIENCE, Runner};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use domain::RoomId;
+use domain::ledger::{DigestKey, Entry, Fact, Head, Presence, fold, verify};
+use functions::State;
+use local::engine::Engine;
+use local::pump::{self, Batch};
+use local::runner;
+use local::store::{self, Place};
+use local::template::{TEMPLATE, Template};
+use serde_json::{Value, json};
+use state::Config;
+use state::dynamodb::BatchOutcome;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// All of a room's entries and its head. They are in order, whole, and the events say the same.
+#[track_caller]
+pub(crate) fn audit(runner: &Runner, room: &str) -> (Vec<Entry>, Head) {
+    let mut entries = Vec::<Entry>::new();
+    loop {
+        let since = entries.len();
+        let page = runner.get(&format!("/api/rooms/{room}/audit?limit=200&since={since}")).json();
+        let more: Vec<Entry> =
+            serde_json::from_value(page["entries"].clone()).unwrap_or_else(|e| panic!("{e}: {page}"));
+        let events = runner.get(&format!("/api/rooms/{room}/events?limit=200&since={since}")).json();
+        for (entry, event) in more.iter().zip(events["events"].as_array().unwrap()) {
+            let same = json!({"seq": entry.seq, "at": entry.at, "actor": entry.actor, "action": entry.action, "data": entry.data});
+            assert_eq!(event, &same);
+        }
+        entries.extend(more);
+        if page["hasMore"] == false {
+            let head: Head = serde_json::from_value(page["head"].clone()).unwrap();
+            assert_eq!(verify(&entries, Some(&head)), Ok(head));
+            return (entries, head);
+        }
+    }
+}
+
+/// A room's entries once there are this many.
+#[track_caller]
+pub(crate) fn audit_of(runner: &Runner, room: &str, count: usize) -> Vec<Entry> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (entries, _) = audit(runner, room);
+        if entries.len() >= count {
+            return entries;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {count} entries: {entries:#?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What the entries say.
+pub(crate) fn facts(entries: &[Entry]) -> Vec<Fact> {
+    entries.iter().map(|entry| entry.fact().unwrap_or_else(|| panic!("{entry:?}"))).collect()
+}
+
+/// Who is in the room by its history.
+pub(crate) fn folded(entries: &[Entry]) -> BTreeMap<String, Presence> {
+    fold(facts(entries))
+}
+
+/// The handlers on an engine of their own, with nobody who follows its stream.
+pub(crate) struct Unfollowed {
+    pub(crate) engine: Engine,
+    pub(crate) state: State,
+}
+
+struct Nobody;
+
+impl functions::Observer for Nobody {
+    fn answered(&self, _: &functions::RequestLine<'_>) {}
+}
+
+impl Unfollowed {
+    /// Must be called within a runtime.
+    pub(crate) fn new() -> Self {
+        let config = Config::read(|_| None).unwrap();
+        let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+        let state = runner::state(engine.clone(), config, Arc::new(Nobody));
+        Self { engine, state }
+    }
+
+    /// The oldest records of the state table's stream.
+    pub(crate) async fn next(&self) -> Option<Batch> {
+        let table = self.state.config.state_table.clone();
+        self.engine.work(move |_, stream| pump::read(stream, &table).unwrap()).await.unwrap()
+    }
+
+    /// Forgets the records of a batch.
+    pub(crate) async fn remove(&self, batch: &Batch) {
+        let (table, last) = (self.state.config.state_table.clone(), *batch.ids.last().unwrap());
+        self.engine.work(move |_, stream| pump::remove(stream, &table, last).unwrap()).await.unwrap();
+    }
+
+    /// Gives the consumer an event.
+    pub(crate) async fn deliver(&self, event: Value) -> BatchOutcome {
+        let event = serde_json::from_value(event).unwrap();
+        functions::consumers::on_state_change(self.state.clone(), event).await
+    }
+
+    /// All entries of a room.
+    pub(crate) async fn entries(&self, room: &RoomId) -> Vec<Entry> {
+        let mut entries = Vec::<Entry>::new();
+        loop {
+            let part = self.state.ledger.read(room, entries.len() as u64, 200).await.unwrap();
+            entries.extend(part.entries);
+            if !part.has_more {
+                assert_eq!(verify(&entries, Some(&part.head)), Ok(part.head));
+                return entries;
+            }
+        }
+    }
+
+    /// The key of a room's digests, which no endpoint gives away.
+    pub(crate) async fn digest_key(&self, room: &RoomId) -> Option<DigestKey> {
+        let key = json!({"pk": {"S": format!("CHAIN#room:{room}")}, "sk": {"S": "HEAD"}});
+        let request = json!({"TableName": self.state.config.ledger_table, "Key": key});
+        let (status, answer) = self.engine.call("GetItem".into(), request.to_string().into_bytes()).await.unwrap();
+        assert_eq!(status, 200);
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let text = answer["Item"]["digestKey"]["B"].as_str()?;
+        let bytes = BASE64_STANDARD.decode(text).unwrap();
+        Some(DigestKey::from(<[u8; 32]>::try_from(bytes).unwrap()))
+    }
+}
