@@ -258,8 +258,23 @@ fn digest(file: &Path) -> io::Result<Vec<u8>> {
     Ok(digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect())
 }
 
+/// First bytes of a write-ahead log, but for the lowest bit (<https://www.sqlite.org/fileformat2.html#walformat>).
+const LOG_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
+
+/// Whether there is a write-ahead log that is none: `SQLite` would leave it out without a word, and all that stood in it.
+fn log_is_strange(directory: &Path) -> bool {
+    let mut begin = Vec::new();
+    let read =
+        File::open(directory.join(format!("{DATABASE}-wal"))).and_then(|log| log.take(4).read_to_end(&mut begin));
+    // A power cut may leave zeros where nothing had been written yet.
+    read.is_ok() && begin.iter().zip(LOG_MAGIC).any(|(byte, magic)| *byte != 0 && byte & !1 != magic & !1)
+}
+
 /// Reads the whole file once: the engine would serve what is left of a damaged one without a word.
 fn check(directory: &Path, file: &Path) -> Result<(), StoreError> {
+    if log_is_strange(directory) {
+        return Err(damaged(directory, &"its write-ahead log"));
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let verdict: Result<String, rusqlite::Error> = Connection::open_with_flags(file, flags)
         .and_then(|connection| connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)));

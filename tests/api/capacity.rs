@@ -2,8 +2,9 @@
 
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
+use crate::support::history::audit_of;
 use crate::support::lambda::{Lambda, event};
-use crate::support::witness::{Witness, join};
+use crate::support::witness::{Witness, engine, join};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -176,6 +177,56 @@ fn a_room_of_25_with_agents_costs_one_call_and_at_most_two_read_units() {
         assert_eq!(operation, "Query");
         assert!(units <= 2.0, "{binary}: {units}");
     }
+}
+
+#[test]
+fn a_replay_costs_two_calls_and_reads_the_head_before_what_it_names() {
+    let bill = Bill::new();
+    let lambda = Lambda::start("on_state_change", &bill.database.url);
+    lambda.deliver(&event("on_state_change"));
+    bill.database.take_calls();
+    for binary in ["list_room_events", "get_room_audit"] {
+        assert_eq!(Lambda::start(binary, &bill.database.url).invoke(&event(binary)).status, 200);
+        let calls = bill.database.take_calls();
+        let costs: Vec<_> = calls.iter().map(|call| (call.operation.as_str(), units(call))).collect();
+        assert_eq!(costs, [("GetItem", 1.0), ("Query", 1.0)], "{binary}");
+    }
+    let mut current = event("list_room_events");
+    current["rawQueryString"] = "since=2".into();
+    assert_eq!(bill.of_event("list_room_events", &current, 200), ("GetItem".into(), 1.0));
+}
+
+/// A batch asks once where a chain ends. Again, it asks and is refused: for the first record and for the second.
+#[test]
+fn a_change_costs_one_transaction_and_a_room_one_read_per_batch() {
+    let bill = Bill::new();
+    let lambda = Lambda::start("on_state_change", &bill.database.url);
+    let operations = || -> Vec<_> {
+        lambda.deliver(&event("on_state_change"));
+        bill.database.take_calls().into_iter().map(|call| call.operation).collect()
+    };
+    assert_eq!(operations(), ["GetItem", "TransactWriteItems", "TransactWriteItems"]);
+    assert_eq!(operations(), ["GetItem", "TransactWriteItems", "GetItem", "TransactWriteItems"]);
+    let mut unchanged = event("on_state_change");
+    for record in unchanged["Records"].as_array_mut().unwrap() {
+        record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].clone();
+    }
+    lambda.deliver(&unchanged);
+    assert!(bill.database.take_calls().is_empty(), "what is no event costs nothing");
+}
+
+#[test]
+fn an_entry_is_below_a_kilobyte() {
+    let bill = Bill::new();
+    let id = "p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
+    bill.join(id, json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Desk Mic", "roomId": id}));
+    Witness::paired(&bill.runner, id).attest(&bill.runner, json!({}));
+    bill.join(id, json!({"isMuted": true, "deviceId": "f", "roomId": "other"}));
+    bill.join(id, json!({"isMuted": true, "deviceId": "e".repeat(64), "roomId": id}));
+    audit_of(&bill.runner, id, 6);
+    let table = engine(&bill.runner, "Scan", &json!({"TableName": "greenroom-ledger"}));
+    let sizes: Vec<_> = table["Items"].as_array().unwrap().iter().map(bytes).collect();
+    assert!(sizes.iter().all(|size| *size < 1024), "a write of each is one unit: {sizes:?}");
 }
 
 #[test]

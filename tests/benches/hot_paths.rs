@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p tests --bench hot_paths`. One request at a time, from `functions::answer` to its response, without a
 //! network: everything a handler and AWS's client do, and the runner's engine below. "engine alone" repeats the very
-//! calls that reached the engine.
+//! calls that reached the engine. Then what the rooms' histories add.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
 use aws_smithy_runtime_api::client::http::{
@@ -13,12 +13,14 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use functions::{ENDPOINTS, Observer, RequestLine, State, answer};
 use lambda_http::{Body, RequestExt as _, http::Request};
 use local::engine::{Engine, TARGET_PREFIX};
+use local::pump::Pump;
 use local::runner::state;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use state::Config;
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -126,7 +128,7 @@ async fn main() {
     let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
     let recorder = Recorder { engine: engine.clone(), last: Arc::default() };
     let recorded = state(recorder.clone(), config.clone(), Arc::new(Unwritten));
-    let state = state(engine.clone(), config, Arc::new(Unwritten));
+    let state = state(engine.clone(), config.clone(), Arc::new(Unwritten));
     for user in 0..USERS {
         let (id, room) = (format!("user-{user}"), user / ROOM);
         let body =
@@ -151,6 +153,55 @@ async fn main() {
         let ratio = us(whole.cpu) / us(alone.cpu);
         let [p50, cpu, engine_p50, engine_cpu] = [whole.p50, whole.cpu, alone.p50, alone.cpu].map(us);
         println!("{binary:<18}{p50:>8.1}{cpu:>8.1}{engine_p50:>20.1}{engine_cpu:>8.1}{ratio:>12.2}");
+    }
+    history(&config).await;
+}
+
+/// What the stream and its follower add to a mute, and whether that grows with the number of changes.
+async fn history(config: &Config) {
+    let streamless = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
+    assert_ne!(streamless, TEMPLATE);
+    println!("\nEach mute a change, one after the other. Microseconds.\n");
+    println!("{:<34}{:>14}{:>8}{:>8}", "", "changes before", "p50", "CPU");
+    for (name, text, followed) in [
+        ("without a stream", streamless.as_str(), false),
+        ("with a stream that nobody follows", TEMPLATE, false),
+        ("with its history written beside", TEMPLATE, true),
+    ] {
+        let template = Template::parse(text).unwrap();
+        let store = store::open(&Place::Memory, &template, config).unwrap();
+        let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
+        let state = state(engine.clone(), config.clone(), Arc::new(Unwritten));
+        let body = r#"{"isMuted":false,"deviceId":"default","deviceLabel":"Built-in","roomId":"demo"}"#;
+        let joined = request("POST", "/api/users/ada/state", ("userId", "ada"), body);
+        assert_eq!(send(&state, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
+        let (rest, resting) = tokio::sync::watch::channel(false);
+        let table = config.state_table.clone();
+        let (_, consumer) = functions::CONSUMERS[0];
+        let pump = Pump { engine, table, state: state.clone(), consumer };
+        let pump = followed.then(|| tokio::spawn(pump.run(resting)));
+        let changes = AtomicUsize::new(0);
+        for _ in 0..4 {
+            let before = changes.load(Ordering::Relaxed);
+            let cost = measure(async || {
+                let is_muted = changes.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+                let body = if is_muted { r#"{"isMuted":true}"# } else { r#"{"isMuted":false}"# };
+                let mute = request("PATCH", "/api/users/ada/mute", ("userId", "ada"), body);
+                assert_eq!(send(&state, "set_mute", "PATCH /api/users/{userId}/mute", mute).await, 200);
+            })
+            .await;
+            println!("{name:<34}{before:>14}{:>8.1}{:>8.1}", us(cost.p50), us(cost.cpu));
+        }
+        if let Some(pump) = pump {
+            let (behind, begun) =
+                (state.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq, Instant::now());
+            rest.send(true).unwrap();
+            pump.await.unwrap();
+            let head = state.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq;
+            assert_eq!(usize::try_from(head).unwrap(), changes.into_inner() + 1);
+            let (rest, took) = (head - behind, begun.elapsed().as_secs_f64());
+            println!("{head} entries; the last {rest} of them in {took:.1} s after the last mute");
+        }
     }
 }
 

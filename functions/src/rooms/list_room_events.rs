@@ -37,8 +37,9 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let query = replay_query(&request)?;
 
     let part = state.ledger.read(&room_id, query.since(), query.limit()).await?;
-    let expected = query.since() + 1..;
-    if part.entries.iter().zip(expected).any(|(entry, seq)| entry.seq != seq) {
+    let has_hole = part.entries.iter().zip(query.since() + 1..).any(|(entry, seq)| entry.seq != seq);
+    let has_no_end = part.entries.is_empty() && part.head.seq > query.since();
+    if has_hole || has_no_end {
         return Err(StateError::Corrupt { attribute: "seq" }.into());
     }
 

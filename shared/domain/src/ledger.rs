@@ -279,12 +279,6 @@ impl Change<'_> {
         rooms
     }
 
-    /// Whose state it is.
-    #[must_use]
-    pub fn user_id(&self) -> Option<&UserId> {
-        self.new.or(self.old).map(|user| &user.user_id)
-    }
-
     /// Whether it is worth an entry in the room's ledger.
     #[must_use]
     pub fn concerns(&self, room: &RoomId) -> bool {

@@ -1,7 +1,7 @@
 //! `kill -9` under load: every change is in the history once, and the history is the state.
 
 use super::wire::Wire;
-use crate::support::history::{audit, folded};
+use crate::support::history::{audit, audit_of, folded};
 use crate::support::{PATIENCE, Runner};
 use local::pump;
 use local::store::{self, Place};
@@ -122,4 +122,28 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
     let template = Template::parse(TEMPLATE).unwrap();
     let store = store::open(&place, &template, &Config::read(|_| None).unwrap()).unwrap();
     assert!(pump::read(&store.stream, "greenroom-state").unwrap().is_none(), "records that were not worked off");
+}
+
+/// A data directory of the version before: a table without a stream, and no ledger.
+#[tokio::test]
+async fn a_directory_from_before_gets_its_history_with_the_next_change() {
+    let data = TempDir::new().unwrap();
+    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let before = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
+    assert_ne!(before, TEMPLATE);
+    let store = store::open(&place, &Template::parse(&before).unwrap(), &Config::read(|_| None).unwrap()).unwrap();
+    let item = json!({"TableName": "greenroom-state", "Item": {
+        "pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": true}, "roomId": {"S": "room-0"},
+        "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
+    }});
+    store.database.put_item(serde_json::from_value(item).unwrap()).unwrap();
+    assert!(pump::read(&store.stream, "greenroom-state").unwrap().is_none());
+    drop(store);
+
+    let runner = Runner::start(&["--data-dir", data.path().to_str().unwrap()]);
+    assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": false})).status, 200);
+    let entries = audit_of(&runner, "room-0", 1);
+    assert_eq!((entries[0].action.as_str(), &entries[0].data["version"]), ("joined", &json!(8)));
+    runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
+    assert_eq!(audit_of(&runner, "room-0", 2)[1].action, "mute_changed");
 }

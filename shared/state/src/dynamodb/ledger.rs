@@ -23,7 +23,7 @@ const SEQ_MAX: u64 = 999_999_999_999;
 /// Tries when another consumer added to the same chain in between.
 const APPEND_TRIES_MAX: u32 = 12;
 /// Pause before another try, times the number of tries so far.
-const APPEND_PAUSE: Duration = Duration::from_millis(10);
+const APPEND_PAUSE: Duration = Duration::from_millis(5);
 
 /// The `ledger` table.
 #[derive(Debug, Clone)]

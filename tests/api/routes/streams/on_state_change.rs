@@ -3,7 +3,7 @@ use crate::support::database::{Database, Mode};
 use crate::support::history::{Unfollowed, audit, audit_of, facts, folded};
 use crate::support::lambda::{Lambda, event};
 use crate::support::witness::{Witness, engine, join};
-use domain::ledger::{Change, Fact, Presence, moment};
+use domain::ledger::{Fact, Presence, moment};
 use domain::{
     AgentDevice, AgentId, Attestation, Challenge, Claim, Condition, DeviceClaim, Enrolment, Flag, MuteClaim, MuteScope,
     PairingCode, PublicKey, RoomId, Route, Signal, Timestamp, User, UserId,
@@ -342,8 +342,23 @@ fn two_rooms_cannot_be_told_to_have_the_same_device() {
     assert!(demo.is_disjoint(&other));
 }
 
-#[test]
-fn a_change_that_concerns_no_room_concerns_none() {
-    let change = Change { old: None, new: None, expired: false, noted_at: Timestamp::from_ms(0) };
-    assert!(change.rooms().is_empty() && change.user_id().is_none());
+#[tokio::test]
+async fn what_the_runner_sweeps_away_has_expired() {
+    let bed = Unfollowed::new();
+    let batch = batch_of_three(&bed).await;
+    bed.deliver(batch).await;
+    bed.remove(&bed.next().await.unwrap()).await;
+    let past = json!({
+        "TableName": bed.state.config.state_table,
+        "Key": {"pk": {"S": "USER#user-1"}, "sk": {"S": "STATE"}},
+        "UpdateExpression": "SET expiresAt = :past",
+        "ExpressionAttributeValues": {":past": {"N": "1"}},
+    });
+    bed.engine.call("UpdateItem".into(), past.to_string().into_bytes()).await.unwrap();
+    assert_eq!(bed.engine.work(|database, _| database.sweep_ttl().unwrap()).await, Some(1));
+    let event = bed.next().await.unwrap().event;
+    assert!(bed.deliver(event).await.batch_item_failures.is_empty());
+    let entries = bed.entries(&"demo".parse().unwrap()).await;
+    let last = entries.last().unwrap();
+    assert_eq!((last.seq, last.action.as_str(), &last.data["cause"]), (4, "left", &json!("expired")));
 }
