@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, oneshot};
@@ -55,6 +55,8 @@ struct Answers {
     /// Whether something was written since somebody last asked.
     changed: AtomicBool,
     written: Notify,
+    /// Calls so far.
+    calls: AtomicU64,
 }
 
 impl Answers {
@@ -113,6 +115,7 @@ impl Engine {
                         let answer = catch_unwind(work).unwrap_or_else(|_| {
                             (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
                         });
+                        answers.calls.fetch_add(1, Ordering::Relaxed);
                         if WRITES.contains(&operation.as_str()) {
                             answers.changed();
                         }
@@ -125,6 +128,12 @@ impl Engine {
             answers.end();
         })?;
         Ok((engine, thread))
+    }
+
+    /// How many calls there were so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.answers.calls.load(Ordering::Relaxed)
     }
 
     /// Says that something was written in another way than by a call.

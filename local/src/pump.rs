@@ -9,11 +9,15 @@ use serde_json::{Value, json};
 use state::dynamodb::StreamEvent;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Records per batch, as in the template.
 const BATCH: u32 = 100;
 /// A batch waits this long for more: on the same processor, requests come first.
 const GATHER: Duration = Duration::from_millis(5);
+/// While others use the engine, a batch is followed by a pause this many times as long as it took: requests come first, and
+/// the history may lag.
+const YIELD: u32 = 4;
 /// Pause after the first failure of a batch; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -75,8 +79,10 @@ impl Pump {
                     continue;
                 }
                 Some(Ok(Some(batch))) => {
+                    let begun = Instant::now();
                     if self.work_off(batch).await {
                         failures = 0;
+                        self.give_way(begun.elapsed(), &mut stop).await;
                         continue;
                     }
                 }
@@ -90,6 +96,23 @@ impl Pump {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Leaves the engine to others for a while, or until nobody else uses it.
+    async fn give_way(&self, took: Duration, stop: &mut watch::Receiver<bool>) {
+        for _ in 0..YIELD {
+            let calls = self.engine.calls();
+            if *stop.borrow() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(took) => {}
+                _ = stop.changed() => return,
+            }
+            if self.engine.calls() == calls {
+                return;
             }
         }
     }
