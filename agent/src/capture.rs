@@ -86,7 +86,8 @@ impl Host {
         *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// All inputs. ALSA's `null` is none: it gives zeros without end, which nobody muted.
+    /// All inputs. Of ALSA's list only what names a card is one: `null` gives zeros without end, which nobody muted, and `default` or
+    /// `pulse` may be another device each time.
     ///
     /// # Errors
     /// The host does not answer.
@@ -96,7 +97,7 @@ impl Host {
         let mut inputs = Vec::new();
         for device in host.input_devices()? {
             let (Ok(id), Ok(description)) = (device.id(), device.description()) else { continue };
-            if !is_null(&id) {
+            if is_device(&id) {
                 let label = description.name().to_owned();
                 inputs.push(Input {
                     label,
@@ -132,7 +133,7 @@ impl Host {
 
     fn open(&self, id: &str, shared: &Arc<Shared>) -> Result<cpal::Stream, Failure> {
         let mut devices = self.connect()?.input_devices()?;
-        let device = devices.find(|device| device.id().is_ok_and(|found| found.to_string() == id && !is_null(&found)));
+        let device = devices.find(|device| device.id().is_ok_and(|found| found.to_string() == id && is_device(&found)));
         let device = device.ok_or(Failure::Missing)?;
         // The rate and the channels that the device itself has: resampling would make zeros of what is not zero.
         let native = device.default_input_config()?;
@@ -150,8 +151,8 @@ impl Host {
     }
 }
 
-fn is_null(id: &cpal::DeviceId) -> bool {
-    id.host().to_string() == "alsa" && id.id() == "null"
+fn is_device(id: &cpal::DeviceId) -> bool {
+    id.host().to_string() != "alsa" || id.id().contains("CARD=")
 }
 
 fn stream<T>(device: &cpal::Device, config: StreamConfig, shared: &Arc<Shared>) -> Result<cpal::Stream, Failure>

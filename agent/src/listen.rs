@@ -7,7 +7,7 @@ use crate::exit::{self, Failed};
 use crate::fuse::State;
 use crate::key::{KeyError, Pairing};
 use crate::observe::{Observation, Observer, TICK};
-use crate::output::{self, Status, measured, sentence, verdicts};
+use crate::output::{self, Status, brief, measured, sentence, verdict};
 use crate::plain::Plain;
 use crate::witness::{Input, Look, Witness, attested, default, named};
 use domain::{AgentDevice, Condition, Flag, Route, Signal};
@@ -322,8 +322,7 @@ impl Teller {
             return output::line(json!({"event": "watching", "agentId": agent}));
         }
         "measuring …".clone_into(&mut self.measured);
-        self.answered =
-            pairing.map_or_else(|| "offline, nothing is attested".to_owned(), |of| format!("for {}", of.user_id));
+        self.answered = pairing.map_or_else(|| "offline".to_owned(), |of| format!("for {}", of.user_id));
         self.show()
     }
 
@@ -334,7 +333,7 @@ impl Teller {
             line["event"] = json!("observed");
             return output::line(line);
         }
-        self.measured = sentence(state, device);
+        self.measured = brief(state, device);
         self.show()
     }
 
@@ -352,13 +351,13 @@ impl Teller {
                 return Err(Failed::new(6, why));
             }
             Outcome::Again => return Ok(()),
-            Outcome::Accepted(accepted) => self.answered = verdicts(&accepted.verdict),
+            Outcome::Accepted(accepted) => self.answered = verdict(&accepted.verdict),
             Outcome::Later(_, why) => self.answered = format!("not attested, trying again: {why}"),
         }
         self.show()
     }
 
     fn show(&mut self) -> Result<(), Failed> {
-        self.status.show(format!("{} — {}", self.measured, self.answered))
+        self.status.show(format!("{} · {}", self.measured, self.answered))
     }
 }
