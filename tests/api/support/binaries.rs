@@ -11,28 +11,38 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     BUILT.join(name)
 }
 
+/// The agent, which can measure.
+pub(crate) fn agent() -> PathBuf {
+    AGENTS[0].clone()
+}
+
 /// The agent as it is built without ALSA's headers: it can pair, and cannot measure.
 pub(crate) fn agent_without_capture() -> PathBuf {
-    binary(AGENT_WITHOUT_CAPTURE)
+    AGENTS[1].clone()
 }
 
-const AGENT_WITHOUT_CAPTURE: &str = "greenroom-agent-without-capture";
+/// Built apart, because the features of what cpal needs would build the SDK twice, and only for tests that need it.
+static AGENTS: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
+    let (with, without) = (binary("greenroom-agent"), binary("greenroom-agent-without-capture"));
+    std::fs::copy(&with, &without).unwrap();
+    if cfg!(has_pulse) {
+        cargo_build(&["--package", "agent", "--features", "capture"]);
+    }
+    [with, without]
+});
 
 fn build() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let built = target.join(if cfg!(debug_assertions) { "debug" } else { "release" });
-    cargo_build(target, &["--workspace"]);
-    std::fs::copy(built.join("greenroom-agent"), built.join(AGENT_WITHOUT_CAPTURE)).unwrap();
-    if cfg!(has_pulse) {
-        // Apart, because the features of what cpal needs would build the SDK twice.
-        cargo_build(target, &["--package", "agent", "--features", "capture"]);
-    }
-    built
+    cargo_build(&["--workspace"]);
+    target().join(if cfg!(debug_assertions) { "debug" } else { "release" })
 }
 
-fn cargo_build(target: &Path, what: &[&str]) {
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+fn cargo_build(what: &[&str]) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bins", "--target-dir"]).arg(target).args(what).current_dir(root());
+    cargo.args(["build", "--quiet", "--bins", "--target-dir"]).arg(target()).args(what).current_dir(root());
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
