@@ -61,6 +61,7 @@ export function createApi({ fetch = (...args) => globalThis.fetch(...args), cloc
     return { changed: true, body };
   }
 
+  const agent = (agentId) => `/api/agents/${enc(agentId)}`;
   const user = (userId) => `/api/users/${enc(userId)}`;
 
   return {
@@ -70,6 +71,14 @@ export function createApi({ fetch = (...args) => globalThis.fetch(...args), cloc
     getUser: async (userId) => (await conditionalGet(user(userId))).body,
     // keepalive: leaving is often followed by closing the tab.
     removeUser: async (userId) => json(await send('DELETE', user(userId), { keepalive: true })),
+
+    /** A code that pairs an agent with this person: `{code, expiresAt}`. */
+    startPairing: async (userId) => json(await send('POST', `${user(userId)}/pairing`)),
+    revokeAgent: async (agentId) => json(await send('DELETE', agent(agentId))),
+    /** Says which of the agent's devices the browser's `deviceId` is; answers the person's state. */
+    bindAgent: async (agentId, binding) => json(await send('PUT', `${agent(agentId)}/binding`, { body: binding })),
+    /** Whether everybody in the room is muted, and measured to be. */
+    roomSafety: async (roomId) => (await conditionalGet(`/api/rooms/${enc(roomId)}/safe`)).body,
 
     /** Everyone in the room, all pages; `changed` is false only if no page changed. */
     async roomUsers(roomId) {

@@ -32,7 +32,7 @@ function enter({ userId, roomId, muted, deviceId, confirmed }) {
     api, store, nextSeq, createMicrophone, userId, roomId, muted, deviceId, confirmed,
     onChange: (snapshot) => set({ snapshot }),
     announce: (text) => announce(text),
-    isHidden: () => document.hidden,
+    isHidden: () => document.hidden, serverNow: clock.now,
   });
   // The address is the invitation, and what a refresh comes back to.
   history.replaceState(null, '', `/?room=${encodeURIComponent(roomId)}`);

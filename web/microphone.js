@@ -9,6 +9,10 @@ const FAILURES = {
   AbortError: 'busy',
 };
 
+const ALIASES = ['default', 'communications'];
+/** Whether a browser means by this whatever device the system prefers at the moment. */
+export const isAlias = (deviceId) => ALIASES.includes(deviceId);
+
 /**
  * The microphone as this page sees it. Nothing is sent or recorded: the track feeds the level meter
  * only, and its `enabled` flag is what "muted in this app" means.
@@ -59,7 +63,7 @@ export function createMicrophone({
       const all = await mediaDevices.enumerateDevices();
       // Before permission is given browsers list devices without ids; those cannot be chosen.
       return all
-        .filter((d) => d.kind === 'audioinput' && d.deviceId)
+        .filter((d) => d.kind === 'audioinput' && d.deviceId && (!isAlias(d.deviceId) || isAlias(track?.getSettings?.().deviceId)))
         .map((d, i) => ({ deviceId: d.deviceId, label: cleanLabel(d.label) ?? `Microphone ${i + 1}` }));
     } catch {
       return view.devices;
@@ -152,6 +156,32 @@ export function createMicrophone({
     }
   }
 
+  /** The device that an alias stands for now, if that can be told. */
+  async function meantBy(alias) {
+    const inputs = (await mediaDevices.enumerateDevices().catch(() => [])).filter((d) => d.kind === 'audioinput');
+    const named = inputs.filter((d) => d.deviceId && !isAlias(d.deviceId));
+    const group = inputs.find((d) => d.deviceId === alias)?.groupId;
+    const twins = named.filter((d) => group && d.groupId === group);
+    const meant = twins.length ? twins : named;
+    return meant.length === 1 ? meant[0].deviceId : null;
+  }
+
+  /**
+   * A claim is about one device, so what is captured is one by its own name: an alias may mean another device tomorrow,
+   * and what was measured of the first says nothing about that one.
+   */
+  async function captureByName(deviceId) {
+    const first = await capture(deviceId);
+    const alias = first.getAudioTracks()[0].getSettings?.().deviceId;
+    const named = isAlias(alias) ? await meantBy(alias) : null;
+    if (!named) return first;
+    try {
+      return await mediaDevices.getUserMedia({ audio: { deviceId: { exact: named } } }).finally(() => first.getTracks().forEach((t) => t.stop()));
+    } catch {
+      return capture(deviceId);
+    }
+  }
+
   async function open(deviceId) {
     if (!mediaDevices?.getUserMedia) {
       publish({ status: 'insecure' });
@@ -164,7 +194,7 @@ export function createMicrophone({
     publish({ status: before ?? 'asking', problem: null });
     let next;
     try {
-      next = await capture(deviceId);
+      next = await captureByName(deviceId);
     } catch (error) {
       if (mine !== generation) return false;
       const failure = FAILURES[error.name] ?? 'failed';

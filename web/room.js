@@ -9,11 +9,12 @@ export function isNewer(a, b) {
 
 /**
  * The list as it is shown: ourselves first, always present, and never older than what the server
- * has already confirmed to us (the room index may lag behind the write).
+ * has already confirmed to us (the room index may lag behind the write). Of the same version the
+ * listed one is shown: a measurement changes the verdict, but not the version of the claim.
  */
 export function arrange(items, userId, confirmed) {
   const listed = items.find((item) => item.userId === userId) ?? null;
-  const own = confirmed && (!listed || !isNewer(listed, confirmed)) ? confirmed : listed;
+  const own = confirmed && (!listed || isNewer(confirmed, listed)) ? confirmed : listed;
   // The server sorts by bytes, which would put every "ada" behind every "Zoe".
   const folded = (item) => item.userId.toLowerCase();
   const others = items.filter((item) => item.userId !== userId)

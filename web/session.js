@@ -1,5 +1,8 @@
 import { arrange, createRoomPoller, isNewer } from './room.js';
 import { createOutbox } from './outbox.js';
+import { createPairing } from './pairing.js';
+import { momentOf } from './time.js';
+import { describeVerdict } from './verdict.js';
 
 /** How long a room listing may miss us before we ask whether we are still known at all. */
 const MISSING_MS = 4000;
@@ -11,7 +14,7 @@ const MISSING_MS = 4000;
  */
 export function createSession({
   api, store, nextSeq, createMicrophone, userId, roomId, muted: startMuted = true, deviceId: wantedDevice = null,
-  confirmed: firstState = null, onChange, announce = () => {}, now = Date.now, timers = {}, isHidden, random,
+  confirmed: firstState = null, onChange, announce = () => {}, now = Date.now, serverNow = now, timers = {}, isHidden, random,
 }) {
   let muted = startMuted;
   let confirmed = firstState;
@@ -22,6 +25,8 @@ export function createSession({
   let ended = false;
   let lastStatus = 'off';
   let blocked = false;
+  let safety = null;
+  let contradiction = null;
   let saidDevice = { deviceId: firstState?.deviceId ?? null, label: firstState?.deviceLabel ?? null };
 
   const mic = createMicrophone({ muted, onChange: onMicrophone });
@@ -35,18 +40,32 @@ export function createSession({
     onChange: () => emit(),
   });
 
+  const pairing = createPairing({ api, userId, announce, onChange: () => emit() });
+
   const poller = createRoomPoller({
-    fetchRoom: () => api.roomUsers(roomId), isHidden, now, random, ...timers,
+    fetchRoom, isHidden, now, random, ...timers,
     onUpdate(view, { changed, recovered }) {
       if (view.connection === 'online') {
         if (recovered) { outbox.wake(); announce('Connected again.'); }
         watchSelf(view);
+        watchVerdict();
       } else if (view.failures === 1) {
         announce('Connection lost. Reconnecting.');
       }
       if (changed) emit();
     },
   });
+
+  async function fetchRoom() {
+    const room = await api.roomUsers(roomId);
+    const expiresAt = momentOf(safety?.expiresAt);
+    if (!room.changed && safety && (expiresAt === null || serverNow() <= expiresAt)) return room;
+    // Without this answer the room is not known to be silent, which is what the page then shows; the list goes on.
+    const answer = await api.roomSafety(roomId).catch(() => null);
+    const changed = room.changed || answer !== safety;
+    safety = answer;
+    return { ...room, changed };
+  }
 
   function emit() {
     if (!ended) onChange(snapshot());
@@ -56,7 +75,8 @@ export function createSession({
     const room = poller.view();
     const { own, others } = arrange(room.items ?? [], userId, confirmed);
     return {
-      userId, roomId, muted, own, others, notice, blocked,
+      userId, roomId, muted, own, others, notice, blocked, safety,
+      agent: own?.agent ?? null, pairing: pairing.view(),
       muteStatus: outbox.muteStatus(), deviceStatus: outbox.deviceStatus(), refusal: outbox.refusal(),
       device: saidDevice,
       microphone: mic.view(),
@@ -111,6 +131,21 @@ export function createSession({
         if (error.status === 404 && !ended) { confirmed = null; outbox.repost(); }
       })
       .finally(() => { checking = false; missingSince = null; });
+  }
+
+  // Said, and only said: a verdict never changes the claim, and once is enough for the same contradiction.
+  function watchVerdict() {
+    const { own } = arrange(poller.view().items ?? [], userId, confirmed);
+    if (!own) return;
+    pairing.see(own.agent);
+    if (outbox.busy()) return;
+    const verdict = describeVerdict(own, serverNow());
+    if (verdict.value === 'contradicted') {
+      if (contradiction !== verdict.reason) announce(`Your claim is contradicted: ${verdict.short}. ${verdict.means} ${verdict.todo ?? ''}`);
+      contradiction = verdict.reason;
+    } else if (verdict.reason !== 'attestation_expired') {
+      contradiction = null;
+    }
   }
 
   // The track first: what the person pressed takes effect whether or not anybody can be told.
@@ -191,6 +226,18 @@ export function createSession({
     },
     dismissNotice() { notice = null; emit(); },
     nudge() { poller.nudge(); outbox.wake(); },
+    startPairing: () => pairing.start(snapshot().agent),
+    cancelPairing: pairing.cancel,
+    async stopAgent() {
+      const { agent } = snapshot();
+      if (!agent) return;
+      await pairing.stop(agent);
+      poller.nudge();
+    },
+    async bind(question) {
+      await pairing.bind(question, confirm);
+      poller.nudge();
+    },
     async leave() {
       ended = true;
       poller.stop();

@@ -13,6 +13,23 @@ export function formatAge(ms) {
   return `${Math.floor(hours / 24)} d ago`;
 }
 
+/** A point in time as milliseconds, from ISO 8601 or milliseconds; null if it is neither. */
+export function momentOf(value) {
+  const ms = typeof value === 'number' ? value : Date.parse(value ?? '');
+  return Number.isFinite(ms) ? ms : null;
+}
+
+/** How long still, compactly. */
+export function formatLeft(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  return seconds < 100 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+}
+
+/** A time of day to the second, `10:32:05`. */
+export function formatClock(ms) {
+  return new Date(ms).toLocaleTimeString('en-GB');
+}
+
 /**
  * Estimates server time from `Date` headers. The header has a resolution of one second, so small
  * differences are noise: following them would make every age jump back and forth.

@@ -38,15 +38,18 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(ApiError::invalid("body", "must be a JSON object"));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        // serde_json's text quotes only the client's own input, at any length, and our field names.
-        let text = error.to_string();
-        let field = quoted(&text).or_else(|| place_of_error::<T>(body));
-        ApiError::invalid(
-            field.unwrap_or_else(|| "body".to_owned()),
-            text.chars().take(RULE_CHARS_MAX).collect::<String>(),
-        )
-    })
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let refused = match serde_path_to_error::deserialize(&mut text) {
+        Ok(value) => match text.end() {
+            Ok(()) => return Ok(value),
+            Err(error) => (None, error),
+        },
+        Err(error) => (place(error.path()), error.into_inner()),
+    };
+    // serde_json's text quotes only the client's own input, at any length, and our field names.
+    let (place, error) = (refused.0, refused.1.to_string());
+    let field = quoted(&error).or(place).unwrap_or_else(|| "body".to_owned());
+    Err(ApiError::invalid(field, error.chars().take(RULE_CHARS_MAX).collect::<String>()))
 }
 
 /// Checks that the body was signed, byte for byte, with this key and for this purpose.
@@ -68,10 +71,9 @@ fn quoted(message: &str) -> Option<String> {
     rest.split('`').next().and_then(presentable)
 }
 
-/// The field whose value is wrong. Read again for it, so that a body which is right costs nothing more.
-fn place_of_error<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
-    let error = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(body)).err()?;
-    match error.path().iter().next()? {
+/// The field whose value is wrong.
+fn place(path: &serde_path_to_error::Path) -> Option<String> {
+    match path.iter().next()? {
         serde_path_to_error::Segment::Map { key } => presentable(key),
         _ => None,
     }

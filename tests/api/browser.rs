@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Somebody at a page.
-struct Person {
-    browser: Browser,
-    id: String,
+pub(crate) struct Person {
+    pub(crate) browser: Browser,
+    pub(crate) id: String,
 }
 
 impl Person {
     /// Starts a browser and joins a room by its form.
     fn joins(runner: &Runner, room: &str, name: &str) -> Self {
-        let browser = Browser::start();
+        Self::joins_by(Browser::start(), runner, room, name)
+    }
+
+    /// The same by a browser that is there.
+    pub(crate) fn joins_by(browser: Browser, runner: &Runner, room: &str, name: &str) -> Self {
         browser.open(&runner.url);
         browser.type_into("[data-testid=join-room]", room);
         browser.type_into("[data-testid=join-name]", name);
@@ -219,10 +223,13 @@ fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
     assert!(complaints.iter().all(unreached), "{complaints:#?}");
 }
 
-/// Texts outside of the help that say "verified" without a "not", and colours in which green is stronger than both
-/// others: nothing on the page may look checked.
-const DISHONEST: &str = r"
+/// Outside of the help, which shows what each mark looks like: what is marked as verified, texts that say "verified"
+/// without a "not", check marks, and colours in which green is stronger than both others.
+const LOOKS_VERIFIED: &str = r"
     const found = [];
+    for (const one of document.querySelectorAll('[data-verdict=verified], [data-safe=true], .chip-verified, .is-safe')) {
+        if (!one.closest('dialog')) found.push(one.outerHTML.slice(0, 80));
+    }
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const { data, parentElement } = walker.currentNode;
@@ -233,6 +240,7 @@ const DISHONEST: &str = r"
     const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
     const parts = ['color', 'backgroundColor', 'borderTopColor', 'outlineColor', 'fill', 'stroke', 'accentColor'];
     for (const element of document.body.querySelectorAll('*')) {
+        if (element.closest('dialog')) continue;
         for (const part of parts) {
             const colour = getComputedStyle(element)[part];
             if (!CSS.supports('color', colour)) continue;
@@ -247,7 +255,7 @@ const DISHONEST: &str = r"
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn nothing_on_the_page_looks_verified() {
+fn without_an_agent_nothing_on_the_page_looks_verified() {
     let runner = Runner::ephemeral();
     runner.post(
         "/api/users/bob/state",
@@ -260,19 +268,32 @@ fn nothing_on_the_page_looks_verified() {
     for scheme in ["light", "dark"] {
         ada.browser.prefer(scheme);
         ada.browser.wait(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
-        assert_eq!(ada.browser.run(DISHONEST), json!([]), "{scheme}");
+        assert_eq!(ada.browser.run(LOOKS_VERIFIED), json!([]), "{scheme}");
     }
+    // The search finds what it looks for, or it would find nothing anywhere.
+    let looks = "const card = document.querySelector('[data-user-id=bob]').cloneNode(); card.dataset.verdict = 'verified';
+                 card.innerHTML = '<span class=\"chip chip-verified\">Muted, verified</span>'; document.body.append(card);";
+    ada.browser.run(looks);
+    let found = ada.browser.run(LOOKS_VERIFIED);
+    assert!(found.as_array().unwrap().len() > 3, "by mark, class, text and colour: {found}");
+    ada.browser.run("document.body.lastElementChild.remove();");
+
     let claims = "[...document.querySelectorAll('[data-testid=participant-claim]')].map((claim) => claim.innerText)";
     let claims = ada.browser.run(&format!("return {claims};"));
     for claim in claims.as_array().unwrap() {
         let claim = claim.as_str().unwrap();
         assert!(claim.starts_with("Says ") && claim.contains("not verified"), "{claim}");
     }
+    let room = ada.browser.run("return document.querySelector('[data-testid=room-safe]').innerText;");
+    let room = room.as_str().unwrap();
+    assert!(room.contains("Not safe to assume silence: 1 unmuted, 2 not verified") && room.contains("eve"), "{room}");
+    let note = ada.browser.run("return document.querySelector('.heading').innerText;");
+    assert!(note.as_str().unwrap().contains("Nothing here is verified."), "{note}");
 
     ada.browser.click("[data-testid=help]");
     ada.browser.wait("document.querySelector('[data-testid=help-dialog]').open");
     let help = ada.browser.run("return document.querySelector('[data-testid=help-dialog]').innerText;");
-    assert!(help.as_str().unwrap().contains("Nothing here is verified."), "{help}");
+    assert!(help.as_str().unwrap().contains("Without an agent nothing is verified."), "{help}");
     ada.browser.press("m");
     ada.sees(&ada.id, true);
     ada.browser.click("[data-testid=help-close]");

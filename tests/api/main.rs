@@ -16,6 +16,7 @@ mod conventions;
 mod lambda;
 mod log;
 mod openapi;
+mod page_and_agent;
 mod strict;
 mod support;
 

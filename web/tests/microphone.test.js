@@ -26,7 +26,7 @@ class FakeDevices extends EventTarget {
     this.next = [];
   }
 
-  async enumerateDevices() { return this.devices.map(([deviceId, label]) => ({ kind: 'audioinput', deviceId, label })); }
+  async enumerateDevices() { return this.devices.map(([deviceId, label, groupId = '']) => ({ kind: 'audioinput', deviceId, label, groupId })); }
 
   async getUserMedia({ audio }) {
     this.asked.push(audio === true ? null : audio.deviceId.exact);
@@ -154,4 +154,27 @@ test('start asks once while the prompt is open, and a stop during it closes what
   assert.deepEqual([await first, await second], [false, false]);
   assert.equal(mediaDevices.asked.length, 1);
   assert.equal(mediaDevices.tracks[0].stopped, true);
+});
+
+test('what the system prefers is captured by its own name', async () => {
+  const { mic, mediaDevices } = setup([['default', 'Default', 'g2'], ['a', 'Mic A', 'g1'], ['b', 'Mic B', 'g2']]);
+  assert.equal(await mic.start(), true);
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
+  assert.deepEqual(mediaDevices.asked, [null, 'b']);
+  assert.deepEqual(mediaDevices.tracks.map((track) => track.stopped), [true, false]);
+  assert.deepEqual(mic.view().devices.map((device) => device.deviceId), ['a', 'b'], 'and the alias is no choice');
+});
+
+test('the only device there is must be the one that is meant', async () => {
+  const { mic } = setup([['default', 'Default'], ['a', 'Mic A']]);
+  await mic.start();
+  assert.equal(mic.view().deviceId, 'a');
+});
+
+test('a default that nothing identifies stays what it is, and is listed', async () => {
+  const { mic, mediaDevices } = setup([['default', 'Default'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  await mic.start();
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['default', 'Default']);
+  assert.equal(mic.view().devices.length, 3);
+  assert.deepEqual(mediaDevices.tracks.map((track) => track.stopped), [false]);
 });

@@ -5,7 +5,7 @@ import { createIdentityStore, claimUserId, describeUser, makeSuffix, makeUserId,
 import { levelOf, smoothLevel } from '../levels.js';
 import { createSequence } from '../seq.js';
 import { cleanLabel, ID_PATTERN, nameSlug, roomFromLink, roomSlug } from '../text.js';
-import { createServerClock, createTicker, formatAge } from '../time.js';
+import { createServerClock, createTicker, formatAge, formatLeft, momentOf } from '../time.js';
 
 const memoryStorage = () => {
   const map = new Map();
@@ -16,6 +16,16 @@ test('ages use the coarsest informative unit', () => {
   const cases = [[-5000, 'just now'], [0, 'just now'], [999, 'just now'], [1000, '1 s ago'], [12_345, '12 s ago'], [59_999, '59 s ago'],
     [60_000, '1 min ago'], [3_599_999, '59 min ago'], [3_600_000, '1 h ago'], [47 * 3_600_000, '47 h ago'], [48 * 3_600_000, '2 d ago'], [NaN, 'just now']];
   for (const [ms, text] of cases) assert.equal(formatAge(ms), text, String(ms));
+});
+
+test('a moment is read from both forms that the protocol has, and from nothing else', () => {
+  assert.equal(momentOf('2026-11-21T10:00:00.000Z'), 1795255200000);
+  assert.equal(momentOf(1795255200000), 1795255200000);
+  for (const none of [null, undefined, '', 'soon', NaN, Infinity]) assert.equal(momentOf(none), null, String(none));
+});
+
+test('what is left is rounded up, so that nothing is called over before it is', () => {
+  assert.deepEqual([21_000, 20_001, 1, 0, -900, 600_000].map(formatLeft), ['21 s', '21 s', '1 s', '0 s', '0 s', '10 min']);
 });
 
 test('the server clock follows a real difference and ignores the resolution of the header', () => {

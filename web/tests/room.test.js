@@ -20,6 +20,8 @@ test('a lagging listing never takes back what the server has confirmed', () => {
   assert.deepEqual(arrange([at(3)], 'me', at(2)).own, at(3));
   assert.deepEqual(arrange([], 'me', at(2)).own, at(2));
   assert.deepEqual(arrange([], 'me', null).own, null);
+  const measured = { ...at(2), verdict: {} };
+  assert.equal(arrange([measured], 'me', at(2)).own, measured, 'a verdict changes without the version');
 });
 
 function poller({ hidden = false } = {}) {

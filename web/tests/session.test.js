@@ -10,7 +10,8 @@ const ME = 'ada-7f3k';
 function setup({ muted = true, joined = true, mic: opens = true } = {}) {
   const clock = fakeClock();
   const calls = [];
-  const world = { states: new Map(), down: false, hideFromRoom: false };
+  const said = [];
+  const world = { states: new Map(), down: false, hideFromRoom: false, changed: true, safety: { safe: false, expiresAt: null }, safetyCalls: 0 };
   let version = 0;
   const write = (userId, change) => {
     version += 1;
@@ -33,9 +34,17 @@ function setup({ muted = true, joined = true, mic: opens = true } = {}) {
     removeUser: call('delete', (userId) => { known(userId); world.states.delete(userId); }),
     roomUsers: async () => {
       if (world.down) throw new ApiError({});
-      return { changed: true, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
+      return { changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
     },
   };
+  api.roomSafety = async () => {
+    world.safetyCalls += 1;
+    if (world.safety instanceof Error) throw world.safety;
+    return world.safety;
+  };
+  api.startPairing = call('pair', () => ({ code: 'C', expiresAt: clock.now() + 600_000 }));
+  api.revokeAgent = call('revoke', () => ({ success: true }));
+  api.bindAgent = call('bind', () => write(ME, {}));
   const track = { muted, status: 'off' };
   let changed = () => {};
   const view = () => ({ status: track.status, deviceId: track.status === 'live' ? 'd1' : null, label: track.status === 'live' ? 'Mic' : null, devices: [], lost: null });
@@ -58,9 +67,10 @@ function setup({ muted = true, joined = true, mic: opens = true } = {}) {
     api, store, createMicrophone, userId: ME, roomId: 'r', muted, confirmed, random: () => 1,
     nextSeq: () => { seq += 1; return seq; }, now: clock.now,
     timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout }, onChange: (s) => { snapshot = s; },
+    announce: (text) => said.push(text),
   });
   return {
-    clock, calls, world, track, session, saved, write,
+    clock, calls, said, world, track, session, saved, write,
     view: () => snapshot, me: () => world.states.get(ME),
     lose: () => { track.status = 'unplugged'; changed(); },
     names: () => calls.map((c) => c[0]),
@@ -181,4 +191,85 @@ test('leaving closes everything first, then removes the claim', async () => {
   await t.session.leave();
   assert.equal(t.names().at(-1), 'delete');
   assert.deepEqual([t.world.states.has(ME), t.track.status, t.saved.ended, t.clock.waiting()], [false, 'off', true, 0]);
+});
+
+// Evidence changes a verdict without changing the claim, so the version stays.
+const measure = (t, value, reason) => {
+  const mute = { value, reason, observedAt: t.clock.now(), expiresAt: t.clock.now() + 25_000, assurance: 'self-hosted' };
+  t.world.states.set(ME, { ...t.me(), agent: { agentId: 'agt_1', revoked: false, deviceId: 'x', deviceLabel: 'Mic' }, verdict: { mute, device: mute } });
+};
+
+test('a verdict is shown although the claim has the version it had, and changes nothing of it', async () => {
+  const t = setup();
+  t.session.start();
+  await t.clock.settle();
+  const before = t.calls.length;
+  for (const [value, reason] of [['verified', 'digital_zero'], ['contradicted', 'device_mismatch'], ['contradicted', 'silent_device'], ['unverified', 'agent_revoked']]) {
+    measure(t, value, reason);
+    await t.clock.advance(1500);
+    assert.equal(t.view().own.verdict.mute.reason, reason);
+    assert.deepEqual([t.track.muted, t.view().muted, t.me().isMuted], [true, true, true]);
+  }
+  assert.equal(t.calls.length, before);
+});
+
+test('a contradiction of oneself is said once, and again only after it was over', async () => {
+  const t = setup();
+  const contradictions = () => t.said.filter((text) => text.includes('contradicted')).length;
+  t.session.start();
+  await t.clock.settle();
+  for (let i = 0; i < 4; i += 1) {
+    measure(t, 'contradicted', 'device_mismatch');
+    await t.clock.advance(1500);
+  }
+  assert.equal(contradictions(), 1);
+  await t.clock.advance(30_000);
+  measure(t, 'contradicted', 'device_mismatch');
+  await t.clock.advance(1500);
+  assert.equal(contradictions(), 1, 'a measurement that was late does not make it news');
+  measure(t, 'contradicted', 'device_missing');
+  await t.clock.advance(1500);
+  assert.equal(contradictions(), 2);
+  measure(t, 'verified', 'digital_zero');
+  await t.clock.advance(1500);
+  measure(t, 'contradicted', 'device_missing');
+  await t.clock.advance(1500);
+  assert.equal(contradictions(), 3);
+});
+
+test('the room is asked whether it is safe when something has changed or the answer is over', async () => {
+  const t = setup();
+  t.world.safety = { safe: true, expiresAt: t.clock.now() + 10_000 };
+  t.session.start();
+  await t.clock.settle();
+  t.world.changed = false;
+  await t.clock.advance(9000);
+  assert.equal(t.world.safetyCalls, 1);
+  t.world.safety = { safe: true, expiresAt: t.clock.now() + 20_000 };
+  await t.clock.advance(3000);
+  assert.equal(t.world.safetyCalls, 2);
+  assert.equal(t.view().safety, t.world.safety);
+});
+
+test('the list goes on without that answer, and the room is then not known to be safe', async () => {
+  const t = setup();
+  t.world.safety = new ApiError({ status: 503 });
+  t.session.start();
+  await t.clock.advance(3000);
+  assert.deepEqual([t.view().connection, t.view().loaded, t.view().safety], ['online', true, null]);
+});
+
+test('pairing, binding and stopping go to the server and never touch the microphone', async () => {
+  const t = setup();
+  t.session.start();
+  await t.clock.settle();
+  await t.session.startPairing();
+  assert.equal(t.view().pairing.code.text, 'C');
+  measure(t, 'unverified', 'device_unbound');
+  await t.clock.advance(1500);
+  assert.equal(t.view().pairing.code, null);
+  await t.session.bind({ agentId: 'agt_1', deviceId: 'd1', agentDeviceId: 'x' });
+  await t.session.stopAgent();
+  assert.deepEqual(t.names().slice(-3), ['pair', 'bind', 'revoke']);
+  assert.deepEqual([t.track.muted, t.me().isMuted, t.view().pairing.stopped], [true, true, 'agt_1']);
 });

@@ -1,5 +1,5 @@
 import { html, useEffect, useRef } from '../vendor/htm-preact.js';
-import { CloseIcon } from './icons.js';
+import { AlertIcon, CheckIcon, CloseIcon } from './icons.js';
 
 export function HelpDialog({ open, onClose }) {
   const dialog = useRef(null);
@@ -16,18 +16,28 @@ export function HelpDialog({ open, onClose }) {
         <h2 id="help-title">What does this mean?</h2>
         <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose} data-testid="help-close"><${CloseIcon} /></button>
       </div>
-      <p class="lead">What you see here is what each person’s browser says about itself. <strong>Nothing here is verified.</strong></p>
+      <p class="lead">Everyone’s browser <strong>claims</strong> something about their microphone. Where a person runs an agent, the agent <strong>measures</strong>, and a verdict says whether the two agree. Without an agent nothing is verified.</p>
       <dl>
         <dt><span class="chip chip-muted">Says muted</span></dt>
-        <dd>Their page reports that it has switched its microphone track off. It is a claim, not a measurement: the page may be out of date, mistaken or altered.</dd>
+        <dd>A claim. Their page reports that it has switched its microphone track off. The page may be out of date, mistaken or altered, so it has a broken outline and no check mark.</dd>
         <dt><span class="chip chip-live">Says unmuted</span></dt>
         <dd>Their page reports that its microphone track is on. It does not mean that anything can be heard.</dd>
-        <dt>The broken outline</dt>
-        <dd>Marks a claim. Nobody independent has checked it, and no sign on this page means that somebody has.</dd>
+        <dt><span class="chip chip-verified">Muted, verified<${CheckIcon} /></span></dt>
+        <dd>An agent measured the microphone, and it is as claimed. It holds for the seconds shown, and lapses by itself unless it is measured again.</dd>
+        <dt><span class="chip chip-contradicted"><${AlertIcon} />Contradicted</span></dt>
+        <dd>What was measured speaks against the claim: another device is capturing, or a microphone that should be silent is not, or the reverse.</dd>
+        <dt>Not verified</dt>
+        <dd>There is no agent, or it measured too little, or too long ago. That is never held against anyone; it only means that nobody knows.</dd>
+        <dt>Muted in the app, microphone still hot</dt>
+        <dd>The usual state of a muted app. The page is silent, but the microphone is open in the system, and other programs may hear it. It is not a contradiction, and not silence.</dd>
+      </dl>
+      <h3>What a verdict is worth</h3>
+      <p data-testid="help-honesty">A contradiction is strong. A verification is bounded, and expires. Exact digital zero means that nothing can leave the device while it lasts; a quiet room is weaker evidence. Each measurement is signed, and a signature shows who said it, not that it is true: the agent runs on the participant’s own machine (“self-hosted”). Levels and sound never leave that machine.</p>
+      <dl>
+        <dt>The room</dt>
+        <dd>It is safe to assume silence only if everybody says muted and every one of them is verified. Whoever is unknown counts as not safe.</dd>
         <dt>“12 s ago”</dt>
-        <dd>How long ago the server last took down a change of that claim. A recent claim is not a better one.</dd>
-        <dt>Muted in this app</dt>
-        <dd>Muting here silences this page only. Your microphone may still be open in the system, and other programs may hear it.</dd>
+        <dd>How long ago the server last took down a change of that claim, or how long ago it was last measured. A recent claim is not a better one.</dd>
         <dt>Names</dt>
         <dd>Nobody’s name is checked. The letters behind a name tell two people of the same name apart.</dd>
         <dt>Your sound</dt>

@@ -9,6 +9,12 @@ export const MicOffIcon = () => svg(html`${capsule()}<path class="slash" d="M4 4
 export const LinkIcon = () => svg(html`<path d="M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.7l1-1" />`);
 export const HelpIcon = () => svg(html`<circle cx="12" cy="12" r="9" /><path d="M9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 16.8v.1" />`);
 export const LeaveIcon = () => svg(html`<path d="M10 4H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h4M15 8l4 4-4 4M19 12H10" />`);
+export const CheckIcon = () => svg(html`<path d="M5 12.5l4.5 4.5L19 7.5" />`, 'icon icon-bold');
+export const AlertIcon = () => svg(html`<path d="M8.3 3h7.4L21 8.3v7.4L15.7 21H8.3L3 15.7V8.3zM12 7.5v5.5M12 16.4v.1" />`);
+export const ClockIcon = () => svg(html`<circle cx="12" cy="12" r="9" /><path d="M12 7v5l3 2" />`);
+export const ShieldIcon = () => svg(html`<path d="M12 3l7.5 2.8v5.4c0 4.6-3 8-7.5 9.8-4.5-1.8-7.5-5.2-7.5-9.8V5.8z" /><path d="M8.3 12l2.6 2.6 4.8-5" />`);
+export const QuestionIcon = () => svg(html`<path d="M12 3l7.5 2.8v5.4c0 4.6-3 8-7.5 9.8-4.5-1.8-7.5-5.2-7.5-9.8V5.8z" stroke-dasharray="3.2 2.6" /><path d="M12 7.8v4.7M12 15.8v.1" />`);
+export const CopyIcon = () => svg(html`<rect x="9" y="9" width="11" height="11" rx="2" /><path d="M15 9V6a2 2 0 0 0-2-2H6a2 2 0 0 0-2 2v7a2 2 0 0 0 2 2h3" />`);
 export const CloseIcon = () => svg(html`<path d="M6 6l12 12M18 6L6 18" />`);
 
 /** The mark is drawn with a broken line for the same reason as the claims are. */

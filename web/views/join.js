@@ -1,7 +1,7 @@
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { nameSlug } from '../text.js';
 import { describeUser } from '../identity.js';
-import { Brand, HelpIcon } from './icons.js';
+import { AlertIcon, Brand, CheckIcon, HelpIcon, MicOffIcon } from './icons.js';
 import { HelpDialog } from './help.js';
 
 export function JoinView({ room: initialRoom, name: initialName, problem, joining, slugOf, onJoin }) {
@@ -36,13 +36,14 @@ export function JoinView({ room: initialRoom, name: initialName, problem, joinin
     </header>
     <main class="join-main">
       <section class="join-copy">
-        <h1>See who says they are muted.</h1>
-        <p>A live room that shows what each person’s browser reports about its microphone, and never dresses a report up as a fact.</p>
+        <h1>See who says they are muted, and who measurably is.</h1>
+        <p>A live room that keeps a claim and a measurement apart, and never dresses up one as the other. You join muted, and only you can open your microphone.</p>
         <ul class="join-points">
-          <li><span class="chip chip-muted">Says muted</span> is a claim. It is drawn as one.</li>
-          <li>You join muted. Only you can open your microphone.</li>
-          <li>Greenroom carries no sound.</li>
+          <li><span class="chip chip-muted"><${MicOffIcon} />Says muted</span> is a claim. It is drawn as one.</li>
+          <li><span class="chip chip-verified"><${MicOffIcon} />Muted, verified<${CheckIcon} /></span> was measured, and lapses within seconds.</li>
+          <li><span class="chip chip-contradicted"><${AlertIcon} />Contradicted</span> was measured, and is not as claimed.</li>
         </ul>
+        <p class="join-honesty" data-testid="join-honesty">Measuring is done by an agent that a participant runs on their own machine. Nobody has to: without one, a claim stays a claim. A contradiction is strong; a verification is bounded and expires. While exact digital zero lasts, nothing can leave the device; all else is weaker. A signature shows who said it, not that it is true. Levels and sound never leave the machine.</p>
       </section>
       <form class="card join-form" onSubmit=${submit} novalidate>
         <h2>Join a room</h2>

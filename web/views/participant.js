@@ -1,9 +1,14 @@
 import { html, useMemo } from '../vendor/htm-preact.js';
 import { describeUser } from '../identity.js';
+import { formatLeft } from '../time.js';
 import { Age } from './age.js';
-import { MicIcon, MicOffIcon } from './icons.js';
+import { AlertIcon, CheckIcon, ClockIcon, MicIcon, MicOffIcon } from './icons.js';
 
 const SENDING = { sending: 'sending…', unsent: 'not sent yet', refused: 'refused by the server' };
+/** A claim that is honest about a hot microphone: neither wrong nor silent, so it has a look of its own. */
+const HOT = 'app_muted_device_hot';
+
+const left = (ms) => formatLeft(-ms);
 
 function tintOf(userId) {
   let sum = 0;
@@ -11,21 +16,53 @@ function tintOf(userId) {
   return sum % 5;
 }
 
-/** A claim and nothing more: the verdict of this release is always "unverified", so it says so. */
-export function Participant({ userId, isMuted, deviceLabel, lastUpdated, self = false, sync = 'sent', clock }) {
+const MuteIcon = ({ isMuted }) => (isMuted ? html`<${MicOffIcon} />` : html`<${MicIcon} />`);
+
+/** The claim alone, in a broken outline. */
+function ClaimChip({ isMuted, hot }) {
+  const look = isMuted ? (hot ? 'chip chip-hot' : 'chip chip-muted') : 'chip chip-live';
+  return html`<span class=${look}><${MuteIcon} isMuted=${isMuted} />Says ${isMuted ? 'muted' : 'unmuted'}</span>`;
+}
+
+function Verified({ isMuted, verdict, clock }) {
+  return html`<span class="chip chip-verified" data-testid="participant-verdict"><${MuteIcon} isMuted=${isMuted} />${verdict.headline}<${CheckIcon} /></span>
+    <span class="person-meta">${verdict.short} · <span class="age">lapses in <${Age} at=${verdict.expiresAt} now=${clock.now} format=${left} /></span></span>`;
+}
+
+function Contradicted({ verdict, self }) {
+  return html`<span class="chip chip-contradicted" data-testid="participant-verdict"><${AlertIcon} />${verdict.headline}</span>
+    <strong class="person-finding">${verdict.short}</strong>
+    ${!self && html`<span class="person-meta">${verdict.means}</span>`}`;
+}
+
+function Unverified({ isMuted, verdict, lastUpdated, clock }) {
+  const plain = verdict.reason === 'no_agent';
+  const lapsed = verdict.reason === 'attestation_expired' && verdict.observedAt !== null;
+  const why = lapsed
+    ? html`not verified · last measured <${Age} at=${verdict.observedAt} now=${clock.now} />`
+    : html`${plain ? 'claimed, not verified' : `not verified · ${verdict.short}`}`;
+  return html`<${ClaimChip} isMuted=${isMuted} hot=${verdict.reason === HOT} />
+    <span class=${verdict.reason === HOT ? 'person-meta is-hot' : 'person-meta'}>${verdict.value === 'stale' && html`<${ClockIcon} />`}<span data-testid="participant-verdict">${why}</span>${
+      plain && lastUpdated && html` · <${Age} at=${lastUpdated} now=${clock.now} testid="participant-age" />`}</span>`;
+}
+
+const LOOKS = { verified: Verified, contradicted: Contradicted };
+
+/** One person: what they say, and whether a measurement agrees. `verdict` is the one in force, described. */
+export function Participant({ userId, isMuted, deviceLabel, lastUpdated, verdict, self = false, sync = 'sent', clock }) {
   const who = describeUser(userId);
-  return useMemo(() => html`<li class=${self ? 'person is-self' : 'person'} data-testid="participant" data-user-id=${userId}
-      data-muted=${String(isMuted)} data-self=${String(self)} data-sync=${self ? sync : undefined}>
+  const Look = LOOKS[verdict.value] ?? Unverified;
+  return useMemo(() => html`<li class=${`person is-${verdict.value}${self ? ' is-self' : ''}`} data-testid="participant" data-user-id=${userId}
+      data-muted=${String(isMuted)} data-self=${String(self)} data-sync=${self ? sync : undefined} data-verdict=${verdict.value} data-reason=${verdict.reason}>
     <span class=${`avatar tint-${tintOf(userId)}`} aria-hidden="true">${who.initials}</span>
     <div class="person-text">
       <p class="person-name" title=${userId}><span class="clamp">${who.name}</span>${who.tag && html`<span class="tag">${who.tag}</span>`}${self && html`<span class="you">You</span>`}</p>
       <p class="person-device" data-testid="participant-device" title=${deviceLabel ?? undefined}><span class="clamp">${deviceLabel ?? 'No microphone named'}</span></p>
       <p class="person-claim" data-testid="participant-claim">
-        <span class=${isMuted ? 'chip chip-muted' : 'chip chip-live'}>${isMuted ? html`<${MicOffIcon} />Says muted` : html`<${MicIcon} />Says unmuted`}</span>
         ${sync === 'sent'
-          ? html`<span class="person-meta">claimed, not verified${lastUpdated && html` · <${Age} at=${lastUpdated} now=${clock.now} testid="participant-age" />`}</span>`
-          : html`<span class="person-meta pending">${SENDING[sync]}</span>`}
+          ? html`<${Look} isMuted=${isMuted} verdict=${verdict} lastUpdated=${lastUpdated} self=${self} clock=${clock} />`
+          : html`<${ClaimChip} isMuted=${isMuted} /><span class="person-meta pending">${SENDING[sync]}</span>`}
       </p>
     </div>
-  </li>`, [userId, isMuted, deviceLabel, lastUpdated, self, sync]);
+  </li>`, [userId, isMuted, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.short, verdict.means]);
 }

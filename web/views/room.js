@@ -1,9 +1,12 @@
 import { html, useEffect, useState } from '../vendor/htm-preact.js';
-import { Age } from './age.js';
+import { beforeClaim, describeVerdict, roomSafety } from '../verdict.js';
+import { Age, useExpiry } from './age.js';
 import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
 import { HelpDialog } from './help.js';
-import { Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
+import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
+import { PairingCard } from './pairing.js';
 import { Participant } from './participant.js';
+import { RoomSafety } from './safety.js';
 
 const WORDS = { online: 'Connected', connecting: 'Connecting', reconnecting: 'Reconnecting' };
 
@@ -59,8 +62,37 @@ function summaryOf(view) {
   return { all, text: parts.join(', ') };
 }
 
+/** What a contradiction means for the person it is about, and what to do. The announcer has said it. */
+function OwnContradiction({ verdict }) {
+  if (verdict.value !== 'contradicted') return null;
+  return html`<section class="contradiction" aria-label="Your claim is contradicted" data-testid="own-contradiction"><${AlertIcon} />
+    <div><p class="contradiction-title">Your claim is contradicted: ${verdict.short}</p><p>${verdict.means}</p>${verdict.todo && html`<p><strong>${verdict.todo}</strong></p>`}</div>
+  </section>`;
+}
+
+function ClaimsNote({ verdicts }) {
+  if (verdicts.some(({ value }) => value === 'verified')) {
+    return html`<p class="claims-note">A check mark means: measured by an agent on that person’s own machine.</p>`;
+  }
+  if (verdicts.some(({ value }) => value === 'contradicted')) {
+    return html`<p class="claims-note">What each browser says about itself, and what an agent found to be otherwise. <strong>Nothing here is verified.</strong></p>`;
+  }
+  return html`<p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
+}
+
 export function RoomView({ view, session, clock, onLeave }) {
   const [help, setHelp] = useState(false);
+  const now = clock.now();
+  const settled = view.muteStatus === 'sent' && view.deviceStatus === 'sent' && view.own?.isMuted === view.muted;
+  const self = {
+    ...view.own, userId: view.userId, isMuted: view.muted, deviceLabel: view.device.label,
+    verdict: settled ? view.own.verdict : { mute: beforeClaim(view.own?.verdict?.mute) },
+  };
+  const people = [self, ...view.others].map((state) => ({ state, verdict: describeVerdict(state, now) }));
+  const verdicts = people.map((person) => person.verdict);
+  const [own] = verdicts;
+  const safety = roomSafety(view.safety, people.map(({ state, verdict }) => ({ userId: state.userId, isMuted: state.isMuted, value: verdict.value })), now);
+  useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
   const stale = view.connection === 'reconnecting';
   return html`<div class="room">
@@ -80,7 +112,8 @@ export function RoomView({ view, session, clock, onLeave }) {
       <div class="heading">
         <h1 data-testid="room-title" title=${view.roomId}>${view.roomId}</h1>
         <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
-        <p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>
+        ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} offline=${stale} />`}
+        <${ClaimsNote} verdicts=${verdicts} />
       </div>
       <aside class="side" aria-label="You">
         <section class="dock" aria-label="Mute">
@@ -88,16 +121,16 @@ export function RoomView({ view, session, clock, onLeave }) {
           <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
           <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
         </section>
+        <${OwnContradiction} verdict=${own} />
         <${Notice} notice=${view.notice} session=${session} />
         <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus}
           onChoose=${session.chooseDevice} onRetry=${session.startMicrophone} />
+        <${PairingCard} view=${view} own=${view.own} verdict=${own} settled=${settled} session=${session} clock=${clock} />
       </aside>
       <section class="people-section" aria-label="People">
         <ul class=${stale ? 'people is-stale' : 'people'} data-testid="people" role="list">
-          <${Participant} key=${view.userId} userId=${view.userId} isMuted=${view.muted} deviceLabel=${view.device.label}
-            lastUpdated=${view.own?.lastUpdated} self=${true} sync=${view.muteStatus} clock=${clock} />
-          ${view.others.map((o) => html`<${Participant} key=${o.userId} userId=${o.userId} isMuted=${o.isMuted}
-            deviceLabel=${o.deviceLabel} lastUpdated=${o.lastUpdated} clock=${clock} />`)}
+          ${people.map(({ state, verdict }, i) => html`<${Participant} key=${state.userId} userId=${state.userId} isMuted=${state.isMuted} deviceLabel=${state.deviceLabel}
+            lastUpdated=${state.lastUpdated} verdict=${verdict} self=${i === 0} sync=${i === 0 ? view.muteStatus : 'sent'} clock=${clock} />`)}
         </ul>
         ${view.loaded && view.others.length === 0 && html`<div class="empty" data-testid="empty-room">
           <p class="empty-title">${stale ? 'You were the only one here' : 'You are the only one here'}</p>

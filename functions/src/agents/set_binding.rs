@@ -2,7 +2,7 @@
 
 use crate::auth::{Act, permit};
 use crate::http::{json, ok, path};
-use crate::{Reply, Request, State};
+use crate::{ApiError, Reply, Request, State};
 use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId};
 use serde::Deserialize;
 
@@ -23,6 +23,9 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
     permit(&state, Act::ManageAgent(&agent_id))?;
     let body: SetBinding = json(&request)?;
+    if body.device_id.is_alias() {
+        return Err(ApiError::invalid("deviceId", "must name one device, not whichever the system prefers"));
+    }
     let word = DeviceBinding { device_id: body.device_id, agent_device_id: body.agent_device_id };
 
     ok(&state.agents.bind(&agent_id, word, (state.clock)()).await?)

@@ -77,6 +77,14 @@ impl TryFrom<String> for DeviceId {
     }
 }
 
+impl DeviceId {
+    /// Whether a browser means by this whatever device the system prefers at the moment: another one tomorrow.
+    #[must_use]
+    pub fn is_alias(&self) -> bool {
+        matches!(self.0.as_str(), "default" | "communications")
+    }
+}
+
 impl From<DeviceId> for String {
     fn from(id: DeviceId) -> Self {
         id.0

@@ -4,45 +4,48 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of a binary: `greenroom`, or a function's. All are built once, by the same cargo, with the features and the
-/// profile of the tests.
+/// The path of a binary: `greenroom`, or a function's. For the tests all are built once; for a benchmark, where each takes a minute,
+/// the one alone.
 pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
-    BUILT.join(name)
-}
-
-/// The agent, which can measure.
-pub(crate) fn agent() -> PathBuf {
-    AGENTS[0].clone()
+    if cfg!(debug_assertions) {
+        return BUILT.join(name);
+    }
+    match name {
+        "greenroom-agent" => cargo_build(&["--package", "agent", "--features", "capture"]),
+        other => cargo_build(&["--workspace", "--bin", other]),
+    }
+    target().join("release").join(name)
 }
 
 /// The agent as it is built without ALSA's headers: it can pair, and cannot measure.
 pub(crate) fn agent_without_capture() -> PathBuf {
-    AGENTS[1].clone()
+    binary(AGENT_WITHOUT_CAPTURE)
 }
 
-/// Built apart, because the features of what cpal needs would build the SDK twice, and only for tests that need it.
-static AGENTS: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
-    let (with, without) = (binary("greenroom-agent"), binary("greenroom-agent-without-capture"));
-    std::fs::copy(&with, &without).unwrap();
-    if cfg!(has_pulse) {
-        cargo_build(&["--package", "agent", "--features", "capture"]);
-    }
-    [with, without]
-});
-
-fn build() -> PathBuf {
-    cargo_build(&["--workspace"]);
-    target().join(if cfg!(debug_assertions) { "debug" } else { "release" })
-}
+const AGENT_WITHOUT_CAPTURE: &str = "greenroom-agent-without-capture";
 
 fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
+fn build() -> PathBuf {
+    let built = target().join("debug");
+    cargo_build(&["--workspace"]);
+    std::fs::copy(built.join("greenroom-agent"), built.join(AGENT_WITHOUT_CAPTURE)).unwrap();
+    if cfg!(has_pulse) {
+        // Apart, because the features of what cpal needs would build the SDK twice.
+        cargo_build(&["--package", "agent", "--features", "capture"]);
+    }
+    built
+}
+
 fn cargo_build(what: &[&str]) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bins", "--target-dir"]).arg(target()).args(what).current_dir(root());
+    cargo.args(["build", "--quiet", "--target-dir"]).arg(target()).args(what).current_dir(root());
+    if !what.contains(&"--bin") {
+        cargo.arg("--bins");
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

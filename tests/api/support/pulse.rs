@@ -1,7 +1,7 @@
 //! A sound server of its own with virtual microphones, and the agent under test beside it.
 
 use super::PATIENCE;
-use super::binaries::agent;
+use super::binaries::binary;
 use super::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -142,7 +142,7 @@ impl Pulse {
 
     /// Runs the agent to its end.
     pub(crate) fn agent(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(agent());
+        let mut command = Command::new(binary("greenroom-agent"));
         command.args(args).env_clear().envs(self.env()).stdin(Stdio::null()).output().unwrap()
     }
 
@@ -157,7 +157,7 @@ impl Pulse {
 
     /// Starts `greenroom-agent watch`.
     pub(crate) fn watch(&self, args: &[&str]) -> Watch {
-        let mut command = Command::new(agent());
+        let mut command = Command::new(binary("greenroom-agent"));
         command.args(["watch", "--json"]).args(args);
         let env = self.env();
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -169,7 +169,7 @@ impl Pulse {
     pub(crate) fn watch_as_people_do(&self, act: impl FnOnce(&Self), end: &str) -> Vec<String> {
         // A line that never comes must not be waited for without end; a signal is passed on.
         let mut command = Command::new("timeout");
-        command.arg(PATIENCE.as_secs().to_string()).arg(agent()).args(["watch", "--offline"]);
+        command.arg(PATIENCE.as_secs().to_string()).arg(binary("greenroom-agent")).args(["watch", "--offline"]);
         command.envs(self.env()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut agent = command.spawn().unwrap();
         let lines = BufReader::new(agent.stdout.take().unwrap()).lines();
@@ -213,7 +213,7 @@ impl Pulse {
         command
     }
 
-    fn env(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn env(&self) -> [(&'static str, String); 3] {
         let directory = self.directory.path().display();
         [
             ("PULSE_SERVER", format!("unix:{directory}/native")),
@@ -288,6 +288,11 @@ impl Watch {
     pub(crate) fn measures(&self, state: [&str; 4]) -> Value {
         let names = ["condition", "flag", "signal", "route"];
         self.says(|line| line["event"] == "observed" && names.iter().zip(state).all(|(name, word)| line[*name] == word))
+    }
+
+    #[allow(dead_code, reason = "a benchmark asks what it takes")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Everything that was said so far.

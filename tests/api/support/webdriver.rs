@@ -3,6 +3,7 @@
 //! <https://www.w3.org/TR/webdriver2/>
 
 use super::PATIENCE;
+use super::pulse::Pulse;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The `--use-fake…` pair makes microphones that beep, and a person who allows them. Everything else keeps Chromium from
+/// `--use-fake-ui…` is a person who allows microphones; `--use-fake-device…` makes some that beep. Everything else keeps Chromium from
 /// asking the network or the machine for what no test needs.
 const ARGUMENTS: &[&str] = &[
     "--headless=new",
@@ -25,7 +26,6 @@ const ARGUMENTS: &[&str] = &[
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--window-size=1280,900",
 ];
@@ -49,13 +49,28 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser nobody has used before.
     pub(crate) fn start() -> Self {
+        Self::start_with(&["--use-fake-device-for-media-stream"], &[])
+    }
+
+    /// Starts one that captures the microphones of a sound server.
+    pub(crate) fn hearing(pulse: &Pulse) -> Self {
+        Self::start_with(&[], &pulse.env())
+    }
+
+    fn start_with(more: &[&str], env: &[(&str, String)]) -> Self {
         let directory = TempDir::new().unwrap();
         let mut command = Command::new("chromedriver");
         let homes = ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, directory.path()));
         let profile = format!("--user-data-dir={}", directory.path().join("profile").display());
         // Chromium ends with it: chromedriver asks the system for that.
-        let mut driver =
-            command.arg("--port=0").envs(homes).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut driver = command
+            .arg("--port=0")
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .envs(homes)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
             let (_, port) = line.split_once("started successfully on port ")?;
@@ -68,7 +83,8 @@ impl Browser {
             driver,
             _directory: directory,
         };
-        let arguments: Vec<_> = ARGUMENTS.iter().copied().chain([profile.as_str()]).collect();
+        let arguments: Vec<_> =
+            ARGUMENTS.iter().copied().chain(more.iter().copied()).chain([profile.as_str()]).collect();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {"binary": chromium(), "args": arguments},
@@ -144,13 +160,18 @@ impl Browser {
         complaints.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// A picture of the window, for whoever has to find out what went wrong.
-    fn screenshot(&self) -> PathBuf {
+    /// The window as a PNG.
+    pub(crate) fn picture(&self) -> Vec<u8> {
         let response = self.agent.get(format!("{}/screenshot", self.session)).call();
         let answer: Value = serde_json::from_str(&response.unwrap().body_mut().read_to_string().unwrap()).unwrap();
+        BASE64_STANDARD.decode(answer["value"].as_str().unwrap()).unwrap()
+    }
+
+    /// A picture of the window, for whoever has to find out what went wrong.
+    fn screenshot(&self) -> PathBuf {
         let name = format!("browser-{}.png", std::thread::current().name().unwrap_or("test").replace("::", "-"));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, BASE64_STANDARD.decode(answer["value"].as_str().unwrap()).unwrap()).unwrap();
+        std::fs::write(&path, self.picture()).unwrap();
         path
     }
 

@@ -77,6 +77,8 @@ fn a_malformed_body_is_400_and_changes_nothing() {
     for (device, heard, field) in [
         ("a b", "x", "deviceId"),
         ("", "x", "deviceId"),
+        ("default", "pulseaudio:twin", "deviceId"),
+        ("communications", "pulseaudio:twin", "deviceId"),
         ("e3b0", "", "agentDeviceId"),
         ("e3b0", "a\nb", "agentDeviceId"),
     ] {

@@ -1,0 +1,98 @@
+import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
+import { formatCountdown, pairingCommand, pairingStage } from '../pairing.js';
+import { bindingQuestion } from '../verdict.js';
+import { useSeconds } from './age.js';
+import { CheckIcon, CopyIcon } from './icons.js';
+
+const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting', paired: 'agent paired', revoked: 'agent stopped' };
+
+function CopyButton({ text }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return undefined;
+    const t = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(t);
+  }, [copied]);
+  if (!navigator.clipboard) return null;
+  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true), () => {});
+  return html`<button type="button" class="button" onClick=${copy} data-testid="pairing-copy">${copied ? html`<${CheckIcon} />` : html`<${CopyIcon} />`}<span aria-live="polite">${copied ? 'Copied' : 'Copy command'}</span></button>`;
+}
+
+function Countdown({ expiresAt, clock }) {
+  useSeconds();
+  return html`<span class="age" role="timer">${formatCountdown(expiresAt - clock.now())}</span>`;
+}
+
+function Code({ code, userId, clock, onCancel }) {
+  const command = pairingCommand(location.origin, userId, code.text);
+  return html`
+    <p class="hint">Run this on the machine that your microphone is connected to:</p>
+    <p class="pairing-command"><code data-testid="pairing-command">${command}</code></p>
+    <p class="pairing-code"><span class="hint">Code</span><code data-testid="pairing-code">${code.text}</code></p>
+    <p class="hint">Good once, for another <${Countdown} expiresAt=${code.expiresAt} clock=${clock} />. Whoever has it can speak for your microphone, so show it to nobody.</p>
+    <div class="actions"><${CopyButton} text=${command} /><button type="button" class="button quiet" onClick=${onCancel} data-testid="pairing-cancel">Cancel</button></div>`;
+}
+
+function Offer({ question, busy, onAccept }) {
+  return html`<div class="offer" data-testid="binding-offer">
+    <p>The agent measures <strong>${question.label}</strong>. Is that the microphone you use here?</p>
+    <button type="button" class="button primary" aria-disabled=${busy ? 'true' : undefined} onClick=${onAccept} data-testid="binding-accept">Yes, the same one</button>
+    <p class="hint">If not, choose the right microphone above.</p>
+  </div>`;
+}
+
+function Paired({ agent, verdict, question, busy, session }) {
+  const [asking, setAsking] = useState(false);
+  const keep = useRef(null);
+  useEffect(() => { if (asking) keep.current.focus(); }, [asking]);
+  const unsettled = verdict.value === 'stale' || verdict.value === 'unverified';
+  return html`
+    <dl class="facts"><dt>Measures</dt><dd data-testid="pairing-device">${agent.deviceLabel ?? 'nothing yet'}</dd></dl>
+    ${question
+      ? html`<${Offer} question=${question} busy=${busy} onAccept=${() => session.bind(question)} />`
+      : unsettled && html`<p class="hint" data-testid="pairing-advice">${verdict.means} ${verdict.todo}</p>`}
+    ${asking
+      ? html`<div class="offer" role="group" aria-label="Stop verifying"><p>Your claims will be claims only, for everyone. The agent stops by itself.</p>
+          <div class="actions"><button type="button" class="button danger" aria-disabled=${busy ? 'true' : undefined} onClick=${session.stopAgent} data-testid="pairing-stop-confirm">Stop</button>
+          <button type="button" class="button" ref=${keep} onClick=${() => setAsking(false)}>Keep</button></div></div>`
+      : html`<div class="actions"><button type="button" class="button" onClick=${() => setAsking(true)} data-testid="pairing-stop">Stop verifying</button></div>`}`;
+}
+
+const INTRO = {
+  none: 'A small program on your machine can measure whether your microphone is as you say, and tell the room. It sends “silent” or “sound”, never a level and never what is heard.',
+  expired: 'The code has run out. Nothing was paired.',
+  revoked: 'The agent was stopped, so nobody measures your microphone now.',
+};
+
+function Start({ stage, busy, session }) {
+  return html`<p class="hint">${INTRO[stage]}</p>
+    <div class="actions"><button type="button" class="button" aria-disabled=${busy ? 'true' : undefined} onClick=${session.startPairing} data-testid="pairing-start">Verify with the agent</button></div>`;
+}
+
+/** `own` is this person's state, `verdict` what is in force of it, `settled` whether the server has got what this page claims. */
+export function PairingCard({ view, own, verdict, settled, session, clock }) {
+  const card = useRef(null);
+  const stage = pairingStage(view.pairing, view.agent, clock.now());
+  const asked = settled && stage === 'paired' ? bindingQuestion(own, clock.now()) : null;
+  const question = asked && view.pairing.bound !== `${asked.deviceId} ${asked.agentDeviceId}` ? asked : null;
+  // On a narrow screen the people come after this card, so it takes its room only when it is wanted.
+  const [open, setOpen] = useState(() => !globalThis.matchMedia?.('(max-width: 760px)').matches);
+  const urgent = stage === 'code' || question !== null;
+  useEffect(() => { if (urgent) setOpen(true); }, [urgent]);
+
+  // What was pressed is gone after a change of stage; whoever uses the keyboard stays where it was.
+  const inside = card.current?.contains(document.activeElement) ?? false;
+  useEffect(() => { if (inside && document.activeElement === document.body) card.current.querySelector('summary').focus(); });
+
+  return html`<section class="card pairing" ref=${card} aria-labelledby="pairing-title" data-testid="pairing" data-stage=${stage}>
+    <details open=${open} onToggle=${(event) => setOpen(event.currentTarget.open)}>
+      <summary><h2 id="pairing-title" class="card-title">Verification</h2><span class="pairing-status">${STATUS[stage]}</span></summary>
+      <div class="pairing-body">
+        ${stage === 'code' && html`<${Code} code=${view.pairing.code} userId=${view.userId} clock=${clock} onCancel=${session.cancelPairing} />`}
+        ${stage === 'paired' && html`<${Paired} key=${view.agent.agentId} agent=${view.agent} verdict=${verdict} question=${question} busy=${view.pairing.busy} session=${session} />`}
+        ${INTRO[stage] && html`<${Start} stage=${stage} busy=${view.pairing.busy} session=${session} />`}
+        ${view.pairing.problem && html`<p class="alert" role="alert">${view.pairing.problem}</p>`}
+      </div>
+    </details>
+  </section>`;
+}
