@@ -359,9 +359,7 @@ fn no_variable_is_read_behind_the_back_of_the_configuration() {
 
 #[test]
 fn the_generated_pages_are_up_to_date() {
-    for (page, text) in
-        [("docs/environment.md", state::config::markdown()), ("docs/verdicts.md", domain::verdicts_markdown())]
-    {
+    for (page, text) in xtask::pages() {
         assert_eq!(read(page), text, "run `cargo xtask docs`, which writes {page}");
     }
 }
