@@ -31,16 +31,16 @@ pub const BUDGETS: &[Budget] = &[
     CANARY,
     budget("create_pairing", 1, 0.0, 2.0),
     budget("delete_user", 1, 0.0, 2.0),
-    budget("enroll_agent", 2, 1.0, 8.0),
+    budget("enroll_agent", 2, 1.0, 7.0),
     budget("get_health", 1, 0.5, 0.0),
     budget("get_metrics", 0, 0.0, 0.0),
     budget("get_openapi", 0, 0.0, 0.0),
     budget("get_room_safe", 1, 2.0, 0.0),
     budget("get_user", 1, 0.5, 0.0),
     budget("list_room_users", 1, 2.0, 0.0),
-    budget("list_users", 1, 3.0, 0.0),
+    budget("list_users", 1, 2.5, 0.0),
     budget("no_route", 0, 0.0, 0.0),
-    budget("revoke_agent", 3, 1.5, 3.0),
+    budget("revoke_agent", 3, 0.5, 3.0),
     budget("set_binding", 2, 0.5, 2.0),
     budget("set_device", 1, 0.0, 2.0),
     SET_MUTE,
@@ -351,7 +351,7 @@ compared with a bill.
 
 const CALLS: &str = "
 For lists: a room of 25 people with agents, and a table that holds no others. `list_users` reads the whole table for every page, so its
-cost grows with the table: half a read unit for some seven people. `enroll_agent` and `revoke_agent` write in one transaction, which counts double.
+cost grows with the table: half a read unit for every five people and their agents. `enroll_agent` writes in one transaction, which counts double.
 ";
 
 const HOUR: &str = "
