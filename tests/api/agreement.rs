@@ -309,6 +309,61 @@ fn every_function_has_its_own_log_group_that_forgets() {
     }
 }
 
+/// The alarms by logical id, and their properties.
+fn alarms(template: &Value) -> BTreeMap<String, &Value> {
+    let resources = template["Resources"].as_mapping().unwrap().iter();
+    let alarms = resources.filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm");
+    alarms.map(|(id, resource)| (id.as_str().unwrap().to_owned(), &resource["Properties"])).collect()
+}
+
+#[test]
+fn every_alarm_says_what_silence_means_and_tells_somebody_who_finds_it_in_the_runbook() {
+    let template = template();
+    let runbook = read("docs/runbook.md");
+    let alarms = alarms(&template);
+    assert!((1..=10).contains(&alarms.len()), "ten alarms are free in an account");
+    for (id, alarm) in alarms {
+        let silence = if id == "CanaryAlarm" { "breaching" } else { "notBreaching" };
+        assert_eq!(alarm["TreatMissingData"], silence, "{id}");
+        for told in ["AlarmActions", "OKActions"] {
+            assert_eq!(list(&alarm[told]), ["!Ref Alarms"], "{id}: {told}");
+        }
+        let name = short(&alarm["AlarmName"]);
+        let name = name.strip_prefix("!Sub greenroom-${Stage}-").unwrap();
+        assert!(runbook.contains(&format!("| `{name}` |")), "docs/runbook.md must say what {name} means");
+    }
+}
+
+#[test]
+fn alarms_on_limits_follow_the_limits() {
+    let template = template();
+    let (function, alarms) = (&template["Globals"]["Function"], alarms(&template));
+    let threshold = |id: &str| alarms[id]["Threshold"].as_f64().unwrap();
+    let near = |left: f64, right: f64| (left - right).abs() < 1e-6;
+    assert!(
+        near(threshold("MemoryAlarm"), 0.85 * function["MemorySize"].as_f64().unwrap()),
+        "85 % of the memory, in MB"
+    );
+    assert!(near(threshold("ApiNearTimeoutAlarm"), 800.0 * function["Timeout"].as_f64().unwrap()), "80 % of it, in ms");
+}
+
+#[test]
+fn the_dashboard_is_readable_and_shows_every_alarm() {
+    let template = template();
+    let Value::Tagged(body) = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"] else {
+        panic!("DashboardBody must be !Sub")
+    };
+    let body: Json = serde_json::from_str(body.value.as_str().unwrap()).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let shown =
+        widgets[0]["properties"]["alarms"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap().to_owned());
+    let alarms = alarms(&template).into_keys().map(|id| format!("${{{id}.Arn}}")).collect();
+    agree(&alarms, &shown.collect(), "the first widget of the dashboard must show every alarm");
+    for widget in widgets {
+        assert!(widget["x"].as_u64().unwrap() + widget["width"].as_u64().unwrap() <= 24, "{widget}");
+    }
+}
+
 /// Variables of the local runner alone, which no function reads.
 const LOCAL_ONLY: &[&str] = &[];
 

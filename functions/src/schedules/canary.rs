@@ -84,11 +84,12 @@ async fn round_trip(state: &State, step: &mut &'static str) -> Result<(), String
         // In no room: nobody's page shows it, and it costs one write unit instead of two.
         room_id: None,
     };
-    let written = state.users.set_state(&user, claim, Guard::default(), (state.clock)()).await.map_err(text)?;
+    let written =
+        state.users.set_state(&user, claim, Guard::default(), (state.clock)()).await.map_err(|error| text(&error))?;
     *step = "read";
     read(state, &user, written.user.version).await?;
     *step = "delete";
-    state.users.delete(&user, None).await.map_err(text)
+    state.users.delete(&user, None).await.map_err(|error| text(&error))
 }
 
 /// Reads until what was written is seen.
@@ -97,12 +98,12 @@ async fn read(state: &State, user: &UserId, version: Version) -> Result<(), Stri
         match state.users.get(user, (state.clock)()).await {
             Ok(read) if read.version >= version => return Ok(()),
             Ok(_) | Err(StateError::UserNotFound) => tokio::time::sleep(BETWEEN_READS).await,
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(text(&error)),
         }
     }
     Err("the state that was written did not appear".to_owned())
 }
 
-fn text(error: StateError) -> String {
-    Chain(&error).to_string()
+fn text(error: &StateError) -> String {
+    Chain(error).to_string()
 }
