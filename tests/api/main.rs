@@ -17,6 +17,7 @@ mod lambda;
 mod log;
 mod openapi;
 mod page_and_agent;
+mod privileges;
 mod strict;
 mod support;
 

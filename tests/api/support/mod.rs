@@ -2,10 +2,12 @@
 
 pub(crate) mod binaries;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod lambda;
 pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod runner;
+pub(crate) mod scene;
 pub(crate) mod template;
 pub(crate) mod webdriver;
 pub(crate) mod witness;
