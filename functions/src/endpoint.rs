@@ -1,9 +1,11 @@
 //! The only file that knows the Lambda runtime.
 
-use crate::log::LambdaLog;
-use crate::{Entry, Error, Request, Response, State, answer, diagnostics};
+use crate::log::{LambdaLog, namespace};
+use crate::{Entry, Error, Job, Request, Response, State, answer, diagnostics};
+use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::RequestContext;
 use lambda_http::{IntoResponse, RequestExt as _, service_fn};
+use serde::de::IgnoredAny;
 use state::dynamodb::connect_from_env;
 use state::{Config, process};
 use std::convert::Infallible;
@@ -18,6 +20,32 @@ use std::sync::Arc;
 // Not generic and never inlined, so that a binary of its own holds little more than a call of it.
 #[inline(never)]
 pub fn serve(entry: Entry) -> Result<(), Error> {
+    start(async |state| {
+        lambda_http::run(service_fn(|request: Request| {
+            let state = &state;
+            async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
+        }))
+        .await
+    })
+}
+
+/// Runs what a schedule starts on Lambda until the environment is taken away.
+///
+/// # Errors
+/// As [`serve`].
+#[inline(never)]
+pub fn serve_schedule(job: Job) -> Result<(), Error> {
+    start(async |state| {
+        lambda_runtime::run(service_fn(|_: LambdaEvent<IgnoredAny>| {
+            let work = job(state.clone());
+            async move { Ok::<_, Infallible>(work.await) }
+        }))
+        .await
+    })
+}
+
+/// Reads the settings, opens the connection, and hands both to what serves.
+fn start(run: impl AsyncFnOnce(State) -> Result<(), lambda_http::Error>) -> Result<(), Error> {
     process::started();
     let config = Config::from_env()?;
     diagnostics(config.log_level, std::io::stdout);
@@ -25,12 +53,8 @@ pub fn serve(entry: Entry) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = connect_from_env().await?;
-        let state = State::new(client, config, Arc::new(LambdaLog));
-        lambda_http::run(service_fn(|request: Request| {
-            let state = &state;
-            async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
-        }))
-        .await?;
+        let log = LambdaLog { namespace: namespace(&config.stage) };
+        run(State::new(client, config, Arc::new(log))).await?;
         Ok(())
     })
 }

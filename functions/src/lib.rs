@@ -54,6 +54,10 @@ mod system {
     pub(crate) mod get_openapi;
     pub(crate) mod no_route;
 }
+/// What runs by the clock, each as a function of its own.
+pub mod schedules {
+    pub mod canary;
+}
 mod users {
     pub(crate) mod create_pairing;
     pub(crate) mod delete_user;
@@ -72,7 +76,7 @@ mod http;
 mod log;
 
 pub use answer::{answer, refuse};
-pub use endpoint::serve;
+pub use endpoint::{serve, serve_schedule};
 pub use error::{ApiError, Field};
 pub use log::{Observer, RequestLine, diagnostics};
 pub use system::get_openapi::DOCUMENT as OPENAPI;
@@ -94,6 +98,8 @@ pub type Reply = Result<Response, ApiError>;
 pub type BoxFuture = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
 pub type Entry = fn(State, Request) -> BoxFuture;
+/// What a schedule starts; what it gives back is told to whoever invoked it by hand. A function pointer, as [`Entry`].
+pub type Job = fn(State) -> std::pin::Pin<Box<dyn Future<Output = serde_json::Value> + Send>>;
 /// Why a function could not start.
 pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 

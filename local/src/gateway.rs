@@ -68,7 +68,7 @@ impl Gateway {
     pub fn new(functions: &[Function], state: State) -> Result<Self, BadTemplate> {
         let mut by_path: HashMap<&str, Vec<Routed>> = HashMap::new();
         let mut default = None;
-        for function in functions {
+        for function in functions.iter().filter(|function| !function.routes.is_empty()) {
             let bad = |problem| BadTemplate::Resource { resource: function.logical_id.clone(), problem };
             let entry = ENDPOINTS.iter().find(|(name, _)| *name == function.binary).map(|(_, entry)| *entry);
             let entry = entry.ok_or_else(|| bad("no handler has the name of its binary"))?;

@@ -253,6 +253,7 @@ fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place:
     debug_assert!(io::stdout().is_terminal());
     println!("\x1b[1mGreenroom\x1b[0m serves the whole stack on this machine.\n");
     println!("  page      {url}/");
+    println!("  figures   {url}/ops");
     println!("  API       {url}/api/openapi.json");
     println!("  data      {data}");
     if let Some(address) = dynamodb {

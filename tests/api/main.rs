@@ -31,6 +31,11 @@ mod robustness {
     automod::dir!("api/robustness");
 }
 
+/// One file per function that a schedule starts.
+mod schedules {
+    automod::dir!("api/schedules");
+}
+
 /// One file per endpoint, found by its name: the same tree as `functions/src`.
 mod routes {
     mod agents {

@@ -51,8 +51,13 @@ impl Lambda {
         Self { process, runtime }
     }
 
-    /// Hands the function an event and takes its answer.
+    /// Hands an endpoint an event and takes its answer.
     pub(crate) fn invoke(&self, event: &Value) -> Reply {
+        reply(&self.run(event))
+    }
+
+    /// Hands the function an event and takes what it gives back.
+    pub(crate) fn run(&self, event: &Value) -> Value {
         let next = self.request();
         assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
@@ -71,7 +76,12 @@ impl Lambda {
         let answer: Value = serde_json::from_reader(answered.as_reader()).unwrap();
         answered.respond(Response::empty(202)).unwrap();
         assert!(url.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response"), "{url}: {answer}");
-        reply(&answer)
+        answer
+    }
+
+    /// The first line that `wanted` accepts, waiting for it.
+    pub(crate) fn await_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.process.await_log(wanted)
     }
 
     /// All lines so far.

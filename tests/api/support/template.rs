@@ -7,6 +7,11 @@ pub(crate) fn functions() -> Vec<Function> {
     Template::parse(TEMPLATE).unwrap().functions().unwrap()
 }
 
+/// Those that answer HTTP; the others are started by an event.
+pub(crate) fn endpoints() -> Vec<Function> {
+    functions().into_iter().filter(|function| !function.routes.is_empty()).collect()
+}
+
 /// Its routes.
 pub(crate) fn routes() -> Vec<Route> {
     functions().into_iter().flat_map(|function| function.routes).collect()
