@@ -334,8 +334,8 @@ fn the_operators_page_draws_what_the_server_says() {
     let words = browser.run("return document.querySelector('svg[role=img]').getAttribute('aria-label');");
     assert!(words.as_str().unwrap().starts_with("Response time, the last "), "{words}");
     runner.kill();
-    browser.wait("document.querySelector('[data-testid=connection]').dataset.state === 'reconnecting'");
-    browser.wait("document.querySelector('[data-testid=problem]').innerText.includes('does not answer')");
+    browser.wait("document.querySelector('[data-testid=connection]')?.dataset.state === 'reconnecting'");
+    browser.wait("document.querySelector('[data-testid=problem]')?.innerText.includes('does not answer')");
 }
 
 #[test]
@@ -344,5 +344,5 @@ fn the_operators_page_says_that_a_strict_server_shows_it_nothing() {
     let runner = Runner::with_env(&[("AUTH_MODE", "strict")]);
     let browser = Browser::start();
     browser.open(&format!("{}/ops", runner.url));
-    browser.wait("document.querySelector('[data-testid=problem]').innerText.includes('strict')");
+    browser.wait("document.querySelector('[data-testid=problem]')?.innerText.includes('strict')");
 }
