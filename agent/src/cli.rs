@@ -3,6 +3,7 @@
 use crate::exit::{self, Failed};
 use crate::key::{self, KeyError, Place};
 use crate::{client, output};
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{PairingCode, UserId};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ enum Command {
 /// Which sound system.
 #[derive(Debug, Clone, Args)]
 pub struct HostArgument {
-    /// Sound system: on Linux pulseaudio, which speaks to its successor too, or alsa; elsewhere the system's own
+    /// Sound system: on Linux pulseaudio (PipeWire too) or alsa, elsewhere the system's own
     #[arg(long)]
     pub host: Option<String>,
 }
@@ -97,6 +98,7 @@ pub enum Evidence {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         Err(error) if error.use_stderr() => return exit::code(Err(Failed::new(2, usage(&error)))),
         Err(help) => help.exit(),
     };

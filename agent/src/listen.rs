@@ -1,13 +1,13 @@
 //! The commands that need a microphone.
 
-use crate::capture::Host;
+use crate::capture::{Ears, Host};
 use crate::cli::{Choice, Evidence, HostArgument};
 use crate::client::{Outcome, Schedule, Session, Statement};
 use crate::exit::{self, Failed};
 use crate::fuse::State;
 use crate::key::{KeyError, Pairing};
 use crate::observe::{Observation, Observer, TICK};
-use crate::output::{self, Status, measured, sentence, verdicts};
+use crate::output::{self, Status, brief, measured, sentence, verdict};
 use crate::plain::Plain;
 use crate::witness::{Input, Look, Witness, attested, default, named};
 use domain::{AgentDevice, Condition, Flag, Route, Signal};
@@ -20,24 +20,27 @@ use std::time::{Duration, Instant};
 /// How long an observation may take at least: that a device sleeps is known by its saying nothing for three seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-fn system(host: &HostArgument) -> Result<(Box<dyn Witness>, Host), Failed> {
-    let names = || Host::names().collect::<Vec<_>>().join(", ");
-    let preferred = if cfg!(target_os = "linux") { Some("pulseaudio".to_owned()) } else { Host::names().next() };
-    let name = host.host.clone().or(preferred).unwrap_or_default();
-    let opened = Host::named(&name);
-    let opened =
-        opened.ok_or_else(|| Failed::new(2, format!("no sound system {name} here; there are: {}", names())))?;
+/// What says how the microphones are, and what listens to them.
+type System = (Box<dyn Witness>, Box<dyn Ears>);
+
+fn system(host: &HostArgument) -> Result<System, Failed> {
+    let own: &[&str] = if cfg!(target_os = "linux") { &["pulseaudio"] } else { &[] };
+    let names: Vec<String> = own.iter().map(|&name| name.to_owned()).chain(Host::names()).collect();
+    let name = host.host.as_ref().or(names.first()).cloned().unwrap_or_default();
     #[cfg(target_os = "linux")]
     if name.eq_ignore_ascii_case(crate::linux::HOST) {
-        return Ok((Box::new(crate::linux::Pulse::default()), opened));
+        let (pulse, recorder) = crate::linux::pulse();
+        return Ok((Box::new(pulse), Box::new(recorder)));
     }
-    Ok((Box::new(Plain::new(opened.clone())), opened))
+    let unknown = || Failed::new(2, format!("no sound system {name} here; there are: {}", names.join(", ")));
+    let host = Host::named(&name).ok_or_else(unknown)?;
+    Ok((Box::new(Plain::new(host.clone())), Box::new(host)))
 }
 
 fn observer(choice: &Choice) -> Result<Observer, Failed> {
-    let (witness, host) = system(&choice.host)?;
-    let host = (choice.evidence == Evidence::Signal).then_some(host);
-    Ok(Observer::new(witness, host, choice.device.clone()))
+    let (witness, ears) = system(&choice.host)?;
+    let ears = (choice.evidence == Evidence::Signal).then_some(ears);
+    Ok(Observer::new(witness, ears, choice.device.clone()))
 }
 
 /// Lists the inputs.
@@ -322,8 +325,7 @@ impl Teller {
             return output::line(json!({"event": "watching", "agentId": agent}));
         }
         "measuring …".clone_into(&mut self.measured);
-        self.answered =
-            pairing.map_or_else(|| "offline, nothing is attested".to_owned(), |of| format!("for {}", of.user_id));
+        self.answered = pairing.map_or_else(|| "offline".to_owned(), |of| format!("for {}", of.user_id));
         self.show()
     }
 
@@ -334,7 +336,7 @@ impl Teller {
             line["event"] = json!("observed");
             return output::line(line);
         }
-        self.measured = sentence(state, device);
+        self.measured = brief(state, device);
         self.show()
     }
 
@@ -352,13 +354,13 @@ impl Teller {
                 return Err(Failed::new(6, why));
             }
             Outcome::Again => return Ok(()),
-            Outcome::Accepted(accepted) => self.answered = verdicts(&accepted.verdict),
+            Outcome::Accepted(accepted) => self.answered = verdict(&accepted.verdict),
             Outcome::Later(_, why) => self.answered = format!("not attested, trying again: {why}"),
         }
         self.show()
     }
 
     fn show(&mut self) -> Result<(), Failed> {
-        self.status.show(format!("{} — {}", self.measured, self.answered))
+        self.status.show(format!("{} · {}", self.measured, self.answered))
     }
 }

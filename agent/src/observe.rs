@@ -1,6 +1,6 @@
 //! The loop around one microphone: read the flag, open, listen, watch over the route, fuse.
 
-use crate::capture::{Failure, Host, Life, Listening};
+use crate::capture::{Ears, Failure, Life, Listening};
 use crate::fuse::{Ear, Presence, State, fuse};
 use crate::measure::{Class, Hold};
 use crate::witness::{Attached, Input, Look, Unavailable, Witness, attested, default, labelled, named};
@@ -35,7 +35,7 @@ pub struct Observation {
 pub struct Observer {
     witness: Box<dyn Witness>,
     /// What to listen by; `None` to go by the flag alone.
-    host: Option<Host>,
+    ears: Option<Box<dyn Ears>>,
     /// The device that was asked for, by name.
     named: Option<String>,
     /// The label of the device that the person claims.
@@ -64,14 +64,14 @@ struct Closed {
 }
 
 impl Observer {
-    /// Watches the device called `named`, else the one that is claimed, else the default one. Listens by `host`, or goes by the flag
+    /// Watches the device called `named`, else the one that is claimed, else the default one. Listens by `ears`, or goes by the flag
     /// alone without.
     #[must_use]
-    pub fn new(witness: Box<dyn Witness>, host: Option<Host>, named: Option<String>) -> Self {
+    pub fn new(witness: Box<dyn Witness>, ears: Option<Box<dyn Ears>>, named: Option<String>) -> Self {
         let now = Instant::now();
         Self {
             witness,
-            host,
+            ears,
             named,
             claimed: None,
             device: None,
@@ -101,8 +101,8 @@ impl Observer {
         let (presence, ear) = match look {
             Err(Unavailable(_)) => {
                 self.close(Ear::Opening, now, REOPEN[0]);
-                if let Some(host) = &self.host {
-                    host.disconnect();
+                if let Some(ears) = &self.ears {
+                    ears.forget();
                 }
                 (Presence::HostUnavailable, Ear::Opening)
             }
@@ -188,12 +188,12 @@ impl Observer {
     }
 
     fn hear(&mut self, look: Look, blocks: &[Class], whole: bool, now: Instant) -> Ear {
-        let Some(host) = self.host.clone() else { return Ear::Closed };
+        let Some(ears) = &self.ears else { return Ear::Closed };
         let Some(open) = &mut self.ear else {
             if let Some((input, _)) = &self.device
                 && now >= self.closed.until
             {
-                self.ear = Some(Open { stream: host.listen(&input.id), hold: Hold::default(), moved: None });
+                self.ear = Some(Open { stream: ears.listen(&input.id), hold: Hold::default(), moved: None });
             }
             return self.closed.why;
         };
@@ -215,7 +215,7 @@ impl Observer {
                     Failure::Missing | Failure::HostUnavailable | Failure::Other => Ear::Dead,
                 };
                 if failure == Failure::HostUnavailable {
-                    host.disconnect();
+                    ears.forget();
                 }
                 self.listed = None;
                 let wait = self.closed.wait;

@@ -97,10 +97,29 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
     format!("{label} {said}{flag}")
 }
 
-/// The verdicts, in a few words: `mute verified (digital_zero), device verified (same_device)`.
+/// What was measured, short enough for a line of a terminal.
 #[must_use]
-pub fn verdicts(verdict: &Value) -> String {
-    let word = |of: &str, member: &str| verdict[of][member].as_str().unwrap_or("unknown").to_owned();
-    let one = |of: &str| format!("{of} {} ({})", word(of, "value"), word(of, "reason"));
-    format!("{}, {}", one("mute"), one("device"))
+pub fn brief(state: State, device: Option<&AgentDevice>) -> String {
+    let label = device.map_or("microphone", |device| device.label.as_str());
+    let said = match (state.condition, state.route, state.signal) {
+        (Condition::Measured, Route::Moved, _) => "moved to another device",
+        (Condition::Measured, Route::Direct, Signal::Signal) => "heard",
+        (Condition::Measured, Route::Direct, Signal::Floor) => "only noise",
+        (Condition::Measured, Route::Direct, Signal::DigitalZero) => "exact silence",
+        (Condition::Measured, Route::Direct, Signal::NotOpened) => "not listened to",
+        (Condition::PermissionDenied, _, _) => "permission denied",
+        (Condition::HostUnavailable, _, _) => "no sound system",
+        (Condition::DeviceBusy, _, _) => "held by another program",
+        (Condition::NoData, _, _) => "asleep",
+        (Condition::DeviceMissing, _, _) => "not there",
+    };
+    let flag = if state.flag == Flag::Muted { ", muted by the system" } else { "" };
+    format!("{label}: {said}{flag}")
+}
+
+/// The mute verdict, in a few words: `mute verified (digital_zero)`.
+#[must_use]
+pub fn verdict(verdict: &Value) -> String {
+    let word = |member: &str| verdict["mute"][member].as_str().unwrap_or("unknown");
+    format!("mute {} ({})", word("value"), word("reason"))
 }

@@ -16,12 +16,11 @@ pub type Consumer = fn(State, StreamEvent) -> Pin<Box<dyn Future<Output = BatchO
 /// A setting that cannot be used, or a runtime API that cannot be reached: Lambda reports the start as failed.
 #[inline(never)]
 pub fn consume(consumer: Consumer) -> Result<(), Error> {
-    endpoint::start(|state| async move {
+    endpoint::start(async |state| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<StreamEvent>| {
             let work = consumer(state.clone(), event.payload);
             async move { Ok::<_, Infallible>(work.await) }
         }))
-        .await?;
-        Ok(())
+        .await
     })
 }

@@ -1,9 +1,11 @@
-//! The only file that knows the Lambda runtime.
+//! Beside consumer.rs the only file that knows the Lambda runtime.
 
-use crate::log::LambdaLog;
-use crate::{Entry, Error, Request, Response, State, answer, diagnostics};
+use crate::log::{LambdaLog, namespace};
+use crate::{Entry, Error, Job, Request, Response, State, answer, diagnostics};
+use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::RequestContext;
 use lambda_http::{IntoResponse, RequestExt as _, service_fn};
+use serde::de::IgnoredAny;
 use state::dynamodb::connect_from_env;
 use state::{Config, process};
 use std::convert::Infallible;
@@ -18,26 +20,42 @@ use std::sync::Arc;
 // Not generic and never inlined, so that a binary of its own holds little more than a call of it.
 #[inline(never)]
 pub fn serve(entry: Entry) -> Result<(), Error> {
-    start(|state| async move {
+    start(async |state| {
         lambda_http::run(service_fn(|request: Request| {
             let state = &state;
             async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
         }))
-        .await?;
-        Ok(())
+        .await
     })
 }
 
-/// What every function does before its first event.
-pub(crate) fn start<W: Future<Output = Result<(), Error>>>(work: impl FnOnce(State) -> W) -> Result<(), Error> {
+/// Runs what a schedule starts on Lambda until the environment is taken away.
+///
+/// # Errors
+/// As [`serve`].
+#[inline(never)]
+pub fn serve_schedule(job: Job) -> Result<(), Error> {
+    start(async |state| {
+        lambda_runtime::run(service_fn(|_: LambdaEvent<IgnoredAny>| {
+            let work = job(state.clone());
+            async move { Ok::<_, Infallible>(work.await) }
+        }))
+        .await
+    })
+}
+
+/// Reads the settings, opens the connection, and hands both to what serves.
+pub(crate) fn start(run: impl AsyncFnOnce(State) -> Result<(), lambda_http::Error>) -> Result<(), Error> {
     process::started();
     let config = Config::from_env()?;
     diagnostics(config.log_level, std::io::stdout);
-    // One event at a time: more threads would only cost init time.
+    // One request at a time: more threads would only cost init time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = connect_from_env().await?;
-        work(State::new(client, config, Arc::new(LambdaLog))).await
+        let log = LambdaLog { namespace: namespace(&config.stage) };
+        run(State::new(client, config, Arc::new(log))).await?;
+        Ok(())
     })
 }
 

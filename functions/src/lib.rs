@@ -52,14 +52,19 @@ mod rooms {
     pub(crate) mod list_room_events;
     pub(crate) mod list_room_users;
 }
-mod streams {
-    pub(crate) mod on_state_change;
+/// What follows from a table's stream.
+pub mod streams {
+    pub mod on_state_change;
 }
 mod system {
     pub(crate) mod get_health;
     pub(crate) mod get_metrics;
     pub(crate) mod get_openapi;
     pub(crate) mod no_route;
+}
+/// What runs by the clock, each as a function of its own.
+pub mod schedules {
+    pub mod canary;
 }
 mod users {
     pub(crate) mod create_pairing;
@@ -71,21 +76,8 @@ mod users {
     pub(crate) mod set_state;
 }
 
-/// What follows from a table's stream, for `main` of each binary and for the runner.
-pub mod consumers {
-    use crate::State;
-    use state::dynamodb::{BatchOutcome, StreamEvent};
-    use std::pin::Pin;
-
-    /// The consumer of the same name.
-    #[must_use]
-    pub fn on_state_change(state: State, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
-        Box::pin(crate::streams::on_state_change::handle(state, event))
-    }
-}
-
 /// Every consumer by the name of its binary.
-pub const CONSUMERS: &[(&str, Consumer)] = &[("on_state_change", consumers::on_state_change)];
+pub const CONSUMERS: &[(&str, Consumer)] = &[("on_state_change", streams::on_state_change::run)];
 
 mod answer;
 mod auth;
@@ -97,7 +89,7 @@ mod log;
 
 pub use answer::{answer, refuse};
 pub use consumer::{Consumer, consume};
-pub use endpoint::serve;
+pub use endpoint::{serve, serve_schedule};
 pub use error::{ApiError, Field};
 pub use log::{Observer, RequestLine, diagnostics};
 pub use system::get_openapi::DOCUMENT as OPENAPI;
@@ -119,6 +111,8 @@ pub type Reply = Result<Response, ApiError>;
 pub type BoxFuture = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
 pub type Entry = fn(State, Request) -> BoxFuture;
+/// What a schedule starts; what it gives back is told to whoever invoked it by hand. A function pointer, as [`Entry`].
+pub type Job = fn(State) -> std::pin::Pin<Box<dyn Future<Output = serde_json::Value> + Send>>;
 /// Why a function could not start.
 pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 

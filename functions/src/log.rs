@@ -58,22 +58,30 @@ impl Serialize for Seconds {
 
 /// Writes each line as JSON to standard output, from where Lambda takes it to CloudWatch Logs, with the metrics that
 /// CloudWatch reads out of it: one write, no call.
-pub(crate) struct LambdaLog;
+pub(crate) struct LambdaLog {
+    /// Of the metrics.
+    pub(crate) namespace: String,
+}
 
 /// The route whose refusals are counted: each is an agent that errs, or somebody who is none.
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
 
-/// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
-/// series for the whole stack, so that they stay within the ten free ones.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+/// The metrics of a stage. In one namespace the stages of an account would raise each other's alarms.
+pub(crate) fn namespace(stage: &str) -> String {
+    format!("Greenroom/{stage}")
+}
+
 #[derive(Serialize)]
 struct Embedded<'a> {
     #[serde(flatten)]
     line: &'a RequestLine<'a>,
     #[serde(rename = "_aws")]
-    aws: Aws,
+    aws: Aws<'a>,
     api_response_time: f64,
     api_error_rate: u8,
+    /// The most this execution environment has ever held, which is what Lambda's limit is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_used_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_rejected: Option<u8>,
     /// Why, to be counted in Logs Insights: as a dimension it would be a series of its own per code.
@@ -81,26 +89,48 @@ struct Embedded<'a> {
     attestation_code: Option<&'static str>,
 }
 
+/// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
+/// series for the whole stack, so that they stay within the ten free ones.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Aws {
+pub(crate) struct Aws<'a> {
     timestamp: u64,
-    cloud_watch_metrics: [Directive; 1],
+    cloud_watch_metrics: [Directive<'a>; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Directive {
-    namespace: &'static str,
+struct Directive<'a> {
+    namespace: &'a str,
     dimensions: [[&'static str; 0]; 1],
     metrics: Vec<Metric>,
 }
 
+/// A member of the line that is a metric.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metric {
-    name: &'static str,
-    unit: &'static str,
+pub(crate) struct Metric {
+    /// Of the member, and of the series.
+    pub(crate) name: &'static str,
+    /// As CloudWatch calls it.
+    pub(crate) unit: &'static str,
+}
+
+impl<'a> Aws<'a> {
+    /// The `_aws` member of a line that holds these metrics.
+    pub(crate) fn new(namespace: &'a str, at: domain::Timestamp, metrics: Vec<Metric>) -> Self {
+        Self { timestamp: at.ms(), cloud_watch_metrics: [Directive { namespace, dimensions: [[]], metrics }] }
+    }
+}
+
+/// Writes a line to standard output, whole.
+pub(crate) fn write(line: &impl Serialize) {
+    if let Ok(mut text) = serde_json::to_vec(line) {
+        text.push(b'\n');
+        // A log that cannot be written must not fail the request.
+        let _ = std::io::stdout().lock().write_all(&text);
+    }
 }
 
 impl Observer for LambdaLog {
@@ -110,27 +140,30 @@ impl Observer for LambdaLog {
             // The average of 0 and 100 over any period is the error rate in percent.
             Metric { name: "api_error_rate", unit: "Percent" },
         ];
+        let memory_used_mb = state::process::memory_peak().map(megabytes);
+        if memory_used_mb.is_some() {
+            metrics.push(Metric { name: "memory_used_mb", unit: "Megabytes" });
+        }
         let attests = line.route == ATTEST_ROUTE;
         if attests {
             metrics.push(Metric { name: "attestation_rejected", unit: "Count" });
         }
-        let embedded = Embedded {
+        write(&Embedded {
             line,
-            aws: Aws {
-                timestamp: line.timestamp.ms(),
-                cloud_watch_metrics: [Directive { namespace: "Greenroom", dimensions: [[]], metrics }],
-            },
+            aws: Aws::new(&self.namespace, line.timestamp, metrics),
             api_response_time: line.duration_seconds.0.as_secs_f64() * 1e3,
             api_error_rate: if line.is_error { 100 } else { 0 },
+            memory_used_mb,
             attestation_rejected: attests.then_some(line.is_error.into()),
             attestation_code: line.code.filter(|_| attests),
-        };
-        if let Ok(mut text) = serde_json::to_vec(&embedded) {
-            text.push(b'\n');
-            // A log that cannot be written must not fail the request.
-            let _ = std::io::stdout().lock().write_all(&text);
-        }
+        });
     }
+}
+
+/// With one decimal.
+#[expect(clippy::cast_precision_loss, reason = "tenths of a megabyte of what fits into memory")]
+fn megabytes(bytes: u64) -> f64 {
+    (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0
 }
 
 /// Sends diagnostics (`tracing` events, panics) to `writer` as JSON lines.

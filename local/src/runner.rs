@@ -182,16 +182,10 @@ pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dy
 /// Who follows the state table's stream: the consumer that the template names.
 fn pump(template: &Template, engine: &Engine, state: &State) -> Result<Pump, BadTemplate> {
     let functions = template.functions()?;
-    let named = functions.iter().filter(|function| function.routes.is_empty());
-    let mut consumers = named.map(|function| {
-        let consumer = CONSUMERS.iter().find(|(name, _)| *name == function.binary).map(|(_, consumer)| *consumer);
-        consumer.ok_or_else(|| BadTemplate::Resource {
-            resource: function.logical_id.clone(),
-            problem: "it has no route, and no consumer has the name of its binary",
-        })
-    });
-    let consumer = consumers.next().unwrap_or_else(|| {
-        Err(BadTemplate::Resource { resource: "StateTable".to_owned(), problem: "no function follows its stream" })
+    let named = CONSUMERS.iter().find(|(name, _)| functions.iter().any(|function| function.binary == *name));
+    let (_, consumer) = *named.ok_or_else(|| BadTemplate::Resource {
+        resource: "StateTable".to_owned(),
+        problem: "no function follows its stream",
     })?;
     Ok(Pump { engine: engine.clone(), table: state.config.state_table.clone(), state: state.clone(), consumer })
 }
@@ -283,6 +277,7 @@ fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place:
     debug_assert!(io::stdout().is_terminal());
     println!("\x1b[1mGreenroom\x1b[0m serves the whole stack on this machine.\n");
     println!("  page      {url}/");
+    println!("  figures   {url}/ops");
     println!("  API       {url}/api/openapi.json");
     println!("  data      {data}");
     if let Some(address) = dynamodb {

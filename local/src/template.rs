@@ -30,7 +30,7 @@ pub struct Function {
     pub logical_id: String,
     /// Name of the binary, the last part of `CodeUri`.
     pub binary: String,
-    /// Its routes.
+    /// Its routes; none for what a schedule starts.
     pub routes: Vec<Route>,
 }
 

@@ -45,7 +45,11 @@ fn collect(directory: &'static Dir<'static>, assets: &mut HashMap<String, Asset>
         if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
             headers.insert(header::ETAG, tag);
         }
-        let path = if path == "index.html" { "/".to_owned() } else { format!("/{path}") };
+        let path = match path.as_str() {
+            "index.html" => "/".to_owned(),
+            "ops.html" => "/ops".to_owned(),
+            _ => format!("/{path}"),
+        };
         assets.insert(path, Asset { body: file.contents(), headers });
     }
     for below in directory.dirs().filter(|below| !below.path().ends_with("tests")) {

@@ -1,6 +1,6 @@
 //! Lists that must agree. Each message says what to do.
 
-use crate::support::template::{all_functions, consumers, functions, routes};
+use crate::support::template::{endpoints, functions, routes};
 use crate::support::{read, root};
 use local::template::{Function, TEMPLATE, Template};
 use serde_json::Value as Json;
@@ -34,8 +34,20 @@ fn stems(folder: &str, extension: &str) -> Names {
     files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
 }
 
-fn binaries() -> Names {
-    all_functions().into_iter().map(|function| function.binary).collect()
+fn binaries(functions: Vec<Function>) -> Names {
+    functions.into_iter().map(|function| function.binary).collect()
+}
+
+/// The folders of functions/src whose functions an event starts instead of a request, and what starts them in the binary.
+const EVENT_DRIVEN: &[(&str, &str)] = &[("schedules", "serve_schedule"), ("streams", "consume")];
+
+fn is_event_driven(path: &Path) -> bool {
+    EVENT_DRIVEN.iter().any(|(folder, _)| path.starts_with(folder))
+}
+
+/// The functions that have no route, by the folder their file lies in.
+fn event_driven() -> BTreeMap<&'static str, Names> {
+    EVENT_DRIVEN.iter().map(|(folder, _)| (*folder, stems(&format!("functions/src/{folder}"), "rs"))).collect()
 }
 
 fn template() -> Value {
@@ -51,46 +63,50 @@ fn agree(left: &Names, right: &Names, advice: &str) {
 
 #[test]
 fn every_function_has_a_binary_a_handler_an_event_and_a_test() {
-    let template = binaries();
+    let template = binaries(functions());
     agree(
         &template,
         &stems("functions/src/bin", "rs"),
         "functions/src/bin must hold one file per function of template.yaml",
     );
-    let names = |functions: Vec<Function>| functions.into_iter().map(|function| function.binary).collect();
-    let registered = functions::ENDPOINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    agree(
-        &names(functions()),
-        &registered,
-        "`endpoints!` in functions/src/lib.rs must list each function of template.yaml that has a route",
-    );
-    let registered = functions::CONSUMERS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    agree(
-        &names(consumers()),
-        &registered,
-        "CONSUMERS in functions/src/lib.rs must list each function of template.yaml that has no route",
-    );
     agree(&template, &stems("events", "json"), "events must hold one <binary>.json per function of template.yaml");
+    let endpoints = binaries(endpoints());
+    let registered = functions::ENDPOINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    agree(&endpoints, &registered, "`endpoints!` in functions/src/lib.rs must list each endpoint of template.yaml");
     agree(
-        &template,
+        &endpoints,
         &stems("tests/api/routes", "rs"),
-        "tests/api/routes must hold one <binary>.rs per function of template.yaml",
+        "tests/api/routes must hold one <binary>.rs per endpoint of template.yaml",
     );
+    let others = template.difference(&endpoints).cloned().collect();
+    let files = event_driven().into_values().flatten().collect();
+    agree(
+        &others,
+        &files,
+        "a function of template.yaml without a route must have its file in a folder of EVENT_DRIVEN",
+    );
+    for (folder, files) in event_driven() {
+        let tests = stems(&format!("tests/api/{folder}"), "rs");
+        agree(&files, &tests, &format!("tests/api/{folder} must hold one test per file of functions/src/{folder}"));
+    }
 }
 
 #[test]
-fn every_binary_starts_what_has_its_name() {
-    let kinds = [(functions(), "endpoint", "serve", "entries"), (consumers(), "consumer", "consume", "consumers")];
-    let all = kinds.into_iter().flat_map(|(functions, kind, run, list)| {
-        functions.into_iter().map(move |function| (function.binary, kind, run, list))
-    });
-    for (binary, kind, run, list) in all {
+fn every_binary_starts_the_endpoint_of_its_name() {
+    for binary in binaries(endpoints()) {
         let expected = format!(
-            "//! The Lambda of the {kind} of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
-             functions::{run}(functions::{list}::{binary})\n}}\n"
+            "//! The Lambda of the endpoint of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
+             functions::serve(functions::entries::{binary})\n}}\n"
         );
         let path = format!("functions/src/bin/{binary}.rs");
         assert_eq!(read(&path), expected, "{path} is never edited: copy another one and change the name");
+    }
+    for (folder, serve) in EVENT_DRIVEN {
+        for binary in &event_driven()[folder] {
+            let path = format!("functions/src/bin/{binary}.rs");
+            let call = format!("    functions::{serve}(functions::{folder}::{binary}::run)\n");
+            assert!(read(&path).contains(&call), "{path} must hold {call:?}");
+        }
     }
 }
 
@@ -98,15 +114,15 @@ fn every_binary_starts_what_has_its_name() {
 fn every_handler_says_its_route_in_its_first_line() {
     let handlers: BTreeMap<_, _> = files("functions/src")
         .into_iter()
-        .filter(|path| path.components().count() == 2 && !path.starts_with("bin"))
+        .filter(|path| path.components().count() == 2 && !path.starts_with("bin") && !is_event_driven(path))
         .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path))
         .collect();
     agree(
-        &binaries(),
+        &binaries(endpoints()),
         &handlers.keys().cloned().collect(),
         "functions/src/<group>/<binary>.rs must hold each handler, and nothing else may lie there",
     );
-    for function in functions() {
+    for function in endpoints() {
         let [route] = function.routes.as_slice() else {
             panic!("{} must have one route in template.yaml: one function, one endpoint", function.logical_id)
         };
@@ -122,16 +138,18 @@ fn every_handler_says_its_route_in_its_first_line() {
 }
 
 #[test]
-fn every_consumer_lies_with_the_streams_and_has_an_event_of_one() {
-    for consumer in consumers() {
-        let path = format!("functions/src/streams/{}.rs", consumer.binary);
+fn every_consumer_says_whose_stream_it_follows_and_has_an_event_of_it() {
+    for consumer in &event_driven()["streams"] {
+        let path = format!("functions/src/streams/{consumer}.rs");
         assert!(read(&path).starts_with("//! The "), "{path} must say first whose stream it follows");
-        let path = format!("events/{}.json", consumer.binary);
+        let path = format!("events/{consumer}.json");
         let event: Json = serde_json::from_str(&read(&path)).unwrap();
         for record in event["Records"].as_array().unwrap() {
             assert_eq!(record["eventSource"], "aws:dynamodb", "{path}");
         }
     }
+    let registered = functions::CONSUMERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    agree(&event_driven()["streams"], &registered, "CONSUMERS in functions/src/lib.rs must list each file of streams");
 }
 
 #[test]
@@ -181,7 +199,7 @@ fn the_stream_is_followed_in_order_and_no_failure_is_lost() {
 
 #[test]
 fn tests_lie_where_handlers_lie() {
-    let group = |path: &PathBuf| path.components().count() == 2 && !path.starts_with("bin");
+    let group = |path: &PathBuf| path.components().count() == 2 && !path.starts_with("bin") && !is_event_driven(path);
     let names =
         |folder: &str| files(folder).iter().filter(|path| group(path)).map(|path| path.display().to_string()).collect();
     agree(&names("functions/src"), &names("tests/api/routes"), "tests/api/routes must mirror functions/src");
@@ -189,7 +207,7 @@ fn tests_lie_where_handlers_lie() {
 
 #[test]
 fn every_event_is_one_of_its_route() {
-    for function in functions() {
+    for function in endpoints() {
         let path = format!("events/{}.json", function.binary);
         let event: Json = serde_json::from_str(&read(&path)).unwrap();
         let route = &function.routes[0];
@@ -238,6 +256,7 @@ fn the_description_has_the_routes_of_the_template() {
 /// What each function may do: actions, and what they may be done to. Anything more must be asked for here.
 const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("attest", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    ("canary", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("create_pairing", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("delete_user", &["dynamodb:DeleteItem"], &["!GetAtt StateTable.Arn"]),
     ("enroll_agent", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
@@ -292,7 +311,7 @@ fn list(value: &Value) -> Vec<String> {
 fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
     let template = Template::parse(TEMPLATE).unwrap();
     let mut granted = Vec::new();
-    for function in all_functions() {
+    for function in functions() {
         let properties = template.properties(&function.logical_id).unwrap();
         let (mut actions, mut resources) = (Names::new(), Names::new());
         for policy in properties["Policies"].as_sequence().into_iter().flatten() {
@@ -321,11 +340,34 @@ fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
 }
 
 #[test]
+fn the_canary_may_touch_no_user_but_its_own() {
+    let template = template();
+    let policy = &template["Resources"]["CanaryFunction"]["Properties"]["Policies"][0]["Statement"][0];
+    let keys = list(&policy["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
+    assert_eq!(keys, [format!("USER#{}", functions::schedules::canary::USER), "HEALTH".to_owned()]);
+}
+
+#[test]
+fn every_schedule_says_when_in_its_first_line() {
+    for binary in &event_driven()["schedules"] {
+        let function = functions().into_iter().find(|function| function.binary == *binary).unwrap();
+        let template = template();
+        let events = &template["Resources"][function.logical_id.as_str()]["Properties"]["Events"];
+        let rate = events["Schedule"]["Properties"]["Schedule"].as_str().unwrap();
+        let path = format!("functions/src/schedules/{binary}.rs");
+        assert!(
+            read(&path).starts_with(&format!("//! `{rate}`: ")),
+            "{path} must start with `{rate}`, as in template.yaml"
+        );
+    }
+}
+
+#[test]
 fn every_function_has_its_own_log_group_that_forgets() {
     let template = template();
     let resources = &template["Resources"];
     let mut groups = Names::new();
-    for function in all_functions() {
+    for function in functions() {
         let properties = &resources[function.logical_id.as_str()]["Properties"];
         let Value::Tagged(reference) = &properties["LoggingConfig"]["LogGroup"] else {
             panic!("{}: LoggingConfig must refer to a log group of its own", function.logical_id)
@@ -340,6 +382,61 @@ fn every_function_has_its_own_log_group_that_forgets() {
         let expected = function_name.replace("!Sub ", "!Sub /aws/lambda/");
         assert_eq!(log, expected, "{name} must have the name of its function");
         assert_eq!(function_name, format!("!Sub greenroom-${{Stage}}-{}", function.binary.replace('_', "-")));
+    }
+}
+
+/// The alarms by logical id, and their properties.
+fn alarms(template: &Value) -> BTreeMap<String, &Value> {
+    let resources = template["Resources"].as_mapping().unwrap().iter();
+    let alarms = resources.filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm");
+    alarms.map(|(id, resource)| (id.as_str().unwrap().to_owned(), &resource["Properties"])).collect()
+}
+
+#[test]
+fn every_alarm_says_what_silence_means_and_tells_somebody_who_finds_it_in_the_runbook() {
+    let template = template();
+    let runbook = read("docs/runbook.md");
+    let alarms = alarms(&template);
+    assert!((1..=10).contains(&alarms.len()), "ten alarms are free in an account");
+    for (id, alarm) in alarms {
+        let silence = if id == "CanaryAlarm" { "breaching" } else { "notBreaching" };
+        assert_eq!(alarm["TreatMissingData"], silence, "{id}");
+        for told in ["AlarmActions", "OKActions"] {
+            assert_eq!(list(&alarm[told]), ["!Ref Alarms"], "{id}: {told}");
+        }
+        let name = short(&alarm["AlarmName"]);
+        let name = name.strip_prefix("!Sub greenroom-${Stage}-").unwrap();
+        assert!(runbook.contains(&format!("| `{name}` |")), "docs/runbook.md must say what {name} means");
+    }
+}
+
+#[test]
+fn alarms_on_limits_follow_the_limits() {
+    let template = template();
+    let (function, alarms) = (&template["Globals"]["Function"], alarms(&template));
+    let threshold = |id: &str| alarms[id]["Threshold"].as_f64().unwrap();
+    let near = |left: f64, right: f64| (left - right).abs() < 1e-6;
+    assert!(
+        near(threshold("MemoryAlarm"), 0.85 * function["MemorySize"].as_f64().unwrap()),
+        "85 % of the memory, in MB"
+    );
+    assert!(near(threshold("ApiNearTimeoutAlarm"), 800.0 * function["Timeout"].as_f64().unwrap()), "80 % of it, in ms");
+}
+
+#[test]
+fn the_dashboard_is_readable_and_shows_every_alarm() {
+    let template = template();
+    let Value::Tagged(body) = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"] else {
+        panic!("DashboardBody must be !Sub")
+    };
+    let body: Json = serde_json::from_str(body.value.as_str().unwrap()).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let shown =
+        widgets[0]["properties"]["alarms"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap().to_owned());
+    let alarms = alarms(&template).into_keys().map(|id| format!("${{{id}.Arn}}")).collect();
+    agree(&alarms, &shown.collect(), "the first widget of the dashboard must show every alarm");
+    for widget in widgets {
+        assert!(widget["x"].as_u64().unwrap() + widget["width"].as_u64().unwrap() <= 24, "{widget}");
     }
 }
 
@@ -393,9 +490,7 @@ fn no_variable_is_read_behind_the_back_of_the_configuration() {
 
 #[test]
 fn the_generated_pages_are_up_to_date() {
-    for (page, text) in
-        [("docs/environment.md", state::config::markdown()), ("docs/verdicts.md", domain::verdicts_markdown())]
-    {
+    for (page, text) in xtask::pages() {
         assert_eq!(read(page), text, "run `cargo xtask docs`, which writes {page}");
     }
 }

@@ -312,3 +312,37 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
     }
     ada.has_no_complaints();
 }
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn the_operators_page_draws_what_the_server_says() {
+    let runner = Runner::ephemeral();
+    runner.post("/api/users/ada/state", json!({"isMuted": true}));
+    runner.patch("/api/users/nobody/mute", json!({"isMuted": true}));
+    let browser = Browser::start();
+    browser.open(&format!("{}/ops", runner.url));
+    browser.wait("document.querySelectorAll('.chart path.line').length >= 8");
+    browser.wait("[...document.querySelectorAll('path.line')].every((line) => line.getAttribute('d') !== '')");
+    browser.wait("document.querySelectorAll('[data-testid=objective]').length === 4");
+    let text = browser.run("return document.body.innerText;");
+    let text = text.as_str().unwrap();
+    for shown in
+        ["user_not_found", "PATCH /api/users/{userId}/mute", "unverified", "basic: p95 met", "basic: errors missed"]
+    {
+        assert!(text.contains(shown), "{shown} is not in {text}");
+    }
+    let words = browser.run("return document.querySelector('svg[role=img]').getAttribute('aria-label');");
+    assert!(words.as_str().unwrap().starts_with("Response time, the last "), "{words}");
+    runner.kill();
+    browser.wait("document.querySelector('[data-testid=connection]')?.dataset.state === 'reconnecting'");
+    browser.wait("document.querySelector('[data-testid=problem]')?.innerText.includes('does not answer')");
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn the_operators_page_says_that_a_strict_server_shows_it_nothing() {
+    let runner = Runner::with_env(&[("AUTH_MODE", "strict")]);
+    let browser = Browser::start();
+    browser.open(&format!("{}/ops", runner.url));
+    browser.wait("document.querySelector('[data-testid=problem]')?.innerText.includes('strict')");
+}

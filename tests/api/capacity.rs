@@ -4,10 +4,13 @@ use crate::support::Runner;
 use crate::support::database::{Call, Database};
 use crate::support::history::audit_of;
 use crate::support::lambda::{Lambda, event};
-use crate::support::witness::{Witness, engine, join};
+use crate::support::template::functions;
+use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use domain::Purpose;
 use serde_json::{Value, json};
+use xtask::cost::{BUDGETS, LOG_LINE, PERSON_BYTES, ROOM};
 
 struct Bill {
     runner: Runner,
@@ -45,6 +48,73 @@ impl Bill {
 
 fn units(call: &Call) -> f64 {
     call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default()
+}
+
+/// Calls, read units and write units since the last look.
+fn used(bill: &Bill) -> (usize, f64, f64) {
+    let calls = bill.database.take_calls();
+    let (mut reads, mut writes) = (0.0, 0.0);
+    for call in &calls {
+        let consumed = &call.answer["ConsumedCapacity"];
+        let tables = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
+        let units: f64 = tables.iter().map(|table| table["CapacityUnits"].as_f64().unwrap()).sum();
+        let read = ["GetItem", "Query", "Scan"].contains(&call.operation.as_str());
+        *(if read { &mut reads } else { &mut writes }) += units;
+    }
+    (calls.len(), reads, writes)
+}
+
+#[test]
+fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
+    let bill = Bill::new();
+    for n in 1..ROOM {
+        let user = format!("user-{n:02}");
+        bill.join(&user, ada());
+        assert_eq!(Witness::paired(&bill.runner, &user).attest(&bill.runner, json!({})).status, 200);
+    }
+    bill.join("demo-user", ada());
+    let mut witness = Witness::paired(&bill.runner, "demo-user");
+    assert_eq!(witness.attest(&bill.runner, json!({})).status, 200);
+
+    let room = bill.runner.get("/api/rooms/demo-room/users");
+    assert_eq!(room.json()["items"].as_array().unwrap().len(), ROOM);
+    assert!(room.text.len() <= ROOM * PERSON_BYTES, "{} bytes for {ROOM} people", room.text.len());
+
+    let mut names: Vec<_> = BUDGETS.iter().map(|budget| budget.function.to_owned()).collect();
+    // What ends agent and state comes last.
+    names.sort_by_key(|name| ["revoke_agent", "enroll_agent", "delete_user"].iter().position(|last| last == name));
+    let mut listed: Vec<_> = functions().into_iter().map(|function| function.binary).collect();
+    for name in &names {
+        let mut event = event(name);
+        match name.as_str() {
+            "attest" => event = attesting(&witness, &json!({})),
+            "set_binding" | "revoke_agent" => event["pathParameters"]["agentId"] = witness.id.clone().into(),
+            "enroll_agent" => {
+                let key = fresh_key();
+                let body = enrolment("demo-user", &code(&bill.runner, "demo-user"), &key).to_string();
+                event["headers"]["greenroom-signature"] = Purpose::Enrolment.sign(&key, body.as_bytes()).into();
+                event["body"] = body.into();
+            }
+            _ => {}
+        }
+        let lambda = Lambda::start(name, &bill.database.url);
+        let answer = lambda.run(&event);
+        let status = answer["statusCode"].as_u64().unwrap_or(200);
+        assert!(status < 300 || name == "no_route", "{name}: {answer}");
+        let budget = BUDGETS.iter().find(|budget| budget.function == name).unwrap();
+        let (calls, reads, writes) = used(&bill);
+        assert!(
+            calls <= budget.calls && reads <= budget.reads && writes <= budget.writes,
+            "{name} makes {calls} calls, {reads} read and {writes} write units; allowed is {budget:?} in xtask/src/cost.rs"
+        );
+        // Lambda counts for it what it has done; it writes no line of its own.
+        if name != "on_state_change" {
+            let line = lambda.await_log(|line| line.get("_aws").is_some());
+            assert!(line.to_string().len() <= LOG_LINE, "{name} logs {} bytes: {line}", line.to_string().len());
+        }
+        listed.retain(|listed| listed != name);
+    }
+    assert!(listed.is_empty(), "xtask/src/cost.rs: BUDGETS lacks {listed:?}");
 }
 
 fn ada() -> Value {
@@ -183,7 +253,7 @@ fn a_room_of_25_with_agents_costs_one_call_and_at_most_two_read_units() {
 fn a_replay_costs_two_calls_and_reads_the_head_before_what_it_names() {
     let bill = Bill::new();
     let lambda = Lambda::start("on_state_change", &bill.database.url);
-    lambda.deliver(&event("on_state_change"));
+    lambda.run(&event("on_state_change"));
     bill.database.take_calls();
     for binary in ["list_room_events", "get_room_audit"] {
         assert_eq!(Lambda::start(binary, &bill.database.url).invoke(&event(binary)).status, 200);
@@ -202,7 +272,7 @@ fn a_change_costs_one_transaction_and_a_room_one_read_per_batch() {
     let bill = Bill::new();
     let lambda = Lambda::start("on_state_change", &bill.database.url);
     let operations = || -> Vec<_> {
-        lambda.deliver(&event("on_state_change"));
+        lambda.run(&event("on_state_change"));
         bill.database.take_calls().into_iter().map(|call| call.operation).collect()
     };
     assert_eq!(operations(), ["GetItem", "TransactWriteItems", "TransactWriteItems"]);
@@ -211,7 +281,7 @@ fn a_change_costs_one_transaction_and_a_room_one_read_per_batch() {
     for record in unchanged["Records"].as_array_mut().unwrap() {
         record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].clone();
     }
-    lambda.deliver(&unchanged);
+    lambda.run(&unchanged);
     assert!(bill.database.take_calls().is_empty(), "what is no event costs nothing");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, environment, event};
-use crate::support::template::functions;
+use crate::support::template::endpoints;
 use crate::support::{Runner, instant, refused, refused_field};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -46,7 +46,7 @@ fn event_for(binary: &str, user: &str, body: Option<Value>) -> Value {
 }
 
 #[test]
-fn every_function_answers_its_event_cold_and_warm() {
+fn every_endpoint_answers_its_event_cold_and_warm() {
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.as_deref().unwrap();
     for (binary, cold, warm) in ANSWERS {
@@ -62,12 +62,12 @@ fn every_function_answers_its_event_cold_and_warm() {
 }
 
 #[test]
-fn every_function_has_an_answer_here() {
+fn every_endpoint_has_an_answer_here() {
     let mut tested: Vec<_> = ANSWERS.iter().map(|(binary, ..)| (*binary).to_owned()).collect();
-    let mut functions: Vec<_> = functions().into_iter().map(|function| function.binary).collect();
+    let mut endpoints: Vec<_> = endpoints().into_iter().map(|function| function.binary).collect();
     tested.sort_unstable();
-    functions.sort_unstable();
-    assert_eq!(tested, functions, "add the new function, and what it answers, to ANSWERS in tests/api/lambda.rs");
+    endpoints.sort_unstable();
+    assert_eq!(tested, endpoints, "add the new function, and what it answers, to ANSWERS in tests/api/lambda.rs");
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn a_line_carries_its_metrics_in_the_embedded_format() {
     let ms = aws["Timestamp"].as_u64().unwrap();
     assert!(instant(&line["timestamp"]).ends_with(&format!(".{:03}Z", ms % 1000)));
     let directives = aws["CloudWatchMetrics"].as_array().unwrap();
-    assert_eq!((directives.len(), &directives[0]["Namespace"]), (1, &json!("Greenroom")));
+    assert_eq!((directives.len(), &directives[0]["Namespace"]), (1, &json!("Greenroom/dev")));
     assert_eq!(directives[0]["Dimensions"], json!([[]]), "no dimension, or each is a series to pay for");
     let names: Vec<_> =
         directives[0]["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["api_response_time", "api_error_rate"]);
+    assert_eq!(names, ["api_response_time", "api_error_rate", "memory_used_mb"]);
     for name in names {
         assert!(line[name].is_number(), "a metric is a member of the line: {line}");
     }

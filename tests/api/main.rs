@@ -17,6 +17,7 @@ mod lambda;
 mod log;
 mod openapi;
 mod page_and_agent;
+mod privileges;
 mod strict;
 mod support;
 
@@ -30,6 +31,16 @@ mod robustness {
     automod::dir!("api/robustness");
 }
 
+/// One file per function that a schedule starts.
+mod schedules {
+    automod::dir!("api/schedules");
+}
+
+/// What follows from a table's stream.
+mod streams {
+    automod::dir!("api/streams");
+}
+
 /// One file per endpoint, found by its name: the same tree as `functions/src`.
 mod routes {
     mod agents {
@@ -37,9 +48,6 @@ mod routes {
     }
     mod rooms {
         automod::dir!("api/routes/rooms");
-    }
-    mod streams {
-        automod::dir!("api/routes/streams");
     }
     mod system {
         automod::dir!("api/routes/system");

@@ -1,6 +1,6 @@
 //! `AUTH_MODE=strict`: a stranger gets nothing.
 
-use crate::support::template::functions;
+use crate::support::template::endpoints;
 use crate::support::{Runner, lambda, refused};
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn strict() -> Runner {
 #[test]
 fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
     let runner = strict();
-    for function in functions() {
+    for function in endpoints() {
         let event = lambda::event(&function.binary);
         let method = event["requestContext"]["http"]["method"].as_str().unwrap();
         let body = event["body"].as_str().unwrap_or_default();
@@ -43,7 +43,7 @@ fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
 
 #[test]
 fn the_public_endpoints_exist_and_are_no_more_than_three() {
-    let names: Vec<_> = functions().into_iter().map(|function| function.binary).collect();
+    let names: Vec<_> = endpoints().into_iter().map(|function| function.binary).collect();
     assert!(PUBLIC.iter().all(|public| names.iter().any(|name| name == public)), "PUBLIC names what is gone");
     assert!(PUBLIC.len() <= 3);
 }

@@ -164,9 +164,11 @@ fn mute_verdict(runner: &Runner, user: &str) -> Value {
 /// By claim, truth and verdict.
 type Table = BTreeMap<(bool, Truth), BTreeMap<String, usize>>;
 
-/// A verified mute is false unless the microphone is silent, a verified open microphone unless it can be heard.
+/// Whether a claim that was verified is not true: muted, and something leaves the microphone, or nobody knows; open, and
+/// nothing does. In a quiet room a microphone is as open as in a loud one.
 fn is_false(claims_muted: bool, truth: Truth) -> bool {
-    if claims_muted { truth != Truth::Silence } else { truth != Truth::Speech }
+    let open = matches!(truth, Truth::Speech | Truth::QuietRoom);
+    if claims_muted { truth != Truth::Silence } else { !open }
 }
 
 fn wander(runner: &Runner, number: usize, steps: usize, seed: u64) -> (Table, Vec<String>) {

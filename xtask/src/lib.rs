@@ -1,15 +1,26 @@
 //! What the chores do, apart from reading the command line.
 
+pub mod cost;
+
 use std::fs;
 use std::path::Path;
+
+/// The generated pages: name and text.
+#[must_use]
+pub fn pages() -> [(&'static str, String); 3] {
+    [
+        ("docs/cost.md", cost::markdown()),
+        ("docs/environment.md", state::config::markdown()),
+        ("docs/verdicts.md", domain::verdicts_markdown()),
+    ]
+}
 
 /// Writes the generated pages.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn docs(root: &Path) -> Result<Vec<String>, String> {
-    let pages = [("docs/environment.md", state::config::markdown()), ("docs/verdicts.md", domain::verdicts_markdown())];
-    let written = pages.map(|(page, text)| write(root, page, &text).map(|()| page.to_owned()));
+    let written = pages().map(|(page, text)| write(root, page, &text).map(|()| page.to_owned()));
     written.into_iter().collect()
 }
 

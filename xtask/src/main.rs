@@ -6,7 +6,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage:
   cargo xtask new MODULE NAME METHOD PATH   make the files of an endpoint, for example
                                             cargo xtask new users set_volume PATCH '/api/users/{userId}/volume'
-  cargo xtask docs                          write docs/environment.md and docs/verdicts.md";
+  cargo xtask docs                          write the generated pages of docs/";
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
 //! The Lambda of the consumer of the same name.
 fn main() -> Result<(), functions::Error> {
-    functions::consume(functions::consumers::on_state_change)
+    functions::consume(functions::streams::on_state_change::run)
 }

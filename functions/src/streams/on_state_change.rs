@@ -3,10 +3,17 @@
 use crate::State;
 use state::Chain;
 use state::dynamodb::{BatchOutcome, FailedRecord, Heads, StreamEvent};
+use std::pin::Pin;
+
+/// The consumer itself.
+#[must_use]
+pub fn run(state: State, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
+    Box::pin(handle(state, event))
+}
 
 /// Works off a batch in order. At the first record that fails it stops: whoever delivers goes on from there, so an entry
 /// never overtakes the one before it. A record that is delivered again changes nothing.
-pub(crate) async fn handle(state: State, event: StreamEvent) -> BatchOutcome {
+async fn handle(state: State, event: StreamEvent) -> BatchOutcome {
     let mut heads = Heads::default();
     for record in &event.records {
         if let Err(error) = state.ledger.append(record, &mut heads).await {

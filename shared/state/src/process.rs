@@ -46,6 +46,12 @@ pub fn memory() -> Option<Memory> {
     Some(Memory { heap_used, rss, limit: memory_limit() })
 }
 
+/// The most memory that was ever resident, in bytes; none where the system has no `/proc`.
+#[must_use]
+pub fn memory_peak() -> Option<u64> {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
 fn memory_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -94,6 +100,7 @@ mod tests {
     fn this_process_uses_memory_and_time() {
         let memory = memory().unwrap();
         assert!(memory.heap_used > 0 && memory.rss >= memory.heap_used && memory.limit > memory.rss);
+        assert!(memory_peak().unwrap() >= memory.rss);
         assert!(cpu().is_some());
     }
 }

@@ -46,6 +46,28 @@ fn inputs_are_listed_and_monitors_are_marked() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn of_alsa_only_cards_are_inputs_so_its_endless_zeros_are_never_measured() {
+    let pulse = Pulse::with_desk();
+    let (code, devices) = pulse.agent_json(&["devices", "--host", "alsa"]);
+    assert_eq!(code, 0);
+    let is_card = |device: &Value| device["id"].as_str().unwrap().contains("CARD=");
+    assert!(devices.as_array().unwrap().iter().all(is_card), "{devices}");
+    let (code, said) = pulse.agent_json(&["check", "--seconds", "1", "--host", "alsa", "--device", "null"]);
+    assert_eq!((code, &said["condition"]), (24, &json!("device_missing")));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_watch_shows_people_a_line_for_each_change() {
+    let pulse = Pulse::with_desk();
+    let shown = pulse.watch_as_people_do(|pulse| pulse.mute("desk", true), "muted by the system");
+    assert_eq!(shown.first().map(String::as_str), Some("measuring … · offline"));
+    assert!(shown.contains(&"Desk Microphone: exact silence · offline".to_owned()), "{shown:#?}");
+    assert_eq!(shown.last().map(String::as_str), Some("Desk Microphone: exact silence, muted by the system · offline"));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
 fn a_check_says_what_is_heard_in_words_and_by_its_exit_code() {
     let mut pulse = Pulse::with_desk();
     let (code, said, _) = text(&pulse.agent(&["check"]));

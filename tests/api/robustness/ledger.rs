@@ -67,7 +67,8 @@ fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
             return versions;
         }
         assert!(Instant::now() < deadline, "the histories are not the states: {told:#?} {live:#?}");
-        std::thread::sleep(Duration::from_millis(20));
+        // Whoever asks without a pause keeps the history waiting.
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

@@ -67,12 +67,14 @@ fn sixty_stalled_clients_are_let_go_and_nobody_else_notices() {
 #[test]
 fn a_connection_too_many_is_told_to_come_back() {
     const SERVED: usize = 4096;
+    const SPARE: usize = 500;
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
     let runner = Runner::ephemeral();
     let mut served: Vec<_> = (0..SERVED).map(|_| Wire::to(&runner)).collect();
     // Those that idle for ten seconds are closed meanwhile; on a slow machine it takes a few more to fill all places.
+    let mut tries = 0;
     let (mut refused, answer) = loop {
         let mut next = Wire::to(&runner);
         next.send("GET /api/health HTTP/1.1\r\nHost: greenroom\r\n\r\n");
@@ -81,7 +83,12 @@ fn a_connection_too_many_is_told_to_come_back() {
             break (next, answer);
         }
         served.push(next);
-        assert!(served.len() < 5 * SERVED, "nobody is turned away");
+        tries += 1;
+        assert!(tries < 5 * SERVED, "nobody is turned away");
+        // Each takes a file, of which this process has so many.
+        if served.len() > SERVED + SPARE {
+            served.retain(Wire::is_open);
+        }
     };
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));

@@ -41,6 +41,14 @@ impl Wire {
     }
 
     /// Sends bytes. A server that has already refused and closed may not take them all.
+    /// Whether the server has not closed it, as it does with those that idle.
+    pub(super) fn is_open(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let open = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        open
+    }
+
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.stream.write_all(bytes.as_ref()) {
             assert!(is_gone(error.kind()), "not sent: {error}");

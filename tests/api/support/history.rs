@@ -102,7 +102,7 @@ impl Unfollowed {
     /// Gives the consumer an event.
     pub(crate) async fn deliver(&self, event: Value) -> BatchOutcome {
         let event = serde_json::from_value(event).unwrap();
-        functions::consumers::on_state_change(self.state.clone(), event).await
+        functions::streams::on_state_change::run(self.state.clone(), event).await
     }
 
     /// All entries of a room.

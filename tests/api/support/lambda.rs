@@ -52,13 +52,13 @@ impl Lambda {
         Self { process, runtime }
     }
 
-    /// Hands the function an event of API Gateway's and takes its answer.
+    /// Hands an endpoint an event and takes its answer.
     pub(crate) fn invoke(&self, event: &Value) -> Reply {
-        reply(&self.deliver(event))
+        reply(&self.run(event))
     }
 
-    /// Hands the function any event and takes what it gives back.
-    pub(crate) fn deliver(&self, event: &Value) -> Value {
+    /// Hands the function an event and takes what it gives back.
+    pub(crate) fn run(&self, event: &Value) -> Value {
         let next = self.request();
         assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
@@ -78,6 +78,11 @@ impl Lambda {
         answered.respond(Response::empty(202)).unwrap();
         assert!(url.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response"), "{url}: {answer}");
         answer
+    }
+
+    /// The first line that `wanted` accepts, waiting for it.
+    pub(crate) fn await_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.process.await_log(wanted)
     }
 
     /// All lines so far.

@@ -2,11 +2,13 @@
 
 pub(crate) mod binaries;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod history;
 pub(crate) mod lambda;
 pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod runner;
+pub(crate) mod scene;
 pub(crate) mod template;
 pub(crate) mod webdriver;
 pub(crate) mod witness;

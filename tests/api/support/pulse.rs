@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -161,6 +162,31 @@ impl Pulse {
         let env = self.env();
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Watch { process: Process::start(&mut command, &env), read: Cell::new(0) }
+    }
+
+    /// Runs `watch --offline` as a person does, without JSON: what it shows until a line holds `end`. When the first measurement
+    /// is shown, `act` changes something.
+    pub(crate) fn watch_as_people_do(&self, act: impl FnOnce(&Self), end: &str) -> Vec<String> {
+        // A line that never comes must not be waited for without end; a signal is passed on.
+        let mut command = Command::new("timeout");
+        command.arg(PATIENCE.as_secs().to_string()).arg(binary("greenroom-agent")).args(["watch", "--offline"]);
+        command.envs(self.env()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut agent = command.spawn().unwrap();
+        let lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+        let (mut shown, mut act) = (Vec::new(), Some(act));
+        for line in lines.map_while(Result::ok) {
+            let ended = line.contains(end);
+            shown.push(line);
+            if ended {
+                break;
+            }
+            if let Some(act) = act.take_if(|_| shown.len() == 2) {
+                act(self);
+            }
+        }
+        kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+        let _ = agent.wait();
+        shown
     }
 
     fn is_ready(&self) {

@@ -2,19 +2,14 @@
 
 use local::template::{Function, Route, TEMPLATE, Template};
 
-/// Its endpoints.
+/// Its functions.
 pub(crate) fn functions() -> Vec<Function> {
-    all_functions().into_iter().filter(|function| !function.routes.is_empty()).collect()
-}
-
-/// What follows from its streams.
-pub(crate) fn consumers() -> Vec<Function> {
-    all_functions().into_iter().filter(|function| function.routes.is_empty()).collect()
-}
-
-/// Endpoints and consumers.
-pub(crate) fn all_functions() -> Vec<Function> {
     Template::parse(TEMPLATE).unwrap().functions().unwrap()
+}
+
+/// Those that answer HTTP; the others are started by an event.
+pub(crate) fn endpoints() -> Vec<Function> {
+    functions().into_iter().filter(|function| !function.routes.is_empty()).collect()
 }
 
 /// Its routes.

@@ -119,7 +119,8 @@ impl Browser {
     pub(crate) fn wait_for(&self, expression: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let value = self.run(&format!("return {expression};"));
+            // What is not on the page yet may be in a moment.
+            let value = self.run(&format!("try {{ return {expression}; }} catch (error) {{ return String(error); }}"));
             if wanted(&value) {
                 return value;
             }

@@ -32,22 +32,24 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     let device_label = checked(&mut item, "deviceLabel")?;
     let room_id = checked(&mut item, ROOM_ID)?;
     let agent_id: Option<AgentId> = checked(&mut item, "agentId")?;
-    let revoked = item.contains_key("agentRevoked");
-    let evidence = if agent_id.is_some() && !revoked { evidence(&mut item)? } else { None };
-    let word = binding(&mut item)?;
-
-    let witness = match (&agent_id, &evidence) {
+    let (mut revoked, mut heard, mut word) = (false, None, None);
+    if agent_id.is_some() {
+        revoked = item.contains_key("agentRevoked");
+        heard = if revoked { None } else { evidence(&mut item)? };
+        word = binding(&mut item)?;
+    }
+    let witness = match (&agent_id, &heard) {
         (None, _) => Witness::Nobody,
         (Some(_), _) if revoked => Witness::Revoked,
         (Some(_), None) => Witness::Paired,
         (Some(_), Some(evidence)) => Witness::Attested(evidence),
     };
-    let opened = evidence.as_ref().and_then(|evidence| evidence.device.as_ref());
+    let opened = heard.as_ref().and_then(|evidence| evidence.device.as_ref());
     let bound = Binding::of(device_id.as_ref(), device_label.as_ref(), word.as_ref(), opened);
     let claimed = Claimed { is_muted, mute_scope, device_id: device_id.as_ref(), at: last_updated };
     let verdict = Verdicts::of(claimed, witness, bound, policy, now);
     let (agent_device_id, agent_device_label) =
-        evidence.and_then(|evidence| evidence.device).map(|device| (device.id, device.label)).unzip();
+        heard.and_then(|evidence| evidence.device).map(|device| (device.id, device.label)).unzip();
     Ok(User {
         user_id,
         is_muted,

@@ -15,11 +15,12 @@ pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 pub use users::{Guard, Page, Users, Written};
 
 use crate::StateError;
-use aws_credential_types::Credentials;
+pub use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Config;
+pub use aws_sdk_dynamodb::config::Region;
 use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::{BehaviorVersion, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -86,9 +87,15 @@ pub async fn connect_from_env() -> Result<Client, ConnectError> {
     let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
     http.warm_up().await;
 
-    let mut config = config(http)
-        .region(Region::new(region))
-        .credentials_provider(credentials)
+    let mut config = persistent(http).region(Region::new(region)).credentials_provider(credentials);
+    config.set_endpoint_url(endpoint);
+    Ok(Client::from_conf(config.build()))
+}
+
+/// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
+#[must_use]
+pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
+    config(http)
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS_MAX)
@@ -96,9 +103,7 @@ pub async fn connect_from_env() -> Result<Client, ConnectError> {
                 // Ours drops a connection that failed by itself; the SDK would log that it cannot.
                 .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
         )
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
-    config.set_endpoint_url(endpoint);
-    Ok(Client::from_conf(config.build()))
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
 }
 
 /// What every client of ours has in common.
@@ -128,6 +133,8 @@ where
                             | "RequestLimitExceeded"
                             | "ThrottlingException"
                             | "Throttling"
+                            // A pairing is being written on the same item.
+                            | "TransactionConflictException"
                     )
                 )
         }

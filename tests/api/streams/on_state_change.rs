@@ -256,7 +256,7 @@ fn the_function_adds_its_event_to_the_ledger_once() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("on_state_change", runner.dynamodb.as_deref().unwrap());
     for _ in 0..2 {
-        let outcome = lambda.deliver(&event("on_state_change"));
+        let outcome = lambda.run(&event("on_state_change"));
         assert!(outcome.to_string().contains(FAILED_NONE), "{outcome}");
         let (entries, _) = audit(&runner, "demo-room");
         let words: Vec<_> = entries.iter().map(|entry| (entry.action.as_str(), entry.at.as_str())).collect();
@@ -278,7 +278,7 @@ fn a_state_whose_time_was_over_leaves_by_itself() {
     removal["dynamodb"]["SequenceNumber"] = "4421584500000000017450439093".into();
     removal["dynamodb"]["ApproximateCreationDateTime"] = 1_797_849_125.into();
     event["Records"].as_array_mut().unwrap().push(removal);
-    lambda.deliver(&event);
+    lambda.run(&event);
     let (entries, _) = audit(&runner, "demo-room");
     let last = &entries[2];
     assert_eq!((last.action.as_str(), last.actor.as_str(), &last.data["cause"]), ("left", "service", &json!("expired")));
@@ -307,11 +307,11 @@ fn a_database_that_fails_holds_the_batch_back_and_loses_nothing() {
     let lambda = Lambda::start("on_state_change", &database.url);
     let event = event("on_state_change");
     database.be(Mode::Failing);
-    let outcome = lambda.deliver(&event);
+    let outcome = lambda.run(&event);
     let first = &event["Records"][0]["dynamodb"]["SequenceNumber"];
     assert_eq!(&outcome["batchItemFailures"], &json!([{"itemIdentifier": first}]));
     database.be(Mode::Working);
-    assert!(lambda.deliver(&event).to_string().contains(FAILED_NONE));
+    assert!(lambda.run(&event).to_string().contains(FAILED_NONE));
     assert_eq!(audit(&runner, "demo-room").0.len(), 2);
 }
 
@@ -322,9 +322,9 @@ fn a_batch_of_another_form_is_refused_and_the_next_one_works() {
     let mut strange = event("on_state_change");
     strange["Records"][0]["dynamodb"]["Keys"] = json!({"pk": {"S": "AGENT#x"}, "sk": {"S": "META"}});
     strange["Records"][1]["dynamodb"]["Keys"] = json!({});
-    assert!(lambda.deliver(&strange).to_string().contains(FAILED_NONE), "what is no state is not ours");
+    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "what is no state is not ours");
     assert_eq!(audit(&runner, "demo-room").0.len(), 0);
-    lambda.deliver(&event("on_state_change"));
+    lambda.run(&event("on_state_change"));
     assert_eq!(audit(&runner, "demo-room").0.len(), 2);
 }
 

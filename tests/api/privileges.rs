@@ -1,0 +1,80 @@
+//! Least privilege, measured: what each function asks of the database while it does all that it can do is exactly what the
+//! template lets it ask.
+
+use crate::support::faults::Command;
+use crate::support::scene::Scene;
+use crate::support::template::functions;
+use local::template::{TEMPLATE, Template};
+use serde_norway::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Uses = BTreeSet<(String, String)>;
+
+/// What the template grants a function, in the words of [`crate::support::faults::Faulty::used`].
+fn granted(properties: &Value) -> Uses {
+    let text = |value: &Value| match value {
+        Value::Tagged(tagged) => tagged.value.as_str().unwrap().to_owned(),
+        other => other.as_str().unwrap().to_owned(),
+    };
+    let mut uses = Uses::new();
+    for policy in properties["Policies"].as_sequence().into_iter().flatten() {
+        for statement in policy["Statement"].as_sequence().unwrap() {
+            for action in statement["Action"].as_sequence().unwrap() {
+                for resource in statement["Resource"].as_sequence().unwrap() {
+                    let resource = text(resource).replace("${StateTable.Arn}", "StateTable.Arn");
+                    uses.insert((text(action), resource.replace("StateTable.Arn", "greenroom-state")));
+                }
+            }
+        }
+    }
+    uses
+}
+
+/// Commands that only read, and one that needs nothing.
+fn readings() -> Vec<Command> {
+    let mut all = vec![Command::new("get_user", "userId", "ada"), Command::new("create_pairing", "userId", "ada")];
+    all.extend(["list_room_users", "get_room_safe"].map(|binary| Command::new(binary, "room", "demo")));
+    all.extend(
+        ["list_users", "get_health", "get_metrics", "get_openapi", "no_route"]
+            .map(|binary| Command::new(binary, "none", "")),
+    );
+    all
+}
+
+/// What each function used: alone, again, and for a user who is not there any more.
+async fn measured() -> BTreeMap<&'static str, Uses> {
+    let mut uses: BTreeMap<&'static str, Uses> = BTreeMap::new();
+    let count = Scene::new().await.commands().len();
+    for number in 0..count + readings().len() {
+        let scene = Scene::new().await;
+        let state = scene.faulty.state();
+        let command = scene.commands().into_iter().chain(readings()).nth(number).unwrap();
+        scene.faulty.be_well();
+        command.run(&state).await;
+        command.run(&state).await;
+        let first = scene.faulty.used();
+        Command::new("delete_user", "userId", "ada").run(&state).await;
+        scene.faulty.be_well();
+        command.run(&state).await;
+        uses.entry(command.binary).or_default().extend(first.union(&scene.faulty.used()).cloned());
+    }
+    let scene = Scene::new().await;
+    scene.faulty.be_well();
+    assert_eq!(functions::schedules::canary::run(scene.faulty.state()).await["canary_failed"], 0);
+    uses.insert("canary", scene.faulty.used());
+    uses
+}
+
+#[tokio::test]
+async fn a_function_asks_for_all_that_it_may_and_may_all_that_it_asks_for() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let mut measured = measured().await;
+    for function in functions() {
+        let Some(used) = measured.remove(function.binary.as_str()) else {
+            assert!(function.routes.is_empty(), "{}: let `measured` run it", function.binary);
+            continue;
+        };
+        let granted = granted(template.properties(&function.logical_id).unwrap());
+        assert_eq!(used, granted, "{}: left is what it used, right what the template grants", function.binary);
+    }
+}

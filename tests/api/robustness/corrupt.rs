@@ -1,0 +1,80 @@
+//! Stored items that cannot be read: an error that names nothing, never a shorter list and never a guess.
+
+use crate::support::witness::{Witness, engine, join};
+use crate::support::{Runner, refused};
+use serde_json::{Value, json};
+
+/// Puts something else in the place of an attribute of Ada's state, or nothing.
+fn damage(runner: &Runner, attribute: &str, value: Option<&Value>) {
+    let mut update = json!({
+        "TableName": "greenroom-state",
+        "Key": {"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}},
+        "ExpressionAttributeNames": {"#damaged": attribute},
+        "UpdateExpression": "REMOVE #damaged",
+    });
+    if let Some(value) = value {
+        update["UpdateExpression"] = "SET #damaged = :value".into();
+        update["ExpressionAttributeValues"] = json!({":value": value});
+    }
+    engine(runner, "UpdateItem", &update);
+}
+
+#[test]
+fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
+    let text = |text: &str| json!({"S": text});
+    let damages = [
+        ("isMuted", None),
+        ("isMuted", Some(text("true"))),
+        ("version", None),
+        ("version", Some(json!({"N": "-1"}))),
+        ("lastUpdated", None),
+        ("lastUpdated", Some(json!({"N": "1.5"}))),
+        ("createdAt", Some(text("2026"))),
+        ("muteScope", Some(text("loud"))),
+        ("deviceId", Some(text("a b"))),
+        ("deviceLabel", Some(json!({"N": "7"}))),
+        ("agentId", Some(text("agt_1"))),
+        ("heardAt", Some(text("now"))),
+        ("heardFlag", None),
+        ("heardFlag", Some(text("Muted"))),
+        ("heardSignal", Some(text("loud"))),
+        ("heardCondition", Some(text("fine"))),
+        ("heardRoute", Some(json!({"BOOL": true}))),
+        ("heardLabel", None),
+    ];
+    let runner = Runner::ephemeral();
+    join(&runner, "bob", true);
+    for (attribute, value) in damages {
+        join(&runner, "ada", true);
+        let mut witness = Witness::paired(&runner, "ada");
+        assert_eq!(witness.attest(&runner, json!({})).status, 200);
+        damage(&runner, attribute, value.as_ref());
+        for path in ["/api/users/ada", "/api/users", "/api/rooms/demo/users", "/api/rooms/demo/safe"] {
+            let reply = runner.get(path);
+            refused(&reply, 500, "internal_error");
+            assert!(!reply.text.contains(attribute), "{path}: {}", reply.text);
+        }
+        assert_eq!(runner.get("/api/users/bob").status, 200);
+        // Who cannot be read can still be forgotten.
+        assert_eq!(runner.delete("/api/users/ada").status, 200);
+        assert_eq!(runner.get("/api/rooms/demo/users").json()["items"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_agent_that_cannot_be_read_attests_nothing() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    let mut witness = Witness::paired(&runner, "ada");
+    assert_eq!(witness.attest(&runner, json!({})).status, 200);
+    let before = runner.get("/api/users/ada").json();
+    let item = json!({
+        "TableName": "greenroom-state",
+        "Key": {"pk": {"S": format!("AGENT#{}", witness.id)}, "sk": {"S": "META"}},
+        "UpdateExpression": "SET publicKey = :value",
+        "ExpressionAttributeValues": {":value": {"S": "a key"}},
+    });
+    engine(&runner, "UpdateItem", &item);
+    refused(&witness.attest(&runner, json!({"signal": "signal"})), 500, "internal_error");
+    assert_eq!(runner.get("/api/users/ada").json()["agent"], before["agent"]);
+}

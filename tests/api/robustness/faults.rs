@@ -1,0 +1,176 @@
+//! Faults between the SDK and the database: acknowledged is stored, refused has changed nothing, and what is asked for twice
+//! happens once.
+
+use crate::support::faults::{Command, Fault, Faulty};
+use crate::support::refused;
+use crate::support::scene::{Scene, join};
+use serde_json::{Value, json};
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// What Lambda grants a function (`Timeout` in the template).
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const COMMANDS: [&str; 8] =
+    ["set_state", "set_mute", "set_device", "delete_user", "enroll_agent", "attest", "set_binding", "revoke_agent"];
+
+/// What is stored after a command that met no fault, and what it answered.
+async fn once(binary: &str) -> (Value, u16) {
+    let scene = Scene::new().await;
+    let reply = scene.command(binary).run(&scene.faulty.state()).await;
+    (scene.stored().await, reply.status)
+}
+
+#[tokio::test]
+async fn the_list_of_commands_holds_every_one() {
+    let scene = Scene::new().await;
+    let names: Vec<_> = scene.commands().iter().map(|command| command.binary).collect();
+    assert_eq!(names, COMMANDS);
+    // A code is new each time it is asked for; the last one is good.
+    let reading = ["create_pairing", "get_", "list_", "no_route"];
+    for (name, _) in functions::ENDPOINTS {
+        let reads = reading.iter().any(|prefix| name.starts_with(prefix));
+        assert!(reads || COMMANDS.contains(name), "{name} changes something: add it to `commands`");
+    }
+}
+
+#[tokio::test]
+async fn every_command_asked_for_twice_has_one_effect() {
+    for binary in COMMANDS {
+        let (expected, status) = once(binary).await;
+        let scene = Scene::new().await;
+        let (state, command) = (scene.faulty.state(), scene.command(binary));
+        let (first, second) = (command.run(&state).await, command.run(&state).await);
+        assert_eq!(first.status, status, "{binary}: {}", first.text);
+        let gone = binary == "delete_user" && second.status == 404;
+        assert!(gone || second.status == status, "{binary}: {}", second.text);
+        assert_eq!(scene.stored().await, expected, "{binary}, one after the other");
+
+        let scene = Scene::new().await;
+        let (state, command) = (scene.faulty.state(), scene.command(binary));
+        let (first, second) = tokio::join!(command.run(&state), command.run(&state));
+        let good = [&first, &second].iter().filter(|reply| reply.status == status).count();
+        assert!(good >= 1, "{binary}: {} {}", first.text, second.text);
+        assert_eq!(scene.stored().await, expected, "{binary}, both at once");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect() {
+    for fault in [Fault::LostAfter, Fault::ErrorAfter, Fault::LostBefore, Fault::Throttle] {
+        for binary in COMMANDS {
+            let (expected, status) = once(binary).await;
+            let calls = {
+                let scene = Scene::new().await;
+                scene.faulty.be_well();
+                scene.command(binary).run(&scene.faulty.state()).await;
+                scene.faulty.calls().len()
+            };
+            for broken in 0..calls {
+                let scene = Scene::new().await;
+                scene.faulty.be(Box::new(move |number, _| (number == broken).then_some(fault)));
+                let reply = scene.command(binary).run(&scene.faulty.state()).await;
+                // What was removed by the try whose answer was lost is not there for the next one.
+                let gone = binary == "delete_user" && reply.status == 404;
+                assert!(gone || reply.status == status, "{binary}, {fault:?} at call {broken}: {}", reply.text);
+                assert_eq!(scene.stored().await, expected, "{binary}, {fault:?} at call {broken}");
+            }
+        }
+    }
+}
+
+/// Polls a command at most `polls` times, as a Lambda that is stopped at its deadline would; true if it ended before.
+async fn stopped_after(polls: usize, command: &Command, scene: &Scene) -> bool {
+    let state = scene.faulty.state();
+    let mut running = pin!(command.run(&state));
+    for _ in 0..polls {
+        let poll = std::future::poll_fn(|context: &mut Context<'_>| Poll::Ready(running.as_mut().poll(context))).await;
+        if poll.is_ready() {
+            return true;
+        }
+        // Lets what it waits for come to pass: the engine answers from its own thread.
+        scene.faulty.stored().await;
+        tokio::task::yield_now().await;
+    }
+    // Nobody polls it any more.
+    let _ = running.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    false
+}
+
+#[tokio::test]
+async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_repeated() {
+    for binary in COMMANDS {
+        let (expected, status) = once(binary).await;
+        let before = Scene::new().await.stored().await;
+        for polls in 0.. {
+            assert!(polls < 100, "{binary} never ends");
+            let scene = Scene::new().await;
+            let command = scene.command(binary);
+            let ended = stopped_after(polls, &command, &scene).await;
+            let stored = scene.stored().await;
+            // Two steps, of which the first alone decides that an agent is ended.
+            let half = binary == "revoke_agent" && stored["AGENT#AGENT"]["revoked"]["BOOL"] == true;
+            assert!(stored == before || stored == expected || half, "{binary} after {polls} polls: {stored:#}");
+            let again = command.run(&scene.faulty.state()).await;
+            let gone = binary == "delete_user" && again.status == 404;
+            assert!(gone || again.status == status, "{binary} again: {}", again.text);
+            assert_eq!(scene.stored().await, expected, "{binary} after {polls} polls and once more");
+            if ended {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_calls_that_are_throttled_a_third_of_the_time_99_in_100_succeed_within_the_deadline() {
+    const WORKERS: u64 = 25;
+    const REQUESTS: usize = 24;
+    let workers = (0..WORKERS).map(|seed| async move {
+        let faulty = Faulty::new();
+        let state = faulty.state();
+        assert!(join(true).run(&state).await.status < 300);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        faulty.be(Box::new(move |_, _| (rng.u8(..10) < 3).then_some(Fault::Throttle)));
+        let mut failed = 0;
+        for n in 0..REQUESTS {
+            let command = match n % 4 {
+                0 => Command::new("get_user", "userId", "ada"),
+                1 => Command::new("list_room_users", "room", "demo"),
+                _ => Command::new("set_mute", "userId", "ada").with(json!({"isMuted": n % 3 == 0})),
+            };
+            let began = Instant::now();
+            let reply = command.run(&state).await;
+            assert!(began.elapsed() < DEADLINE);
+            if reply.status != 200 {
+                refused(&reply, 503, "unavailable");
+                assert_eq!(reply.header("retry-after"), Some("1"));
+                failed += 1;
+            }
+        }
+        failed
+    });
+    let failed: usize = futures_util::future::join_all(workers).await.into_iter().sum();
+    let all = usize::try_from(WORKERS).unwrap() * REQUESTS;
+    assert!(failed * 100 <= all, "{failed} of {all} failed");
+}
+
+#[tokio::test]
+async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_deadline_and_nothing_changes() {
+    for fault in [Fault::Throttle, Fault::Conflict, Fault::LostBefore, Fault::Hang] {
+        let outcomes = COMMANDS.map(|binary| async move {
+            let scene = Scene::new().await;
+            let before = scene.stored().await;
+            scene.faulty.be(Box::new(move |_, _| Some(fault)));
+            let began = Instant::now();
+            let reply = scene.command(binary).run(&scene.faulty.state()).await;
+            assert!(began.elapsed() < DEADLINE, "{binary}, {fault:?}: {:?}", began.elapsed());
+            refused(&reply, 503, "unavailable");
+            assert_eq!(reply.header("retry-after"), Some("1"), "{binary}, {fault:?}");
+            assert_eq!(scene.stored().await, before, "{binary}, {fault:?}");
+        });
+        futures_util::future::join_all(outcomes).await;
+    }
+}

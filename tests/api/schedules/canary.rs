@@ -1,0 +1,87 @@
+use crate::support::Runner;
+use crate::support::database::{Database, Mode};
+use crate::support::lambda::{Lambda, environment, event};
+use serde_json::{Value, json};
+
+const USER: &str = functions::schedules::canary::USER;
+
+fn line(lambda: &Lambda, answer: &Value) -> Value {
+    lambda.await_log(|line| line["timestamp"] == answer["timestamp"] && line.get("_aws").is_some())
+}
+
+#[test]
+fn a_working_deployment_passes_and_keeps_nothing() {
+    let runner = Runner::ephemeral();
+    let lambda = Lambda::start("canary", runner.dynamodb.as_deref().unwrap());
+    for _ in 0..3 {
+        let answer = lambda.run(&event("canary"));
+        assert_eq!((&answer["canary_failed"], &answer["cause"]), (&json!(0), &Value::Null), "{answer}");
+        assert!(answer["duration"].is_u64());
+    }
+    assert_eq!(runner.get(&format!("/api/users/{USER}")).status, 404);
+    assert_eq!(runner.get("/api/users").json()["items"], json!([]));
+}
+
+#[test]
+fn a_run_is_one_line_with_its_metric_in_the_embedded_format() {
+    let runner = Runner::ephemeral();
+    let lambda = Lambda::start("canary", runner.dynamodb.as_deref().unwrap());
+    let answer = lambda.run(&event("canary"));
+    let line = line(&lambda, &answer);
+    assert_eq!(lambda.log().len(), 1, "{:#?}", lambda.log());
+    assert_eq!(line["canary_failed"], 0);
+    let directive = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!((&directive["Namespace"], &directive["Dimensions"]), (&json!("Greenroom/dev"), &json!([[]])));
+    assert_eq!(directive["Metrics"], json!([{"Name": "canary_failed", "Unit": "Count"}]));
+}
+
+#[test]
+fn a_failing_database_is_a_failure_that_names_its_step_and_is_over_when_it_works_again() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    let lambda = Lambda::start("canary", &database.url);
+    for mode in [Mode::Failing, Mode::Throttling, Mode::Refusing] {
+        database.be(mode);
+        let answer = lambda.run(&event("canary"));
+        assert_eq!(
+            (&answer["canary_failed"], &answer["failedStep"]),
+            (&json!(1), &json!("health")),
+            "{mode:?}: {answer}"
+        );
+        assert_eq!(line(&lambda, &answer)["canary_failed"], 1);
+        database.be(Mode::Working);
+        assert_eq!(lambda.run(&event("canary"))["canary_failed"], 0, "after {mode:?}");
+    }
+}
+
+#[test]
+fn what_a_run_left_behind_does_not_stop_the_next_one() {
+    let runner = Runner::ephemeral();
+    let left = runner.post(&format!("/api/users/{USER}/state"), json!({"isMuted": false, "roomId": "demo"}));
+    assert_eq!(left.status, 201);
+    let lambda = Lambda::start("canary", runner.dynamodb.as_deref().unwrap());
+    assert_eq!(lambda.run(&event("canary"))["canary_failed"], 0);
+    assert_eq!(runner.get(&format!("/api/users/{USER}")).status, 404);
+}
+
+#[test]
+fn a_strict_deployment_is_watched_as_well() {
+    let runner = Runner::ephemeral();
+    let mut env = environment("canary", runner.dynamodb.as_deref().unwrap());
+    env.retain(|(name, _)| *name != "AUTH_MODE");
+    env.push(("AUTH_MODE", "strict"));
+    assert_eq!(Lambda::start_with("canary", &env).run(&event("canary"))["canary_failed"], 0);
+}
+
+#[test]
+fn a_run_costs_two_write_units_and_one_read_unit() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    Lambda::start("canary", &database.url).run(&event("canary"));
+    let calls = database.take_calls();
+    let bill: Vec<_> = calls
+        .iter()
+        .map(|call| (call.operation.as_str(), call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(bill, [("GetItem", 0.5), ("UpdateItem", 1.0), ("GetItem", 0.5), ("DeleteItem", 1.0)]);
+}

@@ -1,0 +1,236 @@
+//! The embedded engine below the SDK, with faults between the two: handlers, client, time-outs and retries are those of
+//! production.
+
+use super::Reply;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use functions::{Entry, Observer, Request, RequestLine, State, answer};
+use lambda_http::{Body, RequestExt as _};
+use local::engine::Engine;
+use local::store::{self, Place};
+use local::template::{TEMPLATE, Template};
+use serde_json::{Value, json};
+use state::Config;
+use state::dynamodb::{Client, Credentials, Region, persistent};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Refused because there are too many; nothing happens.
+    Throttle,
+    /// Refused because a transaction is at work on the item; nothing happens.
+    Conflict,
+    /// It fails before anything happens.
+    LostBefore,
+    /// It takes effect, and the answer is lost.
+    LostAfter,
+    /// It takes effect, and fails all the same.
+    ErrorAfter,
+    /// No answer ever comes; nothing happens.
+    Hang,
+}
+
+/// Decides about the n-th call, by its operation.
+pub(crate) type Plan = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
+
+/// One database, and what is known of the calls to it.
+#[derive(Clone)]
+pub(crate) struct Faulty {
+    engine: Engine,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    plan: Plan,
+    calls: Vec<String>,
+    used: BTreeSet<(String, String)>,
+}
+
+impl std::fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Faulty")
+    }
+}
+
+impl Faulty {
+    /// An empty database on which nothing goes wrong yet. Inside a tokio runtime.
+    pub(crate) fn new() -> Self {
+        let config = Config::read(|_| None).unwrap();
+        let template = Template::parse(TEMPLATE).unwrap();
+        let store = store::open(&Place::Memory, &template, &config).unwrap();
+        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+        Self {
+            engine,
+            shared: Arc::new(Mutex::new(Shared {
+                plan: Box::new(|_, _| None),
+                calls: Vec::new(),
+                used: BTreeSet::new(),
+            })),
+        }
+    }
+
+    /// From now on it goes as `plan` says, counted from 0.
+    pub(crate) fn be(&self, plan: Plan) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.plan = plan;
+        shared.calls.clear();
+        shared.used.clear();
+    }
+
+    /// From now on nothing goes wrong.
+    pub(crate) fn be_well(&self) {
+        self.be(Box::new(|_, _| None));
+    }
+
+    /// The operations since [`Faulty::be`].
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.shared.lock().unwrap().calls.clone()
+    }
+
+    /// The actions that were needed since [`Faulty::be`], and what each was needed on: a table, or a table and an index.
+    pub(crate) fn used(&self) -> BTreeSet<(String, String)> {
+        self.shared.lock().unwrap().used.clone()
+    }
+
+    /// What handlers get on AWS, with this database.
+    pub(crate) fn state(&self) -> State {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        let config = persistent(self.clone())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .endpoint_url("http://faulty.invalid");
+        State::new(Client::from_conf(config.build()), Config::read(|_| None).unwrap(), Arc::new(Silent))
+    }
+
+    /// Everything that is stored, by key, read past all faults.
+    pub(crate) async fn stored(&self) -> Value {
+        let body = json!({"TableName": "greenroom-state"}).to_string();
+        let (status, answer) = Engine::call(&self.engine, "Scan".to_owned(), body.into()).await.unwrap();
+        assert_eq!(status, 200);
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let items = answer["Items"].as_array().unwrap().iter();
+        items
+            .map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), item.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn answered(&self, _: &RequestLine<'_>) {}
+}
+
+impl HttpConnector for Faulty {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        let fault = {
+            let mut shared = self.shared.lock().unwrap();
+            let number = shared.calls.len();
+            shared.calls.push(operation.clone());
+            shared.used.extend(needed(&operation, &serde_json::from_slice(&body).unwrap()));
+            (shared.plan)(number, &operation)
+        };
+        let engine = self.engine.clone();
+        HttpConnectorFuture::new(async move {
+            let lost = || ConnectorError::io("the connection broke".into());
+            match fault {
+                Some(Fault::Throttle) => return Ok(refusal(400, "ProvisionedThroughputExceededException")),
+                Some(Fault::Conflict) => return Ok(refusal(400, "TransactionConflictException")),
+                Some(Fault::LostBefore) => return Err(lost()),
+                Some(Fault::Hang) => return std::future::pending().await,
+                Some(Fault::LostAfter | Fault::ErrorAfter) | None => {}
+            }
+            let (status, body) = Engine::call(&engine, operation, body).await.unwrap();
+            match fault {
+                Some(Fault::LostAfter) => Err(lost()),
+                Some(Fault::ErrorAfter) => Ok(refusal(500, "InternalServerError")),
+                _ => Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), body.into())),
+            }
+        })
+    }
+}
+
+/// What IAM asks for before it lets a call through: a transaction is asked for each of its parts.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+fn needed(operation: &str, body: &Value) -> Vec<(String, String)> {
+    let on = |part: &Value| {
+        let table = part["TableName"].as_str().unwrap();
+        part["IndexName"].as_str().map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}"))
+    };
+    if operation == "TransactWriteItems" {
+        let parts = body["TransactItems"].as_array().unwrap().iter().flat_map(|part| part.as_object().unwrap());
+        return parts
+            .map(|(kind, part)| {
+                let action =
+                    if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
+                (format!("dynamodb:{action}"), on(part))
+            })
+            .collect();
+    }
+    vec![(format!("dynamodb:{operation}"), on(body))]
+}
+
+fn refusal(status: u16, name: &str) -> HttpResponse {
+    let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "a fault of the test"});
+    HttpResponse::new(StatusCode::try_from(status).unwrap(), body.to_string().into())
+}
+
+impl HttpClient for Faulty {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+/// One call of an endpoint, as API Gateway would make it.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    /// The name of the endpoint's binary.
+    pub(crate) binary: &'static str,
+    pub(crate) parameters: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Option<String>,
+}
+
+impl Command {
+    pub(crate) fn new(binary: &'static str, parameter: &'static str, value: &str) -> Self {
+        Self { binary, parameters: vec![(parameter, value.to_owned())], headers: Vec::new(), body: None }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "so that a test can write json!(…) in place")]
+    pub(crate) fn with(mut self, body: Value) -> Self {
+        self.body = Some(body.to_string());
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Runs the very handler, with everything that is around it.
+    pub(crate) async fn run(&self, state: &State) -> Reply {
+        let entry: Entry = functions::ENDPOINTS.iter().find(|(name, _)| *name == self.binary).unwrap().1;
+        let mut request = lambda_http::http::Request::builder().header("content-type", "application/json");
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let body = self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.clone()));
+        let request: Request = request.body(body).unwrap();
+        let parameters: HashMap<String, Vec<String>> =
+            self.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
+        let answered = answer("TEST", entry, state, request.with_path_parameters(parameters)).await;
+        let (parts, body) = answered.into_parts();
+        Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    }
+}

@@ -1,0 +1,111 @@
+import { html, render, useEffect, useState } from '../vendor/htm-preact.js';
+import { AlertIcon, Brand, CheckIcon } from '../views/icons.js';
+import { Chart } from './chart.js';
+import { endpointsOf, extended, objectivesOf, refusalsOf, sampleOf, verdictsOf } from './measure.js';
+import { MINUTES_MAX, short } from './scale.js';
+
+const EVERY_MS = 2000;
+/** Listing people reads the whole table, so it is asked for less often. */
+const USERS_EVERY = 5;
+const USERS_MAX = 100;
+
+async function get(path) {
+  const response = await fetch(path, { headers: { accept: 'application/json' }, cache: 'no-store', signal: AbortSignal.timeout(5000) });
+  const body = await response.json();
+  if (!response.ok) throw Object.assign(new Error(body.detail ?? body.title), { status: response.status });
+  return body;
+}
+
+function problemOf(error) {
+  if (error.status === 401) return 'This server is strict: it shows its metrics to nobody without a token, and this version issues none.';
+  if (error.status) return `The server answers ${error.status}: ${error.message}`;
+  return 'The server does not answer. What is shown is from before.';
+}
+
+function useServer() {
+  const [state, setState] = useState({ metrics: null, history: [], people: null, problem: null });
+  useEffect(() => {
+    let timer = null;
+    let round = 0;
+    let stopped = false;
+    async function ask() {
+      const began = performance.now();
+      try {
+        const metrics = await get('/api/metrics');
+        const people = round % USERS_EVERY === 0 ? await get(`/api/users?limit=${USERS_MAX}`) : null;
+        round += 1;
+        if (stopped) return;
+        setState((before) => ({
+          metrics, problem: null, people: people ?? before.people,
+          history: extended(before.history, sampleOf(metrics), MINUTES_MAX * 60_000),
+        }));
+      } catch (error) {
+        if (!stopped) setState((before) => ({ ...before, problem: problemOf(error) }));
+      }
+      timer = setTimeout(ask, Math.max(0, EVERY_MS - (performance.now() - began)));
+    }
+    ask();
+    return () => { stopped = true; clearTimeout(timer); };
+  }, []);
+  return state;
+}
+
+function Objectives({ metrics }) {
+  return html`<section class="card objectives" aria-labelledby="slo">
+    <h2 id="slo">Objectives</h2>
+    <ul>${objectivesOf(metrics).map(({ profile, name, wanted, is, met }) => html`<li key=${profile + name} class=${met ? 'light' : 'light is-missed'} data-testid="objective" data-met=${met}>
+      ${met ? html`<${CheckIcon} />` : html`<${AlertIcon} />`}
+      <span><b>${profile}: ${name} ${met ? 'met' : 'missed'}</b><br />${is}, wanted ${wanted}</span></li>`)}</ul>
+  </section>`;
+}
+
+/** A route may be broken at its slashes, nowhere else. */
+const breakable = (text) => text.split(/(?=\/)/).map((part) => html`<wbr />${part}`);
+
+function Table({ title, id, head, rows, empty }) {
+  return html`<section class="card table" aria-labelledby=${id}>
+    <h2 id=${id}>${title}</h2>
+    ${rows.length === 0 ? html`<p class="hint">${empty}</p>` : html`<div class="scroll" tabindex="0" role="region" aria-labelledby=${id}><table>
+      <thead><tr>${head.map((cell, at) => html`<th key=${cell} scope="col" class=${at ? 'number' : ''}>${cell}</th>`)}</tr></thead>
+      <tbody>${rows.map(([first, ...rest]) => html`<tr key=${first}><th scope="row">${breakable(first)}</th>${rest.map((cell, at) => html`<td key=${at} class="number">${cell}</td>`)}</tr>`)}</tbody>
+    </table></div>`}
+  </section>`;
+}
+
+function Figures({ metrics, history, people }) {
+  const times = history.map(({ atMs }) => atMs);
+  const line = (label, member, className) => ({ label, className, values: history.map((point) => point[member]) });
+  const { users, system } = metrics;
+  const listed = people?.items ?? [];
+  return html`
+    <${Objectives} metrics=${metrics} />
+    <div class="charts">
+      <${Chart} times=${times} title="Response time" unit="ms" limit=${{ value: 1000, label: 'basic: 1 s' }}
+        lines=${[line('p50', 'p50', 'line-1'), line('p95', 'p95', 'line-2'), line('p99', 'p99', 'line-3')]} />
+      <${Chart} times=${times} title="Requests" unit="per s" lines=${[line('requests', 'perSecond', 'line-1')]} />
+      <${Chart} times=${times} title="Errors among the requests" unit="%" limit=${{ value: 5, label: 'basic: 5 %' }} lines=${[line('errors', 'errorPercent', 'line-4')]} />
+      <${Chart} times=${times} title="Users of the last five minutes" unit="users" whole lines=${[line('users', 'users', 'line-1')]} />
+      <${Chart} times=${times} title="Memory of the process" unit="MB" lines=${[line('resident', 'rss', 'line-1'), line('heap', 'heap', 'line-2')]} />
+      <${Table} title="Verdicts" id="verdicts" head=${['', 'mute', 'device']} rows=${listed.length ? verdictsOf(listed).map(({ value, mute, device }) => [value, mute, device]) : []}
+        empty="Nobody is here." />
+    </div>
+    <div class="tables">
+      <${Table} title="Refusals by code" id="refusals" head=${['code', 'count']} rows=${refusalsOf(metrics.api.byEndpoint).map(({ code, count }) => [code, short(count)])} empty="Nothing was refused." />
+      <${Table} title="Endpoints" id="endpoints" head=${['route', 'requests', 'mean, ms', 'errors']}
+      rows=${endpointsOf(metrics.api.byEndpoint).map(({ route, count, avgDuration, errorRate }) => [route, short(count), short(avgDuration), errorRate])} empty="No requests yet." />
+    </div>
+    <p class="hint">${people?.nextCursor ? `Verdicts are those of the ${USERS_MAX} people who changed last. ` : ''}At most ${short(users.peak)} users at once, ${short(users.limit)} count as full. Up for ${short(Math.floor(system.uptime / 60))} min; every count is since then.
+      Response times are those of the last 1 000 requests. This page asks every 2 s and counts as a client. An error is a status of 400 or above.</p>`;
+}
+
+function App() {
+  const { metrics, history, people, problem } = useServer();
+  return html`<header class="topbar"><div class="topbar-inner"><a class="home" href="/"><${Brand} /></a><h1>Operations</h1>
+      <span class="connection" data-testid="connection" data-state=${problem ? 'reconnecting' : 'online'}><span class="connection-dot"></span>${problem ? 'not current' : metrics ? 'live' : 'asking'}</span></div></header>
+    <main class="ops">
+      <div role="status">${problem && html`<p class="alert" data-testid="problem"><${AlertIcon} />${problem}</p>`}</div>
+      ${metrics && html`<${Figures} metrics=${metrics} history=${history} people=${people} />`}
+    </main>`;
+}
+
+render(html`<${App} />`, document.getElementById('app'));

@@ -1,0 +1,81 @@
+// What can be read out of one answer of /api/metrics, and out of two that follow each other. Nothing here touches the page.
+
+/** `45ms`, `0.4ms`, `12.5%`, `81 MB`, `75.00`: the number in front, or null. */
+export function numberOf(text) {
+  const found = /^\s*(-?\d+(?:\.\d+)?)/.exec(String(text ?? ''));
+  return found ? Number(found[1]) : null;
+}
+
+/** One moment of the server, as numbers: milliseconds, megabytes, counts. */
+export function sampleOf(metrics) {
+  const { api, users, system } = metrics;
+  return {
+    atMs: Date.parse(metrics.timestamp),
+    uptimeS: system.uptime,
+    requests: api.totalRequests,
+    errors: api.totalErrors,
+    p50: numberOf(api.responseTime.p50),
+    p95: numberOf(api.responseTime.p95),
+    p99: numberOf(api.responseTime.p99),
+    users: users.current,
+    rss: numberOf(system.memory?.rss),
+    heap: numberOf(system.memory?.heapUsed),
+  };
+}
+
+/**
+ * Requests per second and errors in percent since the sample before. Null where there is none to compare with: at first,
+ * and after a restart, when the counts begin anew.
+ */
+export function ratesOf(before, sample) {
+  const none = { perSecond: null, errorPercent: null };
+  if (!before || sample.uptimeS < before.uptimeS || sample.requests < before.requests) return none;
+  const seconds = (sample.atMs - before.atMs) / 1000;
+  if (!(seconds > 0)) return none;
+  const requests = sample.requests - before.requests;
+  const errors = sample.errors - before.errors;
+  return { perSecond: requests / seconds, errorPercent: requests === 0 ? 0 : (errors * 100) / requests };
+}
+
+/** The history with one more sample, without what is older than `keepMs`. */
+export function extended(history, sample, keepMs) {
+  const last = history.at(-1);
+  if (last && sample.atMs <= last.atMs) return history;
+  const point = { ...sample, ...ratesOf(last, sample) };
+  return [...history, point].filter(({ atMs }) => atMs > sample.atMs - keepMs);
+}
+
+const VALUES = ['verified', 'contradicted', 'stale', 'unverified'];
+
+/** How many people have each verdict, about the mute and about the device. */
+export function verdictsOf(users) {
+  return VALUES.map((value) => ({
+    value,
+    mute: users.filter(({ verdict }) => verdict.mute.value === value).length,
+    device: users.filter(({ verdict }) => verdict.device.value === value).length,
+  }));
+}
+
+/** Refusals of all endpoints by code, the most frequent first. */
+export function refusalsOf(byEndpoint) {
+  const counts = new Map();
+  for (const { refused } of Object.values(byEndpoint)) {
+    for (const [code, count] of Object.entries(refused)) counts.set(code, (counts.get(code) ?? 0) + count);
+  }
+  return [...counts].map(([code, count]) => ({ code, count })).sort((a, b) => b.count - a.count || a.code.localeCompare(b.code));
+}
+
+/** The endpoints, the busiest first. */
+export function endpointsOf(byEndpoint) {
+  return Object.entries(byEndpoint)
+    .map(([route, { count, avgDuration, errorRate }]) => ({ route, count, avgDuration, errorRate }))
+    .sort((a, b) => b.count - a.count || a.route.localeCompare(b.route));
+}
+
+/** Each objective of each profile: what is wanted, what is, and whether that is met. */
+export function objectivesOf(metrics) {
+  return Object.entries(metrics.slo.profiles).flatMap(([profile, slo]) => [
+    { profile, name: 'p95', wanted: `under ${slo.responseTimeTarget}`, is: metrics.api.responseTime.p95, met: slo.responseTimeMet },
+    { profile, name: 'errors', wanted: `under ${slo.errorRateTarget}`, is: metrics.api.errorRate, met: slo.errorRateMet },
+  ]);
+}

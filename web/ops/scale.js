@@ -1,0 +1,67 @@
+// The arithmetic of a line chart. Nothing here touches the page.
+
+const STEPS = 4;
+const WINDOWS = [2.5, 5, 10];
+/** No chart goes further back. */
+export const MINUTES_MAX = WINDOWS.at(-1);
+
+/** Round steps from zero to at least `max`, some four of them: the last one is the top of the axis. `whole` has no fractions. */
+export function ticks(max, whole = false) {
+  if (!(max > 0)) return [0, 1];
+  const rough = whole ? Math.max(1, max / STEPS) : max / STEPS;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * (1 - 1e-9) && !(whole && candidate % 1));
+  const count = Math.ceil(max / step - 1e-9);
+  return Array.from({ length: count + 1 }, (_, at) => Number((at * step).toPrecision(12)));
+}
+
+/** The minutes that a chart shows: as few as hold what there is, so that a page just opened is not empty. */
+export function minutesOf(times) {
+  const span = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 60_000;
+  return WINDOWS.find((minutes) => span <= minutes) ?? WINDOWS.at(-1);
+}
+
+/** A number as short as its size allows: `0.42`, `4.2`, `42`, `4 200`. */
+export function short(value) {
+  if (value === null || value === undefined) return '–';
+  const size = Math.abs(value);
+  const digits = size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : 2;
+  const text = value.toFixed(digits);
+  return (digits ? text.replace(/\.?0+$/, '') : text).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+/** An SVG path through the points; it lifts its pen where a value is missing. */
+export function path(points, x, y) {
+  let drawing = false;
+  return points.map(([at, value]) => {
+    if (value === null) { drawing = false; return ''; }
+    const step = `${drawing ? 'L' : 'M'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+    drawing = true;
+    return step;
+  }).filter(Boolean).join('');
+}
+
+/** The place in `times`, which ascend, that is nearest to `at`; -1 if there is none. */
+export function nearest(times, at) {
+  let best = -1;
+  times.forEach((time, index) => { if (best < 0 || Math.abs(time - at) < Math.abs(times[best] - at)) best = index; });
+  return best;
+}
+
+/** `now`, `42 s ago`, `3 min ago`. */
+export function ago(ms) {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return 'now';
+  return seconds < 90 ? `${seconds} s ago` : `${Math.round(seconds / 60)} min ago`;
+}
+
+/** A chart in words, for whom it is not drawn. */
+export function inWords(title, unit, lines, minutes) {
+  const parts = lines.map(({ label, values }) => {
+    const known = values.filter((value) => value !== null);
+    if (known.length === 0) return `${label}: no values yet`;
+    const [least, most] = [Math.min(...known), Math.max(...known)];
+    return `${label}: now ${short(known.at(-1))} ${unit}, from ${short(least)} to ${short(most)}`;
+  });
+  return `${title}, the last ${minutes} minutes. ${parts.join('. ')}.`;
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { endpointsOf, extended, numberOf, objectivesOf, ratesOf, refusalsOf, sampleOf, verdictsOf } from '../ops/measure.js';
+import { ago, inWords, minutesOf, nearest, path, short, ticks } from '../ops/scale.js';
+
+const metrics = {
+  timestamp: '2026-11-21T12:00:02.000Z',
+  api: {
+    totalRequests: 30, totalErrors: 3, errorRate: '10.0%',
+    responseTime: { p50: '0.4ms', p95: '45ms', p99: '250ms', min: '0.1ms', max: '300ms' },
+    byEndpoint: {
+      'GET /api/health': { count: 10, avgDuration: 0.5, errorRate: '0.0%', refused: {} },
+      'PATCH /api/users/{userId}/mute': { count: 20, avgDuration: 1.25, errorRate: '15.0%', refused: { user_not_found: 2, validation_failed: 1 } },
+      'GET /api/users/{userId}': { count: 1, avgDuration: 1, errorRate: '100.0%', refused: { user_not_found: 1 } },
+    },
+  },
+  users: { current: 3, peak: 7, limit: 10, capacityUsed: '30.0%' },
+  system: { memory: { heapUsed: '45 MB', heapTotal: '600 MB', rss: '70 MB', usagePercent: '11.70' }, cpu: null, uptime: 60 },
+  slo: {
+    responseTimeMet: true, errorRateMet: false,
+    profiles: { basic: { responseTimeTarget: '1000ms', errorRateTarget: '5.0%', responseTimeMet: true, errorRateMet: false } },
+  },
+};
+
+test('a figure with its unit is read as a number, and what is none as nothing', () => {
+  assert.deepEqual(['0.4ms', '45ms', '12.5%', '81 MB', '75.00'].map(numberOf), [0.4, 45, 12.5, 81, 75]);
+  assert.deepEqual([null, undefined, '', 'ms', '–'].map(numberOf), [null, null, null, null, null]);
+});
+
+test('an answer of the server becomes one sample', () => {
+  assert.deepEqual(sampleOf(metrics), { atMs: 1795262402000, uptimeS: 60, requests: 30, errors: 3, p50: 0.4, p95: 45, p99: 250, users: 3, rss: 70, heap: 45 });
+  assert.equal(sampleOf({ ...metrics, system: { memory: null, uptime: 1 } }).rss, null);
+});
+
+test('rates are those between two samples', () => {
+  const now = sampleOf(metrics);
+  const before = { ...now, atMs: now.atMs - 2000, uptimeS: 58, requests: 20, errors: 2 };
+  assert.deepEqual(ratesOf(before, now), { perSecond: 5, errorPercent: 10 });
+  assert.deepEqual(ratesOf({ ...before, requests: 30, errors: 3 }, now), { perSecond: 0, errorPercent: 0 });
+});
+
+test('a restart and a first sample have no rate', () => {
+  const now = sampleOf(metrics);
+  const none = { perSecond: null, errorPercent: null };
+  assert.deepEqual(ratesOf(undefined, now), none);
+  assert.deepEqual(ratesOf({ ...now, atMs: now.atMs - 2000, requests: 500 }, now), none);
+  assert.deepEqual(ratesOf({ ...now, atMs: now.atMs - 2000, requests: 1, uptimeS: 99 }, now), none);
+  assert.deepEqual(ratesOf(now, now), none, 'no time has passed');
+});
+
+test('the history forgets what is too old, and takes no moment twice', () => {
+  const now = sampleOf(metrics);
+  const at = (ms) => ({ ...now, atMs: now.atMs + ms });
+  let history = [];
+  for (const ms of [0, 2000, 2000, 1000, 4000, 6000]) history = extended(history, at(ms), 5000);
+  assert.deepEqual(history.map(({ atMs }) => atMs - now.atMs), [2000, 4000, 6000]);
+});
+
+test('verdicts are counted by value, mute and device apart', () => {
+  const user = (mute, device) => ({ verdict: { mute: { value: mute }, device: { value: device } } });
+  const counts = verdictsOf([user('verified', 'verified'), user('contradicted', 'verified'), user('unverified', 'unverified')]);
+  assert.deepEqual(counts, [
+    { value: 'verified', mute: 1, device: 2 }, { value: 'contradicted', mute: 1, device: 0 },
+    { value: 'stale', mute: 0, device: 0 }, { value: 'unverified', mute: 1, device: 1 },
+  ]);
+});
+
+test('refusals of all endpoints add up by code, endpoints stand by how busy they are', () => {
+  assert.deepEqual(refusalsOf(metrics.api.byEndpoint), [{ code: 'user_not_found', count: 3 }, { code: 'validation_failed', count: 1 }]);
+  assert.deepEqual(endpointsOf(metrics.api.byEndpoint).map(({ count }) => count), [20, 10, 1]);
+});
+
+test('an objective says what is wanted, what is, and whether it is met', () => {
+  assert.deepEqual(objectivesOf(metrics), [
+    { profile: 'basic', name: 'p95', wanted: 'under 1000ms', is: '45ms', met: true },
+    { profile: 'basic', name: 'errors', wanted: 'under 5.0%', is: '10.0%', met: false },
+  ]);
+});
+
+test('an axis begins at zero, has round steps and holds the largest value', () => {
+  assert.deepEqual(ticks(0), [0, 1]);
+  assert.deepEqual(ticks(4), [0, 1, 2, 3, 4]);
+  for (const max of [0.003, 0.7, 1, 9.99, 10, 37, 1234, 99_999]) {
+    const steps = ticks(max);
+    assert.equal(steps[0], 0);
+    assert.ok(steps.at(-1) >= max && steps.at(-1) < max * 2, `${max}: ${steps}`);
+    assert.ok(steps.length >= 3 && steps.length <= 6, `${max}: ${steps}`);
+  }
+});
+
+test('what is counted in whole numbers has an axis of them', () => {
+  assert.deepEqual([1, 3, 6, 10].map((max) => ticks(max, true)), [[0, 1], [0, 1, 2, 3], [0, 2, 4, 6], [0, 5, 10]]);
+});
+
+test('a chart shows as few minutes as hold what there is', () => {
+  assert.deepEqual([[], [0], [0, 150_000], [0, 150_001], [0, 400_000], [0, 900_000]].map(minutesOf), [2.5, 2.5, 2.5, 5, 10, 10]);
+});
+
+test('a number is as long as its size is worth', () => {
+  assert.deepEqual([null, 0, 0.421, 4.2, 4, 42.25, 1234.5, 12345].map(short), ['–', '0', '0.42', '4.2', '4', '42.3', '1 235', '12 345']);
+});
+
+test('a line lifts its pen where a value is missing', () => {
+  const same = (value) => value;
+  assert.equal(path([[0, 1], [1, 2], [2, null], [3, 4], [4, 5]], same, same), 'M0.0 1.0L1.0 2.0M3.0 4.0L4.0 5.0');
+  assert.equal(path([[0, null]], same, same), '');
+});
+
+test('the nearest moment is found', () => {
+  assert.deepEqual([-5, 0, 14, 16, 99].map((at) => nearest([0, 10, 20], at)), [0, 0, 1, 2, 2]);
+  assert.equal(nearest([], 1), -1);
+});
+
+test('ages and charts are said in words', () => {
+  assert.deepEqual([0, 2000, 89_000, 180_000].map(ago), ['now', '2 s ago', '89 s ago', '3 min ago']);
+  const lines = [{ label: 'p50', values: [null, 1, 3, 2] }, { label: 'p99', values: [null] }];
+  assert.equal(inWords('Response time', 'ms', lines, 10), 'Response time, the last 10 minutes. p50: now 2 ms, from 1 to 3. p99: no values yet.');
+});
