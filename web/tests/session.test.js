@@ -237,8 +237,22 @@ test('a contradiction of oneself is said once, and again only after it was over'
   assert.equal(contradictions(), 3);
 });
 
+test('whoever is listed as not silent for sure has said no, and the room is not asked', async () => {
+  const t = setup();
+  t.session.start();
+  await t.clock.advance(6000);
+  assert.deepEqual([t.world.safetyCalls, t.view().safety], [0, null]);
+  measure(t, 'verified', 'digital_zero');
+  await t.clock.advance(1500);
+  assert.equal(t.view().safety, t.world.safety);
+  measure(t, 'contradicted', 'device_missing');
+  await t.clock.advance(1500);
+  assert.equal(t.view().safety, null, 'what was safe is forgotten');
+});
+
 test('the room is asked whether it is safe when something has changed or the answer is over', async () => {
   const t = setup();
+  measure(t, 'verified', 'digital_zero');
   t.world.safety = { safe: true, expiresAt: t.clock.now() + 10_000 };
   t.session.start();
   await t.clock.settle();
@@ -253,6 +267,7 @@ test('the room is asked whether it is safe when something has changed or the ans
 
 test('the list goes on without that answer, and the room is then not known to be safe', async () => {
   const t = setup();
+  measure(t, 'verified', 'digital_zero');
   t.world.safety = new ApiError({ status: 503 });
   t.session.start();
   await t.clock.advance(3000);
