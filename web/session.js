@@ -2,7 +2,7 @@ import { arrange, createRoomPoller, isNewer } from './room.js';
 import { createOutbox } from './outbox.js';
 import { createPairing } from './pairing.js';
 import { momentOf } from './time.js';
-import { describeVerdict, inForce } from './verdict.js';
+import { describeVerdict, isSilent } from './verdict.js';
 
 /** How long a room listing may miss us before we ask whether we are still known at all. */
 const MISSING_MS = 4000;
@@ -60,7 +60,7 @@ export function createSession({
     const room = await api.roomUsers(roomId);
     // Whoever is listed as anything but silent for sure has already said no for the room.
     const now = serverNow();
-    const silent = room.items.every((item) => item.isMuted && inForce(item.verdict?.mute, now).value === 'verified');
+    const silent = room.items.every((item) => isSilent(item, now));
     const expiresAt = momentOf(safety?.expiresAt);
     if (silent && !room.changed && safety && (expiresAt === null || now <= expiresAt)) return room;
     // Without this answer the room is not known to be silent, which is what the page then shows; the list goes on.

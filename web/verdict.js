@@ -220,6 +220,9 @@ function obstacleOf(person) {
   return person.value === 'verified' ? null : 'unverified';
 }
 
+/** Whether a listed state says that nobody is heard, and a measurement in force agrees. */
+export const isSilent = (state, serverNow) => obstacleOf({ isMuted: state.isMuted, value: inForce(state.verdict?.mute, serverNow).value }) === null;
+
 /**
  * Whether everybody is muted, and measured to be. `people` are those on this page, `{userId, isMuted, value}` with the
  * value in force; `answer` is the server's, or null. It takes both to say yes, and either to say no.

@@ -2,19 +2,14 @@ import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { formatCountdown, pairingCommand, pairingStage } from '../pairing.js';
 import { bindingQuestion } from '../verdict.js';
 import { useSeconds } from './age.js';
+import { useCopy } from './copy.js';
 import { CheckIcon, CopyIcon } from './icons.js';
 
 const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting', paired: 'agent paired', revoked: 'agent stopped' };
 
 function CopyButton({ text }) {
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!copied) return undefined;
-    const t = setTimeout(() => setCopied(false), 2000);
-    return () => clearTimeout(t);
-  }, [copied]);
-  if (!navigator.clipboard) return null;
-  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true), () => {});
+  const [copied, copy] = useCopy(() => text);
+  if (!copy) return null;
   return html`<button type="button" class="button" onClick=${copy} data-testid="pairing-copy">${copied ? html`<${CheckIcon} />` : html`<${CopyIcon} />`}<span aria-live="polite">${copied ? 'Copied' : 'Copy command'}</span></button>`;
 }
 

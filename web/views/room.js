@@ -1,7 +1,8 @@
-import { html, useEffect, useState } from '../vendor/htm-preact.js';
+import { html, useState } from '../vendor/htm-preact.js';
 import { beforeClaim, describeVerdict, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
 import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
+import { useCopy } from './copy.js';
 import { HelpDialog } from './help.js';
 import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
 import { PairingCard } from './pairing.js';
@@ -41,14 +42,8 @@ function Notice({ notice, session }) {
 }
 
 function CopyLink() {
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!copied) return undefined;
-    const t = setTimeout(() => setCopied(false), 2000);
-    return () => clearTimeout(t);
-  }, [copied]);
-  if (!navigator.clipboard) return null;
-  const copy = () => navigator.clipboard.writeText(location.href).then(() => setCopied(true), () => {});
+  const [copied, copy] = useCopy(() => location.href);
+  if (!copy) return null;
   return html`<button type="button" class="button quiet" onClick=${copy} data-testid="copy-link"><${LinkIcon} /><span class="wide-only" aria-live="polite">${copied ? 'Link copied' : 'Copy link'}</span><span class="visually-hidden narrow-name">Copy link</span></button>`;
 }
 

@@ -5,7 +5,6 @@ use crate::{Reply, Request, State};
 use domain::{AgentId, Challenge, Enrolment, MinEvidence, Policy, Purpose, UserId};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
-use std::time::Duration;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,15 +21,18 @@ struct Enrolled {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyView {
-    interval_ms: u64,
-    fresh_ms: u64,
+    interval_ms: u128,
+    fresh_ms: u128,
     min_evidence: MinEvidence,
 }
 
 impl From<Policy> for PolicyView {
     fn from(policy: Policy) -> Self {
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self { interval_ms: ms(policy.interval), fresh_ms: ms(policy.fresh), min_evidence: policy.min_evidence }
+        Self {
+            interval_ms: policy.interval.as_millis(),
+            fresh_ms: policy.fresh.as_millis(),
+            min_evidence: policy.min_evidence,
+        }
     }
 }
 

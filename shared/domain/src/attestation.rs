@@ -140,8 +140,11 @@ impl PairingCode {
         bits[6..].copy_from_slice(&random);
         let digits = crate::id::base32(u128::from_be_bytes(bits));
         let digits = &digits[digits.len() - 16..];
-        let groups: Vec<_> = [0, 4, 8, 12].iter().map(|&at| &digits[at..at + 4]).collect();
-        Self(groups.join("-"))
+        Self::grouped(digits)
+    }
+
+    fn grouped(digits: &str) -> Self {
+        Self([0, 4, 8, 12].map(|at| &digits[at..at + 4]).join("-"))
     }
 
     /// What is stored of it.
@@ -166,8 +169,7 @@ impl TryFrom<String> for PairingCode {
             })
             .collect();
         if digits.len() == 16 && digits.bytes().all(|byte| crate::id::BASE32.contains(&byte)) {
-            let groups: Vec<_> = [0, 4, 8, 12].iter().map(|&at| &digits[at..at + 4]).collect();
-            Ok(Self(groups.join("-")))
+            Ok(Self::grouped(&digits))
         } else {
             Err(Refused("be 16 letters and digits in groups of four, like 7K3M-Q2XD-9VTA-B4NC"))
         }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Longest id in bytes (and characters: ids are ASCII). `DynamoDB` allows 2 048 for a key; ids are in every log line.
 const ID_BYTES_MAX: usize = 128;
 
-macro_rules! free_id {
-    ($(#[$doc:meta])* $name:ident) => {
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -31,7 +31,7 @@ macro_rules! free_id {
             type Error = Refused;
 
             fn try_from(text: String) -> Result<Self, Refused> {
-                check(&text)?;
+                $check(&text)?;
                 Ok(Self(text))
             }
         }
@@ -52,14 +52,14 @@ macro_rules! free_id {
     };
 }
 
-free_id! {
+id! {
     /// A person, as the client names them: `^[A-Za-z0-9_.:@-]{1,128}$`.
-    UserId
+    UserId, free
 }
 
-free_id! {
+id! {
     /// A room, as the client names it: `^[A-Za-z0-9_.:@-]{1,128}$`.
-    RoomId
+    RoomId, free
 }
 
 /// Digits of Crockford's base32, as a ULID is written (<https://www.crockford.com/base32.html>).
@@ -72,58 +72,28 @@ pub(crate) fn base32(bits: u128) -> String {
 
 const AGENT_PREFIX: &str = "agt_";
 
-/// An agent: `agt_` and 26 digits that follow from its key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AgentId(String);
+id! {
+    /// An agent: `agt_` and 26 digits that follow from its key.
+    AgentId, agent
+}
 
 impl AgentId {
     pub(crate) fn from_bits(bits: u128) -> Self {
         Self(format!("{AGENT_PREFIX}{}", base32(bits)))
     }
+}
 
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+fn agent(text: &str) -> Result<(), Refused> {
+    let digits = text.strip_prefix(AGENT_PREFIX).unwrap_or_default().as_bytes();
+    // 26 digits hold 130 bits: the first one is at most 7.
+    if digits.len() == 26 && digits[0] <= b'7' && digits.iter().all(|digit| BASE32.contains(digit)) {
+        Ok(())
+    } else {
+        Err(Refused("be agt_ and 26 digits of Crockford's base32"))
     }
 }
 
-impl std::fmt::Display for AgentId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for AgentId {
-    type Error = Refused;
-
-    fn try_from(text: String) -> Result<Self, Refused> {
-        let digits = text.strip_prefix(AGENT_PREFIX).unwrap_or_default().as_bytes();
-        // 26 digits hold 130 bits: the first one is at most 7.
-        if digits.len() == 26 && digits[0] <= b'7' && digits.iter().all(|digit| BASE32.contains(digit)) {
-            Ok(Self(text))
-        } else {
-            Err(Refused("be agt_ and 26 digits of Crockford's base32"))
-        }
-    }
-}
-
-impl std::str::FromStr for AgentId {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<AgentId> for String {
-    fn from(id: AgentId) -> Self {
-        id.0
-    }
-}
-
-fn check(text: &str) -> Result<(), Refused> {
+fn free(text: &str) -> Result<(), Refused> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:@-".contains(&byte);
     if (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(())

@@ -1,44 +1,23 @@
 //! A user's audio state: what their client claims.
 
+use crate::evidence::words;
 use crate::{AgentDeviceId, AgentId, DeviceId, Label, Refused, RoomId, Timestamp, UserId, Verdicts};
 use serde::{Deserialize, Serialize};
 
 /// Counts the changes of one state, from 1. Sent back as `If-Match: "<version>"`.
 pub type Version = u64;
 
-/// How deep a mute goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MuteScope {
-    /// The page disabled its track; the device may still be open. What a claim means unless it says more.
-    #[default]
-    App,
-    /// The operating system mutes the source.
-    Os,
-    /// The hardware delivers silence.
-    Device,
-}
-
-impl MuteScope {
-    /// The word used in the API and in storage.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::Os => "os",
-            Self::Device => "device",
-        }
-    }
-}
-
-impl std::str::FromStr for MuteScope {
-    type Err = Refused;
-
-    fn from_str(word: &str) -> Result<Self, Refused> {
-        [Self::App, Self::Os, Self::Device]
-            .into_iter()
-            .find(|scope| scope.as_str() == word)
-            .ok_or(Refused("be app, os or device"))
+words! {
+    /// How deep a mute goes.
+    #[derive(Default)]
+    MuteScope {
+        /// The page disabled its track; the device may still be open. What a claim means unless it says more.
+        #[default]
+        App = "app",
+        /// The operating system mutes the source.
+        Os = "os",
+        /// The hardware delivers silence.
+        Device = "device",
     }
 }
 

@@ -1,23 +1,8 @@
 //! Stored items that cannot be read: an error that names nothing, never a shorter list and never a guess.
 
-use crate::support::witness::{Witness, engine, join};
+use crate::support::witness::{Witness, engine, join, set_attribute};
 use crate::support::{Runner, refused};
-use serde_json::{Value, json};
-
-/// Puts something else in the place of an attribute of Ada's state, or nothing.
-fn damage(runner: &Runner, attribute: &str, value: Option<&Value>) {
-    let mut update = json!({
-        "TableName": "greenroom-state",
-        "Key": {"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}},
-        "ExpressionAttributeNames": {"#damaged": attribute},
-        "UpdateExpression": "REMOVE #damaged",
-    });
-    if let Some(value) = value {
-        update["UpdateExpression"] = "SET #damaged = :value".into();
-        update["ExpressionAttributeValues"] = json!({":value": value});
-    }
-    engine(runner, "UpdateItem", &update);
-}
+use serde_json::json;
 
 #[test]
 fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
@@ -48,7 +33,7 @@ fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
         join(&runner, "ada", true);
         let mut witness = Witness::paired(&runner, "ada");
         assert_eq!(witness.attest(&runner, json!({})).status, 200);
-        damage(&runner, attribute, value.as_ref());
+        set_attribute(&runner, "ada", attribute, value.as_ref());
         for path in ["/api/users/ada", "/api/users", "/api/rooms/demo/users", "/api/rooms/demo/safe"] {
             let reply = runner.get(path);
             refused(&reply, 500, "internal_error");

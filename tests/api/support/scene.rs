@@ -1,7 +1,7 @@
 //! Ada with an agent, on a database of which a test decides what goes wrong.
 
 use super::faults::{Command, Faulty};
-use super::witness::{enrolment, fresh_key, now_ms};
+use super::witness::{attestation, enrolment, fresh_key};
 use domain::{AgentId, Purpose, SigningKey};
 use serde_json::{Value, json};
 
@@ -60,12 +60,8 @@ impl Scene {
     }
 
     fn attest(&self, signal: &str) -> Command {
-        let now = now_ms();
-        let body = json!({
-            "seq": self.seq + 1, "challenge": self.challenge, "fromMs": now - 500, "toMs": now,
-            "condition": "measured", "flag": "unmuted", "signal": signal, "route": "direct",
-            "device": {"id": "pulseaudio:desk_mic", "label": "Desk Mic", "unique": true},
-        });
+        let mut body = attestation(self.seq + 1, &self.challenge);
+        (body["flag"], body["signal"]) = ("unmuted".into(), signal.into());
         let signature = Purpose::Attestation.sign(&self.key, body.to_string().as_bytes());
         Command::new("attest", "agentId", &self.agent).header("greenroom-signature", signature).with(body)
     }

@@ -55,6 +55,16 @@ pub(crate) fn enroll(runner: &Runner, key: &SigningKey, body: &Value) -> Reply {
     send_signed(runner, "/api/agents", Purpose::Enrolment, key, &body.to_string())
 }
 
+/// What an agent says that hears exact zeros under the system's mute.
+pub(crate) fn attestation(seq: u64, challenge: &str) -> Value {
+    let now = now_ms();
+    json!({
+        "seq": seq, "challenge": challenge, "fromMs": now - 500, "toMs": now,
+        "condition": "measured", "flag": "muted", "signal": "digital_zero", "route": "direct",
+        "device": {"id": "pulseaudio:desk_mic", "label": "Desk Mic", "unique": true},
+    })
+}
+
 impl Witness {
     /// Pairs a new agent with a user who exists.
     pub(crate) fn paired(runner: &Runner, user: &str) -> Self {
@@ -73,12 +83,7 @@ impl Witness {
 
     /// What it would say next: exact zeros under the system's mute, changed as the test wants.
     pub(crate) fn next(&self, change: &Value) -> Value {
-        let now = now_ms();
-        let mut body = json!({
-            "seq": self.seq + 1, "challenge": self.challenge, "fromMs": now - 500, "toMs": now,
-            "condition": "measured", "flag": "muted", "signal": "digital_zero", "route": "direct",
-            "device": {"id": "pulseaudio:desk_mic", "label": "Desk Mic", "unique": true},
-        });
+        let mut body = attestation(self.seq + 1, &self.challenge);
         for (name, value) in change.as_object().unwrap() {
             body[name] = value.clone();
         }
@@ -133,13 +138,17 @@ pub(crate) fn engine(runner: &Runner, operation: &str, body: &Value) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Sets a number on a user's item.
-pub(crate) fn set_number(runner: &Runner, user: &str, attribute: &str, value: u64) {
-    let body = json!({
+/// Puts something else in the place of an attribute of a user's item, or nothing.
+pub(crate) fn set_attribute(runner: &Runner, user: &str, attribute: &str, value: Option<&Value>) {
+    let mut update = json!({
         "TableName": "greenroom-state",
         "Key": {"pk": {"S": format!("USER#{user}")}, "sk": {"S": "STATE"}},
-        "UpdateExpression": format!("SET {attribute} = :value"),
-        "ExpressionAttributeValues": {":value": {"N": value.to_string()}},
+        "ExpressionAttributeNames": {"#attribute": attribute},
+        "UpdateExpression": "REMOVE #attribute",
     });
-    engine(runner, "UpdateItem", &body);
+    if let Some(value) = value {
+        update["UpdateExpression"] = "SET #attribute = :value".into();
+        update["ExpressionAttributeValues"] = json!({":value": value});
+    }
+    engine(runner, "UpdateItem", &update);
 }

@@ -20,6 +20,8 @@ use std::time::Duration;
 const EVIDENCE: &str = "heardAt, heardFlag, heardSignal, heardCondition, heardRoute, heardId, heardLabel, heardTwin";
 /// What a person said about it.
 const BINDING: &str = "boundDeviceId, boundAgentDeviceId";
+/// What ends an agent, on its own item.
+const END: &str = "SET revoked = :true, expiresAt = :expires";
 /// Tries when another pairing of the same user came between reading and writing.
 const PAIR_TRIES_MAX: usize = 3;
 
@@ -200,7 +202,7 @@ impl Agents {
             .table_name(&self.table)
             .key(PK, keys::agent(id))
             .key(SK, AttributeValue::S(META.to_owned()))
-            .update_expression("SET revoked = :true, expiresAt = :expires")
+            .update_expression(END)
             .expression_attribute_values(":true", AttributeValue::Bool(true))
             .expression_attribute_values(":expires", self.expiry(now))
             .build()
@@ -374,7 +376,7 @@ impl Agents {
             .table_name(&self.table)
             .key(PK, keys::agent(id))
             .key(SK, AttributeValue::S(META.to_owned()))
-            .update_expression("SET revoked = :true, expiresAt = :expires")
+            .update_expression(END)
             .expression_attribute_values(":true", AttributeValue::Bool(true))
             .expression_attribute_values(":expires", self.expiry(now));
         end.send().await.map_err(failed)?;

@@ -1,5 +1,5 @@
 use crate::support::witness::{
-    Witness, code, enroll, enrolment, fresh_key, join, mute_verdict, public_key, send_signed, send_with, set_number,
+    Witness, code, enroll, enrolment, fresh_key, join, mute_verdict, public_key, send_signed, send_with, set_attribute,
 };
 use crate::support::{Runner, keys, refused, refused_field};
 use domain::{AgentId, Purpose};
@@ -92,7 +92,7 @@ fn a_wrong_an_expired_and_another_persons_code_are_refused_alike() {
     assert_eq!(refuse("ada", "0000-0000-0000-0000"), never);
     assert_eq!(refuse("bob", &of_ada), never);
     assert_eq!(refuse("nobody", &of_ada), never);
-    set_number(&runner, "ada", "pairingUntil", 1_795_257_125_000 - 1);
+    set_attribute(&runner, "ada", "pairingUntil", Some(&json!({"N": "1795257124999"})));
     assert_eq!(refuse("ada", &of_ada), never);
     assert_eq!(runner.get("/api/users/ada").json()["agent"], json!(null));
 }
