@@ -1,0 +1,63 @@
+//! What can go wrong with a snapshot.
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a snapshot could not be taken, verified or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// There are items where a snapshot would be restored to.
+    #[error("{table} is not empty; restore into empty tables")]
+    NotEmpty {
+        /// The table's name.
+        table: String,
+    },
+    /// What is stored is not what the manifest describes, or the manifest cannot be read.
+    #[error("{object} is damaged: {problem}")]
+    Damaged {
+        /// Key of the object.
+        object: String,
+        /// What does not agree, with both values where there are two.
+        problem: String,
+    },
+    /// The snapshot is of a schema that this program does not know.
+    #[error("{object} has schema {found}; this program reads schema {known}")]
+    Schema {
+        /// Key of the manifest.
+        object: String,
+        /// The snapshot's schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// There is no such snapshot.
+    #[error("there is no snapshot {0}")]
+    NotFound(String),
+    /// The table or the bucket cannot be reached, or refuses.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(#[source] Source),
+    /// Another run is at work.
+    #[error("another run holds the lease until {until}")]
+    Leased {
+        /// When it ends by itself.
+        until: domain::Timestamp,
+    },
+    /// A defect of this program.
+    #[error("{0}")]
+    Internal(#[source] Source),
+}
+
+impl SnapshotError {
+    /// The exit code of a command: 3 target not empty, 4 damaged or not there, 5 schema not supported, 6 store not
+    /// reachable, 7 another run holds the lease, 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotEmpty { .. } => 3,
+            Self::Damaged { .. } | Self::NotFound(_) => 4,
+            Self::Schema { .. } => 5,
+            Self::Unreachable(_) => 6,
+            Self::Leased { .. } => 7,
+            Self::Internal(_) => 1,
+        }
+    }
+}

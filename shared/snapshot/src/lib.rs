@@ -1,0 +1,6 @@
+//! Snapshots: taken, verified, kept, restored and drilled. `docs/snapshots.md` is about what they hold.
+
+mod error;
+pub mod format;
+
+pub use error::SnapshotError;
