@@ -1,4 +1,4 @@
-//! One connection to `DynamoDB`, kept open: all that a function, which answers one request at a time, needs of HTTP.
+//! One connection to a service of AWS, kept open: all that a function, which answers one request at a time, needs of HTTP.
 //!
 //! The SDK's own HTTP client brings HTTP/2, a pool and proxies: a megabyte of every binary, and a tenth of the CPU time
 //! of every invoke.
@@ -76,7 +76,7 @@ impl Http {
     pub(super) async fn warm_up(&self) {
         match self.connect().await {
             Ok(sender) => self.keep(sender),
-            Err(error) => tracing::warn!(%error, "database not reached during init"),
+            Err(error) => tracing::warn!(%error, host = self.0.host, "not reached during init"),
         }
     }
 

@@ -53,57 +53,86 @@ pub enum ConnectError {
     /// `AWS_CA_BUNDLE` cannot be read.
     #[error("AWS_CA_BUNDLE cannot be read")]
     Roots(#[source] std::io::Error),
-    /// `AWS_ENDPOINT_URL_DYNAMODB` or the certificates are not usable.
-    #[error("the database's endpoint or the trusted certificates are not usable")]
+    /// The endpoint or the certificates are not usable.
+    #[error("the endpoint or the trusted certificates are not usable")]
     Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A client for the `DynamoDB` that the environment names, with its connection already being opened.
-///
-/// Reads `AWS_REGION` and the credentials that Lambda provides, and for tests `AWS_ENDPOINT_URL_DYNAMODB` and
-/// `AWS_CA_BUNDLE`. No profile files, no metadata service: on Lambda they are never the answer, and asking costs
-/// milliseconds of every cold start.
+/// How a service of AWS is reached, as Lambda says it; its connection is already being opened.
+#[derive(Debug)]
+pub struct Access {
+    /// `AWS_REGION`
+    pub region: Region,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`
+    pub credentials: Credentials,
+    /// Where else it is than where AWS has it; for tests.
+    pub endpoint: Option<String>,
+    /// One connection that is kept open.
+    pub http: SharedHttpClient,
+}
+
+impl Access {
+    /// Reads the environment and opens the connection to `service`, the first part of its host name.
+    ///
+    /// Reads `AWS_REGION` and the credentials that Lambda provides, and for tests `AWS_CA_BUNDLE`. No profile files, no
+    /// metadata service: on Lambda they are never the answer, and asking costs milliseconds of every cold start.
+    ///
+    /// # Errors
+    /// A missing variable or an unusable certificate file. A connection that cannot be opened is no error: the first call
+    /// tries again.
+    pub async fn from_env(service: &str, endpoint: Option<String>) -> Result<Self, ConnectError> {
+        let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
+        let region = variable("AWS_REGION")?;
+        let credentials = Credentials::new(
+            variable("AWS_ACCESS_KEY_ID")?,
+            variable("AWS_SECRET_ACCESS_KEY")?,
+            variable("AWS_SESSION_TOKEN").ok(),
+            None,
+            "environment",
+        );
+        let endpoint = endpoint.filter(|url| !url.is_empty());
+        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
+        let roots = match std::env::var_os("AWS_CA_BUNDLE") {
+            Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
+            None => AMAZON_ROOTS.to_vec(),
+        };
+        let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+        http.warm_up().await;
+        Ok(Self { region: Region::new(region), credentials, endpoint, http: SharedHttpClient::new(http) })
+    }
+}
+
+/// A client for the `DynamoDB` that the environment names; for tests, by `AWS_ENDPOINT_URL_DYNAMODB`.
 ///
 /// # Errors
-/// A missing variable or an unusable certificate file. A connection that cannot be opened is no error: the first call
-/// tries again.
+/// As [`Access::from_env`].
 pub async fn connect_from_env() -> Result<Client, ConnectError> {
-    let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
-    let region = variable("AWS_REGION")?;
-    let credentials = Credentials::new(
-        variable("AWS_ACCESS_KEY_ID")?,
-        variable("AWS_SECRET_ACCESS_KEY")?,
-        variable("AWS_SESSION_TOKEN").ok(),
-        None,
-        "environment",
-    );
-    let endpoint = variable("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
-
-    let origin = endpoint.clone().unwrap_or_else(|| format!("https://dynamodb.{region}.amazonaws.com"));
-    let roots = match std::env::var_os("AWS_CA_BUNDLE") {
-        Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
-        None => AMAZON_ROOTS.to_vec(),
-    };
-    let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
-    http.warm_up().await;
-
-    let mut config = persistent(http).region(Region::new(region)).credentials_provider(credentials);
-    config.set_endpoint_url(endpoint);
+    let access = Access::from_env("dynamodb", std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok()).await?;
+    let mut config = persistent(access.http).region(access.region).credentials_provider(access.credentials);
+    config.set_endpoint_url(access.endpoint);
     Ok(Client::from_conf(config.build()))
+}
+
+/// Another try after a failure that passes, at most so often and with such pauses.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS_MAX)
+        .with_initial_backoff(FIRST_BACKOFF)
+        // Ours drops a connection that failed by itself; the SDK would log that it cannot.
+        .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
+}
+
+/// No attempt may take longer.
+#[must_use]
+pub fn time_outs() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
 }
 
 /// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
 #[must_use]
 pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
-    config(http)
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS_MAX)
-                .with_initial_backoff(FIRST_BACKOFF)
-                // Ours drops a connection that failed by itself; the SDK would log that it cannot.
-                .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
-        )
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+    config(http).retry_config(retries()).timeout_config(time_outs())
 }
 
 /// What every client of ours has in common.
