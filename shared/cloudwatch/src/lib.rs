@@ -14,7 +14,7 @@ use queries::{HOUR, Query, Series};
 use state::Chain;
 use state::dynamodb::{Access, ConnectError, retries, time_outs};
 use state::metrics::{Degraded, Figures, Reading, Source, Window};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -71,6 +71,12 @@ impl CloudWatch {
     /// As [`Access::from_env`].
     pub async fn connect_from_env(stage: &str, functions: Vec<Function>) -> Result<Self, ConnectError> {
         let access = Access::from_env("monitoring", std::env::var("AWS_ENDPOINT_URL_CLOUDWATCH").ok()).await?;
+        Ok(Self::new(access, stage, functions))
+    }
+
+    /// The CloudWatch that is reached so.
+    #[must_use]
+    pub fn new(access: Access, stage: &str, functions: Vec<Function>) -> Self {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(access.http)
@@ -82,7 +88,7 @@ impl CloudWatch {
             .credentials_provider(access.credentials);
         config.set_endpoint_url(access.endpoint);
         let client = Client::from_conf(config.build());
-        Ok(Self { client, stage: stage.to_owned(), functions, cache: Mutex::default() })
+        Self { client, stage: stage.to_owned(), functions, cache: Mutex::default() }
     }
 
     async fn fetch(&self, now: Timestamp) -> Result<Figures, Failure> {
@@ -107,7 +113,8 @@ impl CloudWatch {
         end: Timestamp,
     ) -> Result<(HashMap<String, Series>, bool), Failure> {
         let mut series: HashMap<String, Series> = HashMap::new();
-        let mut whole: HashMap<String, bool> = queries.iter().map(|query| (query.id.clone(), false)).collect();
+        // None came yet, or not to its end.
+        let mut missing: HashSet<String> = queries.iter().map(|query| query.id.clone()).collect();
         let mut token = None;
         for _ in 0..PAGES_MAX {
             let request = self
@@ -124,19 +131,20 @@ impl CloudWatch {
                 let points = result.timestamps().iter().zip(result.values());
                 let points = points.map(|(at, value)| (timestamp(at), *value));
                 series.entry(id.to_owned()).or_default().extend(points);
-                let complete = result.status_code() == Some(&StatusCode::Complete);
-                if !complete {
-                    tracing::warn!(id, status = ?result.status_code(), messages = ?result.messages(), "a series is not whole");
-                }
-                whole.insert(id.to_owned(), complete);
+                match result.status_code() {
+                    Some(StatusCode::Complete) => missing.remove(id),
+                    _ => missing.insert(id.to_owned()),
+                };
             }
             token = page.next_token;
             if token.is_none() {
-                return Ok((series, whole.into_values().all(|whole| whole)));
+                break;
             }
         }
-        tracing::warn!(pages = PAGES_MAX, "more pages than are read");
-        Ok((series, false))
+        if !missing.is_empty() || token.is_some() {
+            tracing::warn!(?missing, cut = token.is_some(), "not all series came whole");
+        }
+        Ok((series, missing.is_empty() && token.is_none()))
     }
 }
 

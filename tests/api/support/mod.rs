@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod binaries;
+pub(crate) mod cloudwatch;
 pub(crate) mod database;
 pub(crate) mod faults;
 pub(crate) mod history;

@@ -90,15 +90,29 @@ impl Access {
             None,
             "environment",
         );
-        let endpoint = endpoint.filter(|url| !url.is_empty());
-        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
         let roots = match std::env::var_os("AWS_CA_BUNDLE") {
             Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
             None => AMAZON_ROOTS.to_vec(),
         };
-        let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+        let endpoint = endpoint.filter(|url| !url.is_empty());
+        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
+        Self::open(&origin, Region::new(region), credentials, endpoint, &roots).await
+    }
+
+    /// Opens the connection to `origin`, trusting the certificates in `roots` (PEM).
+    ///
+    /// # Errors
+    /// An origin or certificates that cannot be used.
+    pub async fn open(
+        origin: &str,
+        region: Region,
+        credentials: Credentials,
+        endpoint: Option<String>,
+        roots: &[u8],
+    ) -> Result<Self, ConnectError> {
+        let http = Http::new(origin, roots).map_err(ConnectError::Endpoint)?;
         http.warm_up().await;
-        Ok(Self { region: Region::new(region), credentials, endpoint, http: SharedHttpClient::new(http) })
+        Ok(Self { region, credentials, endpoint, http: SharedHttpClient::new(http) })
     }
 }
 
