@@ -28,13 +28,13 @@ pub fn serve(entry: Entry) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`serve`], and what `source` fails with.
-pub fn serve_with<S, E>(entry: Entry, source: impl AsyncFnOnce(&str) -> Result<S, E>) -> Result<(), Error>
+pub fn serve_with<S, E>(entry: Entry, source: impl FnOnce(&str) -> Result<S, E>) -> Result<(), Error>
 where
     S: Source + 'static,
     E: Into<lambda_http::Error>,
 {
     start(async |state| {
-        let figures = Arc::new(source(&state.config.stage).await.map_err(Into::into)?);
+        let figures = Arc::new(source(&state.config.stage).map_err(Into::into)?);
         listen(entry, State { figures, ..state }).await
     })
 }

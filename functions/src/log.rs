@@ -368,7 +368,7 @@ mod tests {
         let log = log(1);
         assert_eq!(log.due(&line(NOW, 1, false)), None);
         assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false)), None);
-        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(60)), 3, false)), Some(vec![1.0, 2.0]));
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_mins(1)), 3, false)), Some(vec![1.0, 2.0]));
         assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(61)), 4, false)), None);
     }
 }

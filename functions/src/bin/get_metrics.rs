@@ -2,8 +2,8 @@
 use cloudwatch::{CloudWatch, Function};
 
 fn main() -> Result<(), functions::Error> {
-    functions::serve_with(functions::entries::get_metrics, async |stage: &str| {
-        let routes = functions::described().into_iter();
-        CloudWatch::connect_from_env(stage, routes.map(|(binary, route)| Function { binary, route }).collect()).await
+    functions::serve_with(functions::entries::get_metrics, |stage| {
+        let functions = functions::described().into_iter().map(|(binary, route)| Function { binary, route });
+        CloudWatch::from_env(stage, functions.collect())
     })
 }

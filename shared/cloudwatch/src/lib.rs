@@ -12,7 +12,7 @@ use aws_smithy_async::rt::sleep::TokioSleep;
 use domain::Timestamp;
 use queries::{HOUR, Query, Series};
 use state::Chain;
-use state::dynamodb::{Access, ConnectError, retries, time_outs};
+use state::dynamodb::{ConnectError, Environment, retries, time_outs};
 use state::metrics::{Degraded, Figures, Reading, Source, Window};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -65,28 +65,28 @@ enum Failure {
 }
 
 impl CloudWatch {
-    /// Opens the connection to the CloudWatch that the environment names; for tests, by `AWS_ENDPOINT_URL_CLOUDWATCH`.
+    /// The CloudWatch that the environment names, or `AWS_ENDPOINT_URL_CLOUDWATCH`.
     ///
     /// # Errors
-    /// As [`Access::from_env`].
-    pub async fn connect_from_env(stage: &str, functions: Vec<Function>) -> Result<Self, ConnectError> {
-        let access = Access::from_env("monitoring", std::env::var("AWS_ENDPOINT_URL_CLOUDWATCH").ok()).await?;
-        Ok(Self::new(access, stage, functions))
+    /// As [`Environment::read`].
+    pub fn from_env(stage: &str, functions: Vec<Function>) -> Result<Self, ConnectError> {
+        let endpoint = std::env::var("AWS_ENDPOINT_URL_CLOUDWATCH").ok();
+        Ok(Self::new(Environment::read("monitoring", endpoint)?, stage, functions))
     }
 
     /// The CloudWatch that is reached so.
     #[must_use]
-    pub fn new(access: Access, stage: &str, functions: Vec<Function>) -> Self {
+    pub fn new(environment: Environment, stage: &str, functions: Vec<Function>) -> Self {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(access.http)
+            .http_client(environment.http)
             .sleep_impl(TokioSleep::new())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries())
             .timeout_config(time_outs())
-            .region(access.region)
-            .credentials_provider(access.credentials);
-        config.set_endpoint_url(access.endpoint);
+            .region(environment.region)
+            .credentials_provider(environment.credentials);
+        config.set_endpoint_url(environment.endpoint);
         let client = Client::from_conf(config.build());
         Self { client, stage: stage.to_owned(), functions, cache: Mutex::default() }
     }

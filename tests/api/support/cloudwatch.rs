@@ -5,6 +5,11 @@
 //! <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>
 
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use ciborium::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -150,17 +155,17 @@ fn query(value: &Value) -> Query {
     let statistic = members(query["MetricStat"], &["Metric", "Period", "Stat", "Unit"]);
     let metric = members(statistic["Metric"], &["Namespace", "MetricName", "Dimensions"]);
     let dimensions = metric.get("Dimensions").map(|list| list.as_array().unwrap().clone()).unwrap_or_default();
-    let function = dimensions.iter().map(|dimension| {
+    let mut function = dimensions.iter().map(|dimension| {
         let dimension = members(dimension, &["Name", "Value"]);
         assert_eq!(dimension["Name"].as_text(), Some("FunctionName"));
         dimension["Value"].as_text().unwrap().to_owned()
     });
     let text = |name: &str| metric[name].as_text().unwrap().to_owned();
     let period = whole(statistic["Period"]);
-    assert!(period > 0 && period % 60 == 0, "a period is whole minutes");
+    assert!(period > 0 && period.is_multiple_of(60), "a period is whole minutes");
     Query {
         id,
-        key: (text("Namespace"), text("MetricName"), function.last()),
+        key: (text("Namespace"), text("MetricName"), function.next_back()),
         period,
         statistic: statistic["Stat"].as_text().unwrap().to_owned(),
     }
@@ -276,5 +281,29 @@ impl Shared {
             answer.push(("NextToken", (skip + size).to_string().into()));
         }
         map(answer)
+    }
+}
+
+/// HTTP for an SDK inside of a test.
+#[derive(Debug, Clone)]
+pub(crate) struct Plain;
+
+impl HttpConnector for Plain {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = request.try_into_http1x().unwrap();
+        let request = request.map(|body| body.bytes().unwrap().to_vec());
+        HttpConnectorFuture::new(async move {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let response = tokio::task::spawn_blocking(move || agent.run(request).unwrap()).await.unwrap();
+            let (parts, mut body) = response.into_parts();
+            let bytes = body.read_to_vec().unwrap();
+            Ok(HttpResponse::try_from(ureq::http::Response::from_parts(parts, bytes.into())).unwrap())
+        })
+    }
+}
+
+impl HttpClient for Plain {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
     }
 }

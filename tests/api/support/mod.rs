@@ -15,7 +15,7 @@ pub(crate) mod webdriver;
 pub(crate) mod witness;
 pub(crate) mod writes;
 
-pub(crate) use binaries::{read, root};
+pub(crate) use binaries::{read, root, sources};
 pub(crate) use runner::{Reply, Runner, binary};
 
 use serde_json::Value;

@@ -53,34 +53,36 @@ pub enum ConnectError {
     /// `AWS_CA_BUNDLE` cannot be read.
     #[error("AWS_CA_BUNDLE cannot be read")]
     Roots(#[source] std::io::Error),
-    /// The endpoint or the certificates are not usable.
-    #[error("the endpoint or the trusted certificates are not usable")]
+    /// The endpoint's address or the certificates are not usable.
+    #[error("the endpoint's address or the trusted certificates are not usable")]
     Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// How a service of AWS is reached, as Lambda says it; its connection is already being opened.
+/// What a client of any service of AWS takes from the environment.
 #[derive(Debug)]
-pub struct Access {
+pub struct Environment {
     /// `AWS_REGION`
     pub region: Region,
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`
+    /// What Lambda gives the function's role.
     pub credentials: Credentials,
-    /// Where else it is than where AWS has it; for tests.
+    /// Where the service is instead of where AWS has it.
     pub endpoint: Option<String>,
-    /// One connection that is kept open.
+    /// Connections to it.
     pub http: SharedHttpClient,
 }
 
-impl Access {
-    /// Reads the environment and opens the connection to `service`, the first part of its host name.
-    ///
-    /// Reads `AWS_REGION` and the credentials that Lambda provides, and for tests `AWS_CA_BUNDLE`. No profile files, no
-    /// metadata service: on Lambda they are never the answer, and asking costs milliseconds of every cold start.
+impl Environment {
+    /// Reads `AWS_REGION`, the credentials that Lambda provides, and `AWS_CA_BUNDLE`, for the service of this name; an
+    /// `endpoint` that is not empty goes before where AWS has it. No profile files, no metadata service: on Lambda they
+    /// are never the answer, and asking costs milliseconds of every cold start.
     ///
     /// # Errors
-    /// A missing variable or an unusable certificate file. A connection that cannot be opened is no error: the first call
-    /// tries again.
-    pub async fn from_env(service: &str, endpoint: Option<String>) -> Result<Self, ConnectError> {
+    /// A missing variable or an unusable certificate file.
+    pub fn read(service: &str, endpoint: Option<String>) -> Result<Self, ConnectError> {
+        Self::open(service, endpoint).map(|(environment, _)| environment)
+    }
+
+    fn open(service: &str, endpoint: Option<String>) -> Result<(Self, Http), ConnectError> {
         let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
         let region = variable("AWS_REGION")?;
         let credentials = Credentials::new(
@@ -90,41 +92,36 @@ impl Access {
             None,
             "environment",
         );
+        let endpoint = endpoint.filter(|url| !url.is_empty());
+        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
         let roots = match std::env::var_os("AWS_CA_BUNDLE") {
             Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
             None => AMAZON_ROOTS.to_vec(),
         };
-        let endpoint = endpoint.filter(|url| !url.is_empty());
-        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
-        Self::open(&origin, Region::new(region), credentials, endpoint, &roots).await
-    }
-
-    /// Opens the connection to `origin`, trusting the certificates in `roots` (PEM).
-    ///
-    /// # Errors
-    /// An origin or certificates that cannot be used.
-    pub async fn open(
-        origin: &str,
-        region: Region,
-        credentials: Credentials,
-        endpoint: Option<String>,
-        roots: &[u8],
-    ) -> Result<Self, ConnectError> {
-        let http = Http::new(origin, roots).map_err(ConnectError::Endpoint)?;
-        http.warm_up().await;
-        Ok(Self { region, credentials, endpoint, http: SharedHttpClient::new(http) })
+        let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+        let client = SharedHttpClient::new(http.clone());
+        Ok((Self { region: Region::new(region), credentials, endpoint, http: client }, http))
     }
 }
 
-/// A client for the `DynamoDB` that the environment names; for tests, by `AWS_ENDPOINT_URL_DYNAMODB`.
+/// A client for the `DynamoDB` that the [`Environment`] names, or `AWS_ENDPOINT_URL_DYNAMODB`, with its connection already
+/// being opened.
 ///
 /// # Errors
-/// As [`Access::from_env`].
+/// As [`Environment::read`]. A connection that cannot be opened is no error: the first call tries again.
 pub async fn connect_from_env() -> Result<Client, ConnectError> {
-    let access = Access::from_env("dynamodb", std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok()).await?;
-    let mut config = persistent(access.http).region(access.region).credentials_provider(access.credentials);
-    config.set_endpoint_url(access.endpoint);
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok();
+    let (Environment { region, credentials, endpoint, .. }, http) = Environment::open("dynamodb", endpoint)?;
+    http.warm_up().await;
+    let mut config = persistent(http).region(region).credentials_provider(credentials);
+    config.set_endpoint_url(endpoint);
     Ok(Client::from_conf(config.build()))
+}
+
+/// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
+#[must_use]
+pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
+    config(http).retry_config(retries()).timeout_config(time_outs())
 }
 
 /// Another try after a failure that passes, at most so often and with such pauses.
@@ -141,12 +138,6 @@ pub fn retries() -> RetryConfig {
 #[must_use]
 pub fn time_outs() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
-}
-
-/// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
-#[must_use]
-pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
-    config(http).retry_config(retries()).timeout_config(time_outs())
 }
 
 /// What every client of ours has in common.
