@@ -63,7 +63,7 @@ function Objectives({ metrics }) {
     <h2 id="slo">Objectives</h2>
     <ul>${objectivesOf(metrics).map(({ profile, name, wanted, is, met }) => html`<${Light} key=${profile + name} id="objective" met=${met}
         title=${`${profile}: ${name} ${met ? 'met' : 'missed'}`} text=${`${is}, wanted ${wanted}`} />`)}
-      ${snapshotsOf(metrics).map(({ name, met, text }) => html`<${Light} key=${name} id="job" met=${met} title=${name} text=${text} />`)}</ul>
+      ${snapshotsOf(metrics).map(({ name, met, is, text }) => html`<${Light} key=${name} id="job" met=${met} title=${`${name}: ${is}`} text=${text} />`)}</ul>
   </section>`;
 }
 

@@ -91,12 +91,15 @@ export function snapshotsOf({ timestamp, snapshots: { ageHours, lastOk, lastAt, 
   const nowMs = Date.parse(timestamp);
   const missing = ageHours === null;
   const age = missing ? 'there is none' : `the newest is ${inHours(ageHours)} old`;
+  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  const failed = lastOk === false ? `; the last one failed ${since(lastAt, nowMs)}` : '';
+  const recent = !missing && ageHours <= SNAPSHOT_HOURS_MAX;
+  const is = failed ? 'failed' : recent ? 'recent' : 'too old';
   return [
-    {
-      name: 'snapshot', met: missing && lastOk === null ? null : !missing && ageHours <= SNAPSHOT_HOURS_MAX && lastOk !== false,
-      text: missing && lastOk === null ? 'none yet' : `${age}, wanted within ${SNAPSHOT_HOURS_MAX} h${lastOk === false ? `; the last one failed ${since(lastAt, nowMs)}` : ''}`,
-    },
-    { name: 'restore drill', met: drillOk, text: drillOk === null ? 'none yet' : `${drillOk ? 'passed' : 'failed'} ${since(drillAt, nowMs)}` },
+    missing && lastOk === null ? { name: 'snapshot', ...none }
+      : { name: 'snapshot', met: recent && !failed, is, text: `${age}, wanted within ${SNAPSHOT_HOURS_MAX} h${failed}` },
+    drillOk === null ? { name: 'restore drill', ...none }
+      : { name: 'restore drill', met: drillOk, is: drillOk ? 'passed' : 'failed', text: since(drillAt, nowMs) },
   ];
 }
 

@@ -79,14 +79,17 @@ test('an objective says what is wanted, what is, and whether it is met', () => {
 
 test('what is known of snapshots and drills is said, and what is not known is no success', () => {
   const say = (snapshots) => snapshotsOf({ ...metrics, snapshots: { ageHours: null, lastOk: null, lastAt: null, drillOk: null, drillAt: null, ...snapshots } });
-  assert.deepEqual(say({}), [{ name: 'snapshot', met: null, text: 'none yet' }, { name: 'restore drill', met: null, text: 'none yet' }]);
+  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  assert.deepEqual(say({}), [{ name: 'snapshot', ...none }, { name: 'restore drill', ...none }]);
   const [snapshot, drill] = say({ ageHours: 9.4, lastOk: true, lastAt: '2026-11-21T03:00:00.000Z', drillOk: true, drillAt: '2026-11-18T12:00:00.000Z' });
-  assert.deepEqual(snapshot, { name: 'snapshot', met: true, text: 'the newest is 9 h old, wanted within 26 h' });
-  assert.deepEqual(drill, { name: 'restore drill', met: true, text: 'passed 3 days ago' });
-  assert.deepEqual(say({ ageHours: 26.1, lastOk: true, lastAt: metrics.timestamp })[0].met, false, 'too old');
-  assert.deepEqual(say({ ageHours: 3, lastOk: false, lastAt: '2026-11-21T11:48:02.000Z' })[0], { name: 'snapshot', met: false, text: 'the newest is 3 h old, wanted within 26 h; the last one failed 12 min ago' });
+  assert.deepEqual(snapshot, { name: 'snapshot', met: true, is: 'recent', text: 'the newest is 9 h old, wanted within 26 h' });
+  assert.deepEqual(drill, { name: 'restore drill', met: true, is: 'passed', text: '3 days ago' });
+  const [old] = say({ ageHours: 26.1, lastOk: true, lastAt: metrics.timestamp });
+  assert.deepEqual([old.met, old.is], [false, 'too old']);
+  const [failed] = say({ ageHours: 3, lastOk: false, lastAt: '2026-11-21T11:48:02.000Z' });
+  assert.deepEqual(failed, { name: 'snapshot', met: false, is: 'failed', text: 'the newest is 3 h old, wanted within 26 h; the last one failed 12 min ago' });
   assert.deepEqual(say({ lastOk: false, lastAt: '2026-11-21T03:00:00.000Z' })[0].text, 'there is none, wanted within 26 h; the last one failed 9 h ago');
-  assert.deepEqual(say({ drillOk: false, drillAt: '2026-11-21T11:00:00.000Z' })[1], { name: 'restore drill', met: false, text: 'failed 1 h ago' });
+  assert.deepEqual(say({ drillOk: false, drillAt: '2026-11-21T11:00:00.000Z' })[1], { name: 'restore drill', met: false, is: 'failed', text: '1 h ago' });
 });
 
 test('refusals that nobody counted are none', () => {
