@@ -166,12 +166,12 @@ impl<'a> Aws<'a> {
 struct JobLine<'a> {
     #[serde(flatten)]
     outcome: &'a Value,
-    #[serde(rename = "_aws")]
-    aws: Aws<'a>,
+    #[serde(rename = "_aws", skip_serializing_if = "Option::is_none")]
+    aws: Option<Aws<'a>>,
 }
 
-/// Publishes what a job measured: as one line with the members of `outcome`, which is an object, and to the figures of this
-/// process. Gives back outcome and values, for whoever invoked the job.
+/// Publishes what a job measured, if anything: as one line with the members of `outcome`, which is an object, and to the
+/// figures of this process. Gives back outcome and values, for whoever invoked the job.
 pub(crate) fn publish(
     state: &State,
     at: domain::Timestamp,
@@ -184,7 +184,8 @@ pub(crate) fn publish(
         answer[metric.name()] = number(*value);
     }
     let namespace = namespace(&state.config.stage);
-    write(&JobLine { outcome: &answer, aws: Aws::new(&namespace, at, measured.iter().map(|(metric, _)| *metric)) });
+    let aws = (!measured.is_empty()).then(|| Aws::new(&namespace, at, measured.iter().map(|(metric, _)| *metric)));
+    write(&JobLine { outcome: &answer, aws });
     answer
 }
 

@@ -487,7 +487,7 @@ fn watched(alarm: &Value) -> BTreeMap<String, String> {
 #[test]
 fn what_cannot_be_brought_back_rings_if_snapshots_are_taken_at_all() {
     let template = template();
-    assert_eq!(template["Resources"]["SnapshotsAlarm"]["Condition"], "SnapshotsOn");
+    assert_eq!(template["Resources"]["SnapshotsAlarm"]["Condition"], "TakesSnapshots");
     let others = alarms(&template).into_keys().filter(|id| id != "SnapshotsAlarm");
     for id in others {
         assert!(template["Resources"][id.as_str()].get("Condition").is_none(), "{id} exists always");
