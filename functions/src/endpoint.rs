@@ -1,12 +1,13 @@
 //! Beside consumer.rs the only file that knows the Lambda runtime.
 
-use crate::log::{LambdaLog, namespace};
+use crate::log::LambdaLog;
 use crate::{Entry, Error, Job, Request, Response, State, answer, diagnostics};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::RequestContext;
 use lambda_http::{IntoResponse, RequestExt as _, service_fn};
 use serde::de::IgnoredAny;
 use state::dynamodb::connect_from_env;
+use state::metrics::Source;
 use state::{Config, process};
 use std::convert::Infallible;
 use std::future::ready;
@@ -20,13 +21,30 @@ use std::sync::Arc;
 // Not generic and never inlined, so that a binary of its own holds little more than a call of it.
 #[inline(never)]
 pub fn serve(entry: Entry) -> Result<(), Error> {
+    start(async |state| listen(entry, state).await)
+}
+
+/// Runs one endpoint on Lambda, with figures that are read elsewhere than from the counts of its own process.
+///
+/// # Errors
+/// As [`serve`], and what `source` fails with.
+pub fn serve_with<S, E>(entry: Entry, source: impl FnOnce(&str) -> Result<S, E>) -> Result<(), Error>
+where
+    S: Source + 'static,
+    E: Into<lambda_http::Error>,
+{
     start(async |state| {
-        lambda_http::run(service_fn(|request: Request| {
-            let state = &state;
-            async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
-        }))
-        .await
+        let figures = Arc::new(source(&state.config.stage).map_err(Into::into)?);
+        listen(entry, State { figures, ..state }).await
     })
+}
+
+async fn listen(entry: Entry, state: State) -> Result<(), lambda_http::Error> {
+    lambda_http::run(service_fn(|request: Request| {
+        let state = &state;
+        async move { Ok::<_, Infallible>(Complete(answer(&route(&request), entry, state, request).await)) }
+    }))
+    .await
 }
 
 /// Runs what a schedule starts on Lambda until the environment is taken away.
@@ -53,8 +71,8 @@ pub(crate) fn start(run: impl AsyncFnOnce(State) -> Result<(), lambda_http::Erro
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = connect_from_env().await?;
-        let log = LambdaLog { namespace: namespace(&config.stage) };
-        run(State::new(client, config, Arc::new(log))).await?;
+        let log = Arc::new(LambdaLog::new(&config));
+        run(State::new(client, config, log)).await?;
         Ok(())
     })
 }

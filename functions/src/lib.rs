@@ -89,10 +89,10 @@ mod log;
 
 pub use answer::{answer, refuse};
 pub use consumer::{Consumer, consume};
-pub use endpoint::{serve, serve_schedule};
+pub use endpoint::{serve, serve_schedule, serve_with};
 pub use error::{ApiError, Field};
 pub use log::{Observer, RequestLine, diagnostics};
-pub use system::get_openapi::DOCUMENT as OPENAPI;
+pub use system::get_openapi::{DOCUMENT as OPENAPI, described};
 
 use domain::Policy;
 use state::dynamodb::{Agents, Client, Ledger, Users};
@@ -144,6 +144,8 @@ pub struct State {
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
     pub window: Arc<metrics::Window>,
+    /// Where the figures come from that are shown.
+    pub figures: Arc<dyn metrics::Source>,
     /// Told of every answered request.
     pub observer: Arc<dyn Observer>,
 }
@@ -161,6 +163,7 @@ impl State {
             config: Arc::new(config),
             clock: || SystemTime::now().into(),
             window: Arc::default(),
+            figures: Arc::new(metrics::OwnCounts),
             observer,
         }
     }

@@ -1,7 +1,13 @@
 //! One line per request, with exactly the fields of seed 004; and the diagnostics beside them.
 
+use crate::State;
 use serde::Serialize;
+use serde_json::Value;
+use state::Config;
+use state::metrics::{Metric, namespace};
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Told of every answered request.
@@ -56,20 +62,36 @@ impl Serialize for Seconds {
     }
 }
 
-/// Writes each line as JSON to standard output, from where Lambda takes it to CloudWatch Logs, with the metrics that
-/// CloudWatch reads out of it: one write, no call.
+/// Writes lines as JSON to standard output, from where Lambda takes them to CloudWatch Logs, with the metrics that
+/// CloudWatch reads out of them: one write, no call.
+///
+/// Of ordinary successes a share may be left out. What they measured rides on the next line that is written, so no metric
+/// is wrong by it.
 pub(crate) struct LambdaLog {
-    /// Of the metrics.
-    pub(crate) namespace: String,
+    namespace: String,
+    /// Of a hundred ordinary successes, so many are written.
+    percent: u8,
+    unwritten: Mutex<Unwritten>,
 }
+
+/// What has been measured since the last line.
+#[derive(Default)]
+struct Unwritten {
+    /// Milliseconds, of successes one and all.
+    times: Vec<f64>,
+    /// Of the oldest.
+    since: domain::Timestamp,
+    /// A line is due at a hundred.
+    credit: u8,
+}
+
+/// The most values that one member of a line may hold.
+const VALUES_MAX: usize = 100;
+/// What was measured does not wait longer than this for a line, if requests go on.
+const UNWRITTEN_MAX: Duration = Duration::from_mins(1);
 
 /// The route whose refusals are counted: each is an agent that errs, or somebody who is none.
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
-
-/// The metrics of a stage. In one namespace the stages of an account would raise each other's alarms.
-pub(crate) fn namespace(stage: &str) -> String {
-    format!("Greenroom/{stage}")
-}
 
 #[derive(Serialize)]
 struct Embedded<'a> {
@@ -77,16 +99,31 @@ struct Embedded<'a> {
     line: &'a RequestLine<'a>,
     #[serde(rename = "_aws")]
     aws: Aws<'a>,
-    api_response_time: f64,
-    api_error_rate: u8,
+    api_response_time: Values<f64>,
+    api_error_rate: Values<u8>,
     /// The most this execution environment has ever held, which is what Lambda's limit is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_used_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    attestation_rejected: Option<u8>,
+    attestation_rejected: Option<Values<u8>>,
     /// Why, to be counted in Logs Insights: as a dimension it would be a series of its own per code.
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_code: Option<&'static str>,
+}
+
+/// What requests without a line of their own measured, and what this one did.
+struct Values<T> {
+    before: Vec<T>,
+    own: T,
+}
+
+impl<T: Serialize> Serialize for Values<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.before.is_empty() {
+            return self.own.serialize(serializer);
+        }
+        serializer.collect_seq(self.before.iter().chain(std::iter::once(&self.own)))
+    }
 }
 
 /// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
@@ -94,7 +131,7 @@ struct Embedded<'a> {
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Aws<'a> {
+struct Aws<'a> {
     timestamp: u64,
     cloud_watch_metrics: [Directive<'a>; 1],
 }
@@ -104,28 +141,62 @@ pub(crate) struct Aws<'a> {
 struct Directive<'a> {
     namespace: &'a str,
     dimensions: [[&'static str; 0]; 1],
-    metrics: Vec<Metric>,
+    metrics: Vec<Definition>,
 }
 
 /// A member of the line that is a metric.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Metric {
-    /// Of the member, and of the series.
-    pub(crate) name: &'static str,
-    /// As CloudWatch calls it.
-    pub(crate) unit: &'static str,
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
 }
 
 impl<'a> Aws<'a> {
     /// The `_aws` member of a line that holds these metrics.
-    pub(crate) fn new(namespace: &'a str, at: domain::Timestamp, metrics: Vec<Metric>) -> Self {
+    fn new(namespace: &'a str, at: domain::Timestamp, metrics: impl IntoIterator<Item = Metric>) -> Self {
+        let define = |metric: Metric| Definition { name: metric.name(), unit: metric.unit() };
+        let metrics = metrics.into_iter().map(define).collect();
         Self { timestamp: at.ms(), cloud_watch_metrics: [Directive { namespace, dimensions: [[]], metrics }] }
     }
 }
 
+/// One run of a job, as a line of the log.
+#[derive(Serialize)]
+struct JobLine<'a> {
+    #[serde(flatten)]
+    outcome: &'a Value,
+    #[serde(rename = "_aws", skip_serializing_if = "Option::is_none")]
+    aws: Option<Aws<'a>>,
+}
+
+/// Publishes what a job measured, if anything: as one line with the members of `outcome`, which is an object, and to the
+/// figures of this process. Gives back outcome and values, for whoever invoked the job.
+pub(crate) fn publish(
+    state: &State,
+    at: domain::Timestamp,
+    outcome: &impl Serialize,
+    measured: &[(Metric, f64)],
+) -> Value {
+    let mut answer = serde_json::to_value(outcome).unwrap_or_default();
+    for (metric, value) in measured {
+        state.window.note(*metric, *value, at);
+        answer[metric.name()] = number(*value);
+    }
+    let namespace = namespace(&state.config.stage);
+    let aws = (!measured.is_empty()).then(|| Aws::new(&namespace, at, measured.iter().map(|(metric, _)| *metric)));
+    write(&JobLine { outcome: &answer, aws });
+    answer
+}
+
+/// A whole number without `.0`.
+#[expect(clippy::cast_possible_truncation, reason = "asked before")]
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { Value::from(value as i64) } else { Value::from(value) }
+}
+
 /// Writes a line to standard output, whole.
-pub(crate) fn write(line: &impl Serialize) {
+fn write(line: &impl Serialize) {
     if let Ok(mut text) = serde_json::to_vec(line) {
         text.push(b'\n');
         // A log that cannot be written must not fail the request.
@@ -133,31 +204,62 @@ pub(crate) fn write(line: &impl Serialize) {
     }
 }
 
+impl LambdaLog {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { namespace: namespace(&config.stage), percent: config.log_sample_percent, unwritten: Mutex::default() }
+    }
+
+    /// What was measured by requests without a line, if this one gets its line.
+    fn due(&self, line: &RequestLine<'_>) -> Option<Vec<f64>> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let ordinary = !line.is_error && !line.is_slow_request;
+        unwritten.credit += if ordinary { self.percent } else { 0 };
+        let chosen = unwritten.credit >= 100;
+        if chosen {
+            unwritten.credit -= 100;
+        }
+        let full = unwritten.times.len() + 1 >= VALUES_MAX;
+        let waited = !unwritten.times.is_empty() && line.timestamp >= unwritten.since.plus(UNWRITTEN_MAX);
+        if ordinary && !chosen && !full && !waited {
+            if unwritten.times.is_empty() {
+                unwritten.since = line.timestamp;
+            }
+            unwritten.times.push(milliseconds(line.duration_seconds.0));
+            return None;
+        }
+        Some(std::mem::take(&mut unwritten.times))
+    }
+}
+
 impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
-        let mut metrics = vec![
-            Metric { name: "api_response_time", unit: "Milliseconds" },
-            // The average of 0 and 100 over any period is the error rate in percent.
-            Metric { name: "api_error_rate", unit: "Percent" },
-        ];
+        let Some(before) = self.due(line) else { return };
+        let successes = |count| vec![0; count];
+        // Read by the line, not by the request: it takes longer than the rest of it, and a peak never falls.
         let memory_used_mb = state::process::memory_peak().map(megabytes);
-        if memory_used_mb.is_some() {
-            metrics.push(Metric { name: "memory_used_mb", unit: "Megabytes" });
-        }
         let attests = line.route == ATTEST_ROUTE;
-        if attests {
-            metrics.push(Metric { name: "attestation_rejected", unit: "Count" });
-        }
+        let metrics = [
+            Some(Metric::ApiResponseTime),
+            Some(Metric::ApiErrorRate),
+            memory_used_mb.map(|_| Metric::MemoryUsedMb),
+            attests.then_some(Metric::AttestationRejected),
+        ];
         write(&Embedded {
             line,
-            aws: Aws::new(&self.namespace, line.timestamp, metrics),
-            api_response_time: line.duration_seconds.0.as_secs_f64() * 1e3,
-            api_error_rate: if line.is_error { 100 } else { 0 },
+            aws: Aws::new(&self.namespace, line.timestamp, metrics.into_iter().flatten()),
+            api_error_rate: Values { before: successes(before.len()), own: if line.is_error { 100 } else { 0 } },
             memory_used_mb,
-            attestation_rejected: attests.then_some(line.is_error.into()),
+            attestation_rejected: attests
+                .then(|| Values { before: successes(before.len()), own: line.is_error.into() }),
             attestation_code: line.code.filter(|_| attests),
+            api_response_time: Values { before, own: milliseconds(line.duration_seconds.0) },
         });
     }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// With one decimal.
@@ -178,7 +280,7 @@ where
     // The SDK and HTTP libraries speak of their insides below `warn`, and asking them costs more than a request.
     let ours = tracing_subscriber::filter::Targets::new()
         .with_default(level.min(tracing::Level::WARN))
-        .with_targets(["domain", "state", "functions", "local", "greenroom"].map(|name| (name, level)));
+        .with_targets(["domain", "state", "cloudwatch", "functions", "local", "greenroom"].map(|name| (name, level)));
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
     // Fails only where a subscriber is already set, which then keeps its place.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -195,4 +297,79 @@ fn message<'a>(panic: &'a std::panic::PanicHookInfo<'_>) -> &'a str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_795_262_402_000);
+
+    fn log(percent: u8) -> LambdaLog {
+        LambdaLog { namespace: String::new(), percent, unwritten: Mutex::default() }
+    }
+
+    fn line(at: Timestamp, ms: u64, is_error: bool) -> RequestLine<'static> {
+        let duration = Duration::from_millis(ms);
+        RequestLine {
+            code: None,
+            timestamp: at,
+            request_id: "x",
+            method: "GET",
+            path: "/",
+            route: "GET /",
+            status_code: 200,
+            status_text: "success",
+            duration: ms,
+            duration_seconds: Seconds(duration),
+            user_id: None,
+            is_error,
+            is_slow_request: ms > 1000,
+            is_critical_endpoint: false,
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_unless_told_otherwise() {
+        let log = log(100);
+        assert!((0..300).all(|ms| log.due(&line(NOW, ms, false)) == Some(vec![])));
+    }
+
+    #[test]
+    fn a_share_of_the_successes_is_written_and_no_value_is_lost() {
+        for percent in 1..=100 {
+            let log = log(percent);
+            let (mut lines, mut values) = (0, 0);
+            for ms in 0..1000 {
+                if let Some(before) = log.due(&line(NOW, ms, false)) {
+                    lines += 1;
+                    values += before.len() + 1;
+                    assert!(before.len() < VALUES_MAX, "{percent}: {}", before.len());
+                }
+            }
+            assert_eq!(lines, u32::from(percent) * 10, "{percent} of a hundred");
+            assert_eq!(values + log.unwritten.lock().unwrap().times.len(), 1000);
+        }
+    }
+
+    #[test]
+    fn errors_and_slow_requests_are_always_written_and_bring_what_waited() {
+        let log = log(1);
+        for (ms, is_error) in [(5, true), (1001, false)] {
+            assert_eq!(log.due(&line(NOW, 1, false)), None);
+            assert_eq!(log.due(&line(NOW, 2, false)), None);
+            assert_eq!(log.due(&line(NOW, ms, is_error)), Some(vec![1.0, 2.0]));
+            assert_eq!(log.due(&line(NOW, ms, is_error)), Some(vec![]));
+        }
+    }
+
+    #[test]
+    fn nothing_waits_longer_than_a_minute_while_requests_go_on() {
+        let log = log(1);
+        assert_eq!(log.due(&line(NOW, 1, false)), None);
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false)), None);
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_mins(1)), 3, false)), Some(vec![1.0, 2.0]));
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(61)), 4, false)), None);
+    }
 }

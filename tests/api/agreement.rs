@@ -93,7 +93,10 @@ fn every_function_has_a_binary_a_handler_an_event_and_a_test() {
 
 #[test]
 fn every_binary_starts_the_endpoint_of_its_name() {
-    for binary in binaries(endpoints()) {
+    // Its figures come from elsewhere, so that no other binary links where from.
+    let text = read("functions/src/bin/get_metrics.rs");
+    assert!(text.contains("functions::serve_with(functions::entries::get_metrics, "), "{text}");
+    for binary in binaries(endpoints()).iter().filter(|binary| *binary != "get_metrics") {
         let expected = format!(
             "//! The Lambda of the endpoint of the same name.\nfn main() -> Result<(), functions::Error> {{\n    \
              functions::serve(functions::entries::{binary})\n}}\n"
@@ -256,12 +259,16 @@ fn the_description_has_the_routes_of_the_template() {
 /// What each function may do: actions, and what they may be done to. Anything more must be asked for here.
 const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("attest", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
-    ("canary", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    (
+        "canary",
+        &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:UpdateItem"],
+        &["!GetAtt StateTable.Arn", "!Sub ${StateTable.Arn}/index/room-index"],
+    ),
     ("create_pairing", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("delete_user", &["dynamodb:DeleteItem"], &["!GetAtt StateTable.Arn"]),
     ("enroll_agent", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("get_health", &["dynamodb:GetItem"], &["!GetAtt StateTable.Arn"]),
-    ("get_metrics", &[], &[]),
+    ("get_metrics", &["cloudwatch:GetMetricData"], &["*"]),
     ("get_openapi", &[], &[]),
     ("get_room_audit", &["dynamodb:GetItem", "dynamodb:Query"], &["!GetAtt LedgerTable.Arn"]),
     ("get_room_safe", &["dynamodb:Query"], &["!Sub ${StateTable.Arn}/index/room-index"]),
@@ -326,8 +333,12 @@ fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
             }
         }
         assert!(properties.get("Role").is_none(), "{}: its role must follow from its Policies", function.logical_id);
-        assert!(actions.union(&resources).all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
-        assert!(!actions.contains("dynamodb:Scan") || function.binary == "list_users", "only list_users may scan");
+        // IAM has no resource for reading metrics. One function may, and may nothing else.
+        let reads_metrics = function.binary == "get_metrics" && actions.iter().eq(["cloudwatch:GetMetricData"]);
+        let mut texts = actions.union(&resources);
+        assert!(reads_metrics || texts.all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
+        let scans = ["canary", "list_users"].contains(&function.binary.as_str());
+        assert!(!actions.contains("dynamodb:Scan") || scans, "only list_users may scan, and the canary count");
         granted.push((function.binary, actions, resources));
     }
     granted.sort();
@@ -345,6 +356,18 @@ fn the_canary_may_touch_no_user_but_its_own() {
     let policy = &template["Resources"]["CanaryFunction"]["Properties"]["Policies"][0]["Statement"][0];
     let keys = list(&policy["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
     assert_eq!(keys, [format!("USER#{}", functions::schedules::canary::USER), "HEALTH".to_owned()]);
+}
+
+#[test]
+fn the_canary_may_count_and_read_nobody_whom_it_counts() {
+    let template = template();
+    let policy = &template["Resources"]["CanaryFunction"]["Properties"]["Policies"][0]["Statement"];
+    let [own, count] = policy.as_sequence().unwrap().as_slice() else { panic!("two statements: {policy:?}") };
+    assert!(!list(&own["Action"]).contains(&"dynamodb:Scan".to_owned()));
+    assert_eq!(
+        (list(&count["Action"]), &count["Condition"]["StringEquals"]["dynamodb:Select"]),
+        (vec!["dynamodb:Scan".to_owned()], &Value::from("COUNT"))
+    );
 }
 
 #[test]
@@ -397,9 +420,11 @@ fn every_alarm_says_what_silence_means_and_tells_somebody_who_finds_it_in_the_ru
     let template = template();
     let runbook = read("docs/runbook.md");
     let alarms = alarms(&template);
-    assert!((1..=10).contains(&alarms.len()), "ten alarms are free in an account");
+    assert!((1..=10).contains(&alarms.len()), "ten alarms are enough to be listened to");
     for (id, alarm) in alarms {
-        let silence = if id == "CanaryAlarm" { "breaching" } else { "notBreaching" };
+        // A canary, and an age of the newest snapshot, that nobody publishes are bad news.
+        let silence =
+            if ["CanaryAlarm", "SnapshotsAlarm"].contains(&id.as_str()) { "breaching" } else { "notBreaching" };
         assert_eq!(alarm["TreatMissingData"], silence, "{id}");
         for told in ["AlarmActions", "OKActions"] {
             assert_eq!(list(&alarm[told]), ["!Ref Alarms"], "{id}: {told}");
@@ -429,7 +454,10 @@ fn the_dashboard_is_readable_and_shows_every_alarm() {
     let Value::Tagged(body) = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"] else {
         panic!("DashboardBody must be !Sub")
     };
-    let body: Json = serde_json::from_str(body.value.as_str().unwrap()).unwrap();
+    // With snapshots, and with a number where CloudFormation puts one.
+    let body = body.value[0].as_str().unwrap().replace("${ConcurrentUserLimit}", "10");
+    let body: Json =
+        serde_json::from_str(&body.replace("${AlarmOfSnapshots}", r#", "${SnapshotsAlarm.Arn}""#)).unwrap();
     let widgets = body["widgets"].as_array().unwrap();
     let shown =
         widgets[0]["properties"]["alarms"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap().to_owned());
@@ -438,6 +466,67 @@ fn the_dashboard_is_readable_and_shows_every_alarm() {
     for widget in widgets {
         assert!(widget["x"].as_u64().unwrap() + widget["width"].as_u64().unwrap() <= 24, "{widget}");
     }
+    let text = body.to_string();
+    for shown in ["IteratorAge", "concurrent_users", "backup_age_hours", "snapshot_failed", "restore_drill_failed"] {
+        assert!(text.contains(&format!("\"{shown}\"")), "the dashboard must show {shown}");
+    }
+    let places: BTreeSet<_> = widgets.iter().map(|widget| (widget["x"].as_u64(), widget["y"].as_u64())).collect();
+    assert_eq!(places.len(), widgets.len(), "two widgets in one place");
+}
+
+/// What an alarm looks at, as `Namespace/MetricName` by the id that its expression uses.
+fn watched(alarm: &Value) -> BTreeMap<String, String> {
+    let queries = alarm["Metrics"].as_sequence().unwrap().iter().filter(|query| query.get("MetricStat").is_some());
+    let named = queries.map(|query| {
+        let metric = &query["MetricStat"]["Metric"];
+        (short(&query["Id"]), format!("{}/{}", short(&metric["Namespace"]), short(&metric["MetricName"])))
+    });
+    named.collect()
+}
+
+#[test]
+fn what_cannot_be_brought_back_rings_if_snapshots_are_taken_at_all() {
+    let template = template();
+    assert_eq!(template["Resources"]["SnapshotsAlarm"]["Condition"], "TakesSnapshots");
+    let others = alarms(&template).into_keys().filter(|id| id != "SnapshotsAlarm");
+    for id in others {
+        assert!(template["Resources"][id.as_str()].get("Condition").is_none(), "{id} exists always");
+    }
+    let alarm = alarms(&template)["SnapshotsAlarm"];
+    let own = |name: &str| format!("!Sub Greenroom/${{Stage}}/{name}");
+    let expected = [("age", "backup_age_hours"), ("snapshot", "snapshot_failed"), ("drill", "restore_drill_failed")];
+    assert_eq!(watched(alarm), expected.map(|(id, name)| (id.to_owned(), own(name))).into());
+    assert_eq!(alarm["Metrics"][0]["Expression"], "MAX([FILL(age, 1000), 1000 * snapshot, 1000 * drill])");
+    assert_eq!((alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]), (Some(26), &"GreaterThanThreshold".into()));
+}
+
+#[test]
+fn a_history_that_is_late_or_has_a_hole_rings() {
+    let template = template();
+    let alarm = alarms(&template)["HistoryAlarm"];
+    let expected = [("age", "AWS/Lambda/IteratorAge"), ("lost", "AWS/SQS/ApproximateNumberOfMessagesVisible")];
+    assert_eq!(watched(alarm), expected.map(|(id, name)| (id.to_owned(), name.to_owned())).into());
+    assert_eq!(alarm["Metrics"][0]["Expression"], "MAX([age / 900000, lost])", "milliseconds, and batches");
+    let (threshold, operator) = (alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]);
+    assert_eq!((threshold, operator), (Some(1), &"GreaterThanOrEqualToThreshold".into()));
+}
+
+/// CloudWatch adds nothing up where one of the series has no value; a function of a list takes what there is.
+#[test]
+fn no_alarm_is_blind_because_one_of_its_series_is_empty() {
+    let mut alarmed = 0;
+    for (id, alarm) in alarms(&template()) {
+        let queries = alarm["Metrics"].as_sequence().into_iter().flatten();
+        let series = alarm["Metrics"].as_sequence().map_or(1, |queries| queries.len() - 1);
+        for query in queries.filter(|query| query.get("Expression").is_some()) {
+            let expression = short(&query["Expression"]);
+            let of_a_list = expression.starts_with("MAX([") || expression.starts_with("SUM([");
+            assert!(series == 1 || of_a_list, "{id}: {expression}");
+        }
+        assert!(series <= 10, "{id}: an alarm may look at ten series");
+        alarmed += series;
+    }
+    assert_eq!(alarmed, xtask::cost::ALARMED, "ALARMED in xtask/src/cost.rs");
 }
 
 /// Variables of the local runner alone, which no function reads.
@@ -461,6 +550,7 @@ fn the_template_sets_every_variable_that_the_functions_read() {
 const AWS_VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
     "AWS_REGION",
@@ -471,7 +561,7 @@ const AWS_VARIABLES: &[&str] = &[
 #[test]
 fn no_variable_is_read_behind_the_back_of_the_configuration() {
     let mut read_elsewhere = Names::new();
-    for folder in ["shared/domain/src", "shared/state/src", "functions/src", "local/src"] {
+    for folder in ["shared/cloudwatch/src", "shared/domain/src", "shared/state/src", "functions/src", "local/src"] {
         for file in files(folder).iter().filter(|path| path.extension().is_some_and(|found| found == "rs")) {
             let text = read(&format!("{folder}/{}", file.display()));
             for call in ["env::var(\"", "env::var_os(\"", "variable(\"", "variable_os(\""] {

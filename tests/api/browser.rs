@@ -324,6 +324,9 @@ fn the_operators_page_draws_what_the_server_says() {
     browser.wait("document.querySelectorAll('.chart path.line').length >= 8");
     browser.wait("[...document.querySelectorAll('path.line')].every((line) => line.getAttribute('d') !== '')");
     browser.wait("document.querySelectorAll('[data-testid=objective]').length === 4");
+    browser.wait(
+        "[...document.querySelectorAll('[data-testid=job]')].map((job) => job.dataset.met).join() === 'null,null'",
+    );
     let text = browser.run("return document.body.innerText;");
     let text = text.as_str().unwrap();
     for shown in

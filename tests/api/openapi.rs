@@ -1,5 +1,7 @@
 //! Every answer and every accepted body is as `docs/openapi.json` says.
 
+use crate::cloudwatch;
+use crate::support::cloudwatch::Mode as CloudWatchMode;
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, event};
 use crate::support::template::routes;
@@ -351,5 +353,15 @@ fn examples<'a>(node: &'a Value, check: &mut impl FnMut(&'a Value, &'a Value)) {
         Value::Object(members) => members.values().for_each(|member| examples(member, check)),
         Value::Array(items) => items.iter().for_each(|item| examples(item, check)),
         _ => {}
+    }
+}
+
+#[test]
+fn the_figures_of_a_stage_are_as_described_also_when_they_cannot_be_read() {
+    let (description, cloudwatch) = (Description::new(), cloudwatch::busy());
+    for mode in [CloudWatchMode::Working, CloudWatchMode::Without("p95"), CloudWatchMode::Refusing] {
+        cloudwatch.be(mode);
+        let reply = cloudwatch::get_metrics(&cloudwatch).invoke(&event("get_metrics"));
+        description.check("GET /api/metrics", &reply);
     }
 }

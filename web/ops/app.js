@@ -1,7 +1,7 @@
 import { html, render, useEffect, useState } from '../vendor/htm-preact.js';
 import { AlertIcon, Brand, CheckIcon } from '../views/icons.js';
 import { Chart } from './chart.js';
-import { endpointsOf, extended, objectivesOf, refusalsOf, sampleOf, verdictsOf } from './measure.js';
+import { endpointsOf, extended, objectivesOf, refusalsOf, sampleOf, snapshotsOf, verdictsOf } from './measure.js';
 import { MINUTES_MAX, short } from './scale.js';
 
 const EVERY_MS = 2000;
@@ -50,12 +50,20 @@ function useServer() {
   return state;
 }
 
+/** Met, missed, or nothing known yet. */
+function Light({ met, title, text, id }) {
+  const known = met !== null;
+  return html`<li class=${known ? (met ? 'light' : 'light is-missed') : 'light is-unknown'} data-testid=${id} data-met=${String(met)}>
+    ${known ? (met ? html`<${CheckIcon} />` : html`<${AlertIcon} />`) : html`<span class="icon none" aria-hidden="true">–</span>`}
+    <span><b>${title}</b><br />${text}</span></li>`;
+}
+
 function Objectives({ metrics }) {
   return html`<section class="card objectives" aria-labelledby="slo">
     <h2 id="slo">Objectives</h2>
-    <ul>${objectivesOf(metrics).map(({ profile, name, wanted, is, met }) => html`<li key=${profile + name} class=${met ? 'light' : 'light is-missed'} data-testid="objective" data-met=${met}>
-      ${met ? html`<${CheckIcon} />` : html`<${AlertIcon} />`}
-      <span><b>${profile}: ${name} ${met ? 'met' : 'missed'}</b><br />${is}, wanted ${wanted}</span></li>`)}</ul>
+    <ul>${objectivesOf(metrics).map(({ profile, name, wanted, is, met }) => html`<${Light} key=${profile + name} id="objective" met=${met}
+        title=${`${profile}: ${name} ${met ? 'met' : 'missed'}`} text=${`${is}, wanted ${wanted}`} />`)}
+      ${snapshotsOf(metrics).map(({ name, met, is, text }) => html`<${Light} key=${name} id="job" met=${met} title=${`${name}: ${is}`} text=${text} />`)}</ul>
   </section>`;
 }
 

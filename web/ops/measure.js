@@ -60,7 +60,7 @@ export function verdictsOf(users) {
 export function refusalsOf(byEndpoint) {
   const counts = new Map();
   for (const { refused } of Object.values(byEndpoint)) {
-    for (const [code, count] of Object.entries(refused)) counts.set(code, (counts.get(code) ?? 0) + count);
+    for (const [code, count] of Object.entries(refused ?? {})) counts.set(code, (counts.get(code) ?? 0) + count);
   }
   return [...counts].map(([code, count]) => ({ code, count })).sort((a, b) => b.count - a.count || a.code.localeCompare(b.code));
 }
@@ -79,3 +79,33 @@ export function objectivesOf(metrics) {
     { profile, name: 'errors', wanted: `under ${slo.errorRateTarget}`, is: metrics.api.errorRate, met: slo.errorRateMet },
   ]);
 }
+
+/** No snapshot may be older: one is taken each night, and two hours are for what goes wrong. */
+const SNAPSHOT_HOURS_MAX = 26;
+
+/**
+ * What of the data could be brought back: `met` is null where nothing has run yet. The age of the newest snapshot counts, and
+ * how the last run of each job ended.
+ */
+export function snapshotsOf({ timestamp, snapshots: { ageHours, lastOk, lastAt, drillOk, drillAt } }) {
+  const nowMs = Date.parse(timestamp);
+  const missing = ageHours === null;
+  const age = missing ? 'there is none' : `the newest is ${inHours(ageHours)} old`;
+  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  const failed = lastOk === false ? `; the last one failed ${since(lastAt, nowMs)}` : '';
+  const recent = !missing && ageHours <= SNAPSHOT_HOURS_MAX;
+  const is = failed ? 'failed' : recent ? 'recent' : 'too old';
+  return [
+    missing && lastOk === null ? { name: 'snapshot', ...none }
+      : { name: 'snapshot', met: recent && !failed, is, text: `${age}, wanted within ${SNAPSHOT_HOURS_MAX} h${failed}` },
+    drillOk === null ? { name: 'restore drill', ...none }
+      : { name: 'restore drill', met: drillOk, is: drillOk ? 'passed' : 'failed', text: since(drillAt, nowMs) },
+  ];
+}
+
+function inHours(hours) {
+  if (hours < 1) return `${Math.round(hours * 60)} min`;
+  return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
+}
+
+const since = (at, nowMs) => `${inHours((nowMs - Date.parse(at)) / 3_600_000)} ago`;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endpointsOf, extended, numberOf, objectivesOf, ratesOf, refusalsOf, sampleOf, verdictsOf } from '../ops/measure.js';
+import { endpointsOf, extended, numberOf, objectivesOf, ratesOf, refusalsOf, sampleOf, snapshotsOf, verdictsOf } from '../ops/measure.js';
 import { ago, inWords, minutesOf, nearest, path, short, ticks } from '../ops/scale.js';
 
 const metrics = {
@@ -75,6 +75,25 @@ test('an objective says what is wanted, what is, and whether it is met', () => {
     { profile: 'basic', name: 'p95', wanted: 'under 1000ms', is: '45ms', met: true },
     { profile: 'basic', name: 'errors', wanted: 'under 5.0%', is: '10.0%', met: false },
   ]);
+});
+
+test('what is known of snapshots and drills is said, and what is not known is no success', () => {
+  const say = (snapshots) => snapshotsOf({ ...metrics, snapshots: { ageHours: null, lastOk: null, lastAt: null, drillOk: null, drillAt: null, ...snapshots } });
+  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  assert.deepEqual(say({}), [{ name: 'snapshot', ...none }, { name: 'restore drill', ...none }]);
+  const [snapshot, drill] = say({ ageHours: 9.4, lastOk: true, lastAt: '2026-11-21T03:00:00.000Z', drillOk: true, drillAt: '2026-11-18T12:00:00.000Z' });
+  assert.deepEqual(snapshot, { name: 'snapshot', met: true, is: 'recent', text: 'the newest is 9 h old, wanted within 26 h' });
+  assert.deepEqual(drill, { name: 'restore drill', met: true, is: 'passed', text: '3 days ago' });
+  const [old] = say({ ageHours: 26.1, lastOk: true, lastAt: metrics.timestamp });
+  assert.deepEqual([old.met, old.is], [false, 'too old']);
+  const [failed] = say({ ageHours: 3, lastOk: false, lastAt: '2026-11-21T11:48:02.000Z' });
+  assert.deepEqual(failed, { name: 'snapshot', met: false, is: 'failed', text: 'the newest is 3 h old, wanted within 26 h; the last one failed 12 min ago' });
+  assert.deepEqual(say({ lastOk: false, lastAt: '2026-11-21T03:00:00.000Z' })[0].text, 'there is none, wanted within 26 h; the last one failed 9 h ago');
+  assert.deepEqual(say({ drillOk: false, drillAt: '2026-11-21T11:00:00.000Z' })[1], { name: 'restore drill', met: false, is: 'failed', text: '1 h ago' });
+});
+
+test('refusals that nobody counted are none', () => {
+  assert.deepEqual(refusalsOf({ 'GET /x': { refused: null } }), []);
 });
 
 test('an axis begins at zero, has round steps and holds the largest value', () => {

@@ -1,11 +1,13 @@
 //! `rate(1 minute)`: does the deployment still do its work? Asks for its health, then writes, reads and deletes a state.
+//! And counts who is in a room, because nobody else looks at all rooms.
 
-use crate::log::{Aws, Metric, namespace, write};
+use crate::log::publish;
 use crate::{Request, State, entries};
 use domain::{Claim, MuteClaim, MuteScope, Timestamp, UserId, Version};
 use serde::Serialize;
 use serde_json::Value;
 use state::dynamodb::Guard;
+use state::metrics::Metric;
 use state::{Chain, StateError};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 pub const USER: &str = "greenroom-canary";
 /// For all four steps. Half of a function's own limit, so that a failure is still reported.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// For the count of users, which is not a step: a canary that cannot count has not failed.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A read may lag behind the write before it. One that still does after a second is a failure.
 const READS_MAX: u32 = 10;
 const BETWEEN_READS: Duration = Duration::from_millis(100);
@@ -23,9 +27,6 @@ const BETWEEN_READS: Duration = Duration::from_millis(100);
 #[serde(rename_all = "camelCase")]
 struct Outcome {
     timestamp: Timestamp,
-    /// 0 or 1, for CloudWatch to add up.
-    #[serde(rename = "canary_failed")]
-    failed: u8,
     /// `health`, `write`, `read` or `delete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<&'static str>,
@@ -33,14 +34,6 @@ struct Outcome {
     cause: Option<String>,
     /// Milliseconds.
     duration: u64,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    outcome: &'a Outcome,
-    #[serde(rename = "_aws")]
-    aws: Aws<'a>,
 }
 
 /// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
@@ -55,18 +48,35 @@ pub fn run(state: State) -> Pin<Box<dyn Future<Output = Value> + Send>> {
             Ok(Err(cause)) => Some(cause),
             Err(_) => Some(format!("not done after {} s", TIMEOUT.as_secs())),
         };
+        let mut measured = vec![(Metric::CanaryFailed, if failure.is_some() { 1.0 } else { 0.0 })];
         let outcome = Outcome {
             timestamp: (state.clock)(),
-            failed: failure.is_some().into(),
             failed_step: failure.is_some().then_some(step),
             cause: failure,
             duration: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        let namespace = namespace(&state.config.stage);
-        let metrics = vec![Metric { name: "canary_failed", unit: "Count" }];
-        write(&Line { outcome: &outcome, aws: Aws::new(&namespace, outcome.timestamp, metrics) });
-        serde_json::to_value(&outcome).unwrap_or_default()
+        if let Some(users) = users(&state).await {
+            measured.push((Metric::ConcurrentUsers, users.into()));
+        }
+        publish(&state, outcome.timestamp, &outcome, &measured)
     })
+}
+
+/// People in rooms, at most one more than count as full: that there are too many is what is to be known, and what a look
+/// costs has an end.
+async fn users(state: &State) -> Option<u32> {
+    let count = state.users.count_in_rooms(state.config.concurrent_user_limit + 1);
+    match tokio::time::timeout(COUNT_TIMEOUT, count).await {
+        Ok(Ok(users)) => Some(users),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %Chain(&error), "users not counted");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("users not counted in time");
+            None
+        }
+    }
 }
 
 async fn round_trip(state: &State, step: &mut &'static str) -> Result<(), String> {

@@ -6,7 +6,7 @@ use crate::http::{momentary, ok};
 use crate::{Reply, Request, State};
 use domain::Timestamp;
 use serde::Serialize;
-use state::metrics::{Route, Summary};
+use state::metrics::{Degraded, Figures, Metric, Noted, Route, Scope};
 use state::process;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,26 @@ use std::time::Duration;
 #[derive(Serialize)]
 struct Metrics {
     timestamp: Timestamp,
-    /// What is counted: the requests of this process. On Lambda that is one execution environment of this function;
-    /// the figures of the whole deployment are in CloudWatch.
+    /// What is counted: all functions of a stage, as CloudWatch has it, or the requests of this process.
     scope: &'static str,
+    since: Timestamp,
+    degraded: Option<&'static str>,
     api: Api,
     users: Users,
     system: System,
     slo: Slo,
+    snapshots: Snapshots,
+}
+
+/// What the jobs published last; nothing before their first run.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Snapshots {
+    age_hours: Option<f64>,
+    last_ok: Option<bool>,
+    last_at: Option<Timestamp>,
+    drill_ok: Option<bool>,
+    drill_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -33,7 +46,6 @@ struct Api {
     by_endpoint: BTreeMap<Box<str>, Endpoint>,
 }
 
-/// Of the last 1 000 requests.
 #[derive(Serialize)]
 struct ResponseTime {
     p50: String,
@@ -51,21 +63,24 @@ struct Endpoint {
     avg_duration: f64,
     error_rate: String,
     /// Refusals by code.
-    refused: BTreeMap<&'static str, u64>,
+    refused: Option<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Users {
-    current: usize,
-    peak: usize,
+    current: Option<u64>,
+    peak: Option<u64>,
     limit: u32,
-    capacity_used: String,
+    capacity_used: Option<String>,
 }
 
+/// Of the process that answers; the peak is of all that are counted.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct System {
     memory: Option<Memory>,
+    memory_peak: Option<String>,
     cpu: Option<Cpu>,
     uptime: u64,
 }
@@ -112,13 +127,14 @@ const PROFILES: [(&str, Duration, f64); 2] =
 /// 401 no caller.
 pub(crate) async fn handle(state: State, _request: Request) -> Reply {
     permit(&state, Act::ReadMetrics)?;
-    Ok(momentary(ok(&measure(&state))?))
+    let now = (state.clock)();
+    let figures = state.figures.read(&state.window, now).await;
+    Ok(momentary(ok(&metrics(figures, state.config.concurrent_user_limit, now))?))
 }
 
-fn measure(state: &State) -> Metrics {
-    let summary = state.window.summary();
-    let error_percent = percent(summary.errors, summary.total);
-    let p95 = summary.percentile(0.95);
+fn metrics(figures: Figures, limit: u32, now: Timestamp) -> Metrics {
+    let error_percent = percent(figures.errors, figures.total);
+    let p95 = figures.times.p95;
     let profiles: BTreeMap<_, _> = PROFILES
         .map(|(name, response_time, errors)| {
             let profile = Profile {
@@ -132,21 +148,27 @@ fn measure(state: &State) -> Metrics {
         .into();
     let met = |read: fn(&Profile) -> bool| profiles.get("basic").is_some_and(read);
     Metrics {
-        timestamp: (state.clock)(),
-        scope: "process",
+        timestamp: figures.at,
+        scope: match figures.scope {
+            Scope::Process => "process",
+            Scope::Stage => "stage",
+        },
+        since: figures.since,
+        degraded: figures.degraded.map(|degraded| match degraded {
+            Degraded::Partial => "partial",
+            Degraded::Stale => "stale",
+            Degraded::Unavailable => "unavailable",
+        }),
         slo: Slo {
             response_time_met: met(|profile| profile.response_time_met),
             error_rate_met: met(|profile| profile.error_rate_met),
             profiles,
         },
         users: Users {
-            current: summary.users,
-            peak: summary.users_peak,
-            limit: state.config.concurrent_user_limit,
-            capacity_used: {
-                let limit = u64::from(state.config.concurrent_user_limit);
-                format!("{:.1}%", percent(summary.users as u64, limit))
-            },
+            current: figures.users,
+            peak: figures.users_peak,
+            limit,
+            capacity_used: figures.users.map(|users| format!("{:.1}%", percent(users, limit.into()))),
         },
         system: System {
             memory: process::memory().map(|memory| Memory {
@@ -155,26 +177,44 @@ fn measure(state: &State) -> Metrics {
                 rss: megabytes(memory.rss),
                 usage_percent: format!("{:.2}", memory.used_percent()),
             }),
+            memory_peak: figures.memory_peak.map(megabytes),
             cpu: process::cpu().map(|(user, system)| Cpu { user_ms: user.as_millis(), system_ms: system.as_millis() }),
             uptime: process::uptime().as_secs(),
         },
-        api: api(summary, error_percent),
+        snapshots: snapshots(&figures.noted, now),
+        api: api(figures, error_percent),
     }
 }
 
-fn api(summary: Summary, error_percent: f64) -> Api {
+fn snapshots(noted: &BTreeMap<Metric, Noted>, now: Timestamp) -> Snapshots {
+    let last = |metric| noted.get(&metric).map(|Noted { value, at }| (*value == 0.0, *at));
+    let (snapshot, drill) = (last(Metric::SnapshotFailed), last(Metric::RestoreDrillFailed));
+    Snapshots {
+        age_hours: noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
+            let since = Duration::from_millis(now.ms().saturating_sub(at.ms()));
+            ((value + since.as_secs_f64() / 3600.0) * 10.0).round() / 10.0
+        }),
+        last_ok: snapshot.map(|(ok, _)| ok),
+        last_at: snapshot.map(|(_, at)| at),
+        drill_ok: drill.map(|(ok, _)| ok),
+        drill_at: drill.map(|(_, at)| at),
+    }
+}
+
+fn api(figures: Figures, error_percent: f64) -> Api {
+    let times = figures.times;
     Api {
-        total_requests: summary.total,
-        total_errors: summary.errors,
+        total_requests: figures.total,
+        total_errors: figures.errors,
         error_rate: format!("{error_percent:.1}%"),
         response_time: ResponseTime {
-            p50: milliseconds(summary.percentile(0.50)),
-            p95: milliseconds(summary.percentile(0.95)),
-            p99: milliseconds(summary.percentile(0.99)),
-            min: milliseconds(summary.percentile(0.0)),
-            max: milliseconds(summary.percentile(1.0)),
+            p50: milliseconds(times.p50),
+            p95: milliseconds(times.p95),
+            p99: milliseconds(times.p99),
+            min: milliseconds(times.min),
+            max: milliseconds(times.max),
         },
-        by_endpoint: summary.routes.into_iter().map(|(route, counts)| (route, endpoint(counts))).collect(),
+        by_endpoint: figures.routes.into_iter().map(|(route, counts)| (route, endpoint(counts))).collect(),
     }
 }
 

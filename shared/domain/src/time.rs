@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 const LATEST_MS: u64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970-01-01T00:00:00Z; written as `2026-11-21T10:32:05.123Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

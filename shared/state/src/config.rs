@@ -57,7 +57,12 @@ const MIN_EVIDENCE: Variable = Variable {
 const LOG_LEVEL: Variable = Variable {
     name: "LOG_LEVEL",
     default: "info",
-    meaning: "Least severe diagnostic that is logged: `error`, `warn`, `info`, `debug` or `trace`. Request lines are always logged.",
+    meaning: "Least severe diagnostic that is logged: `error`, `warn`, `info`, `debug` or `trace`. Request lines do not depend on it.",
+};
+const LOG_SAMPLE_PERCENT: Variable = Variable {
+    name: "LOG_SAMPLE_PERCENT",
+    default: "100",
+    meaning: "Of a hundred successful requests that were not slow, so many get a line in a function's log, 1 to 100. All others always do; metrics count every one. The runner writes every line.",
 };
 const GIT_COMMIT: Variable = Variable {
     name: "GIT_COMMIT",
@@ -76,6 +81,7 @@ pub const VARIABLES: &[Variable] = &[
     STATE_TTL_DAYS,
     MIN_EVIDENCE,
     LOG_LEVEL,
+    LOG_SAMPLE_PERCENT,
     GIT_COMMIT,
 ];
 
@@ -118,6 +124,8 @@ pub struct Config {
     pub min_evidence: MinEvidence,
     /// `LOG_LEVEL`
     pub log_level: tracing::Level,
+    /// `LOG_SAMPLE_PERCENT`
+    pub log_sample_percent: u8,
     /// `GIT_COMMIT`
     pub commit: Option<String>,
 }
@@ -201,6 +209,11 @@ impl Config {
             "trace" => tracing::Level::TRACE,
             _ => return Err(refuse(&LOG_LEVEL, "be error, warn, info, debug or trace")),
         };
+        let log_sample_percent = text(&LOG_SAMPLE_PERCENT)
+            .parse()
+            .ok()
+            .filter(|percent| (1..=100).contains(percent))
+            .ok_or(refuse(&LOG_SAMPLE_PERCENT, "be a whole number from 1 to 100"))?;
         let commit = Some(text(&GIT_COMMIT)).filter(|commit| !commit.is_empty());
         if commit.as_ref().is_some_and(|commit| commit.len() > 64 || !commit.bytes().all(|b| b.is_ascii_alphanumeric()))
         {
@@ -216,6 +229,7 @@ impl Config {
             state_ttl_days,
             min_evidence,
             log_level,
+            log_sample_percent,
             commit,
         })
     }
@@ -235,8 +249,8 @@ const OTHERS: &str = "
 The runner takes its options from `PORT`, `HOST`, `GREENROOM_DATA_DIR` and `GREENROOM_DYNAMODB_PORT` too: `greenroom --help`.
 
 A function also needs what Lambda gives it: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
-`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_CA_BUNDLE` names the certificates it
-trusts instead of Amazon's.
+`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_ENDPOINT_URL_CLOUDWATCH` the metrics'
+function to another CloudWatch; `AWS_CA_BUNDLE` names the certificates it trusts instead of Amazon's.
 ";
 
 /// The variables as a Markdown table, for `docs/environment.md`.
@@ -287,6 +301,8 @@ mod tests {
             ("CORS_ORIGIN", "https://a.example/path"),
             ("CORS_ORIGIN", "https://a.example,*"),
             ("CONCURRENT_USER_LIMIT", "0"),
+            ("LOG_SAMPLE_PERCENT", "0"),
+            ("LOG_SAMPLE_PERCENT", "101"),
             ("STATE_TTL_DAYS", "soon"),
             ("MIN_EVIDENCE", "none"),
             ("LOG_LEVEL", "verbose"),

@@ -1,7 +1,9 @@
-//! The last requests of this process, counted.
+//! What is measured: the series of a stage, the requests of this process, and figures to show.
 
-use domain::UserId;
+use crate::process;
+use domain::{Timestamp, UserId};
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,65 @@ const ACTIVE_FOR: Duration = Duration::from_mins(5);
 const ACTIVE_MAX: usize = 100_000;
 /// Idle users are dropped at most this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+macro_rules! metrics {
+    ($($(#[$meaning:meta])+ $metric:ident = $name:literal in $unit:literal),* $(,)?) => {
+        /// Every series that a stage publishes: nothing else may name one. Each is one series, for none has a dimension; ten
+        /// of them are free in an account.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $($(#[$meaning])+ $metric),*
+        }
+
+        impl Metric {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$metric),*];
+
+            /// Of the series, and of the log line's member that it is read from.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$metric => $name),*
+                }
+            }
+
+            /// As CloudWatch calls it.
+            #[must_use]
+            pub const fn unit(self) -> &'static str {
+                match self {
+                    $(Self::$metric => $unit),*
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// How long an answer took. Any statistic.
+    ApiResponseTime = "api_response_time" in "Milliseconds",
+    /// 100 for a status of 400 or above, else 0: the average is the error rate, a hundredth of the sum the count.
+    ApiErrorRate = "api_error_rate" in "Percent",
+    /// The most memory that an execution environment ever held. The maximum.
+    MemoryUsedMb = "memory_used_mb" in "Megabytes",
+    /// 1 for a refused attestation, 0 for an accepted one. The sum.
+    AttestationRejected = "attestation_rejected" in "Count",
+    /// People in rooms, counted to one above the declared limit. The maximum.
+    ConcurrentUsers = "concurrent_users" in "Count",
+    /// 1 for a run of the canary that failed, else 0. The sum.
+    CanaryFailed = "canary_failed" in "Count",
+    /// 1 for a snapshot that failed, else 0. The sum.
+    SnapshotFailed = "snapshot_failed" in "Count",
+    /// Hours since the newest whole snapshot. CloudWatch has no unit of hours. The maximum.
+    BackupAgeHours = "backup_age_hours" in "None",
+    /// 1 for a restore drill that failed, else 0. The sum.
+    RestoreDrillFailed = "restore_drill_failed" in "Count",
+}
+
+/// The namespace of a stage's series. In one namespace the stages of an account would raise each other's alarms.
+#[must_use]
+pub fn namespace(stage: &str) -> String {
+    format!("Greenroom/{stage}")
+}
 
 /// What one request adds to the counts.
 #[derive(Debug)]
@@ -43,6 +104,16 @@ struct Counts {
     active: HashMap<UserId, Instant>,
     peak: usize,
     swept: Option<Instant>,
+    noted: BTreeMap<Metric, Noted>,
+}
+
+/// A value that a job published, and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noted {
+    /// In the metric's unit.
+    pub value: f64,
+    /// When it was so.
+    pub at: Timestamp,
 }
 
 /// One route's counts since the start.
@@ -54,25 +125,91 @@ pub struct Route {
     pub errors: u64,
     /// Sum of all durations.
     pub total: Duration,
-    /// Refusals by code.
-    pub refused: BTreeMap<&'static str, u64>,
+    /// Refusals by code; none where nobody counts them.
+    pub refused: Option<BTreeMap<&'static str, u64>>,
 }
 
-/// The counts at one moment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Requests since the start.
+/// What figures are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The process that answers.
+    Process,
+    /// All functions of a stage.
+    Stage,
+}
+
+/// Why figures are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Degraded {
+    /// Some series could not be read; what they would say is absent or zero.
+    Partial,
+    /// They could not be read now: these are from the last time that they could.
+    Stale,
+    /// They could not be read: these are the counts of the answering process alone.
+    Unavailable,
+}
+
+/// How it goes, at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// What is counted.
+    pub scope: Scope,
+    /// Why not all is as it should be, if it is not.
+    pub degraded: Option<Degraded>,
+    /// When this was so.
+    pub at: Timestamp,
+    /// From when on it is counted.
+    pub since: Timestamp,
+    /// Requests.
     pub total: u64,
-    /// Answers with a status of 400 or above since the start.
+    /// Answers with a status of 400 or above.
     pub errors: u64,
-    /// The last durations, shortest first.
-    pub recent: Vec<Duration>,
+    /// Response times.
+    pub times: Times,
     /// Per route.
     pub routes: BTreeMap<Box<str>, Route>,
-    /// Users seen in the last five minutes.
-    pub users: usize,
-    /// The most users seen within five minutes.
-    pub users_peak: usize,
+    /// Users at the moment; none where nobody counted.
+    pub users: Option<u64>,
+    /// The most users at once.
+    pub users_peak: Option<u64>,
+    /// The most memory that a process has held, in bytes.
+    pub memory_peak: Option<u64>,
+    /// The last value of each metric that a job publishes.
+    pub noted: BTreeMap<Metric, Noted>,
+}
+
+/// How response times are spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Half of the requests were no slower.
+    pub p50: Duration,
+    /// 95 of a hundred were no slower.
+    pub p95: Duration,
+    /// 99 of a hundred were no slower.
+    pub p99: Duration,
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// Figures that will be there.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Figures> + Send + 'a>>;
+
+/// Where figures come from. Reading them never fails: what could not be read is said in them.
+pub trait Source: Send + Sync {
+    /// The figures at this moment, by the counts of this process if there are no better ones.
+    fn read<'a>(&'a self, window: &'a Window, now: Timestamp) -> Reading<'a>;
+}
+
+/// The counts of the answering process.
+#[derive(Debug)]
+pub struct OwnCounts;
+
+impl Source for OwnCounts {
+    fn read<'a>(&'a self, window: &'a Window, now: Timestamp) -> Reading<'a> {
+        Box::pin(std::future::ready(window.figures(now)))
+    }
 }
 
 impl Window {
@@ -96,8 +233,9 @@ impl Window {
             route.count += 1;
             route.errors += u64::from(sample.is_error);
             route.total += sample.duration;
+            let refused = route.refused.get_or_insert_default();
             if let Some(code) = sample.code {
-                *route.refused.entry(code).or_default() += 1;
+                *refused.entry(code).or_default() += 1;
             }
         }
         if let Some(user) = sample.user.filter(|_| !sample.is_error) {
@@ -105,20 +243,38 @@ impl Window {
         }
     }
 
+    /// Keeps what a job published, for [`Figures::noted`]. On Lambda nobody asks: each job is a process of its own.
+    pub fn note(&self, metric: Metric, value: f64, at: Timestamp) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.noted.insert(metric, Noted { value, at });
+    }
+
     /// The counts now.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn figures(&self, now: Timestamp) -> Figures {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.sweep(Instant::now());
         let mut recent = counts.recent.clone();
         recent.sort_unstable();
-        Summary {
+        Figures {
+            scope: Scope::Process,
+            degraded: None,
+            at: now,
+            since: Timestamp::from_ms(now.ms().saturating_sub(milliseconds(process::uptime()))),
             total: counts.total,
             errors: counts.errors,
-            recent,
+            times: Times {
+                p50: percentile(&recent, 0.50),
+                p95: percentile(&recent, 0.95),
+                p99: percentile(&recent, 0.99),
+                min: percentile(&recent, 0.0),
+                max: percentile(&recent, 1.0),
+            },
             routes: counts.routes.iter().map(|(name, route)| (name.clone(), route.clone())).collect(),
-            users: counts.active.len(),
-            users_peak: counts.peak,
+            users: Some(counts.active.len() as u64),
+            users_peak: Some(counts.peak as u64),
+            memory_peak: process::memory_peak(),
+            noted: counts.noted.clone(),
         }
     }
 }
@@ -144,24 +300,28 @@ impl Counts {
     }
 }
 
-impl Summary {
-    /// The shortest duration that at least `share` of the recent requests did not exceed (nearest rank).
-    #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rank among at most a thousand"
-    )]
-    pub fn percentile(&self, share: f64) -> Duration {
-        let rank = (share * self.recent.len() as f64).ceil() as usize;
-        self.recent.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    }
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The shortest duration that at least `share` of `sorted` did not exceed (nearest rank).
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank among at most a thousand"
+)]
+fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_795_262_402_000);
 
     fn record(window: &Window, ms: u64, user: &str, is_error: bool) {
         let user = user.parse().unwrap();
@@ -181,11 +341,11 @@ mod tests {
         for ms in 0..=1000 {
             record(&window, ms, "ada", false);
         }
-        let summary = window.summary();
-        assert_eq!((summary.total, summary.recent.len()), (1001, 1000));
-        let ms = |share| summary.percentile(share).as_millis();
-        assert_eq!((ms(0.5), ms(0.95), ms(0.99), ms(1.0)), (500, 950, 990, 1000));
-        assert_eq!(summary.recent[0].as_millis(), 1, "the oldest sample made room");
+        let figures = window.figures(NOW);
+        let Times { p50, p95, p99, min, max } = figures.times;
+        assert_eq!(figures.total, 1001);
+        assert_eq!([p50, p95, p99, max].map(|time| time.as_millis()), [500, 950, 990, 1000]);
+        assert_eq!(min.as_millis(), 1, "the oldest sample made room");
     }
 
     #[test]
@@ -193,15 +353,31 @@ mod tests {
         let window = Window::default();
         record(&window, 1, "ada", false);
         record(&window, 1, "bob", true);
-        let summary = window.summary();
-        assert_eq!((summary.errors, summary.users, summary.users_peak), (1, 1, 1));
-        let refused = [("x", 1)].into();
+        let figures = window.figures(NOW);
+        assert_eq!((figures.errors, figures.users, figures.users_peak), (1, Some(1), Some(1)));
+        let refused = Some([("x", 1)].into());
         let route = Route { count: 2, errors: 1, total: Duration::from_millis(2), refused };
-        assert_eq!(summary.routes[&Box::from("GET /x")], route);
+        assert_eq!(figures.routes[&Box::from("GET /x")], route);
     }
 
     #[test]
     fn an_empty_window_has_zero_percentiles() {
-        assert_eq!(Window::default().summary().percentile(0.95), Duration::ZERO);
+        assert_eq!(Window::default().figures(NOW).times, Times::default());
+    }
+
+    #[test]
+    fn the_last_value_of_a_job_is_kept() {
+        let window = Window::default();
+        assert!(window.figures(NOW).noted.is_empty());
+        window.note(Metric::SnapshotFailed, 1.0, Timestamp::from_ms(1));
+        window.note(Metric::SnapshotFailed, 0.0, NOW);
+        assert_eq!(window.figures(NOW).noted, [(Metric::SnapshotFailed, Noted { value: 0.0, at: NOW })].into());
+    }
+
+    #[test]
+    fn at_most_ten_series_have_names_of_their_own() {
+        let names: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        assert_eq!(names.len(), Metric::ALL.len());
+        assert!(names.len() <= 10, "ten are free in an account");
     }
 }

@@ -32,7 +32,40 @@ fn a_run_is_one_line_with_its_metric_in_the_embedded_format() {
     assert_eq!(line["canary_failed"], 0);
     let directive = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!((&directive["Namespace"], &directive["Dimensions"]), (&json!("Greenroom/dev"), &json!([[]])));
-    assert_eq!(directive["Metrics"], json!([{"Name": "canary_failed", "Unit": "Count"}]));
+    assert_eq!(
+        directive["Metrics"],
+        json!([{"Name": "canary_failed", "Unit": "Count"}, {"Name": "concurrent_users", "Unit": "Count"}])
+    );
+    crate::emf::metrics(&line);
+}
+
+#[test]
+fn people_in_rooms_are_counted_to_one_above_the_limit() {
+    let runner = Runner::ephemeral();
+    let mut env = environment("canary", runner.dynamodb.as_deref().unwrap());
+    env.push(("CONCURRENT_USER_LIMIT", "3"));
+    let lambda = Lambda::start_with("canary", &env);
+    for (people, counted) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 4)] {
+        if people > 0 {
+            let room = format!("room-{}", people % 2);
+            runner.post(&format!("/api/users/user-{people}/state"), json!({"isMuted": true, "roomId": room}));
+            runner.post(&format!("/api/users/alone-{people}/state"), json!({"isMuted": true}));
+        }
+        assert_eq!(lambda.run(&event("canary"))["concurrent_users"], counted, "{people} people in two rooms");
+    }
+}
+
+#[test]
+fn a_canary_that_cannot_count_has_not_failed() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    database.be(Mode::WithoutScan);
+    let lambda = Lambda::start("canary", &database.url);
+    let answer = lambda.run(&event("canary"));
+    assert_eq!((&answer["canary_failed"], answer.get("concurrent_users")), (&json!(0), None), "{answer}");
+    let names = crate::emf::metrics(&line(&lambda, &answer));
+    assert_eq!(names, ["canary_failed".to_owned()].into());
+    lambda.await_log(|line| line["level"] == "WARN" && line["message"] == "users not counted");
 }
 
 #[test]
@@ -74,7 +107,7 @@ fn a_strict_deployment_is_watched_as_well() {
 }
 
 #[test]
-fn a_run_costs_two_write_units_and_one_read_unit() {
+fn a_run_costs_two_write_units_one_read_unit_and_a_look_at_the_rooms() {
     let runner = Runner::ephemeral();
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     Lambda::start("canary", &database.url).run(&event("canary"));
@@ -83,5 +116,7 @@ fn a_run_costs_two_write_units_and_one_read_unit() {
         .iter()
         .map(|call| (call.operation.as_str(), call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap()))
         .collect();
-    assert_eq!(bill, [("GetItem", 0.5), ("UpdateItem", 1.0), ("GetItem", 0.5), ("DeleteItem", 1.0)]);
+    assert_eq!(bill[..4], [("GetItem", 0.5), ("UpdateItem", 1.0), ("GetItem", 0.5), ("DeleteItem", 1.0)]);
+    let [(look, units)] = bill[4..] else { panic!("one look at the rooms: {bill:?}") };
+    assert!(look == "Scan" && units <= 0.5, "{units} for rooms without anybody");
 }

@@ -69,3 +69,18 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
+
+/// Every source file below a folder of the workspace: path and text.
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        if path.is_dir() {
+            found.extend(sources(&name));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((name.clone(), read(&name)));
+        }
+    }
+    found
+}

@@ -27,6 +27,8 @@ pub(crate) enum Mode {
     Throttling,
     /// By a refusal that no repetition cures.
     Refusing,
+    /// By the engine, but for scans, which are refused.
+    WithoutScan,
 }
 
 /// A recording proxy in front of an engine. It stops when dropped.
@@ -89,7 +91,8 @@ impl Shared {
             Mode::Failing => (500, error("InternalServerError")),
             Mode::Throttling => (400, error("ProvisionedThroughputExceededException")),
             Mode::Refusing => (400, error("AccessDeniedException")),
-            Mode::Working | Mode::Slow(_) => {
+            Mode::WithoutScan if target.ends_with(".Scan") => (400, error("AccessDeniedException")),
+            Mode::Working | Mode::WithoutScan | Mode::Slow(_) => {
                 if let Mode::Slow(pause) = mode {
                     std::thread::sleep(pause);
                 }

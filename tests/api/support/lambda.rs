@@ -29,6 +29,8 @@ pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'stat
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_SESSION_TOKEN", "test"),
         ("AWS_ENDPOINT_URL_DYNAMODB", database),
+        // Nobody listens there, so that no test asks the real one.
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:9"),
         ("STATE_TABLE", "greenroom-state"),
         ("LEDGER_TABLE", "greenroom-ledger"),
         ("STAGE", "dev"),

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod binaries;
+pub(crate) mod cloudwatch;
 pub(crate) mod database;
 pub(crate) mod faults;
 pub(crate) mod history;
@@ -14,7 +15,7 @@ pub(crate) mod webdriver;
 pub(crate) mod witness;
 pub(crate) mod writes;
 
-pub(crate) use binaries::{read, root};
+pub(crate) use binaries::{read, root, sources};
 pub(crate) use runner::{Reply, Runner, binary};
 
 use serde_json::Value;

@@ -6,7 +6,7 @@ use super::{failed, send};
 use crate::StateError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Select};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::{Claim, DeviceClaim, MuteClaim, MuteScope, Policy, RoomId, Seq, Timestamp, User, UserId, Version};
@@ -381,6 +381,27 @@ impl Users {
         let users: Vec<_> = newest.into_sorted_vec().into_iter().map(|ranked| ranked.user).collect();
         let next_cursor = users.last().filter(|_| more).map(|last| Place::of(last).to_cursor());
         Ok(Page { users, next_cursor })
+    }
+
+    /// People in rooms, counted to at most `limit`, so that the cost is bounded as well. A person who left without a word
+    /// counts until their state expires.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn count_in_rooms(&self, limit: u32) -> Result<u32, StateError> {
+        let mut counted = 0;
+        let mut start = None;
+        loop {
+            let left = i32::try_from(limit - counted).unwrap_or(i32::MAX);
+            let request = self.client.scan().table_name(&self.table).index_name(ROOM_INDEX);
+            let request = request.select(Select::Count).limit(left).set_exclusive_start_key(start);
+            let output = request.send().await.map_err(failed)?;
+            counted = limit.min(counted + u32::try_from(output.count).unwrap_or(0));
+            start = output.last_evaluated_key;
+            if counted == limit || start.is_none() {
+                return Ok(counted);
+            }
+        }
     }
 
     /// Asks the table for an item that never exists.

@@ -23,14 +23,16 @@ fn busy(env: &[(&str, &str)]) -> Runner {
 #[test]
 fn the_answer_has_exactly_these_members() {
     let metrics = busy(&[]).get("/api/metrics").json();
-    assert_eq!(keys(&metrics), ["api", "scope", "slo", "system", "timestamp", "users"]);
+    let members = ["api", "degraded", "scope", "since", "slo", "snapshots", "system", "timestamp", "users"];
+    assert_eq!(keys(&metrics), members);
+    assert_eq!(keys(&metrics["snapshots"]), ["ageHours", "drillAt", "drillOk", "lastAt", "lastOk"]);
     assert_eq!(keys(&metrics["api"]), ["byEndpoint", "errorRate", "responseTime", "totalErrors", "totalRequests"]);
     assert_eq!(keys(&metrics["api"]["responseTime"]), ["max", "min", "p50", "p95", "p99"]);
     for endpoint in metrics["api"]["byEndpoint"].as_object().unwrap().values() {
         assert_eq!(keys(endpoint), ["avgDuration", "count", "errorRate", "refused"]);
     }
     assert_eq!(keys(&metrics["users"]), ["capacityUsed", "current", "limit", "peak"]);
-    assert_eq!(keys(&metrics["system"]), ["cpu", "memory", "uptime"]);
+    assert_eq!(keys(&metrics["system"]), ["cpu", "memory", "memoryPeak", "uptime"]);
     assert_eq!(keys(&metrics["system"]["memory"]), ["heapTotal", "heapUsed", "rss", "usagePercent"]);
     assert_eq!(keys(&metrics["system"]["cpu"]), ["systemMs", "userMs"]);
     assert_eq!(keys(&metrics["slo"]), ["errorRateMet", "profiles", "responseTimeMet"]);
@@ -111,6 +113,7 @@ fn the_slo_says_which_targets_are_met() {
 fn the_system_is_measured() {
     let system = busy(&[]).get("/api/metrics").json()["system"].clone();
     assert!(number(&system["memory"]["rss"], " MB") > 0.0);
+    assert!(number(&system["memoryPeak"], " MB") >= number(&system["memory"]["rss"], " MB"));
     let percent = system["memory"]["usagePercent"].as_str().unwrap();
     assert_eq!(percent.split_once('.').unwrap().1.len(), 2, "two decimals, as in seed 004");
     assert!(system["uptime"].as_u64().unwrap() < 60);

@@ -1,0 +1,188 @@
+//! CloudWatch's embedded metric format: every line that names metrics is one that CloudWatch reads them from.
+
+use crate::support::database::{Database, Mode};
+use crate::support::lambda::{Lambda, environment, event};
+use crate::support::template::functions;
+use crate::support::{Runner, read};
+use serde_json::{Value, json};
+use state::metrics::Metric;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Checks a line against the schema, and what no schema can say: that the members that are referred to are there, and are
+/// numbers, or at most a hundred of them. Gives back their names.
+#[track_caller]
+pub(crate) fn metrics(line: &Value) -> BTreeSet<String> {
+    let schema: Value = serde_json::from_str(&read("tests/api/emf.schema.json")).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let broken: Vec<_> = validator.iter_errors(line).map(|error| error.to_string()).collect();
+    assert!(broken.is_empty(), "{broken:#?}\n{line:#}");
+    assert!(line.to_string().len() < 256 * 1024, "CloudWatch takes lines of 256 KB");
+    let mut names = BTreeSet::new();
+    for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+        assert_eq!(directive["Dimensions"], json!([[]]), "no dimension, or each is a series to pay for: {line}");
+        assert_eq!(directive["Namespace"], "Greenroom/dev");
+        for definition in directive["Metrics"].as_array().unwrap() {
+            let name = definition["Name"].as_str().unwrap();
+            let metric = Metric::ALL.iter().find(|metric| metric.name() == name);
+            let metric =
+                metric.unwrap_or_else(|| panic!("{name} is not in the registry of shared/state/src/metrics.rs"));
+            assert_eq!(definition["Unit"], metric.unit(), "{name}");
+            let values = match &line[name] {
+                Value::Array(values) => values.clone(),
+                value => vec![value.clone()],
+            };
+            assert!((1..=100).contains(&values.len()) && values.iter().all(Value::is_number), "{name} in {line}");
+            assert!(names.insert(name.to_owned()), "{name} is defined twice: {line}");
+        }
+    }
+    names
+}
+
+/// Lines of a function that name metrics.
+fn embedded(lambda: &Lambda) -> Vec<Value> {
+    lambda.log().into_iter().filter(|line| line.get("_aws").is_some()).collect()
+}
+
+/// A function that leaves out successes.
+fn sampled(binary: &str, database: &str, percent: &str) -> Lambda {
+    let mut env = environment(binary, database);
+    env.push(("LOG_SAMPLE_PERCENT", percent));
+    Lambda::start_with(binary, &env)
+}
+
+/// Has one function answer one request after the other, with ids that tell their lines apart.
+struct Asked<'a> {
+    lambda: &'a Lambda,
+    binary: &'static str,
+    count: usize,
+}
+
+impl Asked<'_> {
+    fn ask(&mut self) -> String {
+        let id = format!("n-{}", self.count);
+        self.count += 1;
+        let mut event = event(self.binary);
+        event["requestContext"]["requestId"] = id.clone().into();
+        self.lambda.invoke(&event);
+        id
+    }
+}
+
+#[test]
+fn every_line_of_every_function_is_as_the_published_schema_says() {
+    let runner = Runner::ephemeral();
+    let mut seen = BTreeSet::new();
+    for function in functions() {
+        // Lambda counts for it what it has done.
+        if function.binary == "on_state_change" {
+            continue;
+        }
+        let lambda = Lambda::start(&function.binary, runner.dynamodb.as_deref().unwrap());
+        lambda.run(&event(&function.binary));
+        let line = lambda.await_log(|line| line.get("_aws").is_some());
+        seen.extend(metrics(&line));
+    }
+    for name in ["api_response_time", "api_error_rate", "attestation_rejected", "canary_failed", "concurrent_users"] {
+        assert!(seen.contains(name), "{name} is published by nobody: {seen:?}");
+    }
+}
+
+#[test]
+fn a_stage_has_at_most_ten_series_and_the_runbook_explains_each() {
+    assert!(Metric::ALL.len() <= 10, "ten are free in an account");
+    let runbook = read("docs/runbook.md");
+    for metric in Metric::ALL {
+        assert!(
+            runbook.contains(&format!("| `{}` |", metric.name())),
+            "docs/runbook.md does not say what {metric:?} is"
+        );
+    }
+}
+
+#[test]
+fn nobody_names_a_series_of_their_own() {
+    for folder in ["functions/src", "shared/snapshot/src", "shared/cloudwatch/src", "local/src"] {
+        for (path, text) in crate::support::sources(folder) {
+            assert!(
+                !text.contains("\"CloudWatchMetrics\""),
+                "{path}: the format is written by functions/src/log.rs alone"
+            );
+            // In quotes it would be a member; tests and `jq` in comments may name it.
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for metric in Metric::ALL {
+                assert!(!code.contains(&format!("\"{}\"", metric.name())), "{path} names {metric:?} itself");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_template_watches_series_that_exist() {
+    let template = read("template.yaml");
+    for line in template.lines() {
+        let own = line.split_once("\"Greenroom/${Stage}\", \"").map(|(_, rest)| rest.split('"').next().unwrap());
+        let alarm = line.trim().strip_prefix("MetricName: ").filter(|name| name.starts_with(char::is_lowercase));
+        let inline =
+            line.split_once("\"Greenroom/${Stage}\", MetricName: ").map(|(_, rest)| rest.trim_end_matches('}'));
+        for name in [own, alarm, inline].into_iter().flatten().filter(|name| *name != "5xx") {
+            assert!(Metric::ALL.iter().any(|metric| metric.name() == name), "no function publishes {name}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_leaves_out_successes_loses_no_measurement() {
+    let runner = Runner::ephemeral();
+    let lambda = sampled("get_health", runner.dynamodb.as_deref().unwrap(), "10");
+    let mut asked = Asked { lambda: &lambda, binary: "get_health", count: 0 };
+    let last = (0..30).map(|_| asked.ask()).last().unwrap();
+    lambda.await_log(|line| line["requestId"] == last);
+    let lines = embedded(&lambda);
+    let ids: Vec<_> = lines.iter().map(|line| line["requestId"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["n-9", "n-19", "n-29"], "one of ten");
+    for line in &lines {
+        metrics(line);
+        let values = |name: &str| line[name].as_array().unwrap().clone();
+        assert_eq!((values("api_response_time").len(), values("api_error_rate")), (10, vec![json!(0); 10]));
+    }
+}
+
+#[test]
+fn what_went_wrong_or_was_slow_is_always_logged_with_what_was_left_out_before() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    let lambda = sampled("get_user", &database.url, "1");
+    runner.post("/api/users/demo-user/state", json!({"isMuted": true}));
+    let mut asked = Asked { lambda: &lambda, binary: "get_user", count: 0 };
+    let values = |line: &Value, name: &str| line[name].as_array().map_or(1, Vec::len);
+    asked.ask();
+    asked.ask();
+
+    database.be(Mode::Refusing);
+    let failed = asked.ask();
+    let line = lambda.await_log(|line| line["requestId"] == failed && line.get("_aws").is_some());
+    metrics(&line);
+    assert_eq!(line["api_error_rate"], json!([0, 0, 100]));
+    assert_eq!((values(&line, "api_response_time"), &line["statusCode"]), (3, &json!(500)));
+
+    database.be(Mode::Working);
+    asked.ask();
+    database.be(Mode::Slow(Duration::from_millis(1100)));
+    let slow = asked.ask();
+    let line = lambda.await_log(|line| line["requestId"] == slow);
+    assert_eq!((values(&line, "api_response_time"), &line["isSlowRequest"]), (2, &json!(true)));
+    assert_eq!(embedded(&lambda).len(), 2, "and nothing else is");
+}
+
+#[test]
+fn accepted_attestations_without_a_line_are_counted_as_accepted() {
+    // Every attestation of the event is refused, so each has its line, and none waits for another.
+    let runner = Runner::ephemeral();
+    let lambda = sampled("attest", runner.dynamodb.as_deref().unwrap(), "1");
+    let mut asked = Asked { lambda: &lambda, binary: "attest", count: 0 };
+    let id = asked.ask();
+    let line = lambda.await_log(|line| line["requestId"] == id && line.get("_aws").is_some());
+    assert!(metrics(&line).contains("attestation_rejected"));
+    assert_eq!((&line["attestation_rejected"], &line["attestation_code"]), (&json!(1), &json!("signature_invalid")));
+}
