@@ -2,5 +2,8 @@
 
 mod error;
 pub mod format;
+pub mod lease;
+pub mod lines;
+pub mod objects;
 
 pub use error::SnapshotError;
