@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod gateway;
 pub mod log;
+pub mod objects;
 pub mod pump;
 pub mod runner;
 pub mod store;

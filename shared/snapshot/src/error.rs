@@ -32,6 +32,9 @@ pub enum SnapshotError {
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
     NotFound(String),
+    /// An object of that name is there already, and is another one.
+    #[error("there is an object {0} already")]
+    Exists(String),
     /// The table or the bucket cannot be reached, or refuses.
     #[error("the store cannot be reached: {0}")]
     Unreachable(#[source] Source),
@@ -57,7 +60,7 @@ impl SnapshotError {
             Self::Schema { .. } => 5,
             Self::Unreachable(_) => 6,
             Self::Leased { .. } => 7,
-            Self::Internal(_) => 1,
+            Self::Exists(_) | Self::Internal(_) => 1,
         }
     }
 }

@@ -3,6 +3,9 @@
 pub mod batch;
 mod error;
 pub mod format;
+pub mod lease;
+pub mod lines;
+pub mod objects;
 
 pub mod keys;
 pub mod tables;
