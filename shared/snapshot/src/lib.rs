@@ -3,11 +3,13 @@
 pub mod batch;
 mod error;
 pub mod format;
+pub mod keep;
+pub mod keys;
 pub mod lease;
 pub mod lines;
 pub mod objects;
-
-pub mod keys;
+mod scan;
 pub mod tables;
+pub mod take;
 
 pub use error::SnapshotError;
