@@ -32,17 +32,36 @@ impl Lease {
     /// # Errors
     /// [`SnapshotError::Leased`] if somebody does; [`SnapshotError::Unreachable`].
     pub async fn take(client: &Client, table: &str, what: &'static str, now: Timestamp) -> Result<Self, SnapshotError> {
+        let mut lease = Self::new(client, table, what, now)?;
+        // The answer to an earlier try may have been lost, so one's own name is as good as none.
+        lease.hold("attribute_not_exists(pk) OR #until <= :now OR holder = :holder", now, None).await?;
+        Ok(lease)
+    }
+
+    fn new(client: &Client, table: &str, what: &'static str, now: Timestamp) -> Result<Self, SnapshotError> {
         let random = state::random::<16>().map_err(|error| SnapshotError::Internal(error.into()))?;
-        let mut lease = Self {
+        Ok(Self {
             client: client.clone(),
             table: table.to_owned(),
             what,
             holder: crate::format::hex(&random),
             until: now,
             progress: None,
-        };
-        // The answer to an earlier try may have been lost, so one's own name is as good as none.
-        lease.hold("attribute_not_exists(pk) OR #until <= :now OR holder = :holder", now, None).await?;
+        })
+    }
+
+    /// Takes the lease whoever holds it. Only for one who knows that its holder has died, having the tables alone.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreachable`].
+    pub async fn inherit(
+        client: &Client,
+        table: &str,
+        what: &'static str,
+        now: Timestamp,
+    ) -> Result<Self, SnapshotError> {
+        let mut lease = Self::new(client, table, what, now)?;
+        lease.hold("attribute_not_exists(pk) OR attribute_exists(pk)", now, None).await?;
         Ok(lease)
     }
 
