@@ -16,6 +16,9 @@ const MANIFEST_BYTES_MAX: usize = 64 << 10;
 /// finds it.
 const KEYS_MAX: usize = 1 << 20;
 
+/// Lines that are read before others get a turn.
+const LINES_AT_ONCE: u64 = 64;
+
 /// Reads the manifest of a snapshot.
 ///
 /// # Errors
@@ -151,6 +154,10 @@ impl Snapshot {
     pub async fn next(&mut self) -> Result<Option<Line>, SnapshotError> {
         while !self.pass.ended {
             if let Some(line) = self.line()? {
+                // A part holds many lines, and in the runner others wait for this thread.
+                if self.pass.lines.is_multiple_of(LINES_AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
                 return Ok(Some(line));
             }
             if self.pass.drained {

@@ -108,12 +108,6 @@ impl Vault {
         Self { faulty, objects, tables, _directory: directory }
     }
 
-    /// The same bucket, with tables of its own.
-    pub(crate) fn again(&self) -> Self {
-        let other = Self::new();
-        Self { objects: self.objects.clone(), ..other }
-    }
-
     pub(crate) fn restore(&self) -> Restore<'_> {
         Restore {
             objects: &self.objects,

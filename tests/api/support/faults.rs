@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     ErrorAfter,
     /// No answer ever comes; nothing happens.
     Hang,
+    /// It takes effect, and no answer ever comes.
+    HangAfter,
     /// A batch takes effect but for this many of its items, which come back unprocessed.
     Unprocessed(usize),
 }
@@ -161,7 +163,7 @@ impl HttpConnector for Faulty {
                 Some(Fault::Conflict) => return Ok(refusal(400, "TransactionConflictException")),
                 Some(Fault::LostBefore) => return Err(lost()),
                 Some(Fault::Hang) => return std::future::pending().await,
-                Some(Fault::LostAfter | Fault::ErrorAfter | Fault::Unprocessed(_)) | None => {}
+                Some(Fault::LostAfter | Fault::ErrorAfter | Fault::HangAfter | Fault::Unprocessed(_)) | None => {}
             }
             let (body, unprocessed) = match fault {
                 Some(Fault::Unprocessed(items)) => split(&body, items),
@@ -175,6 +177,7 @@ impl HttpConnector for Faulty {
             }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),
+                Some(Fault::HangAfter) => std::future::pending().await,
                 Some(Fault::ErrorAfter) => Ok(refusal(500, "InternalServerError")),
                 _ => Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), body.into())),
             }
