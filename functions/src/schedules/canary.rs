@@ -45,7 +45,7 @@ struct Line<'a> {
 
 /// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
 #[must_use]
-pub fn run(state: State) -> Pin<Box<dyn Future<Output = Value> + Send>> {
+pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
     Box::pin(async move {
         let began = Instant::now();
         let mut step = "health";
@@ -65,7 +65,7 @@ pub fn run(state: State) -> Pin<Box<dyn Future<Output = Value> + Send>> {
         let namespace = namespace(&state.config.stage);
         let metrics = vec![Metric { name: "canary_failed", unit: "Count" }];
         write(&Line { outcome: &outcome, aws: Aws::new(&namespace, outcome.timestamp, metrics) });
-        serde_json::to_value(&outcome).unwrap_or_default()
+        Ok(serde_json::to_value(&outcome)?)
     })
 }
 

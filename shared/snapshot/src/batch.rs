@@ -22,7 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often something was tried without getting anything through.
 #[derive(Debug, Default)]
-struct Patience(u32);
+pub(crate) struct Patience(u32);
 
 impl Patience {
     /// Waits before the next try, unless there were too many or no repetition helps.
@@ -40,7 +40,7 @@ impl Patience {
     }
 
     /// Sorts what a call came to; none if it has to be made again.
-    async fn outcome<T, E>(&mut self, outcome: Result<T, SdkError<E>>) -> Result<Option<T>, SnapshotError>
+    pub(crate) async fn outcome<T, E>(&mut self, outcome: Result<T, SdkError<E>>) -> Result<Option<T>, SnapshotError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {

@@ -4,12 +4,15 @@ pub mod batch;
 pub mod drill;
 mod error;
 pub mod format;
+pub mod keep;
 pub mod keys;
 pub mod lease;
 pub mod lines;
 pub mod objects;
 pub mod restore;
+mod scan;
 pub mod tables;
+pub mod take;
 pub mod verify;
 
 pub use error::SnapshotError;

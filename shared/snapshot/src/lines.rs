@@ -300,7 +300,7 @@ impl Summing {
         if table == Table::Ledger {
             match LedgerItem::read(item).map_err(|error| error.to_string())? {
                 LedgerItem::Entry(entry) => self.entry(&entry)?,
-                LedgerItem::Head { chain, head } => self.head(chain, head)?,
+                LedgerItem::Head { chain, head } => self.head(&chain, head)?,
                 LedgerItem::Other => {}
             }
         }
@@ -335,8 +335,8 @@ impl Summing {
         Ok(())
     }
 
-    fn head(&mut self, chain: String, head: Head) -> Result<(), String> {
-        let last = self.open.remove(&chain).unwrap_or(Head::NONE);
+    fn head(&mut self, chain: &str, head: Head) -> Result<(), String> {
+        let last = self.open.remove(chain).unwrap_or(Head::NONE);
         if last != head || head.seq == 0 {
             return Err(format!("{chain}: the head is entry {}, the last entry is {}", head.seq, last.seq));
         }

@@ -3,20 +3,30 @@
 use crate::SnapshotError;
 use crate::format::{PREFIX, SnapshotId};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass};
+use aws_smithy_async::rt::sleep::TokioSleep;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::Timestamp;
 use md5::{Digest as _, Md5};
 use state::Chain;
+use state::dynamodb::{ConnectError, Environment};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Bytes that are written or read at once.
 pub const PART_BYTES: usize = 8 << 20;
+/// Time for one attempt: a part takes a second at 8 MB/s.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPTS_MAX: u32 = 5;
 /// What each write asks for: the object must not exist yet.
 const NOTHING: &str = "*";
 
@@ -27,6 +37,31 @@ pub fn checksums(config: aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Bui
     config
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}
+
+/// A client for the S3 that the environment names, or `AWS_ENDPOINT_URL_S3`.
+///
+/// # Errors
+/// A missing variable or an unusable certificate file.
+pub fn connect_from_env() -> Result<Client, ConnectError> {
+    let environment = Environment::read("s3", std::env::var("AWS_ENDPOINT_URL_S3").ok())?;
+    let mut config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(environment.http)
+        .region(environment.region)
+        .credentials_provider(environment.credentials)
+        // The certificate of one host is all that the connections are made for.
+        .force_path_style(true)
+        .sleep_impl(TokioSleep::new())
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS_MAX)
+                .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_endpoint_url(environment.endpoint);
+    Ok(Client::from_conf(checksums(config).build()))
 }
 
 /// A bucket of snapshots.
@@ -122,7 +157,7 @@ impl Objects {
             key: key.to_owned(),
             content_type: content_type.to_owned(),
             buffer: Vec::with_capacity(PART_BYTES),
-            upload: None,
+            id: None,
             parts: Vec::new(),
         }
     }
@@ -227,7 +262,7 @@ pub struct Upload {
     /// Less than a part.
     buffer: Vec<u8>,
     /// None while all of it fits into one part.
-    upload: Option<String>,
+    id: Option<String>,
     parts: Vec<CompletedPart>,
 }
 
@@ -250,21 +285,17 @@ impl Upload {
 
     async fn part(&mut self) -> Result<(), SnapshotError> {
         let Objects { client, bucket, storage_class } = &self.objects;
-        let upload = match &self.upload {
-            Some(upload) => upload,
-            None => {
-                let request = client.create_multipart_upload().bucket(bucket).key(&self.key);
-                let request = request.content_type(&self.content_type).storage_class(storage_class.clone());
-                let request = request.server_side_encryption(ServerSideEncryption::Aes256);
-                let begun = request.send().await.map_err(|error| failed(&self.key, error))?;
-                let id = begun.upload_id.ok_or_else(|| SnapshotError::Unreachable("an upload without id".into()))?;
-                self.upload.insert(id)
-            }
-        };
+        if self.id.is_none() {
+            let request = client.create_multipart_upload().bucket(bucket).key(&self.key);
+            let request = request.content_type(&self.content_type).storage_class(storage_class.clone());
+            let request = request.server_side_encryption(ServerSideEncryption::Aes256);
+            self.id = request.send().await.map_err(|error| failed(&self.key, error))?.upload_id;
+        }
         // S3 takes at most 10 000 parts and refuses the next one.
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
         let bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(PART_BYTES));
-        let request = client.upload_part().bucket(bucket).key(&self.key).upload_id(upload).part_number(number);
+        let request =
+            client.upload_part().bucket(bucket).key(&self.key).set_upload_id(self.id.clone()).part_number(number);
         let request = request.content_md5(content_md5(&bytes)).body(ByteStream::from(bytes));
         let part = request.send().await.map_err(|error| failed(&self.key, error))?;
         self.parts.push(CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build());
@@ -277,7 +308,7 @@ impl Upload {
     /// [`SnapshotError::Exists`] if there is one of that name, which may be this one if an answer was lost: read it;
     /// [`SnapshotError::Unreachable`].
     pub async fn finish(&mut self) -> Result<(), SnapshotError> {
-        if self.upload.is_none() {
+        if self.id.is_none() {
             let (bytes, storage_class) = (std::mem::take(&mut self.buffer), self.objects.storage_class.clone());
             return self.objects.put(&self.key, bytes, &self.content_type, storage_class).await;
         }
@@ -287,13 +318,13 @@ impl Upload {
         let Objects { client, bucket, .. } = &self.objects;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
         let request = client.complete_multipart_upload().bucket(bucket).key(&self.key).multipart_upload(parts);
-        let request = request.set_upload_id(self.upload.clone()).if_none_match(NOTHING);
+        let request = request.set_upload_id(self.id.clone()).if_none_match(NOTHING);
         request.send().await.map(drop).map_err(|error| failed(&self.key, error))
     }
 
     /// Gives up what was written. What cannot be given up now is found by a later [`Objects::unfinished`].
     pub async fn abort(self) {
-        let Some(upload) = self.upload else { return };
+        let Some(upload) = self.id else { return };
         let unfinished = Unfinished { key: self.key, upload, begun: Timestamp::from_ms(0) };
         if let Err(error) = self.objects.give_up(&unfinished).await {
             tracing::warn!(error = %Chain(&error), key = unfinished.key, "upload not given up");

@@ -1,4 +1,5 @@
-//! One connection to `DynamoDB`, kept open: all that a function, which answers one request at a time, needs of HTTP.
+//! Connections to a service of AWS, kept open: one for a function, which answers one request at a time, and a few for a
+//! snapshot, which reads several parts of a table at once.
 //!
 //! The SDK's own HTTP client brings HTTP/2, a pool and proxies: a megabyte of every binary, and a tenth of the CPU time
 //! of every invoke.
@@ -27,12 +28,15 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Time to open a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Largest answer, in bytes: `DynamoDB` sends at most 1 MB of items, which JSON makes larger.
+/// Largest answer, in bytes: `DynamoDB` sends at most 1 MB of items, which JSON makes larger; of S3 a part is asked for.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Keeps one connection to one origin, and opens another when it is lost or in use.
+/// Connections to one origin that are kept while nobody uses them.
+const IDLE_MAX: usize = 8;
+
+/// Keeps its connections to one origin, and opens another when they are lost or in use.
 #[derive(Clone)]
 pub(super) struct Http(Arc<Inner>);
 
@@ -41,7 +45,7 @@ struct Inner {
     port: u16,
     authority: HeaderValue,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    idle: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 impl std::fmt::Debug for Http {
@@ -68,7 +72,7 @@ impl Http {
             authority: HeaderValue::from_str(authority.as_str())?,
             host,
             tls,
-            idle: Mutex::new(None),
+            idle: Mutex::default(),
         })))
     }
 
@@ -93,11 +97,14 @@ impl Http {
     }
 
     fn keep(&self, sender: SendRequest<Full<Bytes>>) {
-        *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(sender);
+        }
     }
 
     fn idle(&self) -> Option<SendRequest<Full<Bytes>>> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -110,15 +117,11 @@ impl Http {
         let request = hyper::Request::from_parts(parts, Full::new(body));
 
         // A connection that the other side has closed, for example while the function was frozen, says so when asked.
-        let mut sender = self.idle();
-        if let Some(known) = &mut sender
-            && known.ready().await.is_err()
-        {
-            sender = None;
-        }
-        let mut sender = match sender {
-            Some(sender) => sender,
-            None => self.connect().await.map_err(ConnectorError::io)?,
+        let mut sender = loop {
+            let Some(mut known) = self.idle() else { break self.connect().await.map_err(ConnectorError::io)? };
+            if known.ready().await.is_ok() {
+                break known;
+            }
         };
         let response = sender.send_request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
         let (parts, body) = response.into_parts();

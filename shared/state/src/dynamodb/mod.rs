@@ -53,41 +53,67 @@ pub enum ConnectError {
     /// `AWS_CA_BUNDLE` cannot be read.
     #[error("AWS_CA_BUNDLE cannot be read")]
     Roots(#[source] std::io::Error),
-    /// `AWS_ENDPOINT_URL_DYNAMODB` or the certificates are not usable.
-    #[error("the database's endpoint or the trusted certificates are not usable")]
+    /// The endpoint's address or the certificates are not usable.
+    #[error("the endpoint's address or the trusted certificates are not usable")]
     Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A client for the `DynamoDB` that the environment names, with its connection already being opened.
-///
-/// Reads `AWS_REGION` and the credentials that Lambda provides, and for tests `AWS_ENDPOINT_URL_DYNAMODB` and
-/// `AWS_CA_BUNDLE`. No profile files, no metadata service: on Lambda they are never the answer, and asking costs
-/// milliseconds of every cold start.
+/// What a client of any service of AWS takes from the environment.
+#[derive(Debug)]
+pub struct Environment {
+    /// `AWS_REGION`
+    pub region: Region,
+    /// What Lambda gives the function's role.
+    pub credentials: Credentials,
+    /// Where the service is instead of where AWS has it.
+    pub endpoint: Option<String>,
+    /// Connections to it.
+    pub http: SharedHttpClient,
+}
+
+impl Environment {
+    /// Reads `AWS_REGION`, the credentials that Lambda provides, and `AWS_CA_BUNDLE`, for the service of this name; an
+    /// `endpoint` that is not empty goes before where AWS has it. No profile files, no metadata service: on Lambda they
+    /// are never the answer, and asking costs milliseconds of every cold start.
+    ///
+    /// # Errors
+    /// A missing variable or an unusable certificate file.
+    pub fn read(service: &str, endpoint: Option<String>) -> Result<Self, ConnectError> {
+        Self::open(service, endpoint).map(|(environment, _)| environment)
+    }
+
+    fn open(service: &str, endpoint: Option<String>) -> Result<(Self, Http), ConnectError> {
+        let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
+        let region = variable("AWS_REGION")?;
+        let credentials = Credentials::new(
+            variable("AWS_ACCESS_KEY_ID")?,
+            variable("AWS_SECRET_ACCESS_KEY")?,
+            variable("AWS_SESSION_TOKEN").ok(),
+            None,
+            "environment",
+        );
+        let endpoint = endpoint.filter(|url| !url.is_empty());
+        let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
+        let roots = match std::env::var_os("AWS_CA_BUNDLE") {
+            Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
+            None => AMAZON_ROOTS.to_vec(),
+        };
+        let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+        let client = SharedHttpClient::new(http.clone());
+        Ok((Self { region: Region::new(region), credentials, endpoint, http: client }, http))
+    }
+}
+
+/// A client for the `DynamoDB` that the [`Environment`] names, or `AWS_ENDPOINT_URL_DYNAMODB`, with its connection already
+/// being opened.
 ///
 /// # Errors
-/// A missing variable or an unusable certificate file. A connection that cannot be opened is no error: the first call
-/// tries again.
+/// As [`Environment::read`]. A connection that cannot be opened is no error: the first call tries again.
 pub async fn connect_from_env() -> Result<Client, ConnectError> {
-    let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
-    let region = variable("AWS_REGION")?;
-    let credentials = Credentials::new(
-        variable("AWS_ACCESS_KEY_ID")?,
-        variable("AWS_SECRET_ACCESS_KEY")?,
-        variable("AWS_SESSION_TOKEN").ok(),
-        None,
-        "environment",
-    );
-    let endpoint = variable("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
-
-    let origin = endpoint.clone().unwrap_or_else(|| format!("https://dynamodb.{region}.amazonaws.com"));
-    let roots = match std::env::var_os("AWS_CA_BUNDLE") {
-        Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
-        None => AMAZON_ROOTS.to_vec(),
-    };
-    let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok();
+    let (Environment { region, credentials, endpoint, .. }, http) = Environment::open("dynamodb", endpoint)?;
     http.warm_up().await;
-
-    let mut config = persistent(http).region(Region::new(region)).credentials_provider(credentials);
+    let mut config = persistent(http).region(region).credentials_provider(credentials);
     config.set_endpoint_url(endpoint);
     Ok(Client::from_conf(config.build()))
 }
