@@ -92,7 +92,7 @@ impl StartError {
             Self::Setting(_) => 2,
             Self::PortTaken(_) | Self::Address { .. } => 3,
             Self::Store(error) => match error {
-                StoreError::Damaged { .. } => 4,
+                StoreError::Damaged { .. } | StoreError::HalfRestored { .. } => 4,
                 StoreError::Layout { .. } => 5,
                 StoreError::Unusable { .. } => 6,
                 StoreError::Locked { .. } => 7,

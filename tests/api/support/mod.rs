@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod archive;
 pub(crate) mod binaries;
 pub(crate) mod database;
 pub(crate) mod faults;
