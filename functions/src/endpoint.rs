@@ -5,7 +5,7 @@ use crate::{Entry, Error, Job, Request, Response, State, answer, diagnostics};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::RequestContext;
 use lambda_http::{IntoResponse, RequestExt as _, service_fn};
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use state::dynamodb::connect_from_env;
 use state::metrics::Source;
 use state::{Config, process};
@@ -54,11 +54,7 @@ async fn listen(entry: Entry, state: State) -> Result<(), lambda_http::Error> {
 #[inline(never)]
 pub fn serve_schedule(job: Job) -> Result<(), Error> {
     start(async |state| {
-        lambda_runtime::run(service_fn(|_: LambdaEvent<IgnoredAny>| {
-            let work = job(state.clone());
-            async move { Ok::<_, Infallible>(work.await) }
-        }))
-        .await
+        lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| job(state.clone(), event.payload))).await
     })
 }
 

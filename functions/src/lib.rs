@@ -65,6 +65,7 @@ mod system {
 /// What runs by the clock, each as a function of its own.
 pub mod schedules {
     pub mod canary;
+    pub mod snapshot_tables;
 }
 mod users {
     pub(crate) mod create_pairing;
@@ -111,8 +112,11 @@ pub type Reply = Result<Response, ApiError>;
 pub type BoxFuture = std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
 pub type Entry = fn(State, Request) -> BoxFuture;
-/// What a schedule starts; what it gives back is told to whoever invoked it by hand. A function pointer, as [`Entry`].
-pub type Job = fn(State) -> std::pin::Pin<Box<dyn Future<Output = serde_json::Value> + Send>>;
+/// What a schedule starts, with the event that started it; what it gives back is told to whoever invoked it by hand. An
+/// error fails the invocation, and Lambda repeats it. A function pointer, as [`Entry`].
+pub type Job = fn(State, serde_json::Value) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// What came of a [`Job`].
+pub type Outcome = Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>>;
 /// Why a function could not start.
 pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 
@@ -134,6 +138,8 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
 pub struct State {
     /// The settings.
     pub config: Arc<Config>,
+    /// The database itself, for what concerns whole tables.
+    pub database: Client,
     /// The user states.
     pub users: Users,
     /// The agents that witness.
@@ -159,7 +165,8 @@ impl State {
         Self {
             users: Users::new(client.clone(), config.state_table.clone(), keep_for, policy),
             agents: Agents::new(client.clone(), config.state_table.clone(), keep_for, policy),
-            ledger: Ledger::new(client, config.ledger_table.clone(), policy),
+            ledger: Ledger::new(client.clone(), config.ledger_table.clone(), policy),
+            database: client,
             config: Arc::new(config),
             clock: || SystemTime::now().into(),
             window: Arc::default(),

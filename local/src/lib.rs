@@ -4,8 +4,12 @@
 pub mod engine;
 pub mod gateway;
 pub mod log;
+pub mod objects;
 pub mod pump;
 pub mod runner;
+pub mod schedule;
+pub mod snapshots;
+pub mod socket;
 pub mod store;
 pub mod template;
 pub mod verify;

@@ -50,6 +50,17 @@ pub enum StoreError {
         /// What was found.
         problem: String,
     },
+    /// It holds part of a snapshot.
+    #[error(
+        "data directory {path} holds part of snapshot {snapshot}, whose restore was interrupted; \
+         finish it with `greenroom restore {snapshot} --data-dir {path}`, or choose another --data-dir"
+    )]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
+        /// The snapshot.
+        snapshot: String,
+    },
     /// Written by a version that lays out its data in another way.
     #[error("data directory {path} has layout {found}, this version reads layout {LAYOUT}")]
     Layout {
@@ -64,6 +75,20 @@ pub enum StoreError {
     /// The engine does not start.
     #[error("the embedded database does not start: {0}")]
     Engine(String),
+}
+
+impl StoreError {
+    /// The exit code of who wanted to use it: 4 damaged, 5 of another version, 6 not to be used, 7 in use, 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Damaged { .. } | Self::HalfRestored { .. } => 4,
+            Self::Layout { .. } => 5,
+            Self::Unusable { .. } => 6,
+            Self::Locked { .. } => 7,
+            Self::Template(_) | Self::Engine(_) => 1,
+        }
+    }
 }
 
 /// Where data is kept.
@@ -95,6 +120,35 @@ pub struct Store {
 /// # Errors
 /// See [`StoreError`].
 pub fn open(place: &Place, template: &Template, config: &Config) -> Result<Store, StoreError> {
+    let store = open_to_restore(place, template, config)?;
+    if let Place::Directory { path, .. } = place
+        && let Some(snapshot) = half_restored(&store.database, config).map_err(|error| damaged(path, &error))?
+    {
+        return Err(StoreError::HalfRestored { path: path.clone(), snapshot });
+    }
+    Ok(store)
+}
+
+/// Which snapshot's restore has begun and is not done.
+fn half_restored(database: &Database, config: &Config) -> Result<Option<String>, String> {
+    let request = serde_json::json!({
+        "TableName": config.state_table,
+        "Key": {"pk": {"S": format!("LEASE#{}", snapshot::restore::LEASE)}, "sk": {"S": "LEASE"}},
+    });
+    let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
+    let answer = database.get_item(request).map_err(|error| error.to_string())?;
+    let answer = serde_json::to_value(answer).map_err(|error| error.to_string())?;
+    let progress = &answer["Item"]["progress"]["S"];
+    let Some(progress) = progress.as_str() else { return Ok(None) };
+    let begun: serde_json::Value = serde_json::from_str(progress).map_err(|error| error.to_string())?;
+    Ok(begun["snapshot"].as_str().map(str::to_owned))
+}
+
+/// The same for one who finishes a restore: others must not take part of a snapshot for all of it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn open_to_restore(place: &Place, template: &Template, config: &Config) -> Result<Store, StoreError> {
     let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
     let engine = |error: DynoxideError| StoreError::Engine(error.to_string());
     let Place::Directory { path, durable } = place else {

@@ -38,6 +38,11 @@ mod schedules {
     automod::dir!("api/schedules");
 }
 
+/// Taken, damaged, restored, drilled.
+mod snapshots {
+    automod::dir!("api/snapshots");
+}
+
 /// What follows from a table's stream.
 mod streams {
     automod::dir!("api/streams");

@@ -38,7 +38,7 @@ struct Outcome {
 
 /// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
 #[must_use]
-pub fn run(state: State) -> Pin<Box<dyn Future<Output = Value> + Send>> {
+pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
     Box::pin(async move {
         let began = Instant::now();
         let mut step = "health";
@@ -58,7 +58,7 @@ pub fn run(state: State) -> Pin<Box<dyn Future<Output = Value> + Send>> {
         if let Some(users) = users(&state).await {
             measured.push((Metric::ConcurrentUsers, users.into()));
         }
-        publish(&state, outcome.timestamp, &outcome, &measured)
+        Ok(publish(&state, outcome.timestamp, &outcome, &measured))
     })
 }
 

@@ -1,5 +1,6 @@
 //! Points in time. Reading a clock is the caller's business.
 
+use crate::Refused;
 use serde::{Serialize, Serializer};
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +39,16 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl std::str::FromStr for Timestamp {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        humantime::parse_rfc3339(text)
+            .map(Self::from)
+            .map_err(|_| Refused("be an instant like 2026-11-21T10:32:05.123Z"))
+    }
+}
+
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(self.0)).fmt(f)
@@ -67,6 +78,11 @@ mod tests {
         fn text_order_is_time_order(a in 0..=LATEST_MS, b in 0..=LATEST_MS) {
             let (a, b) = (Timestamp::from_ms(a), Timestamp::from_ms(b));
             prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+        }
+
+        #[test]
+        fn an_instant_comes_back_from_its_text(ms in 0..=LATEST_MS) {
+            prop_assert_eq!(Timestamp::from_ms(ms).to_string().parse(), Ok(Timestamp::from_ms(ms)));
         }
     }
 }

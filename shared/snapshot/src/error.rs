@@ -29,9 +29,26 @@ pub enum SnapshotError {
         /// Ours.
         known: u32,
     },
+    /// The tables hold part of another snapshot.
+    #[error("the restore of snapshot {snapshot} was interrupted; restore it again to finish it, or empty the tables")]
+    Begun {
+        /// Whose restore was begun.
+        snapshot: String,
+    },
+    /// A table of the snapshot is found by another key than the table it would be restored to.
+    #[error("{object} has a {table:?} table with another key than the one there is")]
+    Key {
+        /// Key of the manifest.
+        object: String,
+        /// Which table.
+        table: crate::format::Table,
+    },
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
     NotFound(String),
+    /// An object of that name is there already, and is another one.
+    #[error("there is an object {0} already")]
+    Exists(String),
     /// The table or the bucket cannot be reached, or refuses.
     #[error("the store cannot be reached: {0}")]
     Unreachable(#[source] Source),
@@ -52,12 +69,12 @@ impl SnapshotError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotEmpty { .. } => 3,
+            Self::NotEmpty { .. } | Self::Begun { .. } => 3,
             Self::Damaged { .. } | Self::NotFound(_) => 4,
-            Self::Schema { .. } => 5,
+            Self::Schema { .. } | Self::Key { .. } => 5,
             Self::Unreachable(_) => 6,
             Self::Leased { .. } => 7,
-            Self::Internal(_) => 1,
+            Self::Exists(_) | Self::Internal(_) => 1,
         }
     }
 }

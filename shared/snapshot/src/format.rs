@@ -44,6 +44,13 @@ impl SnapshotId {
         Self(text.chars().take(19).map(|c| if matches!(c, 'T' | ':') { '-' } else { c }).collect())
     }
 
+    /// The second it was begun in; None if its name is no such moment.
+    #[must_use]
+    pub fn taken_at(&self) -> Option<Timestamp> {
+        let (date, time) = (self.0.get(..10)?, self.0.get(11..)?);
+        format!("{date}T{}Z", time.replace('-', ":")).parse().ok()
+    }
+
     /// The snapshot that an object belongs to, by its key; None for any other object.
     #[must_use]
     pub fn of_key(key: &str) -> Option<Self> {
@@ -357,6 +364,8 @@ mod tests {
         assert_eq!(id.lines_key(Compression::Gzip), "database-backups/audio-states-2026-11-21-10-32-05.jsonl.gz");
         assert_eq!(SnapshotId::of_key(&id.lines_key(Compression::Gzip)), Some(id.clone()));
         assert_eq!(SnapshotId::of_key(&id.lines_key(Compression::None)), Some(id.clone()));
+        assert_eq!(id.taken_at(), Some(Timestamp::from_ms(1_795_257_125_000)));
+        assert_eq!("2026-99-21-10-32-05".parse::<SnapshotId>().unwrap().taken_at(), None);
         assert_eq!(SnapshotId::of_key(&id.manifest_key()), Some(id));
         for key in [
             "",

@@ -1,6 +1,18 @@
 //! Snapshots: taken, verified, kept, restored and drilled. `docs/snapshots.md` is about what they hold.
 
+pub mod batch;
+pub mod drill;
 mod error;
 pub mod format;
+pub mod keep;
+pub mod keys;
+pub mod lease;
+pub mod lines;
+pub mod objects;
+pub mod restore;
+mod scan;
+pub mod tables;
+pub mod take;
+pub mod verify;
 
 pub use error::SnapshotError;

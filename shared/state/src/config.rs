@@ -70,6 +70,32 @@ const GIT_COMMIT: Variable = Variable {
     meaning: "Commit that was deployed, shown as `commit` by `/api/health`.",
 };
 
+const SNAPSHOT_BUCKET: Variable = Variable {
+    name: "SNAPSHOT_BUCKET",
+    default: "greenroom-snapshots",
+    meaning: "Name of the S3 bucket that keeps the snapshots. Read by the functions of the snapshots.",
+};
+const SNAPSHOT_RETENTION_DAYS: Variable = Variable {
+    name: "SNAPSHOT_RETENTION_DAYS",
+    default: "7",
+    meaning: "Days a snapshot is kept, 1 to 3650. The last good one is kept however old it is.",
+};
+const SNAPSHOT_COMPRESSION: Variable = Variable {
+    name: "SNAPSHOT_COMPRESSION",
+    default: "gzip",
+    meaning: "How the lines of a snapshot are stored: `gzip` or `none`.",
+};
+const SNAPSHOT_STORAGE_CLASS: Variable = Variable {
+    name: "SNAPSHOT_STORAGE_CLASS",
+    default: "STANDARD",
+    meaning: "S3's storage class of a snapshot's lines: `STANDARD`, `STANDARD_IA`, `ONEZONE_IA`, `INTELLIGENT_TIERING` or `GLACIER_IR`.",
+};
+const SNAPSHOT_SEGMENTS: Variable = Variable {
+    name: "SNAPSHOT_SEGMENTS",
+    default: "4",
+    meaning: "Parts of a table that a snapshot reads at once, 1 to 64. Each holds a page of some megabytes in memory.",
+};
+
 /// All variables, in the order the documentation lists them.
 pub const VARIABLES: &[Variable] = &[
     STATE_TABLE,
@@ -83,7 +109,16 @@ pub const VARIABLES: &[Variable] = &[
     LOG_LEVEL,
     LOG_SAMPLE_PERCENT,
     GIT_COMMIT,
+    SNAPSHOT_BUCKET,
+    SNAPSHOT_RETENTION_DAYS,
+    SNAPSHOT_COMPRESSION,
+    SNAPSHOT_STORAGE_CLASS,
+    SNAPSHOT_SEGMENTS,
 ];
+
+/// Those that only the functions of the snapshots read.
+pub const SNAPSHOT_VARIABLES: &[Variable] =
+    &[SNAPSHOT_BUCKET, SNAPSHOT_RETENTION_DAYS, SNAPSHOT_COMPRESSION, SNAPSHOT_STORAGE_CLASS, SNAPSHOT_SEGMENTS];
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +270,69 @@ impl Config {
     }
 }
 
+/// The settings of the snapshots, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshots {
+    /// `SNAPSHOT_BUCKET`
+    pub bucket: String,
+    /// `SNAPSHOT_RETENTION_DAYS`
+    pub retention_days: u16,
+    /// `SNAPSHOT_COMPRESSION`
+    pub gzip: bool,
+    /// `SNAPSHOT_STORAGE_CLASS`
+    pub storage_class: String,
+    /// `SNAPSHOT_SEGMENTS`
+    pub segments: u16,
+}
+
+impl Snapshots {
+    /// Reads the settings of this process.
+    ///
+    /// # Errors
+    /// The first variable that is set to something unusable.
+    pub fn from_env() -> Result<Self, BadSetting> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings through `lookup`; an empty value counts as unset.
+    ///
+    /// # Errors
+    /// The first variable that is set to something unusable.
+    pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
+        let text = |variable: &Variable| {
+            lookup(variable.name).filter(|value| !value.is_empty()).unwrap_or_else(|| variable.default.to_owned())
+        };
+        let refuse = |variable: &Variable, rule| BadSetting { name: variable.name, rule };
+        let number = |variable: &Variable, range: std::ops::RangeInclusive<u16>, rule| {
+            let number = text(variable).parse().ok().filter(|number| range.contains(number));
+            number.ok_or(refuse(variable, rule))
+        };
+        let bucket = text(&SNAPSHOT_BUCKET);
+        let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(byte) {
+            return Err(refuse(&SNAPSHOT_BUCKET, "be 3 to 63 characters out of a-z 0-9 . -"));
+        }
+        let storage_class = text(&SNAPSHOT_STORAGE_CLASS);
+        if !["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
+            .contains(&storage_class.as_str())
+        {
+            let rule = "be STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING or GLACIER_IR";
+            return Err(refuse(&SNAPSHOT_STORAGE_CLASS, rule));
+        }
+        Ok(Self {
+            bucket,
+            retention_days: number(&SNAPSHOT_RETENTION_DAYS, 1..=3650, "be a whole number of days from 1 to 3650")?,
+            gzip: match text(&SNAPSHOT_COMPRESSION).as_str() {
+                "gzip" => true,
+                "none" => false,
+                _ => return Err(refuse(&SNAPSHOT_COMPRESSION, "be gzip or none")),
+            },
+            storage_class,
+            segments: number(&SNAPSHOT_SEGMENTS, 1..=64, "be a whole number from 1 to 64")?,
+        })
+    }
+}
+
 /// `scheme://host[:port]` and nothing after it.
 fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
@@ -246,11 +344,13 @@ fn is_origin(text: &str) -> bool {
 
 /// What is read elsewhere: by the runner's command line, and where a function opens its connection.
 const OTHERS: &str = "
-The runner takes its options from `PORT`, `HOST`, `GREENROOM_DATA_DIR` and `GREENROOM_DYNAMODB_PORT` too: `greenroom --help`.
+The runner takes its options from `PORT`, `HOST`, `GREENROOM_DATA_DIR`, `GREENROOM_SNAPSHOT_DIR` and
+`GREENROOM_DYNAMODB_PORT` too: `greenroom --help`.
 
 A function also needs what Lambda gives it: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
-`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_ENDPOINT_URL_CLOUDWATCH` the metrics'
-function to another CloudWatch; `AWS_CA_BUNDLE` names the certificates it trusts instead of Amazon's.
+`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_ENDPOINT_URL_S3` to another store of
+objects, `AWS_ENDPOINT_URL_CLOUDWATCH` the metrics' function to another CloudWatch; `AWS_CA_BUNDLE` names the certificates it
+trusts instead of Amazon's.
 ";
 
 /// The variables as a Markdown table, for `docs/environment.md`.
@@ -287,6 +387,23 @@ mod tests {
     fn an_empty_variable_counts_as_unset() {
         for variable in VARIABLES {
             with(variable.name, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bad_value_of_the_snapshots_is_refused_by_name() {
+        let with = |name, value: &str| Snapshots::read(|asked| (asked == name).then(|| value.to_owned()));
+        for variable in SNAPSHOT_VARIABLES {
+            with(variable.name, "").unwrap();
+        }
+        for (name, value) in [
+            ("SNAPSHOT_BUCKET", "A_b"),
+            ("SNAPSHOT_RETENTION_DAYS", "0"),
+            ("SNAPSHOT_COMPRESSION", "zip"),
+            ("SNAPSHOT_STORAGE_CLASS", "GLACIER"),
+            ("SNAPSHOT_SEGMENTS", "65"),
+        ] {
+            assert_eq!(with(name, value).unwrap_err().name, name, "{value}");
         }
     }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 /// What goes wrong with a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// Refused because there are too many; nothing happens.
     Throttle,
@@ -35,6 +35,12 @@ pub(crate) enum Fault {
     ErrorAfter,
     /// No answer ever comes; nothing happens.
     Hang,
+    /// It takes effect, and no answer ever comes.
+    HangAfter,
+    /// A batch takes effect but for this many of its items, which come back unprocessed.
+    Unprocessed(usize),
+    /// It takes effect, and the answer says something else: what was so a moment before.
+    Answers(fn(&mut Value)),
 }
 
 /// Decides about the n-th call, by its operation.
@@ -116,12 +122,25 @@ impl Faulty {
 
     /// What handlers get on AWS, with this database.
     pub(crate) fn state(&self) -> State {
+        State::new(self.client(), Config::read(|_| None).unwrap(), Arc::new(Silent))
+    }
+
+    /// The client of a function, with this database.
+    pub(crate) fn client(&self) -> Client {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let config = persistent(self.clone())
             .region(Region::new("us-east-1"))
             .credentials_provider(credentials)
             .endpoint_url("http://faulty.invalid");
-        State::new(Client::from_conf(config.build()), Config::read(|_| None).unwrap(), Arc::new(Silent))
+        Client::from_conf(config.build())
+    }
+
+    /// Executes one operation past all faults.
+    pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
+        let answer = Engine::call(&self.engine, operation.to_owned(), body.to_string().into()).await;
+        let (status, answer) = answer.unwrap();
+        assert_eq!(status, 200, "{operation}: {}", String::from_utf8_lossy(&answer));
+        serde_json::from_slice(&answer).unwrap()
     }
 
     /// Everything that is stored, by key, read past all faults.
@@ -176,7 +195,10 @@ impl HttpConnector for Faulty {
                 Some(Fault::Conflict) => return Ok(refusal(400, "TransactionConflictException")),
                 Some(Fault::LostBefore) => return Err(lost()),
                 Some(Fault::Hang) => return std::future::pending().await,
-                Some(Fault::LostAfter | Fault::ErrorAfter) | None => {}
+                Some(
+                    Fault::LostAfter | Fault::ErrorAfter | Fault::HangAfter | Fault::Unprocessed(_) | Fault::Answers(_),
+                )
+                | None => {}
             }
             if operation == "Query" {
                 let query = serde_json::from_slice::<Value>(&body).unwrap();
@@ -188,6 +210,10 @@ impl HttpConnector for Faulty {
                     ));
                 }
             }
+            let (body, unprocessed) = match fault {
+                Some(Fault::Unprocessed(items)) => split(&body, items),
+                _ => (body, None),
+            };
             let (status, body) = Engine::call(&engine, operation, body).await.unwrap();
             let lags = shared.lock().unwrap().index.is_some();
             if lags {
@@ -201,13 +227,40 @@ impl HttpConnector for Faulty {
                     index.past.pop_front();
                 }
             }
+            if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
+                let mut answer: Value = serde_json::from_slice(&body).unwrap();
+                answer["UnprocessedItems"] = unprocessed;
+                return Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()));
+            }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),
+                Some(Fault::HangAfter) => std::future::pending().await,
+                Some(Fault::Answers(edit)) => {
+                    let mut answer: Value = serde_json::from_slice(&body).unwrap();
+                    edit(&mut answer);
+                    Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()))
+                }
                 Some(Fault::ErrorAfter) => Ok(refusal(500, "InternalServerError")),
                 _ => Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), body.into())),
             }
         })
     }
+}
+
+/// A batch without some of its last items, and those; it keeps one at least.
+fn split(body: &[u8], items: usize) -> (Vec<u8>, Option<Value>) {
+    let mut body: Value = serde_json::from_slice(body).unwrap();
+    let tables = body["RequestItems"].as_object_mut().unwrap();
+    let mut left = json!({});
+    for (table, requests) in tables.iter_mut() {
+        let requests = requests.as_array_mut().unwrap();
+        let kept = requests.len().saturating_sub(items).max(1);
+        let rest = requests.split_off(kept);
+        if !rest.is_empty() {
+            left[table] = rest.into();
+        }
+    }
+    (body.to_string().into(), Some(left))
 }
 
 /// What IAM asks for before it lets a call through: a transaction is asked for each of its parts.
@@ -226,6 +279,9 @@ fn needed(operation: &str, body: &Value) -> Vec<(String, String)> {
                 (format!("dynamodb:{action}"), on(part))
             })
             .collect();
+    }
+    if let Some(tables) = body["RequestItems"].as_object() {
+        return tables.keys().map(|table| (format!("dynamodb:{operation}"), table.clone())).collect();
     }
     vec![(format!("dynamodb:{operation}"), on(body))]
 }

@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+pub(crate) mod archive;
 pub(crate) mod binaries;
+pub(crate) mod bucket;
 pub(crate) mod cloudwatch;
 pub(crate) mod database;
 pub(crate) mod faults;
@@ -10,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod runner;
 pub(crate) mod scene;
+pub(crate) mod taking;
 pub(crate) mod template;
 pub(crate) mod webdriver;
 pub(crate) mod witness;

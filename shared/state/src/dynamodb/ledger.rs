@@ -17,6 +17,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What a chain's partition key begins with.
+const PREFIX: &str = "CHAIN#";
 /// Sort key of a chain's last number, its hash and the key of its digests.
 const HEAD: &str = "HEAD";
 /// Items that one transaction takes at most.
@@ -130,7 +132,7 @@ fn chain(room: &RoomId) -> String {
 }
 
 fn partition(room: &RoomId) -> AttributeValue {
-    AttributeValue::S(format!("CHAIN#{}", chain(room)))
+    AttributeValue::S(format!("{PREFIX}{}", chain(room)))
 }
 
 fn place(seq: u64) -> AttributeValue {
@@ -422,6 +424,44 @@ impl Ledger {
         let entries = items.map(|item| entry(&item, &chain)).collect::<Result<Vec<_>, _>>()?;
         let has_more = entries.last().is_some_and(|last| last.seq < head.seq);
         Ok(Part { entries, head, has_more })
+    }
+}
+
+/// What an item of the `ledger` table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerItem {
+    /// An entry of a chain.
+    Entry(Entry),
+    /// A chain's last entry, as its writer knows it.
+    Head {
+        /// The chain.
+        chain: String,
+        /// Its last entry.
+        head: Head,
+    },
+    /// Anything else that stands beside a chain.
+    Other,
+}
+
+impl LedgerItem {
+    /// Reads an item of the `ledger` table.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`] if it is an entry or a head that cannot be read.
+    pub fn read(item: &Item) -> Result<Self, StateError> {
+        let key = |name: &'static str| match item.get(name) {
+            Some(AttributeValue::S(text)) => Ok(text.as_str()),
+            _ => Err(StateError::Corrupt { attribute: name }),
+        };
+        let (Some(chain), sort) = (key(PK)?.strip_prefix(PREFIX), key(SK)?) else { return Ok(Self::Other) };
+        if sort == HEAD {
+            let head = Head { seq: integer(item, "seq")?, hash: Hash::from(bytes(item, "hash")?) };
+            Ok(Self::Head { chain: chain.to_owned(), head })
+        } else if sort.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self::Entry(entry(item, chain)?))
+        } else {
+            Ok(Self::Other)
+        }
     }
 }
 

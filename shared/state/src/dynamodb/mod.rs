@@ -10,7 +10,7 @@ mod users;
 
 pub use agents::{Agent, Agents, Attested};
 pub use aws_sdk_dynamodb::Client;
-pub use ledger::{Ledger, Part, Unfinished};
+pub use ledger::{Ledger, LedgerItem, Part, Unfinished};
 pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 pub use users::{Guard, Page, Users, Written};
 
@@ -151,8 +151,8 @@ pub fn config(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Buil
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// Sorts a failed call by what its caller can do.
-fn failed<E>(error: SdkError<E>) -> StateError
+/// Sorts a failed call by what its caller can do: [`StateError::Unavailable`] passes, [`StateError::Internal`] stays.
+pub fn failed<E>(error: SdkError<E>) -> StateError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

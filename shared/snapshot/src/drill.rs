@@ -1,0 +1,187 @@
+//! A restore for practice: the newest snapshot into scratch tables, read back item by item, and removed again. A
+//! snapshot that nobody has restored is a hope.
+
+use crate::SnapshotError;
+use crate::batch::{self, GET_MAX};
+use crate::format::{Item, SnapshotId, Table, write_line};
+use crate::lease::Lease;
+use crate::objects::Objects;
+use crate::restore::{Progress, Step, Told, Wave, damaged, latest, schemas};
+use crate::tables::Tables;
+use crate::verify::{Fit, Snapshot, manifest};
+use domain::Timestamp;
+use serde::Serialize;
+use state::dynamodb::Client;
+use std::collections::HashMap;
+
+/// What the lease is called: `LEASE#drill` in the live state table.
+pub const LEASE: &str = "drill";
+/// Bytes of lines that are compared at once, about.
+const COMPARED_BYTES: usize = 4 << 20;
+/// Lines between two looks at the clock while nothing is written.
+const LOOK_EVERY: u64 = 1000;
+
+/// What came of a drill that did not fail: all of it was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drilled {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// Items that were restored and read back.
+    pub items: u64,
+    /// Chains that are whole.
+    pub chains: u64,
+}
+
+/// The scratch tables of a stage. Their names are fixed, so that a drill needs no permission for any other.
+#[must_use]
+pub fn scratch(client: Client, stage: &str) -> Tables {
+    Tables {
+        client,
+        state: format!("greenroom-{stage}-drill-state"),
+        ledger: format!("greenroom-{stage}-drill-ledger"),
+    }
+}
+
+/// From where to where.
+#[derive(Debug)]
+pub struct Drill<'a> {
+    /// The snapshots.
+    pub objects: &'a Objects,
+    /// The tables in use. Nothing is read or written there but the lease and the schema.
+    pub live: &'a Tables,
+    /// The tables that are made, filled, compared and removed.
+    pub scratch: &'a Tables,
+    /// Reads the time.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Drill<'_> {
+    /// Restores the newest snapshot for practice.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Leased`] while another drill is at work. Anything else says that the snapshot could not have been
+    /// restored, or what kept the drill from finding out.
+    pub async fn run(&self, told: Told<'_>) -> Result<Drilled, SnapshotError> {
+        let mut lease = Lease::take(&self.live.client, &self.live.state, LEASE, (self.clock)()).await?;
+        let outcome = self.with(&mut lease, told).await;
+        // Somebody else's tables by now, if the lease is.
+        let cleared = match lease.renew((self.clock)()).await {
+            Ok(()) => self.clear().await,
+            Err(error) => Err(error),
+        };
+        lease.give_back().await;
+        outcome.and_then(|drilled| cleared.map(|()| drilled))
+    }
+
+    /// Removes what this or an interrupted drill has made.
+    async fn clear(&self) -> Result<(), SnapshotError> {
+        for table in Tables::ALL {
+            self.scratch.remove(table).await?;
+        }
+        Ok(())
+    }
+
+    async fn with(&self, lease: &mut Lease, told: Told<'_>) -> Result<Drilled, SnapshotError> {
+        let id = latest(self.objects).await?;
+        let mut snapshot = Snapshot::open(self.objects, manifest(self.objects, &id).await?).await?;
+        let mut fit = Fit::new(snapshot.manifest(), &schemas(self.live).await?)?;
+        let of = snapshot.manifest().object.lines;
+        while let Some(line) = snapshot.next().await? {
+            fit.check(&line).map_err(|problem| damaged(&snapshot, &problem))?;
+            if snapshot.lines().is_multiple_of(LOOK_EVERY) {
+                told(Progress { step: Step::Verifying, lines: snapshot.lines(), of });
+                lease.keep((self.clock)()).await?;
+            }
+        }
+        self.clear().await?;
+        for summary in &snapshot.manifest().tables {
+            self.scratch.create(summary.table, &summary.schema).await?;
+        }
+        snapshot.rewind();
+        self.write(&mut snapshot, lease, told).await?;
+        snapshot.rewind();
+        self.compare(&mut snapshot, &fit, lease, told).await?;
+        for summary in &snapshot.manifest().tables {
+            let (said, found) = (summary.items, self.scratch.count(summary.table).await?);
+            if found != said {
+                let table = self.scratch.name(summary.table);
+                return Err(SnapshotError::Internal(format!("{table} holds {found} items of {said}").into()));
+            }
+        }
+        Ok(Drilled { snapshot: id, items: of, chains: snapshot.manifest().chains.chains })
+    }
+
+    async fn write(&self, snapshot: &mut Snapshot, lease: &mut Lease, told: Told<'_>) -> Result<(), SnapshotError> {
+        let of = snapshot.manifest().object.lines;
+        let mut wave = Wave::default();
+        while let Some(line) = snapshot.next().await? {
+            wave.push(line);
+            if wave.is_full() {
+                wave.write(self.scratch).await?;
+                told(Progress { step: Step::Writing, lines: snapshot.lines(), of });
+                lease.keep((self.clock)()).await?;
+            }
+        }
+        wave.write(self.scratch).await
+    }
+
+    /// Reads every item back. Each makes its line again, so the counts, the checksum of the lines and the chains' heads are
+    /// those of the snapshot.
+    async fn compare(
+        &self,
+        snapshot: &mut Snapshot,
+        fit: &Fit,
+        lease: &mut Lease,
+        told: Told<'_>,
+    ) -> Result<(), SnapshotError> {
+        let of = snapshot.manifest().object.lines;
+        let mut batch = Vec::new();
+        let (mut table, mut bytes) = (Table::Ledger, 0);
+        loop {
+            let line = snapshot.next().await?;
+            let over = line.as_ref().is_none_or(|line| line.table != table);
+            if over || batch.len() >= GET_MAX || bytes >= COMPARED_BYTES {
+                self.compare_batch(table, std::mem::take(&mut batch)).await?;
+                told(Progress { step: Step::Comparing, lines: snapshot.lines(), of });
+                lease.keep((self.clock)()).await?;
+                bytes = 0;
+            }
+            let Some(line) = line else { return Ok(()) };
+            table = line.table;
+            bytes += line.bytes;
+            batch.push((fit.key(&line), line.item));
+        }
+    }
+
+    async fn compare_batch(&self, table: Table, wanted: Vec<(Item, Item)>) -> Result<(), SnapshotError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let name = self.scratch.name(table);
+        let text = |item: &Item| {
+            let mut line = Vec::new();
+            write_line(&mut line, table, item).map(|()| line).map_err(|error| SnapshotError::Internal(error.into()))
+        };
+        let mut expected = HashMap::new();
+        for (key, item) in &wanted {
+            expected.insert(text(key)?, text(item)?);
+        }
+        let keys: Vec<_> = wanted.into_iter().map(|(key, _)| key).collect();
+        let names: Vec<_> = keys.first().map(|key| key.keys().cloned().collect()).unwrap_or_default();
+        for item in batch::get(&self.scratch.client, name, keys).await? {
+            let key = item.iter().filter(|(name, _)| names.contains(name));
+            let key = text(&key.map(|(name, value)| (name.clone(), value.clone())).collect())?;
+            if expected.get(&key) == Some(&text(&item)?) {
+                expected.remove(&key);
+            }
+        }
+        match expected.into_keys().min() {
+            None => Ok(()),
+            Some(key) => {
+                let key = String::from_utf8_lossy(&key).trim_end().to_owned();
+                Err(SnapshotError::Internal(format!("{name}: what came back is not what was written: {key}").into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How long snapshots are kept, how old the last one is, and what interrupted runs leave.
+
+use crate::SnapshotError;
+use crate::format::SnapshotId;
+use crate::objects::{Listed, Objects};
+use domain::Timestamp;
+use std::time::Duration;
+
+/// How old must be what looks interrupted. Whoever removes it holds the lease, so whoever wrote it has lost it; a function
+/// that was frozen in between may go on for at most 15 minutes, and finds out before it writes a manifest.
+pub const LEFTOVER_AGE: Duration = Duration::from_hours(1);
+
+/// What was removed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Snapshots past the retention.
+    pub snapshots: Vec<SnapshotId>,
+    /// Objects and uploads that interrupted runs left.
+    pub leftovers: usize,
+}
+
+/// Whether it is a snapshot and not what is left of one.
+#[must_use]
+pub fn is_good(listed: &Listed) -> bool {
+    listed.has_manifest && listed.lines_key.is_some() && listed.snapshot.taken_at().is_some()
+}
+
+/// The last good snapshot.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub async fn newest(objects: &Objects) -> Result<Option<SnapshotId>, SnapshotError> {
+    Ok(objects.list().await?.into_iter().rfind(is_good).map(|listed| listed.snapshot))
+}
+
+/// How long ago the last good snapshot was begun; none if there is none.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub async fn age(objects: &Objects, now: Timestamp) -> Result<Option<Duration>, SnapshotError> {
+    let taken_at = newest(objects).await?.and_then(|newest| newest.taken_at());
+    Ok(taken_at.map(|at| Duration::from_millis(now.ms().saturating_sub(at.ms()))))
+}
+
+/// Removes objects without a manifest and uploads that were not finished, if they are old enough to be nobody's. Only for
+/// who holds the lease. How many there were.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub(crate) async fn clean_up(objects: &Objects, listed: &[Listed], now: Timestamp) -> Result<usize, SnapshotError> {
+    let mut removed = 0;
+    let old = |at: Timestamp| at.plus(LEFTOVER_AGE) < now;
+    for leftover in listed.iter().filter(|listed| !listed.has_manifest && old(listed.last_modified)) {
+        for key in &leftover.keys {
+            objects.delete(key).await?;
+            removed += 1;
+        }
+    }
+    for upload in objects.unfinished().await?.iter().filter(|upload| old(upload.begun)) {
+        objects.give_up(upload).await?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// Removes snapshots that were begun longer ago than the retention, but never the last good one: the manifest first, so
+/// that half a snapshot is a leftover and never looks like a whole one.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub(crate) async fn sweep(objects: &Objects, retention: Duration, now: Timestamp) -> Result<Removed, SnapshotError> {
+    let listed = objects.list().await?;
+    let newest = listed.iter().rfind(|listed| is_good(listed)).map(|listed| &listed.snapshot);
+    let mut snapshots = Vec::new();
+    for old in listed.iter().filter(|listed| listed.has_manifest && Some(&listed.snapshot) != newest) {
+        if old.snapshot.taken_at().is_none_or(|at| at.plus(retention) >= now) {
+            continue;
+        }
+        objects.delete(&old.snapshot.manifest_key()).await?;
+        for key in &old.keys {
+            objects.delete(key).await?;
+        }
+        snapshots.push(old.snapshot.clone());
+    }
+    Ok(Removed { snapshots, leftovers: 0 })
+}

@@ -1,0 +1,239 @@
+//! Takes a snapshot: scan, upload, read back, and only then the manifest.
+
+use crate::SnapshotError;
+use crate::format::{
+    ChainSummary, Compression, FORMAT, Item, Manifest, ObjectSummary, SCHEMA, SnapshotId, Table, write_line,
+};
+use crate::keep::{Removed, clean_up, is_good, sweep};
+use crate::lease::Lease;
+use crate::lines::{Encoder, Summing, tables as summaries};
+use crate::objects::{Listed, Objects, Upload};
+use crate::scan::{Pages, Whole};
+use crate::tables::Tables;
+use crate::verify::Snapshot;
+use domain::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The lease of a run.
+const LEASE: &str = "snapshot";
+const MANIFEST_TYPE: &str = "application/json";
+
+/// How snapshots are taken and how long they are kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The stage, for the manifest.
+    pub stage: String,
+    /// How lines are stored.
+    pub compression: Compression,
+    /// How long a snapshot is kept after it was begun.
+    pub retention: Duration,
+    /// Parts of a table that are read at once.
+    pub segments: u16,
+}
+
+/// Takes snapshots of two tables.
+#[derive(Debug, Clone)]
+pub struct Snapshots<'a> {
+    /// Of what.
+    pub tables: &'a Tables,
+    /// Where they are kept.
+    pub objects: &'a Objects,
+    /// How.
+    pub settings: &'a Settings,
+    /// Reads the time.
+    pub clock: fn() -> Timestamp,
+    /// Nobody else can be at work, so a lease that is held is a dead one's.
+    pub alone: bool,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Performed {
+    /// The snapshot that was taken and verified; none if there was one for this slot already.
+    pub taken: Option<Manifest>,
+    /// The last good snapshot there is now.
+    pub newest: SnapshotId,
+    /// What was removed on the way.
+    pub removed: Removed,
+}
+
+impl Snapshots<'_> {
+    /// Takes and verifies a snapshot, unless there is a good one that was begun at or after `slot`; removes what interrupted
+    /// runs left and what is older than the retention.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Leased`] while another run is at work; [`SnapshotError::Damaged`] if a chain in the table is not
+    /// whole or what was read back is not what was written; [`SnapshotError::Unreachable`]. There is no new snapshot then,
+    /// unless only the removing failed.
+    pub async fn perform(&self, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
+        let (client, table, now) = (&self.tables.client, &self.tables.state, (self.clock)());
+        let lease = if self.alone {
+            Lease::inherit(client, table, LEASE, now).await
+        } else {
+            Lease::take(client, table, LEASE, now).await
+        };
+        let mut lease = lease?;
+        let outcome = self.with_lease(&mut lease, slot).await;
+        lease.give_back().await;
+        outcome
+    }
+
+    async fn with_lease(&self, lease: &mut Lease, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
+        let listed = self.objects.list().await?;
+        let leftovers = clean_up(self.objects, &listed, (self.clock)()).await?;
+        let done = slot.and_then(|slot| {
+            let of_slot = |one: &&Listed| is_good(one) && one.snapshot.taken_at().is_some_and(|at| at >= slot);
+            listed.iter().rev().find(of_slot).map(|one| one.snapshot.clone())
+        });
+        let (newest, taken) = if let Some(done) = done {
+            (done, None)
+        } else {
+            let manifest = self.take(lease, &listed).await?;
+            (manifest.snapshot.clone(), Some(manifest))
+        };
+        let swept = sweep(self.objects, self.settings.retention, (self.clock)()).await?;
+        Ok(Performed { taken, newest, removed: Removed { leftovers, ..swept } })
+    }
+
+    async fn take(&self, lease: &mut Lease, listed: &[Listed]) -> Result<Manifest, SnapshotError> {
+        let started_at = (self.clock)();
+        let id = free_id(started_at, listed);
+        let key = id.lines_key(self.settings.compression);
+        let mut upload = self.objects.upload(&key, content_type(self.settings.compression));
+        let written = self.upload(&key, &mut upload, lease).await;
+        let (Contents { object, items, chains }, existed) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
+            }
+        };
+        let finished_at = (self.clock)();
+        let mut schemas = BTreeMap::new();
+        for table in Tables::ALL {
+            schemas.insert(table, self.tables.schema(table).await?);
+        }
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            schema: SCHEMA,
+            snapshot: id,
+            stage: self.settings.stage.clone(),
+            started_at: started_at.to_string(),
+            finished_at: finished_at.to_string(),
+            tables: summaries(&items, &schemas),
+            object,
+            chains,
+        };
+        match self.read_back(&manifest, lease).await {
+            // The object of that name was there before, and is not the one of this run.
+            Err(SnapshotError::Damaged { .. }) if existed => return Err(SnapshotError::Exists(key)),
+            outcome => outcome?,
+        }
+        // Whoever lost the lease must not make a snapshot of an object that another run may have removed.
+        lease.renew((self.clock)()).await?;
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| SnapshotError::Internal(error.into()))?;
+        self.objects.put_new(&manifest.snapshot.manifest_key(), text, MANIFEST_TYPE).await?;
+        Ok(manifest)
+    }
+
+    /// Reads the tables into an object. Says also whether there was one of that name.
+    async fn upload(
+        &self,
+        key: &str,
+        upload: &mut Upload,
+        lease: &mut Lease,
+    ) -> Result<(Contents, bool), SnapshotError> {
+        let mut writer = Writer { encoder: Encoder::new(key, self.settings.compression), summing: Summing::default() };
+        let whole = Whole { tables: self.tables };
+        for table in Tables::ALL {
+            let mut pages = Pages::read(self.tables, table, self.settings.segments);
+            while let Some(page) = pages.next().await? {
+                for item in page {
+                    let items =
+                        if table == Table::Ledger { whole.with(item, &writer.summing).await? } else { vec![item] };
+                    writer.add(table, &items).map_err(|problem| whole.damaged(problem))?;
+                }
+                upload.write(&writer.encoder.take()).await?;
+                lease.keep((self.clock)()).await?;
+            }
+            let open: Vec<_> = writer.summing.open().map(str::to_owned).collect();
+            for chain in open {
+                let items = whole.rest(&chain, &writer.summing).await?;
+                writer.add(table, &items).map_err(|problem| whole.damaged(problem))?;
+            }
+        }
+        let (last, object) = writer.encoder.finish().map_err(|error| SnapshotError::Internal(error.into()))?;
+        upload.write(&last).await?;
+        let existed = match upload.finish().await {
+            Ok(()) => false,
+            // It may be this very object, whose answer was lost; reading it back will tell.
+            Err(SnapshotError::Exists(_)) => true,
+            Err(error) => return Err(error),
+        };
+        let (items, chains) = writer.summing.finish().map_err(|problem| whole.damaged(problem))?;
+        Ok((Contents { object, items, chains }, existed))
+    }
+
+    /// Reads the object from its first byte to its last, as whoever restores it will.
+    async fn read_back(&self, manifest: &Manifest, lease: &mut Lease) -> Result<(), SnapshotError> {
+        let mut snapshot = Snapshot::open(self.objects, manifest.clone()).await?;
+        let mut lines = 0_u32;
+        while snapshot.next().await?.is_some() {
+            lines = lines.wrapping_add(1);
+            if lines.is_multiple_of(LINES_AT_ONCE) {
+                // A part holds many lines, and others wait for this thread.
+                tokio::task::yield_now().await;
+                lease.keep((self.clock)()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lines that are read back before others get a turn.
+const LINES_AT_ONCE: u32 = 256;
+
+/// What an object holds.
+struct Contents {
+    object: ObjectSummary,
+    items: BTreeMap<Table, u64>,
+    chains: ChainSummary,
+}
+
+struct Writer {
+    encoder: Encoder,
+    summing: Summing,
+}
+
+impl Writer {
+    fn add(&mut self, table: Table, items: &[Item]) -> Result<(), String> {
+        let mut line = Vec::new();
+        for item in items {
+            line.clear();
+            self.summing.add(table, item)?;
+            write_line(&mut line, table, item).map_err(|error| error.to_string())?;
+            self.encoder.line(&line).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn content_type(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Gzip => "application/gzip",
+        Compression::None => "application/jsonl",
+    }
+}
+
+/// The first second from now on that no snapshot has its name from.
+fn free_id(now: Timestamp, listed: &[Listed]) -> SnapshotId {
+    let mut at = now;
+    loop {
+        let id = SnapshotId::at(at);
+        if listed.iter().all(|one| one.snapshot != id) {
+            return id;
+        }
+        at = at.plus(Duration::from_secs(1));
+    }
+}

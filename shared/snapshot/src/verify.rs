@@ -1,0 +1,286 @@
+//! Is a snapshot what its manifest says, and would the tables take it? Both are known before anything is written.
+
+use crate::SnapshotError;
+use crate::format::{FORMAT, Item, Manifest, SCHEMA, SnapshotId, Table, read_line, write_line};
+use crate::keys::Keys;
+use crate::lines::{Decoder, Summing, is_lease};
+use crate::objects::{Objects, Reader};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashSet};
+
+/// Longest manifest, in bytes. One has some two thousand, whatever the tables hold.
+const MANIFEST_BYTES_MAX: usize = 64 << 10;
+/// Keys that are remembered to find one that comes twice: 16 bytes each, some 35 MB. Beyond, the count after a restore
+/// finds it.
+const KEYS_MAX: usize = 1 << 20;
+
+/// Lines that are read before others get a turn.
+const LINES_AT_ONCE: u64 = 64;
+
+/// Reads the manifest of a snapshot.
+///
+/// # Errors
+/// [`SnapshotError::NotFound`] without one; [`SnapshotError::Damaged`] if it is none, or another snapshot's;
+/// [`SnapshotError::Schema`]; [`SnapshotError::Unreachable`].
+pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
+    /// What every manifest of every schema has.
+    #[derive(Deserialize)]
+    struct Kind {
+        format: String,
+        schema: u32,
+    }
+    let key = id.manifest_key();
+    let damaged = |problem: String| SnapshotError::Damaged { object: key.clone(), problem };
+    let bytes = match objects.read(&key, MANIFEST_BYTES_MAX).await {
+        Err(SnapshotError::NotFound(_)) => return Err(SnapshotError::NotFound(id.to_string())),
+        bytes => bytes?.ok_or_else(|| damaged(format!("it is longer than {MANIFEST_BYTES_MAX} bytes")))?,
+    };
+    let no_manifest = |error: serde_json::Error| damaged(format!("it is no manifest: {error}"));
+    let Kind { format, schema } = serde_json::from_slice(&bytes).map_err(no_manifest)?;
+    if format != FORMAT {
+        return Err(damaged(format!("its format is {format:?} and should be {FORMAT:?}")));
+    }
+    if schema != SCHEMA {
+        return Err(SnapshotError::Schema { object: key, found: schema, known: SCHEMA });
+    }
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(no_manifest)?;
+    if manifest.snapshot != *id {
+        return Err(damaged(format!("it is the manifest of {}", manifest.snapshot)));
+    }
+    if manifest.object.key != id.lines_key(manifest.object.compression) {
+        return Err(damaged(format!("its object is {}", manifest.object.key)));
+    }
+    let mut tables: Vec<_> = manifest.tables.iter().map(|summary| summary.table).collect();
+    tables.sort_unstable();
+    if tables != [Table::Ledger, Table::State] {
+        return Err(damaged("it does not have each table once".to_owned()));
+    }
+    Ok(manifest)
+}
+
+/// An item of a snapshot.
+#[derive(Debug)]
+pub struct Line {
+    /// Its table.
+    pub table: Table,
+    /// The item.
+    pub item: Item,
+    /// Bytes of its line.
+    pub bytes: usize,
+}
+
+/// A snapshot that is read item by item, again and again the very same object. Whoever has read it to its end knows
+/// that it is what its manifest says.
+#[derive(Debug)]
+pub struct Snapshot {
+    manifest: Manifest,
+    reader: Reader,
+    pass: Pass,
+}
+
+/// One time through the object.
+#[derive(Debug)]
+struct Pass {
+    decoder: Decoder,
+    summing: Summing,
+    /// Table of the last line.
+    table: Table,
+    lines: u64,
+    /// There are no more stored bytes.
+    drained: bool,
+    /// There are no more lines, and all of it was compared.
+    ended: bool,
+    /// The last line, made of its item again.
+    again: Vec<u8>,
+}
+
+impl Pass {
+    fn new(manifest: &Manifest) -> Self {
+        Self {
+            decoder: Decoder::new(&manifest.object.key, manifest.object.compression),
+            summing: Summing::default(),
+            table: Table::Ledger,
+            lines: 0,
+            drained: false,
+            ended: false,
+            again: Vec::new(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Opens the object that a manifest describes.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotFound`] without one; [`SnapshotError::Damaged`] if it has another length;
+    /// [`SnapshotError::Unreachable`].
+    pub async fn open(objects: &Objects, manifest: Manifest) -> Result<Self, SnapshotError> {
+        let reader = objects.open(&manifest.object.key).await?;
+        let pass = Pass::new(&manifest);
+        let snapshot = Self { manifest, reader, pass };
+        let (found, said) = (snapshot.reader.bytes(), snapshot.manifest.object.bytes);
+        if found == said {
+            Ok(snapshot)
+        } else {
+            Err(snapshot.damaged(format!("bytes is {found} and should be {said}")))
+        }
+    }
+
+    /// What it must be.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Lines read since the beginning.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.pass.lines
+    }
+
+    /// Goes back to the beginning of the same object.
+    pub fn rewind(&mut self) {
+        self.reader.rewind();
+        self.pass = Pass::new(&self.manifest);
+    }
+
+    /// The next item: those of the ledger first. None at the end of a snapshot that is whole.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] at the first thing that is not as it should be; [`SnapshotError::NotFound`] if the object
+    /// has gone; [`SnapshotError::Unreachable`].
+    pub async fn next(&mut self) -> Result<Option<Line>, SnapshotError> {
+        while !self.pass.ended {
+            if let Some(line) = self.line()? {
+                // A part holds many lines, and in the runner others wait for this thread.
+                if self.pass.lines.is_multiple_of(LINES_AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
+                return Ok(Some(line));
+            }
+            if self.pass.drained {
+                self.end()?;
+            } else {
+                let bytes = self.reader.next().await?;
+                self.pass.drained = bytes.is_none();
+                self.pass.decoder.push(bytes);
+            }
+        }
+        Ok(None)
+    }
+
+    fn line(&mut self) -> Result<Option<Line>, SnapshotError> {
+        let Pass { decoder, summing, table: last, lines, again, .. } = &mut self.pass;
+        let Some(line) = decoder.next_line()? else { return Ok(None) };
+        *lines += 1;
+        let damaged = |problem: String| SnapshotError::Damaged {
+            object: self.manifest.object.key.clone(),
+            problem: format!("line {lines}: {problem}"),
+        };
+        if *lines > self.manifest.object.lines {
+            return Err(damaged(format!("there should be {} lines", self.manifest.object.lines)));
+        }
+        let (table, item) = read_line(line).map_err(&damaged)?;
+        // What is not written like this was not written by us: a member twice, another order, blanks.
+        again.clear();
+        write_line(again, table, &item).map_err(|error| damaged(error.to_string()))?;
+        if again != line {
+            return Err(damaged("it is not as a snapshot writes it".to_owned()));
+        }
+        if table < *last {
+            return Err(damaged("the ledger comes first".to_owned()));
+        }
+        *last = table;
+        summing.add(table, &item).map_err(damaged)?;
+        Ok(Some(Line { table, item, bytes: line.len() }))
+    }
+
+    /// Compares all of it with the manifest.
+    fn end(&mut self) -> Result<(), SnapshotError> {
+        let Pass { decoder, summing, .. } = std::mem::replace(&mut self.pass, Pass::new(&self.manifest));
+        self.pass.ended = true;
+        let object = decoder.finish()?;
+        self.pass.lines = object.lines;
+        let (items, chains) = summing.finish().map_err(|problem| self.damaged(problem))?;
+        let mut differences = vec![difference(&object, &self.manifest.object)];
+        for summary in &self.manifest.tables {
+            let (found, said) = (items.get(&summary.table).copied().unwrap_or_default(), summary.items);
+            let name = format!("items of the {:?} table", summary.table).to_lowercase();
+            differences.push((found != said).then(|| format!("{name}: {found}, and should be {said}")));
+        }
+        differences.push(difference(&chains, &self.manifest.chains));
+        match differences.into_iter().flatten().next() {
+            Some(problem) => Err(self.damaged(problem)),
+            None => Ok(()),
+        }
+    }
+
+    fn damaged(&self, problem: String) -> SnapshotError {
+        SnapshotError::Damaged { object: self.manifest.object.key.clone(), problem }
+    }
+}
+
+/// The first member that two summaries do not have in common.
+fn difference<T: Serialize>(found: &T, said: &T) -> Option<String> {
+    let [found, said] = [found, said].map(|summary| serde_json::to_value(summary).unwrap_or_default());
+    let members = said.as_object()?.iter();
+    let mut different = members.filter(|(name, said)| found[name.as_str()] != **said);
+    different.next().map(|(name, said)| format!("{name} is {} and should be {said}", found[name.as_str()]))
+}
+
+/// Checks items against the tables they are to go to, and that none comes twice.
+#[derive(Debug)]
+pub struct Fit {
+    keys: BTreeMap<Table, Keys>,
+    seen: HashSet<[u8; 16]>,
+}
+
+impl Fit {
+    /// For the tables with these schemas.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Key`] if a table of the snapshot has another key than the one there is.
+    pub fn new(manifest: &Manifest, schemas: &BTreeMap<Table, Value>) -> Result<Self, SnapshotError> {
+        let mut keys = BTreeMap::new();
+        for summary in &manifest.tables {
+            let other = || SnapshotError::Key { object: manifest.snapshot.manifest_key(), table: summary.table };
+            let theirs = Keys::of(&summary.schema).ok_or_else(other)?;
+            let ours = schemas.get(&summary.table).and_then(Keys::of).filter(|ours| ours.same_key(&theirs));
+            keys.insert(summary.table, ours.ok_or_else(other)?);
+        }
+        Ok(Self { keys, seen: HashSet::new() })
+    }
+
+    /// The key of an item.
+    #[must_use]
+    pub fn key(&self, line: &Line) -> Item {
+        self.keys.get(&line.table).map(|keys| keys.key(&line.item)).unwrap_or_default()
+    }
+
+    /// Checks an item.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&mut self, line: &Line) -> Result<(), String> {
+        if is_lease(&line.item) {
+            return Err("a lease is no data".to_owned());
+        }
+        let Some(keys) = self.keys.get(&line.table) else {
+            return Err("a table that is not in the manifest".to_owned());
+        };
+        keys.check(&line.item)?;
+        if self.seen.len() < KEYS_MAX {
+            let mut key = Vec::new();
+            write_line(&mut key, line.table, &keys.key(&line.item)).map_err(|error| error.to_string())?;
+            let digest: [u8; 32] = Sha256::digest(&key).into();
+            let mut short = [0; 16];
+            short.copy_from_slice(&digest[..16]);
+            if !self.seen.insert(short) {
+                return Err("the item comes twice".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
