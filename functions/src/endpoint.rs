@@ -35,7 +35,7 @@ where
 {
     start(async |state| {
         let figures = Arc::new(source(&state.config.stage).map_err(Into::into)?);
-        listen(entry, State { figures, ..state }).await
+        listen(entry, State { figures: Some(figures), ..state }).await
     })
 }
 

@@ -150,8 +150,9 @@ pub struct State {
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
     pub window: Arc<metrics::Window>,
-    /// Where the figures come from that are shown.
-    pub figures: Arc<dyn metrics::Source>,
+    /// Where the figures come from that are shown, if not from this process. No default behind the pointer: every function
+    /// would link it.
+    pub figures: Option<Arc<dyn metrics::Source>>,
     /// Told of every answered request.
     pub observer: Arc<dyn Observer>,
 }
@@ -170,7 +171,7 @@ impl State {
             config: Arc::new(config),
             clock: || SystemTime::now().into(),
             window: Arc::default(),
-            figures: Arc::new(metrics::OwnCounts),
+            figures: None,
             observer,
         }
     }

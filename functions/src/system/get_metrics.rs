@@ -128,7 +128,10 @@ const PROFILES: [(&str, Duration, f64); 2] =
 pub(crate) async fn handle(state: State, _request: Request) -> Reply {
     permit(&state, Act::ReadMetrics)?;
     let now = (state.clock)();
-    let figures = state.figures.read(&state.window, now).await;
+    let figures = match &state.figures {
+        Some(source) => source.read(&state.window, now).await,
+        None => state.window.figures(now),
+    };
     Ok(momentary(ok(&metrics(figures, state.config.concurrent_user_limit, now))?))
 }
 

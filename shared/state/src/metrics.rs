@@ -202,16 +202,6 @@ pub trait Source: Send + Sync {
     fn read<'a>(&'a self, window: &'a Window, now: Timestamp) -> Reading<'a>;
 }
 
-/// The counts of the answering process.
-#[derive(Debug)]
-pub struct OwnCounts;
-
-impl Source for OwnCounts {
-    fn read<'a>(&'a self, window: &'a Window, now: Timestamp) -> Reading<'a> {
-        Box::pin(std::future::ready(window.figures(now)))
-    }
-}
-
 impl Window {
     /// Counts one answered request.
     pub fn record(&self, sample: &Sample<'_>) {
