@@ -1,7 +1,7 @@
 //! Least privilege, measured: what each function asks of the database while it does all that it can do is exactly what the
 //! template lets it ask.
 
-use crate::support::archive::{Archive, lines};
+use crate::support::archive::{Archive, chain, lines};
 use crate::support::faults::{Command, Fault};
 use crate::support::scene::Scene;
 use crate::support::taking::{Taking, later};
@@ -41,7 +41,10 @@ fn granted(properties: &Value) -> Uses {
 /// Commands that only read, and one that needs nothing.
 fn readings() -> Vec<Command> {
     let mut all = vec![Command::new("get_user", "userId", "ada"), Command::new("create_pairing", "userId", "ada")];
-    all.extend(["list_room_users", "get_room_safe"].map(|binary| Command::new(binary, "room", "demo")));
+    all.extend(
+        ["list_room_users", "get_room_safe", "get_room_audit", "list_room_events"]
+            .map(|binary| Command::new(binary, "room", "demo")),
+    );
     all.extend(
         ["list_users", "get_health", "get_metrics", "get_openapi", "no_route"]
             .map(|binary| Command::new(binary, "none", "")),
@@ -83,6 +86,11 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
         let scene = Scene::new().await;
         let state = scene.faulty.state();
         let command = scene.commands().into_iter().chain(readings()).nth(number).unwrap();
+        for item in chain("demo", 3) {
+            let mut item: serde_json::Value = serde_json::from_slice(&item).unwrap();
+            let request = serde_json::json!({"TableName": "greenroom-ledger", "Item": item["item"].take()});
+            scene.faulty.call("PutItem", &request).await;
+        }
         scene.faulty.be_well();
         command.run(&state).await;
         command.run(&state).await;

@@ -52,7 +52,6 @@ async fn killed(vault: &Vault, stop: &Notify) -> Option<Result<Restored, Snapsho
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the figure of docs/performance.md")]
 #[tokio::test]
 async fn ten_thousand_items_come_back_as_they_were() {
     let archive = Archive::new(ID, lines(100, 60, 3800));
