@@ -78,6 +78,19 @@ async fn snapshot_tables() -> Uses {
     taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
 }
 
+/// What follows a state's change into a history that is new, and again.
+async fn on_state_change() -> Uses {
+    let scene = Scene::new().await;
+    scene.faulty.be_well();
+    let event = crate::support::lambda::event("on_state_change");
+    for _ in 0..2 {
+        let event = serde_json::from_value(event.clone()).unwrap();
+        let outcome = functions::streams::on_state_change::run(scene.faulty.state(), event).await;
+        assert!(outcome.batch_item_failures.is_empty());
+    }
+    scene.faulty.used()
+}
+
 /// What each function used: alone, again, and for a user who is not there any more.
 async fn measured() -> BTreeMap<&'static str, Uses> {
     let mut uses: BTreeMap<&'static str, Uses> = BTreeMap::new();
@@ -106,6 +119,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     assert_eq!(ran.unwrap()["canary_failed"], 0);
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
+    uses.insert("on_state_change", on_state_change().await);
     uses
 }
 
