@@ -21,14 +21,16 @@ fn granted(properties: &Value) -> Uses {
         other => other.as_str().unwrap().to_owned(),
     };
     let mut uses = Uses::new();
-    // What is asked of CloudWatch is not seen here; `cloudwatch::the_figures_of_a_stage_are_those_of_cloudwatch` sees it.
-    let of_the_database = |action: &str| action.starts_with("dynamodb:");
+    // What is asked of CloudWatch is seen by `cloudwatch::the_figures_of_a_stage_are_those_of_cloudwatch`; Lambda itself
+    // reads the stream and writes to the queue with the function's role.
+    let seen = |action: &str| !action.starts_with("cloudwatch:") && !action.starts_with("sqs:");
     for policy in properties["Policies"].as_sequence().into_iter().flatten() {
         for statement in policy["Statement"].as_sequence().unwrap() {
             let actions = statement["Action"].as_sequence().unwrap().iter();
-            for action in actions.filter(|action| of_the_database(&text(action))) {
-                for resource in statement["Resource"].as_sequence().unwrap() {
-                    let resource = text(resource).replace("${StateTable.Arn}", "StateTable.Arn");
+            for action in actions.filter(|action| seen(&text(action))) {
+                let resources = statement["Resource"].as_sequence().unwrap().iter().map(text);
+                for resource in resources.filter(|resource| !resource.contains("StreamArn")) {
+                    let resource = resource.replace("${StateTable.Arn}", "StateTable.Arn");
                     let resource = resource.replace("StateTable.Arn", "greenroom-state");
                     uses.insert((text(action), resource.replace("LedgerTable.Arn", "greenroom-ledger")));
                 }

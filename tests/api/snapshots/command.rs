@@ -222,7 +222,9 @@ fn a_runner_makes_up_for_the_snapshot_of_the_night_it_was_off() {
     std::fs::create_dir(data.join("snapshots")).unwrap();
     let runner = start(data);
     let taken = runner.await_log(|line| line["event"] == "snapshot");
-    assert_eq!((&taken["snapshot_failed"], &taken["verified"]["stage"]), (&json!(0), &json!("local")), "{taken}");
+    assert_eq!(taken["verified"]["stage"], "local", "{taken}");
+    let figures = &runner.get("/api/metrics").json()["snapshots"];
+    assert_eq!((&figures["lastOk"], figures["ageHours"].is_number()), (&json!(true), true), "{figures}");
     stop(runner);
     let runner = start(data);
     let again = runner.await_log(|line| line["event"] == "snapshot");
