@@ -1,7 +1,9 @@
 //! One line per request, with exactly the fields of seed 004; and the diagnostics beside them.
 
 use serde::Serialize;
+use snapshot::restore::Progress;
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Told of every answered request.
@@ -157,6 +159,20 @@ impl Observer for LambdaLog {
             attestation_rejected: attests.then_some(line.is_error.into()),
             attestation_code: line.code.filter(|_| attests),
         });
+    }
+}
+
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Says in the log how far a long run is.
+pub(crate) fn progress() -> impl FnMut(Progress) + Send {
+    let mut said = Instant::now();
+    move |Progress { step, lines, of }| {
+        if said.elapsed() >= PROGRESS_EVERY {
+            said = Instant::now();
+            tracing::info!(?step, lines, of, "at work");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::tables::Tables;
 use crate::verify::{Fit, Line, Snapshot, manifest};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -134,7 +135,7 @@ impl Restore<'_> {
     }
 
     async fn with(&self, lease: &mut Lease, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
-        let begun = begun(lease)?;
+        let begun = lease.progress().map(read).transpose()?;
         let id = match (&begun, wanted) {
             (Some(begun), Wanted::This(id)) if begun.snapshot != *id => {
                 return Err(SnapshotError::Begun { snapshot: begun.snapshot.to_string() });
@@ -231,9 +232,18 @@ impl Restore<'_> {
     }
 }
 
-fn begun(lease: &Lease) -> Result<Option<Begun>, SnapshotError> {
-    let begun = lease.progress().map(Begun::deserialize).transpose();
-    begun.map_err(|error| SnapshotError::Internal(format!("the note of the interrupted restore: {error}").into()))
+/// Of which snapshot the tables hold a part: its restore is at work, or was interrupted.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`]; [`SnapshotError::Internal`] if what was noted of it cannot be read.
+pub async fn begun(tables: &Tables) -> Result<Option<String>, SnapshotError> {
+    let progress = Lease::progress_of(&tables.client, &tables.state, LEASE).await?;
+    Ok(progress.as_ref().map(read).transpose()?.map(|begun| begun.snapshot.into()))
+}
+
+fn read(progress: &Value) -> Result<Begun, SnapshotError> {
+    let unreadable = |error| SnapshotError::Internal(format!("the note of the interrupted restore: {error}").into());
+    Begun::deserialize(progress).map_err(unreadable)
 }
 
 async fn note(lease: &mut Lease, now: Timestamp, done: &Begun) -> Result<(), SnapshotError> {
@@ -251,7 +261,7 @@ pub async fn latest(objects: &Objects) -> Result<SnapshotId, SnapshotError> {
 }
 
 /// The schemas of the tables there are.
-pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, serde_json::Value>, SnapshotError> {
+pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, Value>, SnapshotError> {
     let mut schemas = BTreeMap::new();
     for table in Tables::ALL {
         schemas.insert(table, tables.schema(table).await?);
