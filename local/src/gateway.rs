@@ -18,8 +18,8 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -319,18 +319,42 @@ pub async fn run_dynamodb(listener: TcpListener, engine: Engine, mut stop: watch
     // Dropped at the end, which ends the connections too: they must not hold up the closing of the database.
     let mut connections = JoinSet::new();
     while let Some(stream) = accept(&listener, &mut stop).await {
-        let engine = engine.clone();
-        let service = service_fn(move |request| {
-            let engine = engine.clone();
-            async move { Ok::<_, Infallible>(dynamodb(&engine, request).await) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        connections.spawn(connection);
+        connections.spawn(converse(stream, engine.clone()));
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// The same for commands on this machine that may open the socket's file.
+pub async fn run_engine(listener: UnixListener, engine: Engine, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => drop(connections.spawn(converse(stream, engine.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "connection to the engine not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, engine: Engine) {
+    let service = service_fn(move |request| {
+        let engine = engine.clone();
+        async move { Ok::<_, Infallible>(dynamodb(&engine, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks the protocol or goes away is its own affair.
+    let _ = connection.await;
 }
 
 async fn dynamodb(engine: &Engine, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {

@@ -1,8 +1,8 @@
 //! `greenroom`: the whole stack on one machine.
 
 use clap::{Parser, Subcommand};
-use domain::ledger::Head;
 use local::runner::{Options, run};
+use local::snapshots::{self, CommandError, Source};
 use local::store::Place;
 use local::verify::verify_file;
 use std::net::{IpAddr, Ipv4Addr};
@@ -41,12 +41,25 @@ struct Arguments {
     /// Also serve the embedded database as DynamoDB on this port of 127.0.0.1; 0 takes a free one
     #[arg(long, env = "GREENROOM_DYNAMODB_PORT")]
     dynamodb_port: Option<u16>,
+    /// Directory that keeps the snapshots, taken each night at 03:00 UTC [default: snapshots in the data directory; none
+    /// with --ephemeral]
+    #[arg(long, env = "GREENROOM_SNAPSHOT_DIR")]
+    snapshot_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Take and verify a snapshot now, or list those there are
+    #[command(after_help = SNAPSHOT_HELP)]
+    Snapshot {
+        #[command(flatten)]
+        source: Source,
+        /// List the snapshots there are
+        #[arg(long)]
+        list: bool,
+    },
     /// Check an exported room history: names the first entry that was altered, is missing or out of order
     #[command(
         after_help = "Each line of FILE is an answer of GET /api/rooms/{room}/audit, or one of its entries, from entry 1 on.\n\
@@ -59,24 +72,48 @@ enum Command {
     },
 }
 
+const SNAPSHOT_HELP: &str = "Works beside a runner that uses the data directory, and without one.\n\
+    Exit codes: 0 done, 2 bad usage, 4 the tables or what was read back are damaged, 5 data of another version, 6 tables \
+    or snapshots cannot be reached, 7 another run is at work, 1 anything else.\n\
+    How snapshots are stored and how long they are kept is set by the environment: docs/environment.md.";
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => return failed(&usage(&error), 2),
         Err(help) => help.exit(),
     };
-    if let Some(Command::VerifyLedger { file }) = arguments.command {
-        return match verify_file(&file) {
-            Ok(head) => whole(&head),
-            Err(error) => failed(&error.to_string(), error.exit_code()),
-        };
+    match arguments.command {
+        Some(Command::VerifyLedger { file }) => {
+            return match verify_file(&file) {
+                Ok(head) => said(&format!("whole: {} entries, the last one has hash {}", head.seq, head.hash)),
+                Err(error) => failed(&error.to_string(), error.exit_code()),
+            };
+        }
+        Some(Command::Snapshot { source, list }) => {
+            let work = async { if list { snapshots::list(&source).await } else { snapshots::take(&source).await } };
+            return match run_command(work) {
+                Ok(summary) => said(&summary),
+                Err(error) => failed(&error.to_string(), error.exit_code()),
+            };
+        }
+        None => {}
     }
+    let snapshot_dir = arguments
+        .snapshot_dir
+        .or_else(|| (!arguments.ephemeral).then(|| snapshots::default_directory(&arguments.data_dir)));
     let place = if arguments.ephemeral {
         Place::Memory
     } else {
         Place::Directory { path: arguments.data_dir, durable: arguments.durable }
     };
-    let options = Options { host: arguments.host, port: arguments.port, dynamodb_port: arguments.dynamodb_port, place };
+    let options = Options {
+        host: arguments.host,
+        port: arguments.port,
+        dynamodb_port: arguments.dynamodb_port,
+        place,
+        snapshot_dir,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
@@ -93,9 +130,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs a command that speaks to the tables.
+fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
 #[expect(clippy::print_stdout, reason = "what the command was asked for")]
-fn whole(head: &Head) -> ExitCode {
-    println!("whole: {} entries, the last one has hash {}", head.seq, head.hash);
+fn said(text: &str) -> ExitCode {
+    println!("{text}");
     ExitCode::SUCCESS
 }
 

@@ -275,7 +275,7 @@ impl HttpConnector for Directory {
             let other = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::other(error, None);
             let answer = directory.service.call(request).await.map_err(|error| other(format!("{error:?}").into()))?;
             let (parts, body) = answer.into_parts();
-            let body = body.collect().await.map_err(|error| other(error))?;
+            let body = body.collect().await.map_err(other)?;
             let answer = hyper::Response::from_parts(parts, SdkBody::from(body.to_bytes()));
             HttpResponse::try_from(answer).map_err(|error| other(error.into()))
         })

@@ -4,6 +4,8 @@ use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
 use crate::log::Log;
 use crate::pump::Pump;
+use crate::schedule;
+use crate::socket;
 use crate::store::{self, Place, StoreError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
 use aws_sdk_dynamodb::Client;
@@ -22,6 +24,7 @@ use state::dynamodb;
 use state::{Config, process};
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -48,6 +51,8 @@ pub struct Options {
     pub dynamodb_port: Option<u16>,
     /// Where data is kept.
     pub place: Place,
+    /// Where snapshots are kept; none are taken without.
+    pub snapshot_dir: Option<PathBuf>,
 }
 
 /// Why the runner could not start.
@@ -105,6 +110,7 @@ impl StartError {
 pub async fn run(options: Options) -> Result<(), StartError> {
     process::started();
     let config = Config::from_env()?;
+    let snapshots = state::config::Snapshots::from_env()?;
     let (log, log_thread) = Log::start()?;
     let diagnostics = log.clone();
     functions::diagnostics(config.log_level, move || diagnostics.clone());
@@ -123,7 +129,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let stage = config.stage.clone();
     let state = state(engine.clone(), config, Arc::new(log.clone()));
     let pump = pump(&template, &engine, &state)?;
-    let gateway = Arc::new(Gateway::new(&template.functions()?, state)?);
+    let gateway = Arc::new(Gateway::new(&template.functions()?, state.clone())?);
 
     let (stop, stopped) = watch::channel(false);
     let signal = signals()?;
@@ -132,6 +138,16 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if let Some(listener) = dynamodb_listener {
         tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), stopped.clone()));
     }
+    let socket = socket::listen(&options.place);
+    if let Some(socket) = socket {
+        tokio::spawn(gateway::run_engine(socket, engine.clone(), stopped.clone()));
+    }
+    let nightly = options.snapshot_dir.map(|directory| {
+        let job = schedule::Nightly { state: state.clone(), directory, settings: snapshots, log: log.clone() };
+        job.start(stopped.clone())
+    });
+    // Whoever keeps it keeps the database open.
+    drop(state);
     let sweep = tokio::spawn(sweep(engine.clone()));
     let (rest, resting) = watch::channel(false);
     let mut pump = tokio::spawn(pump.run(resting));
@@ -145,6 +161,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     log.event("server_closed", json!({"message": "HTTP server closed"}));
     sweep.abort();
     let _ = sweep.await;
+    if let Some(nightly) = nightly {
+        // What is half taken is given up; a snapshot without its manifest never was one.
+        let _ = nightly.await;
+    }
     // Nobody writes any more. What is not in the ledger by then will be after the next start.
     let _ = rest.send(true);
     if tokio::time::timeout_at(deadline, &mut pump).await.is_err() {
@@ -152,6 +172,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         let _ = pump.await;
     }
     drop(engine);
+    socket::remove(&options.place);
     // The last handle is gone with the last connection; do not wait for ever.
     let closed = tokio::task::spawn_blocking(move || {
         if engine_thread.join().is_ok() {
@@ -191,7 +212,8 @@ fn pump(template: &Template, engine: &Engine, state: &State) -> Result<Pump, Bad
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.
-fn client(engine: impl HttpClient + 'static) -> Client {
+#[must_use]
+pub fn client(engine: impl HttpClient + 'static) -> Client {
     let config = dynamodb::config(engine)
         .region(Region::new("local"))
         .endpoint_url("http://embedded.invalid")

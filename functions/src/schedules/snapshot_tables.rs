@@ -91,7 +91,7 @@ pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> +
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
         let objects = objects.with_storage_class(settings.storage_class.as_str().into());
-        let (run, outcome) = perform(&state, &objects, &settings, Task::of(&event)).await;
+        let (run, outcome) = perform(&state, &objects, &settings, Task::of(&event), false).await;
         let mut metrics = Vec::new();
         if run.failed.is_some() {
             metrics.push(Metric { name: "snapshot_failed", unit: "Count" });
@@ -107,7 +107,8 @@ pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> +
     })
 }
 
-/// Does one task with these objects: what came of it, for the log, and whether it failed.
+/// Does one task with these objects: what came of it, for the log, and whether it failed. `alone` says that no other run
+/// can be at work.
 ///
 /// # Errors
 /// Why there is no snapshot, or no age.
@@ -116,6 +117,7 @@ pub async fn perform(
     objects: &Objects,
     settings: &config::Snapshots,
     task: Task,
+    alone: bool,
 ) -> (Run, Result<(), SnapshotError>) {
     let began = Instant::now();
     let mut run = Run {
@@ -131,7 +133,7 @@ pub async fn perform(
         duration: 0,
     };
     let outcome = match task {
-        Task::Snapshot(slot) => snapshot(state, objects, settings, slot, &mut run).await,
+        Task::Snapshot(slot) => snapshot(state, objects, settings, (slot, alone), &mut run).await,
         Task::Age => Ok(()),
     };
     let aged = match &outcome {
@@ -149,7 +151,7 @@ async fn snapshot(
     state: &State,
     objects: &Objects,
     settings: &config::Snapshots,
-    slot: Option<Timestamp>,
+    (slot, alone): (Option<Timestamp>, bool),
     run: &mut Run,
 ) -> Result<(), SnapshotError> {
     let tables = Tables {
@@ -163,7 +165,7 @@ async fn snapshot(
         retention: Duration::from_hours(24) * u32::from(settings.retention_days),
         segments: settings.segments,
     };
-    let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: state.clock };
+    let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: state.clock, alone };
     let performed = match tokio::time::timeout(TIMEOUT, snapshots.perform(slot)).await {
         Ok(performed) => performed,
         Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),

@@ -41,6 +41,8 @@ pub struct Snapshots<'a> {
     pub settings: &'a Settings,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
+    /// Nobody else can be at work, so a lease that is held is a dead one's.
+    pub alone: bool,
 }
 
 /// What a run came to.
@@ -64,7 +66,13 @@ impl Snapshots<'_> {
     /// whole or what was read back is not what was written; [`SnapshotError::Unreachable`]. There is no new snapshot then,
     /// unless only the removing failed.
     pub async fn perform(&self, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
-        let mut lease = Lease::take(&self.tables.client, &self.tables.state, LEASE, (self.clock)()).await?;
+        let (client, table, now) = (&self.tables.client, &self.tables.state, (self.clock)());
+        let lease = if self.alone {
+            Lease::inherit(client, table, LEASE, now).await
+        } else {
+            Lease::take(client, table, LEASE, now).await
+        };
+        let mut lease = lease?;
         let outcome = self.with_lease(&mut lease, slot).await;
         lease.give_back().await;
         outcome

@@ -1,0 +1,127 @@
+//! What runs by the clock in the runner, as it does on AWS: a snapshot at 03:00 UTC.
+
+use crate::log::Log;
+use crate::objects::{BUCKET, Directory};
+use domain::Timestamp;
+use functions::State;
+use functions::schedules::snapshot_tables::{Task, perform};
+use serde_json::json;
+use snapshot::objects::Objects;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// Into the day, in UTC.
+const SLOT_MS: u64 = 3 * 60 * 60 * 1000;
+/// The clock is looked at this often: it may be set, and a machine may sleep.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// After a run that failed.
+const RETRY_AFTER: Duration = Duration::from_mins(10);
+
+/// The last time at or before `now` at which a snapshot was due.
+#[must_use]
+pub fn slot(now: Timestamp) -> Timestamp {
+    // Before the first slot of all there is no other than that.
+    let days = now.ms().saturating_sub(SLOT_MS) / DAY_MS;
+    Timestamp::from_ms(days * DAY_MS + SLOT_MS)
+}
+
+/// Takes a snapshot each night.
+#[derive(Clone)]
+pub struct Nightly {
+    /// The tables, and the clock.
+    pub state: State,
+    /// Where snapshots are kept.
+    pub directory: PathBuf,
+    /// How.
+    pub settings: state::config::Snapshots,
+    /// Told of each run.
+    pub log: Log,
+}
+
+impl Nightly {
+    /// Starts, on a thread of its own: packing and hashing must not hold up requests. Ends when `stop` says so, in the middle
+    /// of a snapshot too.
+    #[must_use]
+    pub fn start(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => {
+                    runtime.block_on(self.until(stop));
+                    runtime.shutdown_background();
+                }
+                Err(error) => tracing::error!(%error, "no snapshots will be taken"),
+            }
+        })
+    }
+
+    async fn until(self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            biased;
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {}
+            () = self.run() => {}
+        }
+    }
+
+    async fn run(&self) {
+        let mut done = slot((self.state.clock)());
+        if self.directory.exists() {
+            // There may be one to make up for: the machine was off at three.
+            done = Timestamp::from_ms(done.ms() - DAY_MS);
+        }
+        loop {
+            let due = slot((self.state.clock)());
+            if due > done {
+                if self.snapshot(due).await {
+                    done = due;
+                } else {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            } else {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// Whether there is a snapshot for this slot now.
+    async fn snapshot(&self, slot: Timestamp) -> bool {
+        let directory = match Directory::open(&self.directory, Duration::ZERO) {
+            Ok(directory) => directory,
+            Err(error) => {
+                tracing::error!(%error, "no snapshot taken");
+                return false;
+            }
+        };
+        let objects = Objects::new(directory.client(), BUCKET);
+        // Whoever held the lease also held the directory.
+        let (run, outcome) = perform(&self.state, &objects, &self.settings, Task::Snapshot(Some(slot)), true).await;
+        if let Some(cause) = outcome.as_ref().err() {
+            tracing::error!(cause = %state::Chain(cause), "no snapshot taken");
+        } else {
+            self.log.event("snapshot", json!(run));
+        }
+        outcome.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_at_three_in_the_morning() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (now, due) in [
+            ("2026-11-21T03:00:00.000Z", "2026-11-21T03:00:00.000Z"),
+            ("2026-11-21T02:59:59.999Z", "2026-11-20T03:00:00.000Z"),
+            ("2026-11-21T23:59:59.999Z", "2026-11-21T03:00:00.000Z"),
+            ("2027-01-01T00:00:00.000Z", "2026-12-31T03:00:00.000Z"),
+            ("2028-03-01T02:00:00.000Z", "2028-02-29T03:00:00.000Z"),
+        ] {
+            assert_eq!(slot(at(now)), at(due), "{now}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The engine of a running runner, reached through a file in its data directory: how a command works on data that another
+//! process has open. Who may open the file may read all of it, so that is its owner.
+
+use crate::store::Place;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::header::{HOST, HeaderValue};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+
+/// The socket's file in the data directory.
+pub const NAME: &str = "engine.sock";
+
+/// Listens in the data directory, which is locked; none if that cannot be, or there is no directory.
+#[must_use]
+pub fn listen(place: &Place) -> Option<UnixListener> {
+    let Place::Directory { path, .. } = place else { return None };
+    match bind(path) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%error, "no socket in the data directory: commands cannot work while this runs");
+            None
+        }
+    }
+}
+
+fn bind(directory: &Path) -> io::Result<UnixListener> {
+    // Under its name it is only ever seen with its permissions; what an earlier process left is nobody's.
+    let draft = directory.join("engine.sock.new");
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&draft)?;
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(draft, directory.join(NAME))?;
+    Ok(listener)
+}
+
+/// Removes the socket's file, when nobody listens any more.
+pub fn remove(place: &Place) {
+    if let Place::Directory { path, .. } = place {
+        // One that stays, as after a kill, is replaced by the next start.
+        let _ = std::fs::remove_file(path.join(NAME));
+    }
+}
+
+/// The engine behind a socket.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    /// The socket's file.
+    pub path: PathBuf,
+}
+
+async fn send(path: PathBuf, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+    let mut request = request.map(|body| Full::new(Bytes::copy_from_slice(body.bytes().unwrap_or_default())));
+    request.headers_mut().insert(HOST, HeaderValue::from_static("engine"));
+    *request.uri_mut() = hyper::Uri::from_static("/");
+    let io = |error: hyper::Error| ConnectorError::io(error.into());
+    let stream = UnixStream::connect(path).await.map_err(|error| ConnectorError::io(error.into()))?;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io)?;
+    tokio::spawn(async move { drop(connection.await) });
+    let (parts, body) = sender.send_request(request).await.map_err(io)?.into_parts();
+    let body = body.collect().await.map_err(io)?.to_bytes();
+    let response = hyper::Response::from_parts(parts, SdkBody::from(body));
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+impl HttpConnector for Socket {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(send(self.path.clone(), request))
+    }
+}
+
+impl HttpClient for Socket {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
