@@ -47,7 +47,7 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Sen
     Box::pin(async move {
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
-        let run = perform(&state, &objects).await;
+        let run = perform(&state, &objects, false).await;
         let namespace = namespace(&state.config.stage);
         let metrics = vec![Metric { name: "restore_drill_failed", unit: "Count" }];
         let aws = run.failed.is_some().then(|| Aws::new(&namespace, run.timestamp, metrics));
@@ -56,8 +56,8 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Sen
     })
 }
 
-/// One drill with these objects.
-pub async fn perform(state: &State, objects: &Objects) -> Run {
+/// One drill with these objects. `alone` if no other can be at work.
+pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
     let began = Instant::now();
     let live = Tables {
         client: state.database.clone(),
@@ -65,7 +65,7 @@ pub async fn perform(state: &State, objects: &Objects) -> Run {
         ledger: state.config.ledger_table.clone(),
     };
     let scratch = scratch(state.database.clone(), &state.config.stage);
-    let drill = Drill { objects, live: &live, scratch: &scratch, clock: state.clock };
+    let drill = Drill { objects, live: &live, scratch: &scratch, clock: state.clock, alone };
     let outcome = match tokio::time::timeout(TIMEOUT, drill.run(&mut progress())).await {
         Ok(outcome) => outcome,
         // What is left in the scratch tables is removed by the next run.
