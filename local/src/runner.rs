@@ -91,13 +91,7 @@ impl StartError {
         match self {
             Self::Setting(_) => 2,
             Self::PortTaken(_) | Self::Address { .. } => 3,
-            Self::Store(error) => match error {
-                StoreError::Damaged { .. } | StoreError::HalfRestored { .. } => 4,
-                StoreError::Layout { .. } => 5,
-                StoreError::Unusable { .. } => 6,
-                StoreError::Locked { .. } => 7,
-                StoreError::Template(_) | StoreError::Engine(_) => 1,
-            },
+            Self::Store(error) => error.exit_code(),
             Self::Template(_) | Self::System(_) => 1,
         }
     }

@@ -88,13 +88,7 @@ impl CommandError {
             Self::Setting(_) | Self::Connect(_) => 2,
             Self::NoData(_) | Self::Directory(DirectoryError::Unusable { .. }) => 6,
             Self::Directory(DirectoryError::Locked { .. }) => 7,
-            Self::Store(error) => match error {
-                StoreError::Damaged { .. } | StoreError::HalfRestored { .. } => 4,
-                StoreError::Layout { .. } => 5,
-                StoreError::Unusable { .. } => 6,
-                StoreError::Locked { .. } => 7,
-                StoreError::Template(_) | StoreError::Engine(_) => 1,
-            },
+            Self::Store(error) => error.exit_code(),
             Self::Snapshot(error) => error.exit_code(),
             Self::Template(_) | Self::System(_) => 1,
         }

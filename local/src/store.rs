@@ -77,6 +77,20 @@ pub enum StoreError {
     Engine(String),
 }
 
+impl StoreError {
+    /// The exit code of who wanted to use it: 4 damaged, 5 of another version, 6 not to be used, 7 in use, 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Damaged { .. } | Self::HalfRestored { .. } => 4,
+            Self::Layout { .. } => 5,
+            Self::Unusable { .. } => 6,
+            Self::Locked { .. } => 7,
+            Self::Template(_) | Self::Engine(_) => 1,
+        }
+    }
+}
+
 /// Where data is kept.
 #[derive(Debug, Clone)]
 pub enum Place {

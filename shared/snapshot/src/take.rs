@@ -1,14 +1,17 @@
 //! Takes a snapshot: scan, upload, read back, and only then the manifest.
 
 use crate::SnapshotError;
-use crate::format::{Compression, FORMAT, Manifest, ObjectSummary, SCHEMA, SnapshotId, Table, read_line, write_line};
+use crate::format::{
+    ChainSummary, Compression, FORMAT, Item, Manifest, ObjectSummary, SCHEMA, SnapshotId, Table, write_line,
+};
 use crate::keep::{Removed, clean_up, is_good, sweep};
 use crate::lease::Lease;
-use crate::lines::{Decoder, Encoder, Summing, tables as summaries};
+use crate::lines::{Encoder, Summing, tables as summaries};
 use crate::objects::{Listed, Objects, Upload};
 use crate::restore;
 use crate::scan::{Pages, Whole};
 use crate::tables::Tables;
+use crate::verify::Snapshot;
 use domain::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -133,19 +136,10 @@ impl Snapshots<'_> {
             object,
             chains,
         };
-        let found = self.read_back(&key, lease).await;
-        let same = |found: &Contents| {
-            found.object == manifest.object && found.items == items && found.chains == manifest.chains
-        };
-        match found {
-            Ok(found) if same(&found) => {}
+        match self.read_back(&manifest, lease).await {
             // The object of that name was there before, and is not the one of this run.
-            Ok(_) | Err(SnapshotError::Damaged { .. }) if existed => return Err(SnapshotError::Exists(key)),
-            Ok(Contents { object, .. }) => {
-                let problem = format!("read back {object:?}, written {:?}", manifest.object);
-                return Err(SnapshotError::Damaged { object: key, problem });
-            }
-            Err(error) => return Err(error),
+            Err(SnapshotError::Damaged { .. }) if existed => return Err(SnapshotError::Exists(key)),
+            outcome => outcome?,
         }
         // Whoever lost the lease must not make a snapshot of an object that another run may have removed.
         lease.renew((self.clock)()).await?;
@@ -194,34 +188,19 @@ impl Snapshots<'_> {
         Ok((Contents { object, items, chains }, existed))
     }
 
-    /// What the object holds, read from its first byte to its last.
-    async fn read_back(&self, key: &str, lease: &mut Lease) -> Result<Contents, SnapshotError> {
-        let mut reader = self.objects.open(key).await?;
-        let mut decoder = Decoder::new(key, self.settings.compression);
-        let mut summing = Summing::default();
-        let damaged = |problem: String| SnapshotError::Damaged { object: key.to_owned(), problem };
-        loop {
-            let part = reader.next().await?;
-            let ended = part.is_none();
-            decoder.push(part);
-            let mut lines = 0_u32;
-            while let Some(line) = decoder.next_line()? {
-                let (table, item) = read_line(line).map_err(damaged)?;
-                summing.add(table, &item).map_err(damaged)?;
-                lines += 1;
+    /// Reads the object from its first byte to its last, as whoever restores it will.
+    async fn read_back(&self, manifest: &Manifest, lease: &mut Lease) -> Result<(), SnapshotError> {
+        let mut snapshot = Snapshot::open(self.objects, manifest.clone()).await?;
+        let mut lines = 0_u32;
+        while snapshot.next().await?.is_some() {
+            lines = lines.wrapping_add(1);
+            if lines.is_multiple_of(LINES_AT_ONCE) {
                 // A part holds many lines, and others wait for this thread.
-                if lines.is_multiple_of(LINES_AT_ONCE) {
-                    tokio::task::yield_now().await;
-                    lease.keep((self.clock)()).await?;
-                }
-            }
-            lease.keep((self.clock)()).await?;
-            if ended {
-                let object = decoder.finish()?;
-                let (items, chains) = summing.finish().map_err(damaged)?;
-                return Ok(Contents { object, items, chains });
+                tokio::task::yield_now().await;
+                lease.keep((self.clock)()).await?;
             }
         }
+        Ok(())
     }
 }
 
@@ -229,11 +208,10 @@ impl Snapshots<'_> {
 const LINES_AT_ONCE: u32 = 256;
 
 /// What an object holds.
-#[derive(Debug, PartialEq, Eq)]
 struct Contents {
     object: ObjectSummary,
     items: BTreeMap<Table, u64>,
-    chains: crate::format::ChainSummary,
+    chains: ChainSummary,
 }
 
 struct Writer {
@@ -242,7 +220,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn add(&mut self, table: Table, items: &[crate::format::Item]) -> Result<(), String> {
+    fn add(&mut self, table: Table, items: &[Item]) -> Result<(), String> {
         let mut line = Vec::new();
         for item in items {
             line.clear();
