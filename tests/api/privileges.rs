@@ -1,11 +1,15 @@
 //! Least privilege, measured: what each function asks of the database while it does all that it can do is exactly what the
 //! template lets it ask.
 
-use crate::support::faults::Command;
+use crate::support::archive::{Archive, lines};
+use crate::support::faults::{Command, Fault};
 use crate::support::scene::Scene;
+use crate::support::taking::{Taking, later};
 use crate::support::template::functions;
+use functions::schedules::snapshot_tables::{Task, perform};
 use local::template::{TEMPLATE, Template};
 use serde_norway::Value;
+use snapshot::objects::PART_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Uses = BTreeSet<(String, String)>;
@@ -22,7 +26,8 @@ fn granted(properties: &Value) -> Uses {
             for action in statement["Action"].as_sequence().unwrap() {
                 for resource in statement["Resource"].as_sequence().unwrap() {
                     let resource = text(resource).replace("${StateTable.Arn}", "StateTable.Arn");
-                    uses.insert((text(action), resource.replace("StateTable.Arn", "greenroom-state")));
+                    let resource = resource.replace("StateTable.Arn", "greenroom-state");
+                    uses.insert((text(action), resource.replace("LedgerTable.Arn", "greenroom-ledger")));
                 }
             }
         }
@@ -39,6 +44,32 @@ fn readings() -> Vec<Command> {
             .map(|binary| Command::new(binary, "none", "")),
     );
     all
+}
+
+/// What a run uses that finds all there is to find: an old snapshot, an interrupted upload, a chain that grows.
+async fn snapshot_tables() -> Uses {
+    let taking = Taking::with_people().await;
+    Archive::new("2020-01-01-03-00-00", lines(1, 1, 1)).store(&taking.objects).await;
+    let mut interrupted =
+        taking.objects.upload("database-backups/audio-states-2020-01-02-03-00-00.jsonl", "text/plain");
+    interrupted.write(&vec![0; PART_BYTES]).await.unwrap();
+    taking.bucket.be_well();
+    taking.faulty.be(Box::new(|_, operation| {
+        (operation == "Scan").then_some(Fault::Answers(|answer| {
+            answer["Items"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|item| item["sk"]["S"] != "HEAD" && item["sk"]["S"] != "000000000005");
+        }))
+    }));
+    let mut state = taking.faulty.state();
+    state.clock = later;
+    let settings = state::config::Snapshots::read(|_| None).unwrap();
+    for task in [Task::Snapshot(None), Task::Age] {
+        let (run, outcome) = perform(&state, &taking.objects, &settings, task, false).await;
+        outcome.unwrap_or_else(|error| panic!("{error}: {run:?}"));
+    }
+    taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
 }
 
 /// What each function used: alone, again, and for a user who is not there any more.
@@ -60,8 +91,10 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     }
     let scene = Scene::new().await;
     scene.faulty.be_well();
-    assert_eq!(functions::schedules::canary::run(scene.faulty.state()).await["canary_failed"], 0);
+    let ran = functions::schedules::canary::run(scene.faulty.state(), serde_json::Value::Null).await;
+    assert_eq!(ran.unwrap()["canary_failed"], 0);
     uses.insert("canary", scene.faulty.used());
+    uses.insert("snapshot_tables", snapshot_tables().await);
     uses
 }
 

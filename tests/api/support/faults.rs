@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 /// What goes wrong with a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// Refused because there are too many; nothing happens.
     Throttle,
@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     HangAfter,
     /// A batch takes effect but for this many of its items, which come back unprocessed.
     Unprocessed(usize),
+    /// It takes effect, and the answer says something else: what was so a moment before.
+    Answers(fn(&mut Value)),
 }
 
 /// Decides about the n-th call, by its operation.
@@ -163,7 +165,10 @@ impl HttpConnector for Faulty {
                 Some(Fault::Conflict) => return Ok(refusal(400, "TransactionConflictException")),
                 Some(Fault::LostBefore) => return Err(lost()),
                 Some(Fault::Hang) => return std::future::pending().await,
-                Some(Fault::LostAfter | Fault::ErrorAfter | Fault::HangAfter | Fault::Unprocessed(_)) | None => {}
+                Some(
+                    Fault::LostAfter | Fault::ErrorAfter | Fault::HangAfter | Fault::Unprocessed(_) | Fault::Answers(_),
+                )
+                | None => {}
             }
             let (body, unprocessed) = match fault {
                 Some(Fault::Unprocessed(items)) => split(&body, items),
@@ -178,6 +183,11 @@ impl HttpConnector for Faulty {
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),
                 Some(Fault::HangAfter) => std::future::pending().await,
+                Some(Fault::Answers(edit)) => {
+                    let mut answer: Value = serde_json::from_slice(&body).unwrap();
+                    edit(&mut answer);
+                    Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()))
+                }
                 Some(Fault::ErrorAfter) => Ok(refusal(500, "InternalServerError")),
                 _ => Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), body.into())),
             }

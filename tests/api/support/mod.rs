@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod binaries;
+pub(crate) mod bucket;
 pub(crate) mod database;
 pub(crate) mod faults;
 pub(crate) mod history;
@@ -10,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod runner;
 pub(crate) mod scene;
+pub(crate) mod taking;
 pub(crate) mod template;
 pub(crate) mod webdriver;
 pub(crate) mod witness;

@@ -1,0 +1,189 @@
+//! What a snapshot holds, and how it goes over the wire.
+
+use crate::support::archive::{line, lines};
+use crate::support::faults::Fault;
+use crate::support::taking::{Taking, now};
+use domain::Timestamp;
+use serde_json::{Value, json};
+use snapshot::SnapshotError;
+use snapshot::format::{Compression, Table};
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_snapshot_holds_exactly_what_the_tables_hold_but_leases() {
+    for compression in [Compression::Gzip, Compression::None] {
+        for segments in [1, 2, 7, 64] {
+            let mut taking = Taking::with_people().await;
+            (taking.settings.compression, taking.settings.segments) = (compression, segments);
+            let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "until": {"N": "0"}});
+            taking.fill(&[line("state", lease)]).await;
+            let manifest = taking.take().await.unwrap().taken.unwrap();
+            assert_eq!(taking.contents(&manifest.snapshot).await, taking.stored().await);
+            let items: Vec<_> = manifest.tables.iter().map(|table| (table.table, table.items)).collect();
+            assert_eq!(items, [(Table::Ledger, 4 * 7), (Table::State, 30)]);
+            assert_eq!((manifest.chains.chains, manifest.chains.entries), (4, 20));
+            assert_eq!(manifest.object.compression, compression);
+            assert!(manifest.started_at <= manifest.finished_at);
+            assert_eq!((manifest.stage.as_str(), manifest.object.lines), ("test", 58));
+        }
+    }
+}
+
+#[tokio::test]
+async fn empty_tables_are_a_snapshot_of_nothing() {
+    for compression in [Compression::Gzip, Compression::None] {
+        let mut taking = Taking::new();
+        taking.settings.compression = compression;
+        let manifest = taking.take().await.unwrap().taken.unwrap();
+        assert_eq!(taking.contents(&manifest.snapshot).await, Vec::<Vec<u8>>::new());
+        assert_eq!((manifest.object.lines, manifest.chains.chains), (0, 0));
+    }
+}
+
+/// As large as DynamoDB takes them, so that there are several pages and parts.
+fn large(number: usize) -> Vec<u8> {
+    let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(390_000).collect();
+    line(
+        "state",
+        json!({"pk": {"S": format!("USER#large-{number:03}")}, "sk": {"S": "STATE"}, "text": {"S": text},
+               "null": {"NULL": true}, "bytes": {"B": "AAEC"}, "set": {"NS": ["1", "2"]}}),
+    )
+}
+
+#[tokio::test]
+async fn large_items_go_up_in_parts_and_come_back_as_they_were() {
+    let mut taking = Taking::new();
+    taking.settings.compression = Compression::None;
+    taking.fill(&(0..45).map(large).collect::<Vec<_>>()).await;
+    taking.bucket.be_well();
+    let manifest = taking.take().await.unwrap().taken.unwrap();
+    let asked = taking.bucket.asked();
+    let count = |operation: &str| asked.iter().filter(|asked| asked.operation == operation).count();
+    assert_eq!([count("CreateMultipartUpload"), count("UploadPart"), count("CompleteMultipartUpload")], [1, 3, 1]);
+    assert!(count("GetObject") >= 3, "it is read back, in parts of 8 MiB");
+    assert!(manifest.object.bytes > 17_000_000);
+    assert!(taking.contents(&manifest.snapshot).await == taking.stored().await);
+}
+
+#[tokio::test]
+async fn each_write_is_encrypted_checked_and_made_once() {
+    let mut taking = Taking::new();
+    taking.settings.compression = Compression::None;
+    taking.objects = taking.objects.clone().with_storage_class("STANDARD_IA".into());
+    taking.take().await.unwrap();
+    taking.fill(&(0..45).map(large).collect::<Vec<_>>()).await;
+    taking.take().await.unwrap();
+    let asked = taking.bucket.asked();
+    for request in &asked {
+        let header = |name: &str| request.headers.get(name).map(String::as_str);
+        let makes_an_object = ["PutObject", "CompleteMultipartUpload"].contains(&request.operation);
+        assert_eq!(header("if-none-match") == Some("*"), makes_an_object, "{request:?}");
+        let begins = ["PutObject", "CreateMultipartUpload"].contains(&request.operation);
+        assert_eq!(header("x-amz-server-side-encryption") == Some("AES256"), begins, "{request:?}");
+        let brings = ["PutObject", "UploadPart"].contains(&request.operation);
+        assert_eq!(header("content-md5").is_some(), brings, "{request:?}");
+        if begins {
+            let expected = if request.key.ends_with(".manifest.json") { "STANDARD" } else { "STANDARD_IA" };
+            assert_eq!(header("x-amz-storage-class"), Some(expected), "{request:?}");
+        }
+        if request.operation == "GetObject" {
+            assert!(header("range").unwrap().starts_with("bytes="), "{request:?}");
+        }
+    }
+    let later_parts = asked.iter().filter(|asked| asked.headers.contains_key("if-match"));
+    assert!(later_parts.count() >= 2, "what is read in parts is one and the same object");
+}
+
+#[tokio::test]
+async fn two_snapshots_of_one_second_have_names_of_their_own() {
+    let taking = Taking::with_people().await;
+    for _ in 0..4 {
+        taking.take().await.unwrap();
+    }
+    assert_eq!(taking.good().await.len(), 4);
+}
+
+#[tokio::test]
+async fn of_two_runs_at_once_one_takes_the_snapshot_and_the_other_says_so() {
+    let taking = Taking::with_people().await;
+    let (one, other) = tokio::join!(taking.take(), taking.take());
+    let (done, refused) = if one.is_ok() { (one, other) } else { (other, one) };
+    assert!(done.unwrap().taken.is_some());
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, SnapshotError::Leased { until } if until > now()), "{refused}");
+    assert_eq!(refused.exit_code(), 7);
+    assert_eq!(taking.good().await.len(), 1);
+    taking.take().await.expect("the lease was given back");
+}
+
+#[tokio::test]
+async fn an_event_that_is_delivered_again_finds_its_snapshot() {
+    let taking = Taking::with_people().await;
+    let slot = Timestamp::from_ms(now().ms() / 1000 * 1000);
+    let first = taking.snapshots(now).perform(Some(slot)).await.unwrap().taken.unwrap();
+    for _ in 0..2 {
+        let again = taking.snapshots(now).perform(Some(slot)).await.unwrap();
+        assert_eq!((again.taken, again.newest), (None, first.snapshot.clone()));
+    }
+    let next = taking.snapshots(now).perform(Some(slot.plus(Duration::from_hours(24)))).await.unwrap();
+    assert!(next.taken.is_some(), "the next day has its own");
+}
+
+/// What a scan shows of a chain that grows meanwhile.
+#[tokio::test]
+async fn a_chain_that_grows_while_it_is_read_is_whole_all_the_same() {
+    fn without(answer: &mut Value, wanted: impl Fn(&str) -> bool) {
+        answer["Items"].as_array_mut().unwrap().retain(|item| !wanted(item["sk"]["S"].as_str().unwrap()));
+    }
+    type Edit = fn(&mut Value);
+    let edits: [(&str, Edit); 6] = [
+        ("the last entries came later", |answer| without(answer, |sk| ["000000000004", "000000000005"].contains(&sk))),
+        ("the first entries were not there yet", |answer| without(answer, |sk| sk < "000000000003")),
+        ("one was passed by", |answer| without(answer, |sk| sk == "000000000003")),
+        ("no entry was there yet", |answer| without(answer, |sk| sk.starts_with("0000"))),
+        ("the head was not there yet", |answer| without(answer, |sk| sk == "HEAD")),
+        ("the head was older", |answer| {
+            for item in answer["Items"].as_array_mut().unwrap() {
+                if item["sk"]["S"] == "HEAD" {
+                    item["seq"]["N"] = "3".into();
+                }
+            }
+        }),
+    ];
+    for (said, edit) in edits {
+        let taking = Taking::with_people().await;
+        taking.faulty.be(Box::new(move |_, operation| (operation == "Scan").then_some(Fault::Answers(edit))));
+        // Only the ledger's items have such sort keys; a state's is STATE.
+        let manifest = taking.take().await.unwrap_or_else(|error| panic!("{said}: {error}")).taken.unwrap();
+        assert_eq!(manifest.chains.entries, 20, "{said}");
+        assert!(taking.contents(&manifest.snapshot).await == taking.stored().await, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_is_not_whole_in_the_table_is_no_snapshot_and_is_named() {
+    for (n, damage) in [
+        (0, json!({"Key": {"pk": {"S": "CHAIN#room:room-2"}, "sk": {"S": "000000000003"}}})),
+        (1, json!({"Key": {"pk": {"S": "CHAIN#room:room-2"}, "sk": {"S": "HEAD"}}})),
+    ] {
+        let taking = Taking::with_people().await;
+        let mut request = damage;
+        request["TableName"] = taking.tables.ledger.clone().into();
+        taking.faulty.call("DeleteItem", &request).await;
+        let refused = taking.take().await.unwrap_err();
+        assert_eq!(refused.exit_code(), 4, "{n}");
+        assert!(refused.to_string().contains("room:room-2"), "{refused}");
+        assert!(taking.good().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_a_few_pages_are_asked_for_at_once() {
+    let taking = Taking::new();
+    taking.fill(&lines(0, 0, 2500)).await;
+    taking.faulty.be_well();
+    taking.take().await.unwrap();
+    // The engine reads as many items as it is asked for into its memory: 1000 of a page, in three segments.
+    let scans = taking.faulty.calls().iter().filter(|operation| *operation == "Scan").count();
+    assert!((3..=9).contains(&scans), "{scans}");
+}

@@ -1,0 +1,197 @@
+//! Whatever fails, whoever is killed: what has a manifest is whole, and the next run is as good as any.
+
+use crate::support::faults::Fault;
+use crate::support::taking::{Taking, later, now};
+use snapshot::SnapshotError;
+use snapshot::format::Compression;
+use snapshot::take::Performed;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// After whatever happened: all that looks good is good, and the next run takes a good one and removes what was left.
+async fn converges(taking: &Taking, said: &str) {
+    taking.faulty.be_well();
+    taking.bucket.be_well();
+    let before = taking.good().await.len();
+    let performed = taking.snapshots(later).perform(None).await;
+    let performed = performed.unwrap_or_else(|error| panic!("{said}: the next run: {error}"));
+    assert!(taking.contents(&performed.newest).await == taking.stored().await, "{said}");
+    assert_eq!(taking.good().await.len(), before + 1, "{said}");
+    let listed = taking.objects.list().await.unwrap();
+    assert!(listed.iter().all(|one| one.has_manifest && one.keys.len() == 1), "{said}: {listed:?}");
+    assert_eq!(taking.objects.unfinished().await.unwrap(), [], "{said}");
+}
+
+#[tokio::test]
+async fn a_call_of_the_database_that_fails_once_fails_the_run_or_nothing() {
+    let mut failed = 0;
+    for fault in [Fault::LostBefore, Fault::LostAfter, Fault::ErrorAfter, Fault::Throttle] {
+        for number in 0.. {
+            let taking = Taking::with_people().await;
+            taking.faulty.be(Box::new(move |n, _| (n == number).then_some(fault)));
+            let outcome = taking.take().await;
+            let said = format!("{fault:?} at call {number}: {outcome:?}");
+            let calls = taking.faulty.calls().len();
+            taking.faulty.be_well();
+            assert_eq!(taking.good().await.len(), usize::from(outcome.is_ok()), "{said}");
+            if let Ok(Performed { newest, .. }) = &outcome {
+                assert!(taking.contents(newest).await == taking.stored().await, "{said}");
+            }
+            failed += usize::from(outcome.is_err());
+            converges(&taking, &said).await;
+            if calls <= number {
+                break;
+            }
+        }
+    }
+    assert_eq!(failed, 0, "the client repeats each of them");
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_for_good_fails_the_run_and_never_shortens_the_snapshot() {
+    let reads = ["Scan", "DescribeTable", "UpdateItem"];
+    for operation in reads {
+        let taking = Taking::with_people().await;
+        let mut left = 2;
+        taking.faulty.be(Box::new(move |_, asked| {
+            left -= i32::from(asked == operation);
+            (asked == operation && left < 1).then_some(Fault::Throttle)
+        }));
+        let refused = taking.take().await.unwrap_err();
+        assert_eq!(refused.exit_code(), 6, "{operation}: {refused}");
+        taking.faulty.be_well();
+        assert!(taking.good().await.is_empty(), "{operation}");
+        converges(&taking, operation).await;
+    }
+}
+
+/// With a table that takes an upload of three parts, so that every kind of request is made.
+async fn large() -> Taking {
+    let mut taking = Taking::with_people().await;
+    taking.settings.compression = Compression::None;
+    let text = "x".repeat(390_000);
+    for number in 0..45 {
+        let item = serde_json::json!({"pk": {"S": format!("USER#{number}")}, "sk": {"S": "STATE"}, "t": {"S": text}});
+        taking.fill(&[crate::support::archive::line("state", item)]).await;
+    }
+    taking
+}
+
+#[tokio::test]
+async fn a_request_of_s3_that_fails_fails_the_run_or_nothing() {
+    let (mut failed, mut made) = (0, 0);
+    let taking = large().await;
+    for fault in [Fault::LostBefore, Fault::LostAfter] {
+        for number in 0.. {
+            taking.bucket.be(Box::new(move |n, _| (n == number).then_some(fault)));
+            let before = taking.good().await.len();
+            // `good` asks as well.
+            taking.bucket.be(Box::new(move |n, _| (n == number).then_some(fault)));
+            let outcome = taking.snapshots(later).perform(None).await;
+            let asked = taking.bucket.asked();
+            let said = format!("{fault:?} at {:?}: {outcome:?}", asked.get(number).map(|asked| asked.operation));
+            taking.bucket.be_well();
+            let made_now = taking.good().await.len() - before;
+            assert!(outcome.is_err() || made_now == 1, "{said}");
+            match &outcome {
+                Ok(performed) => assert!(taking.contents(&performed.newest).await == taking.stored().await, "{said}"),
+                Err(SnapshotError::Unreachable(_)) => {}
+                Err(other) => panic!("{said}: {other}"),
+            }
+            failed += usize::from(outcome.is_err());
+            made += made_now;
+            if asked.len() <= number {
+                break;
+            }
+        }
+    }
+    assert!(failed > 20 && made > 2, "{failed} failed, {made} were made");
+    // The clock of the failed runs was ahead, so what they left is not old enough yet; nothing of it looks good.
+    taking.good().await;
+}
+
+/// Runs until call `number` of the database, or request `number` of S3, and is gone then, as a process that was killed.
+async fn killed(taking: &Taking, number: usize, s3: bool, after: bool) -> bool {
+    let stop = Arc::new(Notify::new());
+    let killer = Arc::clone(&stop);
+    let plan = move |n: usize, _: &str| {
+        (n == number).then(|| {
+            killer.notify_one();
+            if after { Fault::HangAfter } else { Fault::Hang }
+        })
+    };
+    if s3 {
+        taking.bucket.be(Box::new(plan));
+    } else {
+        taking.faulty.be(Box::new(plan));
+    }
+    let snapshots = taking.snapshots(now);
+    tokio::select! {
+        // Whatever was asked for last goes on for as long as it needs, as it does on the other side of a network.
+        () = async { stop.notified().await; tokio::time::sleep(std::time::Duration::from_millis(if after { 20 } else { 0 })).await } => true,
+        outcome = snapshots.perform(None) => { outcome.unwrap(); false }
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_anywhere_leaves_nothing_wrong() {
+    let mut kills = 0;
+    for s3 in [false, true] {
+        for after in [false, true] {
+            for number in 0.. {
+                let taking = Taking::with_people().await;
+                if !killed(&taking, number, s3, after).await {
+                    break;
+                }
+                kills += 1;
+                let said = format!("killed at {number}, S3: {s3}, after it: {after}");
+                taking.faulty.be_well();
+                taking.bucket.be_well();
+                assert!(taking.good().await.len() <= 1, "{said}");
+                converges(&taking, &said).await;
+            }
+        }
+    }
+    assert!(kills > 30, "{kills}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_while_it_uploads_parts_leaves_nothing_wrong() {
+    for number in 2..9 {
+        let taking = large().await;
+        assert!(killed(&taking, number, true, number % 2 == 0).await);
+        taking.bucket.be_well();
+        assert!(taking.good().await.is_empty());
+        converges(&taking, &format!("killed at {number}")).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_lost_the_lease_makes_no_snapshot() {
+    let taking = Taking::with_people().await;
+    let mut slow = taking.snapshots(now);
+    slow.clock = || {
+        // A clock that stands still: the lease is never old enough to be renewed before the end.
+        domain::Timestamp::from_ms(1_795_257_125_000)
+    };
+    let stolen = Arc::new(Notify::new());
+    let thief = Arc::clone(&stolen);
+    let mut seen = false;
+    taking.bucket.be(Box::new(move |_, operation| {
+        if operation == "PutObject" && !seen {
+            seen = true;
+            thief.notify_one();
+        }
+        None
+    }));
+    let steal = async {
+        stolen.notified().await;
+        taking.snapshots(later).perform(None).await
+    };
+    let (slow, other) = tokio::join!(slow.perform(None), steal);
+    let refused = slow.unwrap_err();
+    assert!(matches!(refused, SnapshotError::Leased { .. }), "{refused}");
+    assert!(other.unwrap().taken.is_some());
+    taking.bucket.be_well();
+    assert_eq!(taking.good().await.len(), 1);
+}
