@@ -161,7 +161,8 @@ impl Pump {
 /// The database cannot be read.
 pub fn read(stream: &Connection, table: &str) -> rusqlite::Result<Option<Batch>> {
     let mut query = stream.prepare_cached(
-        "SELECT id, event_name, keys_json, new_image, old_image, created_at, user_identity \
+        "SELECT id, event_name, keys_json, new_image, old_image, created_at, user_identity, \
+         (SELECT stream_label FROM _tables WHERE table_name = ?1) \
          FROM _stream_records WHERE table_name = ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut batch = Batch { ids: Vec::new(), event: Value::Null };
@@ -189,6 +190,7 @@ pub fn read(stream: &Connection, table: &str) -> rusqlite::Result<Option<Batch>>
         let mut record = json!({
             "eventID": id.to_string(), "eventName": row.get::<_, String>(1)?, "eventVersion": "1.1",
             "eventSource": "aws:dynamodb", "awsRegion": "local", "dynamodb": body,
+            "eventSourceARN": format!("arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}", row.get::<_, String>(7)?),
         });
         if row.get::<_, Option<String>>(6)?.is_some() {
             record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});

@@ -2,7 +2,7 @@
 
 use crate::State;
 use state::Chain;
-use state::dynamodb::{BatchOutcome, FailedRecord, Heads, StreamEvent};
+use state::dynamodb::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 use std::pin::Pin;
 
 /// The consumer itself.
@@ -14,15 +14,8 @@ pub fn run(state: State, event: StreamEvent) -> Pin<Box<dyn Future<Output = Batc
 /// Works off a batch in order. At the first record that fails it stops: whoever delivers goes on from there, so an entry
 /// never overtakes the one before it. A record that is delivered again changes nothing.
 async fn handle(state: State, event: StreamEvent) -> BatchOutcome {
-    let mut heads = Heads::default();
-    for record in &event.records {
-        if let Err(error) = state.ledger.append(record, &mut heads).await {
-            let sequence_number = record.sequence_number();
-            tracing::error!(error = %Chain(&error), sequence_number, "a change is not in the ledger yet");
-            return BatchOutcome {
-                batch_item_failures: vec![FailedRecord { item_identifier: sequence_number.to_owned() }],
-            };
-        }
-    }
-    BatchOutcome::default()
+    let Err(error) = state.ledger.append(&event.records).await else { return BatchOutcome::default() };
+    let sequence_number = event.records.get(error.index).map(StreamRecord::sequence_number).unwrap_or_default();
+    tracing::error!(error = %Chain(&error.cause), sequence_number, "a change is not in the ledger yet");
+    BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: sequence_number.to_owned() }] }
 }

@@ -12,14 +12,16 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use domain::ledger::{Change, DigestKey, Entry, Hash, Head, canonical};
-use domain::{Policy, RoomId, UserId};
-use std::collections::HashMap;
+use domain::{Policy, RoomId, Timestamp, User, UserId};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// What a chain's partition key begins with.
 const PREFIX: &str = "CHAIN#";
 /// Sort key of a chain's last number, its hash and the key of its digests.
 const HEAD: &str = "HEAD";
+/// Items that one transaction takes at most.
+const ITEMS_MAX: usize = 100;
 /// The highest number that 12 digits hold.
 const SEQ_MAX: u64 = 999_999_999_999;
 /// Tries when another consumer added to the same chain in between.
@@ -46,15 +48,68 @@ pub struct Part {
     pub has_more: bool,
 }
 
-/// The chains' ends as this batch knows them; another consumer may have gone on since, which a condition then finds.
-#[derive(Debug, Default)]
-pub struct Heads(HashMap<RoomId, Link>);
-
 /// Where the next entry of a chain goes.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     head: Head,
     key: DigestKey,
+}
+
+/// The chains' ends as this batch knows them; another consumer may have gone on since, which a condition then finds.
+type Heads = HashMap<RoomId, Link>;
+
+/// Records of which the ledger now has all but the last ones.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct Unfinished {
+    /// The first one that it does not have.
+    pub index: usize,
+    /// Why.
+    #[source]
+    pub cause: StateError,
+}
+
+/// A record that means something to a room, still to be added.
+struct Pending {
+    index: usize,
+    user_id: UserId,
+    position: String,
+    old: Option<User>,
+    new: Option<User>,
+    expired: bool,
+    noted_at: Timestamp,
+}
+
+impl Pending {
+    fn change(&self) -> Change<'_> {
+        Change { old: self.old.as_ref(), new: self.new.as_ref(), expired: self.expired, noted_at: self.noted_at }
+    }
+
+    fn rooms(&self) -> Vec<RoomId> {
+        let change = self.change();
+        change.rooms().into_iter().filter(|room| change.concerns(room)).collect()
+    }
+
+    fn joins(&self, room: &RoomId) -> bool {
+        self.old.as_ref().is_none_or(|old| old.room_id.as_ref() != Some(room))
+    }
+}
+
+/// What one transaction adds of a user to a chain: the positions of the first and the last record.
+struct Marker<'a> {
+    room: RoomId,
+    user_id: &'a UserId,
+    first: &'a str,
+    last: &'a str,
+    joins: bool,
+}
+
+/// What one transaction adds to a chain.
+struct Addition {
+    room: RoomId,
+    before: Link,
+    head: Head,
+    entries: Vec<Entry>,
 }
 
 /// What became of an attempt to add to the chains.
@@ -87,102 +142,177 @@ impl Ledger {
         Self { client, table, policy }
     }
 
-    /// Adds what a change of the state table means for the rooms it concerns: one transaction, or nothing if there is
-    /// nothing to add or it was added before.
+    /// Adds what changes of the state table mean for the rooms they concern, in order and as many as fit per transaction. A
+    /// record that was added before adds nothing.
     ///
     /// # Errors
-    /// [`StateError::Corrupt`] if the record cannot be read; whatever keeps the table from writing.
-    pub async fn append(&self, record: &StreamRecord, heads: &mut Heads) -> Result<(), StateError> {
-        let Some(user_id) = record.user_id() else { return Ok(()) };
-        let position = record.position()?;
-        let old = record.old_image()?.map(|image| recorded(image, self.policy)).transpose()?;
-        let new = record.new_image()?.map(|image| recorded(image, self.policy)).transpose()?;
-        let mut change =
-            Change { old: old.as_ref(), new: new.as_ref(), expired: record.expired(), noted_at: record.noted_at() };
-        for tries in 1..=APPEND_TRIES_MAX {
-            let rooms: Vec<_> = change.rooms().into_iter().filter(|room| change.concerns(room)).collect();
-            if rooms.is_empty() {
-                return Ok(());
+    /// The first record that is not added, and why: [`StateError::Corrupt`] if it cannot be read; whatever keeps the table
+    /// from writing.
+    pub async fn append(&self, records: &[StreamRecord]) -> Result<(), Unfinished> {
+        let mut heads = Heads::new();
+        let mut index = 0;
+        while index < records.len() {
+            let (mut group, end) = self.group(records, index)?;
+            let outcome = match group.as_slice() {
+                [] => Ok(Attempt::Done),
+                group => self.attempt(group, &mut heads).await,
+            };
+            let together = outcome.map_err(|cause| Unfinished { index, cause })?;
+            if !matches!(together, Attempt::Done) {
+                // Which of them the chains have already, or who came between, shows one by one.
+                for pending in &mut group {
+                    let index = pending.index;
+                    self.append_one(pending, &mut heads).await.map_err(|cause| Unfinished { index, cause })?;
+                }
             }
-            match self.attempt(&change, &rooms, &user_id, &position, heads).await? {
+            index = end;
+        }
+        Ok(())
+    }
+
+    /// The records from `start` on that fit into one transaction, and the first that is not among them.
+    fn group(&self, records: &[StreamRecord], start: usize) -> Result<(Vec<Pending>, usize), Unfinished> {
+        let (mut group, mut chains, mut markers, mut items) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
+        for (index, record) in records.iter().enumerate().skip(start) {
+            let pending = match self.pending(index, record) {
+                Ok(Some(pending)) => pending,
+                Ok(None) => continue,
+                // First what stands before it.
+                Err(_) if index > start => return Ok((group, index)),
+                Err(cause) => return Err(Unfinished { index, cause }),
+            };
+            for room in pending.rooms() {
+                items += pending.change().facts(&room, &DigestKey::from([0; 32])).len();
+                items += usize::from(markers.insert((room.clone(), pending.user_id.clone())));
+                items += usize::from(chains.insert(room));
+            }
+            // One transaction moves each marker once, and only forward.
+            let rises = group.last().is_none_or(|last: &Pending| last.position < pending.position);
+            if items > ITEMS_MAX || !rises {
+                return Ok((group, index));
+            }
+            group.push(pending);
+        }
+        Ok((group, records.len()))
+    }
+
+    /// What a record means; none if it means nothing to any room.
+    fn pending(&self, index: usize, record: &StreamRecord) -> Result<Option<Pending>, StateError> {
+        let Some(user_id) = record.user_id() else { return Ok(None) };
+        let image = |image: Option<Item>| image.map(|image| recorded(image, self.policy)).transpose();
+        let pending = Pending {
+            index,
+            user_id,
+            position: record.position()?,
+            old: image(record.old_image()?)?,
+            new: image(record.new_image()?)?,
+            expired: record.expired(),
+            noted_at: record.noted_at(),
+        };
+        Ok((!pending.rooms().is_empty()).then_some(pending))
+    }
+
+    async fn append_one(&self, pending: &mut Pending, heads: &mut Heads) -> Result<(), StateError> {
+        for tries in 1..=APPEND_TRIES_MAX {
+            match self.attempt(std::slice::from_ref(pending), heads).await? {
                 // Whoever is in a room without having joined it was there before its history began.
-                Attempt::Unknown if change.new.is_some() => change.old = None,
+                Attempt::Unknown if pending.new.is_some() => pending.old = None,
                 Attempt::Done | Attempt::Repeated | Attempt::Unknown => return Ok(()),
                 Attempt::Raced => tokio::time::sleep(APPEND_PAUSE * tries).await,
+            }
+            if pending.rooms().is_empty() {
+                return Ok(());
             }
         }
         Err(StateError::Unavailable("other consumers kept winning".into()))
     }
 
-    async fn attempt(
-        &self,
-        change: &Change<'_>,
-        rooms: &[RoomId],
-        user_id: &UserId,
-        position: &str,
-        heads: &mut Heads,
-    ) -> Result<Attempt, StateError> {
-        let mut request = self.client.transact_write_items();
-        let mut links = Vec::with_capacity(rooms.len());
-        // The markers stand first, so that the reasons of a refusal can be told apart by their place.
-        for room in rooms {
-            let joins = change.old.is_none_or(|old| old.room_id.as_ref() != Some(room));
-            request = request.transact_items(self.marker(room, user_id, position, joins)?);
-        }
-        for room in rooms {
-            let known = match heads.0.get(room) {
-                Some(link) => Some(*link),
-                None => self.link(room).await?,
-            };
-            let link = match known {
-                Some(link) => link,
-                None => Link { head: Head::NONE, key: random::<32>()?.into() },
-            };
-            let (chain, at, actor) = (chain(room), change.at(), change.actor());
-            let mut head = link.head;
-            for fact in change.facts(room, &link.key) {
-                let entry = Entry::after(&head, &chain, at, &actor, &fact);
-                head = entry.head();
-                request = request.transact_items(self.entry(room, &entry)?);
+    /// One transaction: all of these records, or none of them.
+    async fn attempt(&self, group: &[Pending], heads: &mut Heads) -> Result<Attempt, StateError> {
+        let mut markers: Vec<Marker<'_>> = Vec::new();
+        let mut additions: Vec<Addition> = Vec::new();
+        for pending in group {
+            let (change, actor) = (pending.change(), pending.change().actor());
+            for room in pending.rooms() {
+                match markers.iter_mut().find(|marker| marker.room == room && *marker.user_id == pending.user_id) {
+                    Some(marker) => marker.last = &pending.position,
+                    None => markers.push(Marker {
+                        joins: pending.joins(&room),
+                        room: room.clone(),
+                        user_id: &pending.user_id,
+                        first: &pending.position,
+                        last: &pending.position,
+                    }),
+                }
+                if !additions.iter().any(|addition| addition.room == room) {
+                    let before = self.before(&room, heads).await?;
+                    additions.push(Addition { room: room.clone(), before, head: before.head, entries: Vec::new() });
+                }
+                let Some(addition) = additions.iter_mut().find(|addition| addition.room == room) else { continue };
+                let chain = chain(&room);
+                for fact in change.facts(&room, &addition.before.key) {
+                    let entry = Entry::after(&addition.head, &chain, change.at(), &actor, &fact);
+                    addition.head = entry.head();
+                    addition.entries.push(entry);
+                }
             }
-            request = request.transact_items(self.advance(room, link, head)?);
-            links.push((room.clone(), Link { head, key: link.key }));
+        }
+        let mut request = self.client.transact_write_items();
+        // The markers stand first, so that the reasons of a refusal can be told apart by their place.
+        for marker in &markers {
+            request = request.transact_items(self.marker(marker)?);
+        }
+        for addition in &additions {
+            for entry in &addition.entries {
+                request = request.transact_items(self.entry(&addition.room, entry)?);
+            }
+            request = request.transact_items(self.advance(addition)?);
         }
         match request.send().await {
             Ok(_) => {
-                heads.0.extend(links);
+                let links = additions
+                    .into_iter()
+                    .map(|addition| (addition.room, Link { head: addition.head, key: addition.before.key }));
+                heads.extend(links);
                 Ok(Attempt::Done)
             }
             Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {
-                for room in rooms {
-                    heads.0.remove(room);
+                for addition in &additions {
+                    heads.remove(&addition.room);
                 }
                 let TransactWriteItemsError::TransactionCanceledException(refusal) = context.into_err() else {
                     return Ok(Attempt::Raced);
                 };
-                Ok(cause(refusal.cancellation_reasons(), rooms.len()))
+                Ok(cause(refusal.cancellation_reasons(), markers.len()))
             }
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// Notes the last record of a user that this chain holds, on condition that it is newer than the one before. Who does
-    /// not join has to be known.
-    fn marker(
-        &self,
-        room: &RoomId,
-        user: &UserId,
-        position: &str,
-        joins: bool,
-    ) -> Result<TransactWriteItem, StateError> {
-        let unknown = if joins { "attribute_not_exists(applied) OR " } else { "" };
+    async fn before(&self, room: &RoomId, heads: &Heads) -> Result<Link, StateError> {
+        let known = match heads.get(room) {
+            Some(link) => Some(*link),
+            None => self.link(room).await?,
+        };
+        match known {
+            Some(link) => Ok(link),
+            None => Ok(Link { head: Head::NONE, key: random::<32>()?.into() }),
+        }
+    }
+
+    /// Notes the last record of a user that this chain holds, on condition that the first one is newer than all before. Who
+    /// does not join has to be known.
+    fn marker(&self, marker: &Marker<'_>) -> Result<TransactWriteItem, StateError> {
+        let Marker { room, user_id, first, last, joins } = marker;
+        let unknown = if *joins { "attribute_not_exists(applied) OR " } else { "" };
         let update = Update::builder()
             .table_name(&self.table)
             .key(PK, partition(room))
-            .key(SK, AttributeValue::S(format!("USER#{user}")))
-            .update_expression("SET applied = :position")
-            .condition_expression(format!("{unknown}applied < :position"))
-            .expression_attribute_values(":position", AttributeValue::S(position.to_owned()))
+            .key(SK, AttributeValue::S(format!("USER#{user_id}")))
+            .update_expression("SET applied = :last")
+            .condition_expression(format!("{unknown}applied < :first"))
+            .expression_attribute_values(":first", AttributeValue::S((*first).to_owned()))
+            .expression_attribute_values(":last", AttributeValue::S((*last).to_owned()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| StateError::Internal(error.into()))?;
@@ -207,7 +337,8 @@ impl Ledger {
     }
 
     /// Moves a chain's head from where it was to where it is.
-    fn advance(&self, room: &RoomId, before: Link, after: Head) -> Result<TransactWriteItem, StateError> {
+    fn advance(&self, addition: &Addition) -> Result<TransactWriteItem, StateError> {
+        let Addition { room, before, head: after, .. } = addition;
         let update = Update::builder()
             .table_name(&self.table)
             .key(PK, partition(room))

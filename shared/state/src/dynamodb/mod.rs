@@ -10,7 +10,7 @@ mod users;
 
 pub use agents::{Agent, Agents, Attested};
 pub use aws_sdk_dynamodb::Client;
-pub use ledger::{Heads, Ledger, LedgerItem, Part};
+pub use ledger::{Ledger, LedgerItem, Part, Unfinished};
 pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 pub use users::{Guard, Page, Users, Written};
 

@@ -24,6 +24,8 @@ pub struct StreamEvent {
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamRecord {
     dynamodb: Body,
+    #[serde(rename = "eventSourceARN")]
+    source: String,
     #[serde(rename = "userIdentity")]
     identity: Option<Identity>,
 }
@@ -70,13 +72,17 @@ impl StreamRecord {
         &self.dynamodb.sequence_number
     }
 
-    /// Its place in the stream as 40 digits, the most there can be, so that text order is stream order.
+    /// Its place among all records of this and earlier streams of the table, as text that sorts like them: when its stream
+    /// began, and its number in 40 digits, the most there can be. A table that was restored has a stream of its own, whose
+    /// numbers may begin anew.
     pub(super) fn position(&self) -> Result<String, StateError> {
+        let (_, began) =
+            self.source.split_once("/stream/").ok_or(StateError::Corrupt { attribute: "eventSourceARN" })?;
         let digits = self.sequence_number();
         if !(1..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(StateError::Corrupt { attribute: "SequenceNumber" });
         }
-        Ok(format!("{digits:0>40}"))
+        Ok(format!("{began}/{digits:0>40}"))
     }
 
     /// Whose state has changed; none if the item is something else.
