@@ -166,15 +166,23 @@ fn the_ledger_is_kept_and_written_by_its_consumer_alone() {
         template["Resources"]["StateTable"]["Properties"]["DeletionProtectionEnabled"]
     );
     assert!(properties.get("TimeToLiveSpecification").is_none(), "an entry never expires");
-    let writers: Vec<_> = PERMISSIONS
-        .iter()
-        .filter(|(_, actions, resources)| {
-            resources.contains(&"!GetAtt LedgerTable.Arn")
-                && actions.iter().any(|action| !["dynamodb:GetItem", "dynamodb:Query"].contains(action))
-        })
-        .collect();
-    let [(writer, actions, _)] = writers.as_slice() else { panic!("one function writes the ledger: {writers:?}") };
-    assert_eq!(*writer, "on_state_change");
+    let reads = ["GetItem", "Query", "Scan", "DescribeTable"].map(|action| format!("dynamodb:{action}"));
+    let mut writers = Vec::new();
+    for function in functions() {
+        let properties = &template["Resources"][function.logical_id.as_str()]["Properties"];
+        for policy in properties["Policies"].as_sequence().into_iter().flatten() {
+            for statement in policy["Statement"].as_sequence().unwrap() {
+                let actions = list(&statement["Action"]);
+                if list(&statement["Resource"]).contains(&"!GetAtt LedgerTable.Arn".to_owned())
+                    && !actions.iter().all(|action| reads.contains(action))
+                {
+                    writers.push((function.binary.clone(), actions));
+                }
+            }
+        }
+    }
+    let [(writer, actions)] = writers.as_slice() else { panic!("one function writes the ledger: {writers:?}") };
+    assert_eq!(writer, "on_state_change");
     assert!(!actions.iter().any(|action| action.contains("Delete")), "nobody deletes from the ledger");
 }
 
@@ -289,7 +297,31 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("set_device", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_mute", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_state", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
+    (
+        "snapshot_tables",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+            "dynamodb:UpdateItem",
+            "s3:AbortMultipartUpload",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:ListBucket",
+            "s3:ListBucketMultipartUploads",
+            "s3:PutObject",
+        ],
+        &["!GetAtt LedgerTable.Arn", "!GetAtt SnapshotBucket.Arn", "!GetAtt StateTable.Arn", SNAPSHOTS],
+    ),
 ];
+
+/// The one resource with a star: S3 has no other way to say "the objects whose names begin so". What is granted is still
+/// one action after another.
+const SNAPSHOTS: &str = "!Sub ${SnapshotBucket.Arn}/database-backups/*";
+/// The functions that read a whole table.
+const SCANNING: &[&str] = &["list_users", "snapshot_tables"];
 
 /// A text, or an intrinsic function in its short form.
 fn short(value: &Value) -> String {
@@ -326,8 +358,10 @@ fn every_function_may_do_what_its_endpoint_needs_and_no_more() {
             }
         }
         assert!(properties.get("Role").is_none(), "{}: its role must follow from its Policies", function.logical_id);
-        assert!(actions.union(&resources).all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
-        assert!(!actions.contains("dynamodb:Scan") || function.binary == "list_users", "only list_users may scan");
+        let mut texts = actions.union(&resources).filter(|text| *text != SNAPSHOTS);
+        assert!(texts.all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
+        let scans = actions.contains("dynamodb:Scan");
+        assert!(!scans || SCANNING.contains(&function.binary.as_str()), "{} may not scan", function.binary);
         granted.push((function.binary, actions, resources));
     }
     granted.sort();
@@ -345,6 +379,32 @@ fn the_canary_may_touch_no_user_but_its_own() {
     let policy = &template["Resources"]["CanaryFunction"]["Properties"]["Policies"][0]["Statement"][0];
     let keys = list(&policy["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
     assert_eq!(keys, [format!("USER#{}", functions::schedules::canary::USER), "HEALTH".to_owned()]);
+}
+
+#[test]
+fn who_takes_snapshots_may_write_nothing_to_the_tables_but_its_lease() {
+    let template = template();
+    let policy = &template["Resources"]["SnapshotTablesFunction"]["Properties"]["Policies"][0]["Statement"];
+    for statement in policy.as_sequence().unwrap() {
+        let actions = list(&statement["Action"]);
+        if actions.iter().any(|action| ["dynamodb:UpdateItem", "dynamodb:DeleteItem"].contains(&action.as_str())) {
+            let keys = list(&statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
+            assert_eq!((keys.as_slice(), actions.len()), (["LEASE#snapshot".to_owned()].as_slice(), 2));
+        }
+    }
+}
+
+#[test]
+fn snapshots_are_taken_at_three_and_their_age_is_asked_for_each_hour() {
+    let template = template();
+    let function = &template["Resources"]["SnapshotTablesFunction"]["Properties"];
+    let events = &function["Events"];
+    assert_eq!(events["Schedule"]["Properties"]["Schedule"], "cron(0 3 * * ? *)");
+    assert_eq!(events["Age"]["Properties"]["Schedule"], "rate(1 hour)");
+    assert_eq!(events["Age"]["Properties"]["Input"], r#"{"task":"age"}"#);
+    assert_eq!(template["Parameters"]["SnapshotsEnabled"]["Default"], "true");
+    assert_eq!(template["Parameters"]["SnapshotRetentionDays"]["Default"], 7);
+    assert!(function["Timeout"].as_u64().unwrap() > 870, "it reports a failure after 870 s by itself");
 }
 
 #[test]
@@ -448,13 +508,20 @@ fn the_template_sets_every_variable_that_the_functions_read() {
     let template = template();
     let set = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
     let set = set.keys().map(|name| name.as_str().unwrap().to_owned()).collect();
-    let read = state::config::VARIABLES.iter().map(|variable| variable.name);
-    let read = read.filter(|name| !LOCAL_ONLY.contains(name)).map(str::to_owned).collect();
+    let names = |variables: &[state::config::Variable]| -> Names {
+        variables.iter().map(|variable| variable.name.to_owned()).collect()
+    };
+    let (all, snapshots) = (names(state::config::VARIABLES), names(state::config::SNAPSHOT_VARIABLES));
+    let read = all.difference(&snapshots).filter(|name| !LOCAL_ONLY.contains(&name.as_str())).cloned().collect();
     agree(
         &read,
         &set,
         "Globals of template.yaml must set each variable of shared/state/src/config.rs, or LOCAL_ONLY must name it",
     );
+    let function = &template["Resources"]["SnapshotTablesFunction"]["Properties"];
+    let set = function["Environment"]["Variables"].as_mapping().unwrap();
+    let set = set.keys().map(|name| name.as_str().unwrap().to_owned()).collect();
+    agree(&snapshots, &set, "SnapshotTablesFunction must set each of SNAPSHOT_VARIABLES");
 }
 
 /// Variables that AWS or its tools set, read outside of config.rs.
@@ -462,6 +529,7 @@ const AWS_VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_CA_BUNDLE",
     "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_S3",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
@@ -471,7 +539,7 @@ const AWS_VARIABLES: &[&str] = &[
 #[test]
 fn no_variable_is_read_behind_the_back_of_the_configuration() {
     let mut read_elsewhere = Names::new();
-    for folder in ["shared/domain/src", "shared/state/src", "functions/src", "local/src"] {
+    for folder in ["shared/domain/src", "shared/snapshot/src", "shared/state/src", "functions/src", "local/src"] {
         for file in files(folder).iter().filter(|path| path.extension().is_some_and(|found| found == "rs")) {
             let text = read(&format!("{folder}/{}", file.display()));
             for call in ["env::var(\"", "env::var_os(\"", "variable(\"", "variable_os(\""] {

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use domain::Purpose;
 use serde_json::{Value, json};
-use xtask::cost::{BUDGETS, LOG_LINE, PERSON_BYTES, ROOM};
+use xtask::cost::{BUDGETS, LOG_LINE, PERSON_BYTES, ROOM, WHOLE_TABLES};
 
 struct Bill {
     runner: Runner,
@@ -114,6 +114,7 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         }
         listed.retain(|listed| listed != name);
     }
+    listed.retain(|listed| !WHOLE_TABLES.contains(&listed.as_str()));
     assert!(listed.is_empty(), "xtask/src/cost.rs: BUDGETS lacks {listed:?}");
 }
 

@@ -34,7 +34,7 @@ pub(crate) type Plan = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
 /// A bucket of its own.
 #[derive(Clone)]
 pub(crate) struct Bucket {
-    pub(crate) directory: Arc<TempDir>,
+    _directory: Arc<TempDir>,
     s3: Directory,
     shared: Arc<Mutex<(Plan, Vec<Asked>)>>,
 }
@@ -50,7 +50,7 @@ impl Bucket {
         let directory = TempDir::new().unwrap();
         let s3 = Directory::open(directory.path(), Duration::ZERO).unwrap();
         let nothing: Plan = Box::new(|_, _| None);
-        Self { directory: Arc::new(directory), s3, shared: Arc::new(Mutex::new((nothing, Vec::new()))) }
+        Self { _directory: Arc::new(directory), s3, shared: Arc::new(Mutex::new((nothing, Vec::new()))) }
     }
 
     /// From now on it goes as `plan` says, counted from 0, and is noted anew.

@@ -59,6 +59,15 @@ impl Lambda {
 
     /// Hands the function an event and takes what it gives back.
     pub(crate) fn run(&self, event: &Value) -> Value {
+        self.outcome(event, "response")
+    }
+
+    /// Hands the function an event and takes the error that it fails with.
+    pub(crate) fn fail(&self, event: &Value) -> Value {
+        self.outcome(event, "error")
+    }
+
+    fn outcome(&self, event: &Value, expected: &str) -> Value {
         let next = self.request();
         assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
@@ -76,7 +85,7 @@ impl Lambda {
         let url = answered.url().to_owned();
         let answer: Value = serde_json::from_reader(answered.as_reader()).unwrap();
         answered.respond(Response::empty(202)).unwrap();
-        assert!(url.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response"), "{url}: {answer}");
+        assert!(url.ends_with(&format!("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/{expected}")), "{url}: {answer}");
         answer
     }
 

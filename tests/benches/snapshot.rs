@@ -1,0 +1,119 @@
+//! What a snapshot needs: memory and time of `greenroom snapshot` on directories of different sizes.
+//!
+//! `cargo bench -p tests --bench snapshot` [-- --items 10000,1000000]. Half of the items are states, half are entries of
+//! rooms' histories; they are written into the engine past the API, 25 at a time.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement for a person to read"
+)]
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use domain::Timestamp;
+use domain::ledger::{Entry, Fact, Head, canonical};
+use local::store::{self, Place};
+use local::template::{TEMPLATE, Template};
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+mod proc;
+#[path = "../api/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]
+mod support;
+
+/// Entries of a room.
+const ENTRIES: usize = 500;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+fn main() {
+    if !proc::is_bench() {
+        return;
+    }
+    let arguments: Vec<_> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == "--items").map(|at| arguments[at + 1].clone());
+    let sizes = given.unwrap_or_else(|| "10000,1000000".to_owned());
+    let mut least: Option<f64> = None;
+    println!("| Items | Bytes stored | Time | Memory, most | Ratio |\n|---|---|---|---|---|");
+    for items in sizes.split(',').map(|items| items.parse::<usize>().unwrap()) {
+        let directory = TempDir::new().unwrap();
+        fill(&directory, items);
+        let began = Instant::now();
+        let mut command = Command::new(support::binary("greenroom"));
+        command.args(["snapshot", "--data-dir"]).arg(directory.path()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut most = 0.0_f64;
+        while process.try_wait().unwrap().is_none() {
+            if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", process.id()))
+                && status.contains("VmHWM")
+            {
+                most = most.max(proc::mib(process.id(), "VmHWM"));
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let took = began.elapsed();
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let bytes = text.lines().find_map(|line| line.split_once(" bytes, SHA-256")).unwrap().0.to_owned();
+        let least = *least.get_or_insert(most);
+        println!("| {items} | {bytes} | {:.1} s | {most:.1} MB | {:.2} |", took.as_secs_f64(), most / least);
+    }
+}
+
+/// A data directory as a runner leaves it.
+fn fill(directory: &TempDir, items: usize) {
+    let config = state::Config::read(|_| None).unwrap();
+    let place = Place::Directory { path: directory.path().to_owned(), durable: false };
+    let store = store::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+    store.database.enable_bulk_loading().unwrap();
+    // A batch is of one table; what is left of it goes with None.
+    let mut batch = Vec::new();
+    let mut put = |table: &str, item: Option<Value>| {
+        let last = item.is_none();
+        batch.extend(item.map(|item| json!({"PutRequest": {"Item": item}})));
+        if batch.len() == 25 || (last && !batch.is_empty()) {
+            let request = json!({"RequestItems": {table: std::mem::take(&mut batch)}});
+            store.database.batch_write_item(serde_json::from_value(request).unwrap()).unwrap();
+        }
+    };
+    for number in 0..items / 2 {
+        let room = number % 1000;
+        put(
+            &config.state_table,
+            Some(json!({
+                "pk": {"S": format!("USER#user-{number:07}")}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": true},
+                "deviceId": {"S": format!("device-{number}")}, "deviceLabel": {"S": "Built-in Microphone"},
+                "roomId": {"S": format!("room-{room}")}, "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"},
+                "createdAt": {"N": "1795257125000"}, "expiresAt": {"N": "4102444800"},
+            })),
+        );
+    }
+    put(&config.state_table, None);
+    for room in 0..items / 2 / ENTRIES {
+        let (chain, mut head) = (format!("room:room-{room}"), Head::NONE);
+        let key = |sort: String| json!({"pk": {"S": format!("CHAIN#{chain}")}, "sk": {"S": sort}});
+        let binary = |hash: &domain::ledger::Hash| json!({"B": BASE64_STANDARD.encode(hash.as_bytes())});
+        for number in 1..ENTRIES {
+            let fact = Fact::DeviceChanged { user_id: "ada".parse().unwrap(), version: number as u64, device: None };
+            let entry = Entry::after(&head, &chain, Timestamp::from_ms(1_795_257_125_000), "user:ada", &fact);
+            head = entry.head();
+            let mut item = key(format!("{:012}", entry.seq));
+            item["data"] = json!({"S": canonical(&entry.data.clone().into())});
+            for (name, text) in [("at", &entry.at), ("actor", &entry.actor), ("action", &entry.action)] {
+                item[name] = json!({"S": text});
+            }
+            (item["prev"], item["hash"]) = (binary(&entry.prev), binary(&entry.hash));
+            put(&config.ledger_table, Some(item));
+        }
+        let mut last = key("HEAD".to_owned());
+        (last["seq"], last["hash"]) = (json!({"N": head.seq.to_string()}), binary(&head.hash));
+        put(&config.ledger_table, Some(last));
+    }
+    put(&config.ledger_table, None);
+    store.database.disable_bulk_loading().unwrap();
+}
