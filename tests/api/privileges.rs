@@ -1,7 +1,7 @@
 //! Least privilege, measured: what each function asks of the database while it does all that it can do is exactly what the
 //! template lets it ask.
 
-use crate::support::archive::{Archive, lines};
+use crate::support::archive::{Archive, chain, lines};
 use crate::support::faults::{Command, Fault};
 use crate::support::scene::Scene;
 use crate::support::taking::{Taking, later};
@@ -10,6 +10,7 @@ use functions::schedules::snapshot_tables::{Task, perform};
 use local::template::{TEMPLATE, Template};
 use serde_norway::Value;
 use snapshot::objects::PART_BYTES;
+use snapshot::restore::Wanted;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Uses = BTreeSet<(String, String)>;
@@ -27,6 +28,9 @@ fn granted(properties: &Value) -> Uses {
                 for resource in statement["Resource"].as_sequence().unwrap() {
                     let resource = text(resource).replace("${StateTable.Arn}", "StateTable.Arn");
                     let resource = resource.replace("StateTable.Arn", "greenroom-state");
+                    let resource =
+                        resource.replace("arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/", "");
+                    let resource = resource.replace("${Stage}", "local");
                     uses.insert((text(action), resource.replace("LedgerTable.Arn", "greenroom-ledger")));
                 }
             }
@@ -72,6 +76,42 @@ async fn snapshot_tables() -> Uses {
     taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
 }
 
+/// What those use who read a room's history.
+async fn histories() -> Vec<(&'static str, Uses)> {
+    let scene = Scene::new().await;
+    for line in chain("demo", 3) {
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let put = serde_json::json!({"TableName": "greenroom-ledger", "Item": line["item"]});
+        scene.faulty.call("PutItem", &put).await;
+    }
+    let mut uses = Vec::new();
+    for binary in ["get_room_audit", "list_room_events"] {
+        scene.faulty.be_well();
+        let reply = Command::new(binary, "room", "demo").run(&scene.faulty.state()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        uses.push((binary, scene.faulty.used()));
+    }
+    uses
+}
+
+/// What a restore uses, and a drill.
+async fn restored() -> [(&'static str, Uses); 2] {
+    let taking = Taking::new();
+    Archive::new("2026-11-21-03-00-00", lines(2, 3, 120)).store(&taking.objects).await;
+    let state = taking.faulty.state();
+    let both = || taking.faulty.used().union(&taking.bucket.used()).cloned().collect();
+    let be_well = || {
+        taking.faulty.be_well();
+        taking.bucket.be_well();
+    };
+    be_well();
+    functions::schedules::restore_drill::perform(&state, &taking.objects, false).await.outcome().unwrap();
+    let drill = both();
+    be_well();
+    functions::commands::restore::perform(&state, &taking.objects, &Wanted::Latest).await.unwrap();
+    [("restore_drill", drill), ("restore", both())]
+}
+
 /// What each function used: alone, again, and for a user who is not there any more.
 async fn measured() -> BTreeMap<&'static str, Uses> {
     let mut uses: BTreeMap<&'static str, Uses> = BTreeMap::new();
@@ -95,6 +135,8 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     assert_eq!(ran.unwrap()["canary_failed"], 0);
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
+    uses.extend(restored().await);
+    uses.extend(histories().await);
     uses
 }
 
