@@ -3,11 +3,10 @@
 //! consumer has worked it off, so those that are there are those still to be done, also after a crash.
 
 use crate::engine::Engine;
-use domain::Timestamp;
 use functions::{Consumer, State};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use state::dynamodb::StreamEvent;
+use state::dynamodb::{StreamEvent, stream_began};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -191,7 +190,7 @@ pub fn read(stream: &Connection, table: &str) -> rusqlite::Result<Option<Batch>>
         let mut record = json!({
             "eventID": id.to_string(), "eventName": row.get::<_, String>(1)?, "eventVersion": "1.1",
             "eventSource": "aws:dynamodb", "awsRegion": "local", "dynamodb": body,
-            "eventSourceARN": format!("arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}", label(&row.get::<_, String>(7)?)),
+            "eventSourceARN": format!("arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}", stream_began(&row.get::<_, String>(7)?)),
         });
         if row.get::<_, Option<String>>(6)?.is_some() {
             record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
@@ -202,15 +201,6 @@ pub fn read(stream: &Connection, table: &str) -> rusqlite::Result<Option<Batch>>
     Ok((!batch.ids.is_empty()).then_some(batch))
 }
 
-/// When a stream began, as AWS writes it, by which places in the streams of both sort. The engine writes seconds since 1970.
-fn label(engine: &str) -> String {
-    let ms = engine.split_once('.').and_then(|(seconds, fraction)| {
-        let ms = fraction.get(..3)?.parse::<u64>().ok()?;
-        seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(ms)
-    });
-    ms.map_or_else(|| engine.to_owned(), |ms| Timestamp::from_ms(ms).to_string().trim_end_matches('Z').to_owned())
-}
-
 /// Removes the records of a table's stream up to one of them.
 ///
 /// # Errors
@@ -218,15 +208,4 @@ fn label(engine: &str) -> String {
 pub fn remove(stream: &Connection, table: &str, last: i64) -> rusqlite::Result<()> {
     let mut statement = stream.prepare_cached("DELETE FROM _stream_records WHERE table_name = ?1 AND id <= ?2")?;
     statement.execute((table, last)).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_began_when_aws_would_say_it_did() {
-        assert_eq!(label("1795294610.040964841"), "2026-11-21T20:56:50.040");
-        assert_eq!(label("2026-11-21T20:56:50.040"), "2026-11-21T20:56:50.040");
-    }
 }

@@ -10,6 +10,7 @@ use crate::verify::{Fit, Line, Snapshot, manifest};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use state::dynamodb::followed_stream;
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -113,7 +114,7 @@ impl Restore<'_> {
     /// Restores a snapshot, or goes on with it. Run again after whatever interrupted it, it ends in the same tables.
     ///
     /// # Errors
-    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot,
+    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot, [`SnapshotError::Stream`],
     /// [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`], [`SnapshotError::Key`],
     /// [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
@@ -170,8 +171,16 @@ impl Restore<'_> {
     async fn verify(&self, snapshot: &mut Snapshot, lease: &mut Lease, told: Told<'_>) -> Result<(), SnapshotError> {
         let mut fit = Fit::new(snapshot.manifest(), &schemas(self.tables).await?)?;
         let of = snapshot.manifest().object.lines;
+        let began = self.tables.stream_began().await?;
         while let Some(line) = snapshot.next().await? {
             fit.check(&line).map_err(|problem| damaged(snapshot, &problem))?;
+            if let (Some(began), Some(followed)) = (&began, followed_stream(&line.item))
+                && line.table == Table::Ledger
+                && followed > began.as_str()
+            {
+                let (table, began, followed) = (self.tables.state.clone(), began.clone(), followed.to_owned());
+                return Err(SnapshotError::Stream { table, began, followed });
+            }
             if snapshot.lines().is_multiple_of(LOOK_EVERY) {
                 told(Progress { step: Step::Verifying, lines: snapshot.lines(), of });
                 lease.keep((self.clock)()).await?;

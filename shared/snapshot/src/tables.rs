@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde_json::{Map, Value, json};
 use state::Chain;
+use state::dynamodb::stream_began;
 use std::time::Duration;
 
 /// How long a table may take to come into being, or to go. Both take seconds.
@@ -49,6 +50,16 @@ impl Tables {
         let request = self.client.describe_table().table_name(self.name(table));
         let output = request.send().await.map_err(|error| refused(self.name(table), &error))?;
         Ok(output.table.as_ref().map(schema).unwrap_or_default())
+    }
+
+    /// When the stream of the state table began, as the places in it say; none if it has none.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreachable`].
+    pub async fn stream_began(&self) -> Result<Option<String>, SnapshotError> {
+        let request = self.client.describe_table().table_name(&self.state);
+        let output = request.send().await.map_err(|error| refused(&self.state, &error))?;
+        Ok(output.table.and_then(|table| table.latest_stream_label).as_deref().map(stream_began))
     }
 
     /// Makes an empty table of this schema and waits until it can be used.

@@ -160,7 +160,8 @@ async fn objects_that_are_missing_or_another_snapshots_are_refused() {
 
 #[tokio::test]
 async fn lines_that_were_changed_under_the_old_hash_are_refused() {
-    let changes: [(&str, fn(&mut Vec<Vec<u8>>)); 4] = [
+    type Change = fn(&mut Vec<Vec<u8>>);
+    let changes: [(&str, Change); 4] = [
         ("removed", |lines| drop(lines.pop())),
         ("duplicated", |lines| lines.push(lines[lines.len() - 1].clone())),
         ("reordered", |lines| lines.swap(19, 20)),

@@ -56,7 +56,6 @@ async fn killed(vault: &Vault, stop: &Notify) -> Option<Result<Restored, Snapsho
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the figure of docs/performance.md")]
 #[tokio::test]
 async fn ten_thousand_items_come_back_as_they_were() {
     let archive = Archive::new(ID, lines(100, 60, 3800));
@@ -221,6 +220,25 @@ async fn tables_that_are_not_empty_are_refused_and_stay_as_they_are() {
     }
 }
 
+/// What happens next would not be newer than what the histories hold, and be left out of them without a word.
+#[tokio::test]
+async fn tables_with_an_older_stream_are_refused() {
+    let at = |began: &str| {
+        let position = format!("{began}/{:040}", 7);
+        let marker = json!({"pk": {"S": "CHAIN#room:x"}, "sk": {"S": "USER#ada"}, "applied": {"S": position}});
+        let mut lines = vec![line("ledger", marker)];
+        lines.extend(archive().lines);
+        Archive::new(ID, lines)
+    };
+    let vault = with(&at("9999-01-01T00:00:00.000")).await;
+    let (code, text) = vault.exit_code(ID).await;
+    assert_eq!((code, vault.lines().await.len()), (3, 0), "{text}");
+    assert!(text.contains("the stream of greenroom-state began at 20"), "{text}");
+    for older in ["2020-01-01T00:00:00.000", "1795294610.040964841"] {
+        assert_eq!(with(&at(older)).await.exit_code(ID).await.0, 0, "{older}");
+    }
+}
+
 #[tokio::test]
 async fn leases_are_no_items() {
     let archive = archive();
@@ -279,7 +297,7 @@ async fn snapshots_of_every_schema_are_restored() {
             let file = file.unwrap();
             let bytes = std::fs::read(file.path()).unwrap();
             let name = file.file_name().into_string().unwrap();
-            if name.ends_with(".gz") {
+            if file.path().extension().is_some_and(|extension| extension == "gz") {
                 let mut text = Vec::new();
                 GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).unwrap();
                 lines.extend(text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec));
