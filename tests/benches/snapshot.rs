@@ -2,13 +2,7 @@
 //!
 //! `cargo bench -p tests --bench snapshot` [-- --items 10000,1000000]. Half of the items are states, half are entries of
 //! rooms' histories; they are written into the engine past the API, 25 at a time.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a measurement for a person to read"
-)]
+#![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+#[expect(dead_code, reason = "what the benches share, of which this takes a part")]
 mod proc;
 #[path = "../api/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]

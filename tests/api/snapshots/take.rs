@@ -54,14 +54,14 @@ fn large(number: usize) -> Vec<u8> {
 async fn large_items_go_up_in_parts_and_come_back_as_they_were() {
     let mut taking = Taking::new();
     taking.settings.compression = Compression::None;
-    taking.fill(&(0..45).map(large).collect::<Vec<_>>()).await;
+    taking.fill(&(0..22).map(large).collect::<Vec<_>>()).await;
     taking.bucket.be_well();
     let manifest = taking.take().await.unwrap().taken.unwrap();
     let asked = taking.bucket.asked();
     let count = |operation: &str| asked.iter().filter(|asked| asked.operation == operation).count();
-    assert_eq!([count("CreateMultipartUpload"), count("UploadPart"), count("CompleteMultipartUpload")], [1, 3, 1]);
-    assert!(count("GetObject") >= 3, "it is read back, in parts of 8 MiB");
-    assert!(manifest.object.bytes > 17_000_000);
+    assert_eq!([count("CreateMultipartUpload"), count("UploadPart"), count("CompleteMultipartUpload")], [1, 2, 1]);
+    assert!(count("GetObject") >= 2, "it is read back, in parts of 8 MiB");
+    assert!(manifest.object.bytes > 8_500_000);
     assert!(taking.contents(&manifest.snapshot).await == taking.stored().await);
 }
 
@@ -71,7 +71,7 @@ async fn each_write_is_encrypted_checked_and_made_once() {
     taking.settings.compression = Compression::None;
     taking.objects = taking.objects.clone().with_storage_class("STANDARD_IA".into());
     taking.take().await.unwrap();
-    taking.fill(&(0..45).map(large).collect::<Vec<_>>()).await;
+    taking.fill(&(0..22).map(large).collect::<Vec<_>>()).await;
     taking.take().await.unwrap();
     let asked = taking.bucket.asked();
     for request in &asked {
@@ -91,7 +91,7 @@ async fn each_write_is_encrypted_checked_and_made_once() {
         }
     }
     let later_parts = asked.iter().filter(|asked| asked.headers.contains_key("if-match"));
-    assert!(later_parts.count() >= 2, "what is read in parts is one and the same object");
+    assert!(later_parts.count() >= 1, "what is read in parts is one and the same object");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_chain_that_is_not_whole_in_the_table_is_no_snapshot_and_is_named() {
 #[tokio::test]
 async fn no_more_than_a_few_pages_are_asked_for_at_once() {
     let taking = Taking::new();
-    taking.fill(&lines(0, 0, 2500)).await;
+    taking.fill(&lines(1, 1, 2500)).await;
     taking.faulty.be_well();
     taking.take().await.unwrap();
     // The engine reads as many items as it is asked for into its memory: 1000 of a page, in three segments.

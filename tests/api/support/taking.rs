@@ -6,7 +6,7 @@ use super::faults::Faulty;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use snapshot::SnapshotError;
-use snapshot::format::{Compression, SnapshotId, write_line};
+use snapshot::format::{Compression, SnapshotId, read_line, write_line};
 use snapshot::keep::LEFTOVER_AGE;
 use snapshot::objects::Objects;
 use snapshot::tables::Tables;
@@ -97,7 +97,12 @@ impl Taking {
                 let answer = self.faulty.call("Scan", &request).await;
                 for item in answer["Items"].as_array().unwrap() {
                     if !item["pk"]["S"].as_str().unwrap().starts_with("LEASE#") {
-                        lines.push(format!("{}\n", json!({"table": table, "item": item})).into_bytes());
+                        // As a snapshot writes it: sets in order.
+                        let text = json!({"table": table, "item": item}).to_string();
+                        let (table, item) = read_line(text.as_bytes()).unwrap();
+                        let mut line = Vec::new();
+                        write_line(&mut line, table, &item).unwrap();
+                        lines.push(line);
                     }
                 }
                 match answer.get("LastEvaluatedKey") {
