@@ -97,8 +97,8 @@ const SNAPSHOT_HELP: &str = "Works beside a runner that uses the data directory,
 const RESTORE_HELP: &str = "Everything is verified before anything is written. The tables must be empty. A run that was \
     interrupted is finished by the same command; until then no runner serves the data directory.\n\
     Exit codes: 0 done, 2 bad usage, 3 the tables are not empty, or their stream is too old, 4 the snapshot is \
-    damaged or not there, 5 a schema that this version does not know, 6 tables or snapshots cannot be reached, 7 another run or a \
-    runner is at work, 1 anything else.";
+    damaged or not there, 5 a schema that this version does not know, 6 tables or snapshots cannot be reached, 7 another \
+    run or a runner is at work, 1 anything else.";
 
 const DRILL_HELP: &str = "Works beside a runner that uses the data directory, and without one.\n\
     Exit codes: 0 every item came back, 2 bad usage, 4 the snapshot is damaged or not there, 5 a schema that this version \

@@ -1,4 +1,5 @@
-//! Invoked by hand with `{"snapshot":"latest"}` or the name of one: restores it into the stage's tables, which must be empty.
+//! Invoked by hand with `{"snapshot":"latest"}` or the name of one: restores it into the stage's tables, which must be
+//! empty.
 
 use crate::log::progress;
 use crate::{Outcome, State};

@@ -77,8 +77,8 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// The exit code of a command: 3 target not empty or of an older stream, 4 damaged or not there, 5 schema not supported, 6 store not
-    /// reachable, 7 another run holds the lease, 1 anything else.
+    /// The exit code of a command: 3 target not empty or of an older stream, 4 damaged or not there, 5 schema not
+    /// supported, 6 store not reachable, 7 another run holds the lease, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

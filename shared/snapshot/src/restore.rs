@@ -114,9 +114,9 @@ impl Restore<'_> {
     /// Restores a snapshot, or goes on with it. Run again after whatever interrupted it, it ends in the same tables.
     ///
     /// # Errors
-    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot, [`SnapshotError::Stream`],
-    /// [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`], [`SnapshotError::Key`],
-    /// [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
+    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot,
+    /// [`SnapshotError::Stream`], [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`],
+    /// [`SnapshotError::Key`], [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
         let now = (self.clock)();
         let Tables { client, state, .. } = self.tables;
@@ -223,6 +223,9 @@ impl Restore<'_> {
                     return Ok(Restored { snapshot: done.snapshot, lines: done.lines, of, resumed_at, done: false });
                 }
                 wave.push(line);
+            } else if snapshot.lines().is_multiple_of(LOOK_EVERY) {
+                // What an earlier run has written is only read.
+                lease.keep((self.clock)()).await?;
             }
         }
         self.count(snapshot, Table::State).await?;

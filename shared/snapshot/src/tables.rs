@@ -163,10 +163,16 @@ where
 
 fn schema(table: &TableDescription) -> Value {
     let key = |elements: &[KeySchemaElement]| -> Value {
-        let element = |element: &KeySchemaElement| json!({"AttributeName": element.attribute_name(), "KeyType": element.key_type().as_str()});
+        let element = |element: &KeySchemaElement| {
+            let kind = element.key_type().as_str();
+            json!({"AttributeName": element.attribute_name(), "KeyType": kind})
+        };
         elements.iter().map(element).collect()
     };
-    let attribute = |attribute: &AttributeDefinition| json!({"AttributeName": attribute.attribute_name(), "AttributeType": attribute.attribute_type().as_str()});
+    let attribute = |attribute: &AttributeDefinition| {
+        let kind = attribute.attribute_type().as_str();
+        json!({"AttributeName": attribute.attribute_name(), "AttributeType": kind})
+    };
     // A service lists them in any order; equal schemas must be equal.
     let sorted = |mut values: Vec<Value>, by: &str| {
         values.sort_by_key(|value| value[by].to_string());
@@ -178,9 +184,10 @@ fn schema(table: &TableDescription) -> Value {
     members.insert("AttributeDefinitions".to_owned(), sorted(attributes, "AttributeName").into());
     let indexes = table.global_secondary_indexes().iter().map(|index| {
         let projection = index.projection();
+        let kind = projection.and_then(Projection::projection_type).map(AsRef::<str>::as_ref);
         let mut described = json!({
             "IndexName": index.index_name(), "KeySchema": key(index.key_schema()),
-            "Projection": {"ProjectionType": projection.and_then(Projection::projection_type).map(AsRef::<str>::as_ref)},
+            "Projection": {"ProjectionType": kind},
         });
         if let Some(names) = projection.map(Projection::non_key_attributes).filter(|names| !names.is_empty()) {
             described["Projection"]["NonKeyAttributes"] = names.into();
