@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// A handle to the engine's thread.
 ///
@@ -26,6 +26,8 @@ use tokio::sync::{Notify, oneshot};
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     answers: Arc<Answers>,
+    /// Whether its writes wait until they are admitted.
+    waits: bool,
 }
 
 enum Job {
@@ -40,6 +42,9 @@ type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
 /// The engine's answer: HTTP status and JSON body.
 pub type Answer = (u16, Vec<u8>);
 
+/// As many writes as there will ever be.
+pub const UNLIMITED: usize = Semaphore::MAX_PERMITS;
+
 /// Prefix of `X-Amz-Target`, before the operation's name.
 pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
@@ -47,7 +52,7 @@ pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 ///
 /// To wake a task of another thread is a system call. One task takes all answers that are there and hands them out on
 /// the asking thread, where a wake-up costs next to nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Answers {
     ready: Mutex<Vec<(oneshot::Sender<Answer>, Answer)>>,
     ended: AtomicBool,
@@ -57,9 +62,23 @@ struct Answers {
     written: Notify,
     /// Calls so far.
     calls: AtomicU64,
+    /// Writes that may still begin.
+    admitted: Semaphore,
 }
 
 impl Answers {
+    fn new() -> Self {
+        Self {
+            ready: Mutex::default(),
+            ended: AtomicBool::default(),
+            more: Notify::default(),
+            changed: AtomicBool::default(),
+            written: Notify::default(),
+            calls: AtomicU64::default(),
+            admitted: Semaphore::new(UNLIMITED),
+        }
+    }
+
     fn push(&self, reply: oneshot::Sender<Answer>, answer: Answer) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((reply, answer));
         self.more.notify_one();
@@ -104,9 +123,9 @@ impl Engine {
     /// Outside of a tokio runtime: the answers are handed out by a task of the one that uses the engine.
     pub fn start(database: Database, stream: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel::<Job>();
-        let answers = Arc::<Answers>::default();
+        let answers = Arc::new(Answers::new());
         tokio::spawn(Arc::clone(&answers).hand_out());
-        let engine = Self { queue, answers: Arc::clone(&answers) };
+        let engine = Self { queue, answers: Arc::clone(&answers), waits: true };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             for job in jobs {
                 match job {
@@ -128,6 +147,21 @@ impl Engine {
             answers.end();
         })?;
         Ok((engine, thread))
+    }
+
+    /// A handle whose writes never wait: for who works off what the others have written.
+    #[must_use]
+    pub fn unlimited(&self) -> Self {
+        Self { waits: false, ..self.clone() }
+    }
+
+    /// Lets the other handles begin this many more writes, or [`UNLIMITED`]; further ones wait.
+    pub fn admit(&self, writes: usize) {
+        let available = self.answers.admitted.available_permits();
+        match writes.checked_sub(available) {
+            Some(more) => self.answers.admitted.add_permits(more),
+            None => drop(self.answers.admitted.forget_permits(available - writes)),
+        }
     }
 
     /// How many calls there were so far.
@@ -160,6 +194,9 @@ impl Engine {
 
     /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
+        if self.waits && WRITES.contains(&operation.as_str()) {
+            self.answers.admitted.acquire().await.ok()?.forget();
+        }
         let (reply, answer) = oneshot::channel();
         self.queue.send(Job::Call { operation, body, reply }).ok()?;
         answer.await.ok()

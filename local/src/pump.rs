@@ -2,21 +2,28 @@
 //! failure. The engine writes each change of the state table together with a record of it; a record is removed when the
 //! consumer has worked it off, so those that are there are those still to be done, also after a crash.
 
-use crate::engine::Engine;
-use functions::{Consumer, State};
+use crate::engine::{Engine, UNLIMITED};
+use crate::runner;
+use functions::{Consumer, Observer, State};
 use rusqlite::Connection;
-use serde_json::{Value, json};
+use state::Config;
 use state::dynamodb::{StreamEvent, stream_began};
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Records per batch, as in the template.
 const BATCH: u32 = 100;
+/// Records per batch when the history lags: reading and removing them costs less at once.
+const LARGE_BATCH: u32 = 1_000;
+/// With this many records to be worked off, writes wait for the history: some 15 MB.
+pub const BEHIND_MAX: usize = 10_000;
 /// A batch waits this long for more: on the same processor, requests come first.
 const GATHER: Duration = Duration::from_millis(5);
 /// While others use the engine, a batch is followed by a pause this many times as long as it took: requests come first, and
-/// the history may lag.
+/// the history may lag, up to half of [`BEHIND_MAX`].
 const YIELD: u32 = 4;
 /// Pause after the first failure of a batch; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -42,29 +49,34 @@ pub fn prepare(stream: &Connection) -> rusqlite::Result<()> {
 pub struct Batch {
     /// Which ones, in order.
     pub ids: Vec<i64>,
-    /// The event that Lambda would make of them.
-    pub event: Value,
+    /// The event that Lambda would make of them, as JSON.
+    pub event: String,
 }
 
-/// The stream of one table and who follows it.
+/// The stream of the state table and who follows it.
 pub struct Pump {
-    /// Where the stream is.
-    pub engine: Engine,
-    /// The table whose stream it is.
-    pub table: String,
-    /// What the consumer may use.
-    pub state: State,
-    /// Who follows it.
-    pub consumer: Consumer,
+    engine: Engine,
+    table: String,
+    state: State,
+    consumer: Consumer,
 }
 
 impl Pump {
+    /// Lets `consumer` follow the state table's stream on `engine`.
+    #[must_use]
+    pub fn new(engine: &Engine, config: &Config, observer: Arc<dyn Observer>, consumer: Consumer) -> Self {
+        let table = config.state_table.clone();
+        let state = runner::state(engine.unlimited(), config.clone(), observer);
+        Self { engine: engine.clone(), table, state, consumer }
+    }
+
     /// Follows the stream. Told to stop, it works off what is there and ends, or ends at the first failure.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut failures = 0_u32;
+        let (mut failures, mut behind) = (0_u32, 0);
+        self.engine.admit(BEHIND_MAX);
         loop {
             let stopping = *stop.borrow();
-            match self.next().await {
+            match self.next(if behind < BEHIND_MAX / 2 { BATCH } else { LARGE_BATCH }).await {
                 // The engine has stopped.
                 None => return,
                 Some(Ok(None)) => {
@@ -80,9 +92,12 @@ impl Pump {
                 }
                 Some(Ok(Some(batch))) => {
                     let begun = Instant::now();
-                    if self.work_off(batch).await {
-                        failures = 0;
-                        self.give_way(begun.elapsed(), &mut stop).await;
+                    if let Some(left) = self.work_off(batch).await {
+                        (failures, behind) = (0, left);
+                        self.engine.admit(BEHIND_MAX.saturating_sub(behind));
+                        if behind < BEHIND_MAX / 2 {
+                            self.give_way(begun.elapsed(), &mut stop).await;
+                        }
                         continue;
                     }
                 }
@@ -91,6 +106,8 @@ impl Pump {
             if stopping {
                 return;
             }
+            // A history that cannot be written keeps nobody from changing their state.
+            self.engine.admit(UNLIMITED);
             let pause = (FIRST_PAUSE * 2_u32.saturating_pow(failures.min(16))).min(PAUSE_MAX);
             failures += 1;
             tokio::select! {
@@ -118,18 +135,18 @@ impl Pump {
     }
 
     /// The oldest records; none inside if there are none, none outside if the engine has stopped.
-    async fn next(&self) -> Option<rusqlite::Result<Option<Batch>>> {
+    async fn next(&self, limit: u32) -> Option<rusqlite::Result<Option<Batch>>> {
         let table = self.table.clone();
-        self.engine.work(move |_, stream| read(stream, &table)).await
+        self.engine.work(move |_, stream| read(stream, &table, limit)).await
     }
 
-    /// Gives a batch to the consumer and removes what it has worked off: whether that was all of it.
-    async fn work_off(&self, batch: Batch) -> bool {
-        let event: StreamEvent = match serde_json::from_value(batch.event) {
+    /// Gives a batch to the consumer and removes what it has worked off. How many records are left, if that was all of it.
+    async fn work_off(&self, batch: Batch) -> Option<usize> {
+        let event: StreamEvent = match serde_json::from_str(&batch.event) {
             Ok(event) => event,
             Err(error) => {
                 tracing::error!(%error, "the stream holds what is no record");
-                return false;
+                return None;
             }
         };
         let numbers: Vec<_> = event.records.iter().map(|record| record.sequence_number().to_owned()).collect();
@@ -143,69 +160,80 @@ impl Pump {
             // An identifier that is not of this batch means all of it, as on Lambda.
             numbers.iter().position(|number| number == failed).unwrap_or(0)
         });
-        if let Some(&last) = done.checked_sub(1).and_then(|last| batch.ids.get(last)) {
-            let table = self.table.clone();
-            let removed = self.engine.work(move |_, stream| remove(stream, &table, last)).await;
-            if let Some(Err(error)) = removed {
+        let last = *done.checked_sub(1).and_then(|last| batch.ids.get(last))?;
+        let table = self.table.clone();
+        match self.engine.work(move |_, stream| remove(stream, &table, last)).await? {
+            Ok(left) => failed.is_none().then_some(left),
+            Err(error) => {
                 tracing::warn!(%error, "worked-off records stay, and will be worked off again");
-                return false;
+                None
             }
         }
-        failed.is_none()
     }
 }
 
-/// The oldest records of a table's stream; none if there are none.
+/// The oldest records of a table's stream, at most `limit`; none if there are none.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn read(stream: &Connection, table: &str) -> rusqlite::Result<Option<Batch>> {
+pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Option<Batch>> {
     let mut query = stream.prepare_cached(
         "SELECT id, event_name, keys_json, new_image, old_image, created_at, user_identity, \
          (SELECT stream_label FROM _tables WHERE table_name = ?1) \
          FROM _stream_records WHERE table_name = ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut batch = Batch { ids: Vec::new(), event: Value::Null };
-    let mut records = Vec::new();
-    let mut rows = query.query((table, BATCH))?;
+    let mut batch = Batch { ids: Vec::new(), event: String::new() };
+    let mut rows = query.query((table, limit))?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         batch.ids.push(id);
-        let image = |column| {
-            let text: Option<String> = row.get(column)?;
-            Ok::<_, rusqlite::Error>(text.and_then(|text| serde_json::from_str::<Value>(&text).ok()))
-        };
-        let mut body = json!({
-            "ApproximateCreationDateTime": row.get::<_, i64>(5)?,
-            "Keys": image(2)?,
-            // The row's own number: unlike the engine's it never goes back with the clock.
-            "SequenceNumber": format!("{:021}", 100_000_000_000_000_000_000_i128 + i128::from(id)),
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        });
-        for (name, image) in [("NewImage", image(3)?), ("OldImage", image(4)?)] {
-            if let Some(image) = image {
-                body[name] = image;
+        let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let image = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
+        let begin = if batch.event.is_empty() { "{\"Records\":[" } else { "," };
+        // The row's own number: unlike the engine's it never goes back with the clock.
+        let number = 100_000_000_000_000_000_000_i128 + i128::from(id);
+        // What the engine has stored as JSON goes in as it is: reading it here would keep requests waiting.
+        let _ = write!(
+            batch.event,
+            r#"{begin}{{"eventID":"{id}","eventName":"{}","eventVersion":"1.1","eventSource":"aws:dynamodb","#,
+            text(1)?
+        );
+        let _ = write!(
+            batch.event,
+            r#""awsRegion":"local","eventSourceARN":"arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}","#,
+            stream_began(text(7)?)
+        );
+        if image(6)?.is_some() {
+            batch.event.push_str(r#""userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"#);
+        }
+        let _ = write!(
+            batch.event,
+            r#""dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{},"SequenceNumber":"{number:021}""#,
+            row.get::<_, i64>(5)?,
+            text(2)?
+        );
+        for (name, column) in [("NewImage", 3), ("OldImage", 4)] {
+            if let Some(image) = image(column)? {
+                let _ = write!(batch.event, r#","{name}":{image}"#);
             }
         }
-        let mut record = json!({
-            "eventID": id.to_string(), "eventName": row.get::<_, String>(1)?, "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb", "awsRegion": "local", "dynamodb": body,
-            "eventSourceARN": format!("arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}", stream_began(&row.get::<_, String>(7)?)),
-        });
-        if row.get::<_, Option<String>>(6)?.is_some() {
-            record["userIdentity"] = json!({"type": "Service", "principalId": "dynamodb.amazonaws.com"});
-        }
-        records.push(record);
+        batch.event.push_str(r#","StreamViewType":"NEW_AND_OLD_IMAGES"}}"#);
     }
-    batch.event = json!({ "Records": records });
-    Ok((!batch.ids.is_empty()).then_some(batch))
+    if batch.ids.is_empty() {
+        return Ok(None);
+    }
+    batch.event.push_str("]}");
+    Ok(Some(batch))
 }
 
-/// Removes the records of a table's stream up to one of them.
+/// Removes the records of a table's stream up to one of them. Gives how many are left, at most.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn remove(stream: &Connection, table: &str, last: i64) -> rusqlite::Result<()> {
+pub fn remove(stream: &Connection, table: &str, last: i64) -> rusqlite::Result<usize> {
     let mut statement = stream.prepare_cached("DELETE FROM _stream_records WHERE table_name = ?1 AND id <= ?2")?;
-    statement.execute((table, last)).map(drop)
+    statement.execute((table, last))?;
+    // Numbers without gaps: counting the records would read all of them.
+    let mut newest = stream.prepare_cached("SELECT COALESCE(MAX(id), ?1) - ?1 FROM _stream_records")?;
+    newest.query_row((last,), |row| row.get::<_, i64>(0)).map(|left| usize::try_from(left).unwrap_or(0))
 }

@@ -122,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 
     let stage = config.stage.clone();
     let state = state(engine.clone(), config, Arc::new(log.clone()));
-    let pump = pump(&template, &engine, &state)?;
+    let pump = pump(&template, &engine, &state.config, Arc::new(log.clone()))?;
     let gateway = Arc::new(Gateway::new(&template.functions()?, state.clone())?);
 
     let (stop, stopped) = watch::channel(false);
@@ -195,14 +195,19 @@ pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dy
 }
 
 /// Who follows the state table's stream: the consumer that the template names.
-fn pump(template: &Template, engine: &Engine, state: &State) -> Result<Pump, BadTemplate> {
+fn pump(
+    template: &Template,
+    engine: &Engine,
+    config: &Config,
+    observer: Arc<dyn functions::Observer>,
+) -> Result<Pump, BadTemplate> {
     let functions = template.functions()?;
     let named = CONSUMERS.iter().find(|(name, _)| functions.iter().any(|function| function.binary == *name));
     let (_, consumer) = *named.ok_or_else(|| BadTemplate::Resource {
         resource: "StateTable".to_owned(),
         problem: "no function follows its stream",
     })?;
-    Ok(Pump { engine: engine.clone(), table: state.config.state_table.clone(), state: state.clone(), consumer })
+    Ok(Pump::new(engine, config, observer, consumer))
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.

@@ -176,9 +176,8 @@ async fn history(config: &Config) {
         let joined = request("POST", "/api/users/ada/state", ("userId", "ada"), body);
         assert_eq!(send(&state, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
         let (rest, resting) = tokio::sync::watch::channel(false);
-        let table = config.state_table.clone();
         let (_, consumer) = functions::CONSUMERS[0];
-        let pump = Pump { engine, table, state: state.clone(), consumer };
+        let pump = Pump::new(&engine, config, Arc::new(Unwritten), consumer);
         let pump = followed.then(|| tokio::spawn(pump.run(resting)));
         let changes = AtomicUsize::new(0);
         for _ in 0..4 {

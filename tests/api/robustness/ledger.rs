@@ -1,14 +1,19 @@
 //! `kill -9` under load: every change is in the history once, and the history is the state.
 
 use super::wire::Wire;
-use crate::support::history::{audit, audit_of, folded};
+use crate::support::history::{Nobody, Unfollowed, audit, audit_of, folded};
 use crate::support::{PATIENCE, Runner};
-use local::pump;
+use domain::{Claim, MuteClaim, MuteScope, Timestamp};
+use functions::Consumer;
+use local::engine::{Engine, UNLIMITED};
+use local::pump::{self, BEHIND_MAX, Pump};
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
 use state::Config;
+use state::dynamodb::{BatchOutcome, FailedRecord, Guard};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -122,7 +127,7 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
     let place = Place::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
     let store = store::open(&place, &template, &Config::read(|_| None).unwrap()).unwrap();
-    assert!(pump::read(&store.stream, "greenroom-state").unwrap().is_none(), "records that were not worked off");
+    assert!(pump::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
 }
 
 /// A data directory of the version before: a table without a stream, and no ledger.
@@ -138,7 +143,7 @@ async fn a_directory_from_before_gets_its_history_with_the_next_change() {
         "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
     }});
     store.database.put_item(serde_json::from_value(item).unwrap()).unwrap();
-    assert!(pump::read(&store.stream, "greenroom-state").unwrap().is_none());
+    assert!(pump::read(&store.stream, "greenroom-state", 1).unwrap().is_none());
     drop(store);
 
     let runner = Runner::start(&["--data-dir", data.path().to_str().unwrap()]);
@@ -147,4 +152,57 @@ async fn a_directory_from_before_gets_its_history_with_the_next_change() {
     assert_eq!((entries[0].action.as_str(), &entries[0].data["version"]), ("joined", &json!(8)));
     runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
     assert_eq!(audit_of(&runner, "room-0", 2)[1].action, "mute_changed");
+}
+
+/// What the pump does when the history is too far behind.
+#[tokio::test]
+async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
+    let bed = Unfollowed::new();
+    let put = |id: &str, engine: &Engine| {
+        let item = json!({"TableName": "greenroom-state", "Item": {"pk": {"S": id}, "sk": {"S": "x"}}});
+        let engine = engine.clone();
+        async move { engine.call("PutItem".into(), item.to_string().into_bytes()).await.unwrap().0 }
+    };
+    bed.engine.admit(1);
+    assert_eq!(put("a", &bed.engine).await, 200);
+    let waiting = tokio::spawn(put("b", &bed.engine));
+    assert_eq!(put("c", &bed.engine.unlimited()).await, 200, "who writes the history never waits for it");
+    let count = async || {
+        let (_, answer) = bed.engine.call("Scan".into(), br#"{"TableName":"greenroom-state"}"#.to_vec()).await.unwrap();
+        serde_json::from_slice::<Value>(&answer).unwrap()["Count"].clone()
+    };
+    assert_eq!(count().await, 2);
+    assert!(!waiting.is_finished());
+    bed.engine.admit(UNLIMITED);
+    assert_eq!(waiting.await.unwrap(), 200);
+    assert_eq!(count().await, 3);
+    bed.engine.admit(0);
+    let waiting = tokio::spawn(put("d", &bed.engine));
+    assert_eq!(count().await, 3);
+    assert!(!waiting.is_finished());
+}
+
+/// A history that cannot be written must not keep anybody from muting.
+#[tokio::test]
+async fn a_history_that_fails_holds_nobody_up() {
+    let bed = Unfollowed::new();
+    let config = Config::read(|_| None).unwrap();
+    let fails: Consumer = |_, event| {
+        let first = event.records[0].sequence_number().to_owned();
+        Box::pin(async { BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: first }] } })
+    };
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let pump = tokio::spawn(Pump::new(&bed.engine, &config, Arc::new(Nobody), fails).run(stopping));
+    let claim = || Claim {
+        mute: MuteClaim { is_muted: true, mute_scope: MuteScope::App },
+        device_id: None,
+        device_label: None,
+        room_id: Some("demo".parse().unwrap()),
+    };
+    for number in 0..BEHIND_MAX + 100 {
+        let user = format!("user-{}", number % 50).parse().unwrap();
+        let now = Timestamp::from_ms(1_795_257_125_000 + number as u64);
+        bed.state.users.set_state(&user, claim(), Guard::default(), now).await.unwrap();
+    }
+    pump.abort();
 }

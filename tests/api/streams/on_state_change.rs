@@ -1,6 +1,6 @@
 use crate::support::Runner;
 use crate::support::database::{Database, Mode};
-use crate::support::history::{Unfollowed, audit, audit_of, facts, folded};
+use crate::support::history::{Unfollowed, audit, audit_of, event_of, facts, folded};
 use crate::support::lambda::{Lambda, event};
 use crate::support::witness::{Witness, engine, join};
 use domain::ledger::{Fact, Presence, moment};
@@ -180,7 +180,7 @@ async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
             crowd.change(&bed).await;
         }
         while let Some(batch) = bed.next().await {
-            let event = batch.event.clone();
+            let event = event_of(&batch);
             let outcomes = match crowd.rng.u8(..5) {
                 0 => vec![bed.deliver(event.clone()).await, bed.deliver(event.clone()).await],
                 1 => vec![bed.deliver(event.clone()).await, bed.deliver(shuffled(&mut crowd.rng, &event)).await],
@@ -217,7 +217,7 @@ async fn batch_of_three(bed: &Unfollowed) -> Value {
         let claim = Claim { mute, device_id: None, device_label: None, room_id: Some("demo".parse().unwrap()) };
         bed.state.users.set_state(&name(person), claim, Guard::default(), Timestamp::from_ms(START_MS)).await.unwrap();
     }
-    bed.next().await.unwrap().event
+    event_of(&bed.next().await.unwrap())
 }
 
 /// As after a crash: the batch is read anew, and more has happened since.
@@ -230,7 +230,7 @@ async fn a_batch_that_comes_again_with_more_behind_it_adds_only_what_is_new() {
         let mute = MuteClaim { is_muted: false, mute_scope: MuteScope::App };
         bed.state.users.set_mute(&name(person), mute, Guard::default(), Timestamp::from_ms(START_MS + 1)).await.unwrap();
     }
-    let longer = bed.next().await.unwrap().event;
+    let longer = event_of(&bed.next().await.unwrap());
     for _ in 0..2 {
         assert!(bed.deliver(longer.clone()).await.batch_item_failures.is_empty());
         let actions: Vec<_> =
@@ -292,7 +292,7 @@ async fn somebody_who_was_there_before_the_history_began_joins_it_with_their_nex
     let mute = MuteClaim { is_muted: false, mute_scope: MuteScope::App };
     bed.state.users.set_mute(&name(0), mute, Guard::default(), Timestamp::from_ms(START_MS + 1)).await.unwrap();
     bed.state.users.delete(&name(1), None).await.unwrap();
-    let event = bed.next().await.unwrap().event;
+    let event = event_of(&bed.next().await.unwrap());
     for _ in 0..2 {
         assert!(bed.deliver(event.clone()).await.batch_item_failures.is_empty());
         let facts = facts(&bed.entries(&"demo".parse().unwrap()).await);
@@ -406,7 +406,7 @@ async fn what_the_runner_sweeps_away_has_expired() {
     });
     bed.engine.call("UpdateItem".into(), past.to_string().into_bytes()).await.unwrap();
     assert_eq!(bed.engine.work(|database, _| database.sweep_ttl().unwrap()).await, Some(1));
-    let event = bed.next().await.unwrap().event;
+    let event = event_of(&bed.next().await.unwrap());
     assert!(bed.deliver(event).await.batch_item_failures.is_empty());
     let entries = bed.entries(&"demo".parse().unwrap()).await;
     let last = entries.last().unwrap();

@@ -17,7 +17,7 @@ use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
 use state::Config;
 use state::dynamodb::{Client, Credentials, Region, persistent};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 /// What goes wrong with a call.
@@ -57,6 +57,14 @@ struct Shared {
     plan: Plan,
     calls: Vec<String>,
     used: BTreeSet<(String, String)>,
+    index: Option<LaggingIndex>,
+}
+
+/// The room index as it was some writes ago.
+struct LaggingIndex {
+    writes: usize,
+    /// The state table's items after each write, the last ones.
+    past: VecDeque<Vec<Value>>,
 }
 
 impl std::fmt::Debug for Faulty {
@@ -78,6 +86,7 @@ impl Faulty {
                 plan: Box::new(|_, _| None),
                 calls: Vec::new(),
                 used: BTreeSet::new(),
+                index: None,
             })),
         }
     }
@@ -93,6 +102,12 @@ impl Faulty {
     /// From now on nothing goes wrong.
     pub(crate) fn be_well(&self) {
         self.be(Box::new(|_, _| None));
+    }
+
+    /// From now on the room index shows what was there this many writes ago; what is there now, if None.
+    pub(crate) async fn lag(&self, writes: Option<usize>) {
+        let past = VecDeque::from([items(&self.engine).await]);
+        self.shared.lock().unwrap().index = writes.map(|writes| LaggingIndex { writes, past });
     }
 
     /// The operations since [`Faulty::be`].
@@ -130,12 +145,27 @@ impl Faulty {
 
     /// Everything that is stored, by key, read past all faults.
     pub(crate) async fn stored(&self) -> Value {
-        let answer = self.call("Scan", &json!({"TableName": "greenroom-state"})).await;
-        let items = answer["Items"].as_array().unwrap().iter();
-        items
-            .map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), item.clone()))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        let items = items(&self.engine).await.into_iter();
+        items.map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), item)).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+async fn items(engine: &Engine) -> Vec<Value> {
+    let body = json!({"TableName": "greenroom-state"}).to_string();
+    let (status, answer) = Engine::call(engine, "Scan".to_owned(), body.into()).await.unwrap();
+    assert_eq!(status, 200);
+    let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+    serde_json::from_value(answer["Items"].take()).unwrap()
+}
+
+impl LaggingIndex {
+    /// What a query for one room would find.
+    fn query(&self, body: &Value) -> Value {
+        assert!(body["ExclusiveStartKey"].is_null(), "one page is enough here");
+        let mut items = self.past.front().unwrap().clone();
+        items.retain(|item| item["roomId"] == body["ExpressionAttributeValues"][":room"]);
+        items.sort_by_key(|item| item["pk"]["S"].as_str().unwrap().to_owned());
+        json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items})
     }
 }
 
@@ -157,7 +187,7 @@ impl HttpConnector for Faulty {
             shared.used.extend(needed(&operation, &serde_json::from_slice(&body).unwrap()));
             (shared.plan)(number, &operation)
         };
-        let engine = self.engine.clone();
+        let (engine, shared) = (self.engine.clone(), Arc::clone(&self.shared));
         HttpConnectorFuture::new(async move {
             let lost = || ConnectorError::io("the connection broke".into());
             match fault {
@@ -170,6 +200,16 @@ impl HttpConnector for Faulty {
                 )
                 | None => {}
             }
+            if operation == "Query" {
+                let query = serde_json::from_slice::<Value>(&body).unwrap();
+                let shared = shared.lock().unwrap();
+                if let Some(index) = shared.index.as_ref().filter(|_| query["IndexName"] == "room-index") {
+                    return Ok(HttpResponse::new(
+                        StatusCode::try_from(200).unwrap(),
+                        index.query(&query).to_string().into(),
+                    ));
+                }
+            }
             let (body, unprocessed) = match fault {
                 Some(Fault::Unprocessed(items)) => split(&body, items),
                 _ => (body, None),
@@ -179,6 +219,18 @@ impl HttpConnector for Faulty {
                 let mut answer: Value = serde_json::from_slice(&body).unwrap();
                 answer["UnprocessedItems"] = unprocessed;
                 return Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()));
+            }
+            let lags = shared.lock().unwrap().index.is_some();
+            if lags {
+                let now = items(&engine).await;
+                let mut shared = shared.lock().unwrap();
+                let index = shared.index.as_mut().unwrap();
+                if index.past.back() != Some(&now) {
+                    index.past.push_back(now);
+                }
+                while index.past.len() > index.writes + 1 {
+                    index.past.pop_front();
+                }
             }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),

@@ -65,13 +65,19 @@ pub(crate) fn folded(entries: &[Entry]) -> BTreeMap<String, Presence> {
     fold(facts(entries))
 }
 
+/// The event that a consumer gets.
+pub(crate) fn event_of(batch: &Batch) -> Value {
+    serde_json::from_str(&batch.event).unwrap()
+}
+
 /// The handlers on an engine of their own, with nobody who follows its stream.
 pub(crate) struct Unfollowed {
     pub(crate) engine: Engine,
     pub(crate) state: State,
 }
 
-struct Nobody;
+/// Takes no notice of requests.
+pub(crate) struct Nobody;
 
 impl functions::Observer for Nobody {
     fn answered(&self, _: &functions::RequestLine<'_>) {}
@@ -90,7 +96,7 @@ impl Unfollowed {
     /// The oldest records of the state table's stream.
     pub(crate) async fn next(&self) -> Option<Batch> {
         let table = self.state.config.state_table.clone();
-        self.engine.work(move |_, stream| pump::read(stream, &table).unwrap()).await.unwrap()
+        self.engine.work(move |_, stream| pump::read(stream, &table, 100).unwrap()).await.unwrap()
     }
 
     /// Forgets the records of a batch.

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{
 use domain::ledger::{Change, DigestKey, Entry, Hash, Head, canonical};
 use domain::{Policy, RoomId, Timestamp, User, UserId};
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a chain's partition key begins with.
@@ -24,6 +25,8 @@ const HEAD: &str = "HEAD";
 const ITEMS_MAX: usize = 100;
 /// The highest number that 12 digits hold.
 const SEQ_MAX: u64 = 999_999_999_999;
+/// Chains whose ends are remembered.
+const HEADS_MAX: usize = 1_000;
 /// Tries when another consumer added to the same chain in between.
 const APPEND_TRIES_MAX: u32 = 12;
 /// Pause before another try, times the number of tries so far.
@@ -35,6 +38,7 @@ pub struct Ledger {
     client: Client,
     table: String,
     policy: Policy,
+    heads: Arc<Mutex<Heads>>,
 }
 
 /// Part of a chain.
@@ -55,7 +59,7 @@ struct Link {
     key: DigestKey,
 }
 
-/// The chains' ends as this batch knows them; another consumer may have gone on since, which a condition then finds.
+/// The chains' ends as this process knows them; another consumer may have gone on since, which a condition then finds.
 type Heads = HashMap<RoomId, Link>;
 
 /// Records of which the ledger now has all but the last ones.
@@ -139,7 +143,7 @@ impl Ledger {
     /// The ledger in `table`; verdicts are those of `policy`.
     #[must_use]
     pub fn new(client: Client, table: String, policy: Policy) -> Self {
-        Self { client, table, policy }
+        Self { client, table, policy, heads: Arc::default() }
     }
 
     /// Adds what changes of the state table mean for the rooms they concern, in order and as many as fit per transaction. A
@@ -149,20 +153,19 @@ impl Ledger {
     /// The first record that is not added, and why: [`StateError::Corrupt`] if it cannot be read; whatever keeps the table
     /// from writing.
     pub async fn append(&self, records: &[StreamRecord]) -> Result<(), Unfinished> {
-        let mut heads = Heads::new();
         let mut index = 0;
         while index < records.len() {
             let (mut group, end) = self.group(records, index)?;
             let outcome = match group.as_slice() {
                 [] => Ok(Attempt::Done),
-                group => self.attempt(group, &mut heads).await,
+                group => self.attempt(group).await,
             };
             let together = outcome.map_err(|cause| Unfinished { index, cause })?;
             if !matches!(together, Attempt::Done) {
                 // Which of them the chains have already, or who came between, shows one by one.
                 for pending in &mut group {
                     let index = pending.index;
-                    self.append_one(pending, &mut heads).await.map_err(|cause| Unfinished { index, cause })?;
+                    self.append_one(pending).await.map_err(|cause| Unfinished { index, cause })?;
                 }
             }
             index = end;
@@ -212,9 +215,9 @@ impl Ledger {
         Ok((!pending.rooms().is_empty()).then_some(pending))
     }
 
-    async fn append_one(&self, pending: &mut Pending, heads: &mut Heads) -> Result<(), StateError> {
+    async fn append_one(&self, pending: &mut Pending) -> Result<(), StateError> {
         for tries in 1..=APPEND_TRIES_MAX {
-            match self.attempt(std::slice::from_ref(pending), heads).await? {
+            match self.attempt(std::slice::from_ref(pending)).await? {
                 // Whoever is in a room without having joined it was there before its history began.
                 Attempt::Unknown if pending.new.is_some() => pending.old = None,
                 Attempt::Done | Attempt::Repeated | Attempt::Unknown => return Ok(()),
@@ -228,7 +231,7 @@ impl Ledger {
     }
 
     /// One transaction: all of these records, or none of them.
-    async fn attempt(&self, group: &[Pending], heads: &mut Heads) -> Result<Attempt, StateError> {
+    async fn attempt(&self, group: &[Pending]) -> Result<Attempt, StateError> {
         let mut markers: Vec<Marker<'_>> = Vec::new();
         let mut additions: Vec<Addition> = Vec::new();
         for pending in group {
@@ -245,7 +248,7 @@ impl Ledger {
                     }),
                 }
                 if !additions.iter().any(|addition| addition.room == room) {
-                    let before = self.before(&room, heads).await?;
+                    let before = self.before(&room).await?;
                     additions.push(Addition { room: room.clone(), before, head: before.head, entries: Vec::new() });
                 }
                 let Some(addition) = additions.iter_mut().find(|addition| addition.room == room) else { continue };
@@ -273,12 +276,19 @@ impl Ledger {
                 let links = additions
                     .into_iter()
                     .map(|addition| (addition.room, Link { head: addition.head, key: addition.before.key }));
+                let mut heads = self.heads();
+                if heads.len() > HEADS_MAX {
+                    heads.clear();
+                }
                 heads.extend(links);
                 Ok(Attempt::Done)
             }
             Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {
-                for addition in &additions {
-                    heads.remove(&addition.room);
+                {
+                    let mut heads = self.heads();
+                    for addition in &additions {
+                        heads.remove(&addition.room);
+                    }
                 }
                 let TransactWriteItemsError::TransactionCanceledException(refusal) = context.into_err() else {
                     return Ok(Attempt::Raced);
@@ -289,12 +299,16 @@ impl Ledger {
         }
     }
 
-    async fn before(&self, room: &RoomId, heads: &Heads) -> Result<Link, StateError> {
-        let known = match heads.get(room) {
-            Some(link) => Some(*link),
-            None => self.link(room).await?,
-        };
-        match known {
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn before(&self, room: &RoomId) -> Result<Link, StateError> {
+        let known = self.heads().get(room).copied();
+        if let Some(link) = known {
+            return Ok(link);
+        }
+        match self.link(room).await? {
             Some(link) => Ok(link),
             None => Ok(Link { head: Head::NONE, key: random::<32>()?.into() }),
         }

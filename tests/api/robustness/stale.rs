@@ -1,0 +1,88 @@
+//! An index that lags: a list may be late, nothing is decided from it, and it catches up.
+
+use crate::support::faults::{Command, Faulty};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PEOPLE: u8 = 4;
+const ROOMS: [&str; 2] = ["demo", "other"];
+const COMMANDS: usize = 60;
+/// Writes that the index is behind.
+const LAGS: [usize; 9] = [0, 1, 2, 3, 5, 8, 13, 25, 50];
+
+/// A command that somebody gives, the same for the same seed; some are refused.
+fn command(rng: &mut fastrand::Rng) -> Command {
+    let user = format!("user-{}", rng.u8(..PEOPLE));
+    let is_muted = rng.bool();
+    match rng.u8(..10) {
+        0..4 => {
+            let room = ROOMS.get(rng.usize(..3));
+            Command::new("set_state", "userId", &user).with(json!({"isMuted": is_muted, "roomId": room}))
+        }
+        4..7 => {
+            let seq = rng.u64(1..40);
+            Command::new("set_mute", "userId", &user).with(json!({"isMuted": is_muted, "seq": seq}))
+        }
+        7 => {
+            let version = format!("\"{}\"", rng.u8(1..6));
+            Command::new("set_mute", "userId", &user).with(json!({"isMuted": is_muted})).header("if-match", version)
+        }
+        8 => Command::new("set_device", "userId", &user).with(json!({"deviceId": "d", "deviceLabel": "Microphone"})),
+        _ => Command::new("delete_user", "userId", &user),
+    }
+}
+
+/// What is left of a state without the times.
+fn claim(user: &Value) -> Value {
+    json!([user["userId"], user["roomId"], user["isMuted"], user["version"], user["deviceId"]])
+}
+
+/// Who is in each room by its list.
+async fn lists(faulty: &Faulty) -> BTreeMap<&'static str, Vec<Value>> {
+    let mut lists = BTreeMap::new();
+    for room in ROOMS {
+        let reply = Command::new("list_room_users", "room", room).run(&faulty.state()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        let items = reply.json()["items"].as_array().unwrap().clone();
+        let ids: BTreeSet<_> = items.iter().map(|item| item["userId"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), items.len(), "somebody is listed twice");
+        let safe = Command::new("get_room_safe", "room", room).run(&faulty.state()).await;
+        assert_eq!(safe.status, 200, "{}", safe.text);
+        assert!(items.is_empty() || safe.json()["safe"] == false, "nobody has an agent: {}", safe.text);
+        lists.insert(room, items);
+    }
+    lists
+}
+
+#[tokio::test]
+async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
+    for seed in 0..3 {
+        let mut undisturbed = None;
+        for lag in LAGS {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let faulty = Faulty::new();
+            faulty.lag(Some(lag)).await;
+            let state = faulty.state();
+            let (mut statuses, mut known, mut late) = (Vec::new(), BTreeSet::new(), 0);
+            for _ in 0..COMMANDS {
+                let reply = command(&mut rng).run(&state).await;
+                statuses.push(reply.status);
+                let listed: Vec<_> = lists(&faulty).await.into_values().flatten().map(|user| claim(&user).to_string()).collect();
+                if [200, 201].contains(&reply.status) {
+                    let claim = claim(&reply.json()).to_string();
+                    late += usize::from(reply.json()["roomId"].is_string() && !listed.contains(&claim));
+                    known.insert(claim);
+                }
+                assert!(listed.iter().all(|user| known.contains(user)), "a list shows what never was: {listed:?}");
+            }
+            assert_eq!(late > 0, lag > 0, "{late} lists were late");
+            faulty.lag(None).await;
+            let lists: Vec<_> =
+                lists(&faulty).await.into_iter().map(|(room, items)| json!([room, items.iter().map(claim).collect::<Vec<_>>()])).collect();
+            let outcome = (statuses, lists);
+            assert!(outcome.0.iter().any(|status| *status >= 400), "{outcome:?}");
+            let expected = undisturbed.get_or_insert_with(|| outcome.clone());
+            assert_eq!(&outcome, expected, "{lag} writes behind, seed {seed}");
+        }
+    }
+}
