@@ -65,7 +65,12 @@ mod system {
 /// What runs by the clock, each as a function of its own.
 pub mod schedules {
     pub mod canary;
+    pub mod restore_drill;
     pub mod snapshot_tables;
+}
+/// What somebody starts by hand, each as a function of its own.
+pub mod commands {
+    pub mod restore;
 }
 mod users {
     pub(crate) mod create_pairing;

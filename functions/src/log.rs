@@ -3,11 +3,12 @@
 use crate::State;
 use serde::Serialize;
 use serde_json::Value;
+use snapshot::restore::Progress;
 use state::Config;
 use state::metrics::{Metric, namespace};
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Told of every answered request.
@@ -260,6 +261,20 @@ impl Observer for LambdaLog {
 /// To the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Says in the log how far a long run is.
+pub(crate) fn progress() -> impl FnMut(Progress) + Send {
+    let mut said = Instant::now();
+    move |Progress { step, lines, of }| {
+        if said.elapsed() >= PROGRESS_EVERY {
+            said = Instant::now();
+            tracing::info!(?step, lines, of, "at work");
+        }
+    }
 }
 
 /// With one decimal.

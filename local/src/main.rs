@@ -1,10 +1,12 @@
 //! `greenroom`: the whole stack on one machine.
 
 use clap::{Parser, Subcommand};
+use local::restore;
 use local::runner::{Options, run};
 use local::snapshots::{self, CommandError, Source};
 use local::store::Place;
 use local::verify::verify_file;
+use snapshot::restore::Wanted;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +62,21 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// Restore a snapshot into a new data directory
+    #[command(after_help = RESTORE_HELP)]
+    Restore {
+        /// Which one: its name as `snapshot --list` shows it, or latest
+        #[arg(default_value = "latest")]
+        snapshot: Wanted,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Restore the newest snapshot into scratch tables, compare every item, and remove them again
+    #[command(after_help = DRILL_HELP)]
+    Drill {
+        #[command(flatten)]
+        source: Source,
+    },
     /// Check an exported room history: names the first entry that was altered, is missing or out of order
     #[command(
         after_help = "Each line of FILE is an answer of GET /api/rooms/{room}/audit, or one of its entries, from entry 1 on.\n\
@@ -77,26 +94,36 @@ const SNAPSHOT_HELP: &str = "Works beside a runner that uses the data directory,
     or snapshots cannot be reached, 7 another run is at work, 1 anything else.\n\
     How snapshots are stored and how long they are kept is set by the environment: docs/environment.md.";
 
+const RESTORE_HELP: &str = "Everything is verified before anything is written. The tables must be empty. A run that was \
+    interrupted is finished by the same command; until then no runner serves the data directory.\n\
+    Exit codes: 0 done, 2 bad usage, 3 the tables are not empty, or their stream is too old, 4 the snapshot is \
+    damaged or not there, 5 a schema that this version does not know, 6 tables or snapshots cannot be reached, 7 another \
+    run or a runner is at work, 1 anything else.";
+
+const DRILL_HELP: &str = "Works beside a runner that uses the data directory, and without one.\n\
+    Exit codes: 0 every item came back, 2 bad usage, 4 the snapshot is damaged or not there, 5 a schema that this version \
+    does not know, 6 tables or snapshots cannot be reached, 7 another run is at work, 1 anything else.";
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => return failed(&usage(&error), 2),
         Err(help) => help.exit(),
     };
-    match arguments.command {
-        Some(Command::VerifyLedger { file }) => {
-            return match verify_file(&file) {
-                Ok(head) => said(&format!("whole: {} entries, the last one has hash {}", head.seq, head.hash)),
-                Err(error) => failed(&error.to_string(), error.exit_code()),
-            };
-        }
-        Some(Command::Snapshot { source, list }) => {
-            let work = async { if list { snapshots::list(&source).await } else { snapshots::take(&source).await } };
-            return match run_command(work) {
-                Ok(summary) => said(&summary),
-                Err(error) => failed(&error.to_string(), error.exit_code()),
-            };
-        }
+    let done = match arguments.command {
+        None => None,
+        Some(Command::VerifyLedger { file }) => Some(match verify_file(&file) {
+            Ok(head) => Ok(format!("whole: {} entries, the last one has hash {}", head.seq, head.hash)),
+            Err(error) => Err((error.to_string(), error.exit_code())),
+        }),
+        Some(Command::Snapshot { source, list: true }) => Some(run_command(snapshots::list(&source))),
+        Some(Command::Snapshot { source, list: false }) => Some(run_command(snapshots::take(&source))),
+        Some(Command::Restore { snapshot, source }) => Some(run_command(restore::restore(&source, &snapshot))),
+        Some(Command::Drill { source }) => Some(run_command(restore::drill(&source))),
+    };
+    match done {
+        Some(Ok(summary)) => return said(&summary),
+        Some(Err((line, code))) => return failed(&line, code),
         None => {}
     }
     let snapshot_dir = arguments
@@ -130,12 +157,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a command that speaks to the tables.
-fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(work);
-    runtime.shutdown_background();
-    outcome
+/// Runs a command that speaks to the tables: a summary for people, or what went wrong and the exit code.
+fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, (String, u8)> {
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(work);
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    outcome.map_err(|error| (error.to_string(), error.exit_code()))
 }
 
 #[expect(clippy::print_stdout, reason = "what the command was asked for")]

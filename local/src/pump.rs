@@ -7,7 +7,7 @@ use crate::runner;
 use functions::{Consumer, Observer, State};
 use rusqlite::Connection;
 use state::Config;
-use state::dynamodb::StreamEvent;
+use state::dynamodb::{StreamEvent, stream_began};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +201,7 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
         let _ = write!(
             batch.event,
             r#""awsRegion":"local","eventSourceARN":"arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}","#,
-            text(7)?
+            stream_began(text(7)?)
         );
         if image(6)?.is_some() {
             batch.event.push_str(r#""userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"#);

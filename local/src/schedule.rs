@@ -1,9 +1,10 @@
-//! What runs by the clock in the runner, as it does on AWS: a snapshot at 03:00 UTC.
+//! What runs by the clock in the runner, as it does on AWS: a snapshot at 03:00 UTC, a drill on Sundays at 04:00.
 
 use crate::log::Log;
 use crate::objects::{BUCKET, Directory};
 use domain::Timestamp;
 use functions::State;
+use functions::schedules::restore_drill;
 use functions::schedules::snapshot_tables::{Task, perform};
 use serde_json::json;
 use snapshot::objects::Objects;
@@ -15,10 +16,15 @@ use tokio::task::JoinHandle;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Into the day, in UTC.
 const SLOT_MS: u64 = 3 * 60 * 60 * 1000;
+const WEEK_MS: u64 = 7 * DAY_MS;
+/// Into the week, which began on a Thursday in 1970.
+const DRILL_MS: u64 = 3 * DAY_MS + 4 * 60 * 60 * 1000;
 /// The clock is looked at this often: it may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How old the last snapshot is is asked for this often, as on AWS.
 const ASK_EVERY: Duration = Duration::from_hours(1);
+/// How long a drill waits for a command that uses the snapshots.
+const DRILL_PATIENCE: Duration = Duration::from_secs(5);
 /// After a run that failed.
 const RETRY_AFTER: Duration = Duration::from_mins(10);
 
@@ -30,7 +36,14 @@ pub fn slot(now: Timestamp) -> Timestamp {
     Timestamp::from_ms(days * DAY_MS + SLOT_MS)
 }
 
-/// Takes a snapshot each night.
+/// The last time at or before `now` at which a drill was due.
+#[must_use]
+pub fn drill_slot(now: Timestamp) -> Timestamp {
+    let weeks = now.ms().saturating_sub(DRILL_MS) / WEEK_MS;
+    Timestamp::from_ms(weeks * WEEK_MS + DRILL_MS)
+}
+
+/// Takes a snapshot each night, and restores one each week for practice.
 #[derive(Clone)]
 pub struct Nightly {
     /// The tables, and the clock.
@@ -74,10 +87,13 @@ impl Nightly {
             // There may be one to make up for: the machine was off at three.
             done = Timestamp::from_ms(done.ms() - DAY_MS);
         }
-        let mut asked = None::<Instant>;
+        let (mut drilled, mut asked) = (drill_slot((self.state.clock)()), None::<Instant>);
         loop {
-            let due = slot((self.state.clock)());
-            if due > done {
+            let (due, drill_due) = (slot((self.state.clock)()), drill_slot((self.state.clock)()));
+            if drill_due > drilled && due <= done {
+                drilled = drill_due;
+                self.drill().await;
+            } else if due > done {
                 if self.run_task(Task::Snapshot(Some(due))).await {
                     done = due;
                 } else {
@@ -92,6 +108,19 @@ impl Nightly {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
+    }
+
+    /// One drill. A failure is said and not repeated: it would fail again.
+    async fn drill(&self) {
+        let directory = match Directory::open(&self.directory, DRILL_PATIENCE) {
+            Ok(directory) => directory,
+            Err(error) => return tracing::error!(%error, "no drill"),
+        };
+        let run = restore_drill::perform(&self.state, &Objects::new(directory.client(), BUCKET), true).await;
+        if let Err(cause) = run.outcome() {
+            tracing::error!(cause, "the newest snapshot was not restored");
+        }
+        self.log.event("restore_drill", json!(run));
     }
 
     /// Whether it was done.
@@ -130,6 +159,18 @@ mod tests {
             ("2028-03-01T02:00:00.000Z", "2028-02-29T03:00:00.000Z"),
         ] {
             assert_eq!(slot(at(now)), at(due), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_drill_is_due_on_sunday_at_four() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (now, due) in [
+            ("2026-11-22T04:00:00.000Z", "2026-11-22T04:00:00.000Z"),
+            ("2026-11-22T03:59:59.999Z", "2026-11-15T04:00:00.000Z"),
+            ("2026-11-21T23:00:00.000Z", "2026-11-15T04:00:00.000Z"),
+        ] {
+            assert_eq!(drill_slot(at(now)), at(due), "{now}");
         }
     }
 }

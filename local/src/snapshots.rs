@@ -111,8 +111,11 @@ pub struct Opened {
     pub kept_in: String,
     /// No other run can be at work: the snapshots are in a directory that only one process uses.
     pub alone: bool,
-    engine: Option<(JoinHandle<()>, Place, Option<std::fs::File>)>,
+    engine: Option<Running>,
 }
+
+/// An engine of this process: its thread, its data and their lock.
+type Running = (JoinHandle<()>, Place, Option<std::fs::File>);
 
 impl Source {
     /// Opens the tables and the snapshots; waits for a process that uses the snapshots for at most `patience`.
@@ -145,7 +148,7 @@ impl Source {
         };
         let (state, ledger) = (config.state_table.clone(), config.ledger_table.clone());
         let tables = Tables { client, state, ledger };
-        Ok(Opened { tables, objects, kept_in: directory.display().to_string(), alone: true, engine })
+        Ok(Opened::new(tables, objects, &directory, engine))
     }
 
     async fn open_aws(&self, config: &Config) -> Result<Opened, CommandError> {
@@ -163,6 +166,12 @@ impl Source {
 }
 
 impl Opened {
+    /// Tables of a data directory, whose engine this process may have started, and the snapshots of a directory that it
+    /// holds.
+    pub(crate) fn new(tables: Tables, objects: Objects, directory: &Path, engine: Option<Running>) -> Self {
+        Self { tables, objects, kept_in: directory.display().to_string(), alone: true, engine }
+    }
+
     /// Closes the database, if this process had it open, as a runner does when it stops.
     pub async fn close(self) {
         let Self { tables, objects, engine, .. } = self;

@@ -39,7 +39,8 @@ fn binaries(functions: Vec<Function>) -> Names {
 }
 
 /// The folders of functions/src whose functions an event starts instead of a request, and what starts them in the binary.
-const EVENT_DRIVEN: &[(&str, &str)] = &[("schedules", "serve_schedule"), ("streams", "consume")];
+const EVENT_DRIVEN: &[(&str, &str)] =
+    &[("commands", "serve_schedule"), ("schedules", "serve_schedule"), ("streams", "consume")];
 
 fn is_event_driven(path: &Path) -> bool {
     EVENT_DRIVEN.iter().any(|(folder, _)| path.starts_with(folder))
@@ -184,9 +185,11 @@ fn the_ledger_is_kept_and_written_by_its_consumer_alone() {
             }
         }
     }
-    let [(writer, actions)] = writers.as_slice() else { panic!("one function writes the ledger: {writers:?}") };
-    assert_eq!(writer, "on_state_change");
-    assert!(!actions.iter().any(|action| action.contains("Delete")), "nobody deletes from the ledger");
+    let names: Names = writers.iter().map(|(writer, _)| writer.clone()).collect();
+    // The one adds to it; the other fills it again when it is empty.
+    agree(&names, &["on_state_change", "restore"].map(str::to_owned).into(), "nobody else writes the ledger");
+    let deletes = |action: &String| action.contains("Delete");
+    assert!(!writers.iter().any(|(_, actions)| actions.iter().any(deletes)), "nobody deletes from the ledger");
 }
 
 #[test]
@@ -299,6 +302,42 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["!GetAtt LedgerTable.Arn", "!GetAtt StateChangeFailures.Arn", "!GetAtt StateTable.StreamArn"],
     ),
+    (
+        "restore",
+        &[
+            "dynamodb:BatchWriteItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:Scan",
+            "dynamodb:UpdateItem",
+            "s3:GetObject",
+            "s3:ListBucket",
+        ],
+        &["!GetAtt LedgerTable.Arn", "!GetAtt SnapshotBucket.Arn", "!GetAtt StateTable.Arn", SNAPSHOTS],
+    ),
+    (
+        "restore_drill",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:BatchWriteItem",
+            "dynamodb:CreateTable",
+            "dynamodb:DeleteItem",
+            "dynamodb:DeleteTable",
+            "dynamodb:DescribeTable",
+            "dynamodb:Scan",
+            "dynamodb:UpdateItem",
+            "s3:GetObject",
+            "s3:ListBucket",
+        ],
+        &[
+            "!GetAtt LedgerTable.Arn",
+            "!GetAtt SnapshotBucket.Arn",
+            "!GetAtt StateTable.Arn",
+            "!Sub arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/greenroom-${Stage}-drill-ledger",
+            "!Sub arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/greenroom-${Stage}-drill-state",
+            SNAPSHOTS,
+        ],
+    ),
     ("revoke_agent", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_binding", &["dynamodb:GetItem", "dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
     ("set_device", &["dynamodb:UpdateItem"], &["!GetAtt StateTable.Arn"]),
@@ -328,7 +367,7 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
 /// one action after another.
 const SNAPSHOTS: &str = "!Sub ${SnapshotBucket.Arn}/database-backups/*";
 /// The functions that read a whole table.
-const SCANNING: &[&str] = &["canary", "list_users", "snapshot_tables"];
+const SCANNING: &[&str] = &["canary", "list_users", "restore", "restore_drill", "snapshot_tables"];
 
 /// A text, or an intrinsic function in its short form.
 fn short(value: &Value) -> String {
@@ -413,6 +452,54 @@ fn who_takes_snapshots_may_write_nothing_to_the_tables_but_its_lease() {
             assert_eq!((keys.as_slice(), actions.len()), (["LEASE#snapshot".to_owned()].as_slice(), 2));
         }
     }
+}
+
+/// The tables in use that a statement is about.
+fn live_tables(statement: &Value) -> Vec<String> {
+    let mut resources = list(&statement["Resource"]);
+    resources.retain(|resource| ["!GetAtt StateTable.Arn", "!GetAtt LedgerTable.Arn"].contains(&resource.as_str()));
+    resources
+}
+
+#[test]
+fn a_drill_may_read_the_schema_of_the_tables_in_use_and_write_its_lease_there() {
+    let template = template();
+    let policy = &template["Resources"]["RestoreDrillFunction"]["Properties"]["Policies"][0]["Statement"];
+    let mut seen = Vec::new();
+    for statement in policy.as_sequence().unwrap() {
+        if live_tables(statement).is_empty() {
+            continue;
+        }
+        let leases = &statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"];
+        let leases = if leases.is_null() { Vec::new() } else { list(leases) };
+        seen.push((list(&statement["Action"]), leases));
+    }
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        seen,
+        [
+            (texts(&["dynamodb:DescribeTable"]), Vec::new()),
+            (texts(&["dynamodb:DeleteItem", "dynamodb:UpdateItem"]), texts(&["LEASE#drill"])),
+        ]
+    );
+}
+
+#[test]
+fn a_restore_removes_nothing_but_its_lease_and_still_runs_when_everything_else_is_stopped() {
+    let template = template();
+    let function = &template["Resources"]["RestoreFunction"]["Properties"];
+    for statement in function["Policies"][0]["Statement"].as_sequence().unwrap() {
+        let actions = list(&statement["Action"]);
+        if actions.iter().any(|action| ["dynamodb:UpdateItem", "dynamodb:DeleteItem"].contains(&action.as_str())) {
+            let keys = list(&statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]);
+            assert_eq!(
+                (keys, live_tables(statement)),
+                (vec!["LEASE#restore".into()], vec!["!GetAtt StateTable.Arn".into()])
+            );
+        }
+    }
+    assert_eq!(short(&function["ReservedConcurrentExecutions"]), "!Ref AWS::NoValue", "instead of what Globals say");
+    assert!(function["Timeout"].as_u64().unwrap() > 14 * 60, "it stops after 14 minutes by itself");
 }
 
 #[test]

@@ -88,6 +88,11 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         let mut event = event(name);
         match name.as_str() {
             "attest" => event = attesting(&witness, &json!({})),
+            // Of a stream that is newer than the runner's own, which has told of the same people.
+            "on_state_change" => {
+                let text = event.to_string().replace("/stream/2026-", "/stream/9026-");
+                event = serde_json::from_str(&text).unwrap();
+            }
             "set_binding" | "revoke_agent" => event["pathParameters"]["agentId"] = witness.id.clone().into(),
             "enroll_agent" => {
                 let key = fresh_key();

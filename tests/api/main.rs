@@ -33,6 +33,11 @@ mod robustness {
     automod::dir!("api/robustness");
 }
 
+/// One file per function that somebody starts by hand.
+mod commands {
+    automod::dir!("api/commands");
+}
+
 /// One file per function that a schedule starts.
 mod schedules {
     automod::dir!("api/schedules");

@@ -10,6 +10,7 @@ use functions::schedules::snapshot_tables::{Task, perform};
 use local::template::{TEMPLATE, Template};
 use serde_norway::Value;
 use snapshot::objects::PART_BYTES;
+use snapshot::restore::Wanted;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Uses = BTreeSet<(String, String)>;
@@ -32,6 +33,9 @@ fn granted(properties: &Value) -> Uses {
                 for resource in resources.filter(|resource| !resource.contains("StreamArn")) {
                     let resource = resource.replace("${StateTable.Arn}", "StateTable.Arn");
                     let resource = resource.replace("StateTable.Arn", "greenroom-state");
+                    let resource =
+                        resource.replace("arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/", "");
+                    let resource = resource.replace("${Stage}", "local");
                     uses.insert((text(action), resource.replace("LedgerTable.Arn", "greenroom-ledger")));
                 }
             }
@@ -93,6 +97,24 @@ async fn on_state_change() -> Uses {
     scene.faulty.used()
 }
 
+/// What a restore uses, and a drill.
+async fn restored() -> [(&'static str, Uses); 2] {
+    let taking = Taking::new();
+    Archive::new("2026-11-21-03-00-00", lines(2, 3, 120)).store(&taking.objects).await;
+    let state = taking.faulty.state();
+    let both = || taking.faulty.used().union(&taking.bucket.used()).cloned().collect();
+    let be_well = || {
+        taking.faulty.be_well();
+        taking.bucket.be_well();
+    };
+    be_well();
+    functions::schedules::restore_drill::perform(&state, &taking.objects, false).await.outcome().unwrap();
+    let drill = both();
+    be_well();
+    functions::commands::restore::perform(&state, &taking.objects, &Wanted::Latest).await.unwrap();
+    [("restore_drill", drill), ("restore", both())]
+}
+
 /// What each function used: alone, again, and for a user who is not there any more.
 async fn measured() -> BTreeMap<&'static str, Uses> {
     let mut uses: BTreeMap<&'static str, Uses> = BTreeMap::new();
@@ -122,6 +144,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
     uses.insert("on_state_change", on_state_change().await);
+    uses.extend(restored().await);
     uses
 }
 

@@ -1,4 +1,4 @@
-//! What a snapshot needs: memory and time of `greenroom snapshot` on directories of different sizes.
+//! What a snapshot needs: memory and time of `greenroom snapshot`, `restore` and `drill` on directories of different sizes.
 //!
 //! `cargo bench -p tests --bench snapshot` [-- --items 10000,1000000]. Half of the items are states, half are entries of
 //! rooms' histories; they are written into the engine past the API, 25 at a time.
@@ -32,38 +32,49 @@ fn main() {
     let arguments: Vec<_> = std::env::args().collect();
     let given = arguments.iter().position(|argument| argument == "--items").map(|at| arguments[at + 1].clone());
     let sizes = given.unwrap_or_else(|| "10000,1000000".to_owned());
-    let mut least: Option<f64> = None;
-    println!("| Items | Bytes stored | Time | Memory, most | Ratio |\n|---|---|---|---|---|");
+    println!("| Items | Command | Bytes stored | Time | Memory, most |\n|---|---|---|---|---|");
     for items in sizes.split(',').map(|items| items.parse::<usize>().unwrap()) {
         let directory = TempDir::new().unwrap();
-        fill(&directory, items);
-        let began = Instant::now();
-        let mut command = Command::new(support::binary("greenroom"));
-        command.args(["snapshot", "--data-dir"]).arg(directory.path()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut most = 0.0_f64;
-        while process.try_wait().unwrap().is_none() {
-            if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", process.id()))
-                && status.contains("VmHWM")
-            {
-                most = most.max(proc::mib(process.id(), "VmHWM"));
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let [old, new, snapshots] = ["old", "new", "snapshots"].map(path);
+        fill(&old, items);
+        let place = |data: &str| ["--data-dir", data, "--snapshot-dir", &snapshots].map(str::to_owned);
+        let mut bytes = String::new();
+        for (command, data) in [("snapshot", &old), ("restore", &new), ("drill", &old)] {
+            let (took, most, text) = measured(command, &place(data));
+            if let Some(found) = text.lines().find_map(|line| line.split_once(" bytes, SHA-256")) {
+                found.0.clone_into(&mut bytes);
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            println!("| {items} | `{command}` | {bytes} | {:.1} s | {most:.1} MB |", took.as_secs_f64());
         }
-        let took = began.elapsed();
-        let output = process.wait_with_output().unwrap();
-        assert!(output.status.success());
-        let text = String::from_utf8(output.stdout).unwrap();
-        let bytes = text.lines().find_map(|line| line.split_once(" bytes, SHA-256")).unwrap().0.to_owned();
-        let least = *least.get_or_insert(most);
-        println!("| {items} | {bytes} | {:.1} s | {most:.1} MB | {:.2} |", took.as_secs_f64(), most / least);
     }
 }
 
+/// Time, most memory in MB, and what it said.
+fn measured(what: &str, place: &[String]) -> (Duration, f64, String) {
+    let began = Instant::now();
+    let mut command = Command::new(support::binary("greenroom"));
+    command.arg(what).args(place).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
+    let mut most = 0.0_f64;
+    while process.try_wait().unwrap().is_none() {
+        if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", process.id()))
+            && status.contains("VmHWM")
+        {
+            most = most.max(proc::mib(process.id(), "VmHWM"));
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    let took = began.elapsed();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "{what}");
+    (took, most, String::from_utf8(output.stdout).unwrap())
+}
+
 /// A data directory as a runner leaves it.
-fn fill(directory: &TempDir, items: usize) {
+fn fill(directory: &str, items: usize) {
     let config = state::Config::read(|_| None).unwrap();
-    let place = Place::Directory { path: directory.path().to_owned(), durable: false };
+    let place = Place::Directory { path: directory.into(), durable: false };
     let store = store::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     store.database.enable_bulk_loading().unwrap();
     // A batch is of one table; what is left of it goes with None.

@@ -54,6 +54,8 @@ pub struct Drill<'a> {
     pub scratch: &'a Tables,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
+    /// No other drill can be at work, so that a lease is one of a run that has died.
+    pub alone: bool,
 }
 
 impl Drill<'_> {
@@ -63,7 +65,12 @@ impl Drill<'_> {
     /// [`SnapshotError::Leased`] while another drill is at work. Anything else says that the snapshot could not have been
     /// restored, or what kept the drill from finding out.
     pub async fn run(&self, told: Told<'_>) -> Result<Drilled, SnapshotError> {
-        let mut lease = Lease::take(&self.live.client, &self.live.state, LEASE, (self.clock)()).await?;
+        let (Tables { client, state, .. }, now) = (self.live, (self.clock)());
+        let mut lease = if self.alone {
+            Lease::inherit(client, state, LEASE, now).await?
+        } else {
+            Lease::take(client, state, LEASE, now).await?
+        };
         let outcome = self.with(&mut lease, told).await;
         // Somebody else's tables by now, if the lease is.
         let cleared = match lease.renew((self.clock)()).await {

@@ -43,6 +43,19 @@ pub enum SnapshotError {
         /// Which table.
         table: crate::format::Table,
     },
+    /// The histories have followed a stream that is newer than the one of the table they would be restored beside.
+    #[error(
+        "the stream of {table} began at {began}, before the one that the histories followed ({followed}): no change would \
+         be added to them; switch it off and on, or restore into new tables"
+    )]
+    Stream {
+        /// The state table's name.
+        table: String,
+        /// When its stream began.
+        began: String,
+        /// When the other one did.
+        followed: String,
+    },
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
     NotFound(String),
@@ -64,12 +77,12 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// The exit code of a command: 3 target not empty, 4 damaged or not there, 5 schema not supported, 6 store not
-    /// reachable, 7 another run holds the lease, 1 anything else.
+    /// The exit code of a command: 3 target not empty or of an older stream, 4 damaged or not there, 5 schema not
+    /// supported, 6 store not reachable, 7 another run holds the lease, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotEmpty { .. } | Self::Begun { .. } => 3,
+            Self::NotEmpty { .. } | Self::Begun { .. } | Self::Stream { .. } => 3,
             Self::Damaged { .. } | Self::NotFound(_) => 4,
             Self::Schema { .. } | Self::Key { .. } => 5,
             Self::Unreachable(_) => 6,

@@ -1,6 +1,7 @@
 //! A lease in the state table: one run of a kind at a time, and nobody's for ever.
 
 use crate::SnapshotError;
+use crate::format::Item;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -127,11 +128,7 @@ impl Lease {
         match request.update_expression(update).send().await {
             Ok(output) => {
                 self.until = until;
-                let progress = match output.attributes.and_then(|mut item| item.remove("progress")) {
-                    Some(AttributeValue::S(text)) => serde_json::from_str(&text).ok(),
-                    _ => None,
-                };
-                self.progress = progress;
+                self.progress = noted(output.attributes);
                 Ok(())
             }
             Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
@@ -141,9 +138,17 @@ impl Lease {
         }
     }
 
+    /// What was last noted about the work under a lease, held or not.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreachable`].
+    pub async fn progress_of(client: &Client, table: &str, what: &str) -> Result<Option<Value>, SnapshotError> {
+        let request = client.get_item().table_name(table).set_key(Some(key(what).into())).consistent_read(true);
+        request.send().await.map(|output| noted(output.item)).map_err(|error| unreachable(&error))
+    }
+
     fn key(&self) -> [(String, AttributeValue); 2] {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        [("pk".to_owned(), text(&format!("LEASE#{}", self.what))), ("sk".to_owned(), text("LEASE"))]
+        key(self.what)
     }
 
     /// Gives it back, with all that was noted: the work is done. A lease that cannot be given back ends by itself.
@@ -169,6 +174,18 @@ impl Lease {
         if let Err(error) = request.send().await {
             tracing::warn!(error = %Chain(&error), lease = self.what, "lease not ended");
         }
+    }
+}
+
+fn key(what: &str) -> [(String, AttributeValue); 2] {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    [("pk".to_owned(), text(&format!("LEASE#{what}"))), ("sk".to_owned(), text("LEASE"))]
+}
+
+fn noted(item: Option<Item>) -> Option<Value> {
+    match item?.remove("progress")? {
+        AttributeValue::S(text) => serde_json::from_str(&text).ok(),
+        _ => None,
     }
 }
 

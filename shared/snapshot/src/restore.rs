@@ -9,6 +9,8 @@ use crate::tables::Tables;
 use crate::verify::{Fit, Line, Snapshot, manifest};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use state::dynamodb::followed_stream;
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -113,8 +115,8 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot,
-    /// [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`], [`SnapshotError::Key`],
-    /// [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Stream`], [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`],
+    /// [`SnapshotError::Key`], [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
         let now = (self.clock)();
         let Tables { client, state, .. } = self.tables;
@@ -134,7 +136,7 @@ impl Restore<'_> {
     }
 
     async fn with(&self, lease: &mut Lease, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
-        let begun = begun(lease)?;
+        let begun = lease.progress().map(read).transpose()?;
         let id = match (&begun, wanted) {
             (Some(begun), Wanted::This(id)) if begun.snapshot != *id => {
                 return Err(SnapshotError::Begun { snapshot: begun.snapshot.to_string() });
@@ -169,8 +171,16 @@ impl Restore<'_> {
     async fn verify(&self, snapshot: &mut Snapshot, lease: &mut Lease, told: Told<'_>) -> Result<(), SnapshotError> {
         let mut fit = Fit::new(snapshot.manifest(), &schemas(self.tables).await?)?;
         let of = snapshot.manifest().object.lines;
+        let began = self.tables.stream_began().await?;
         while let Some(line) = snapshot.next().await? {
             fit.check(&line).map_err(|problem| damaged(snapshot, &problem))?;
+            if let (Some(began), Some(followed)) = (&began, followed_stream(&line.item))
+                && line.table == Table::Ledger
+                && followed > began.as_str()
+            {
+                let (table, began, followed) = (self.tables.state.clone(), began.clone(), followed.to_owned());
+                return Err(SnapshotError::Stream { table, began, followed });
+            }
             if snapshot.lines().is_multiple_of(LOOK_EVERY) {
                 told(Progress { step: Step::Verifying, lines: snapshot.lines(), of });
                 lease.keep((self.clock)()).await?;
@@ -213,6 +223,9 @@ impl Restore<'_> {
                     return Ok(Restored { snapshot: done.snapshot, lines: done.lines, of, resumed_at, done: false });
                 }
                 wave.push(line);
+            } else if snapshot.lines().is_multiple_of(LOOK_EVERY) {
+                // What an earlier run has written is only read.
+                lease.keep((self.clock)()).await?;
             }
         }
         self.count(snapshot, Table::State).await?;
@@ -231,9 +244,18 @@ impl Restore<'_> {
     }
 }
 
-fn begun(lease: &Lease) -> Result<Option<Begun>, SnapshotError> {
-    let begun = lease.progress().map(Begun::deserialize).transpose();
-    begun.map_err(|error| SnapshotError::Internal(format!("the note of the interrupted restore: {error}").into()))
+/// Of which snapshot the tables hold a part: its restore is at work, or was interrupted.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`]; [`SnapshotError::Internal`] if what was noted of it cannot be read.
+pub async fn begun(tables: &Tables) -> Result<Option<String>, SnapshotError> {
+    let progress = Lease::progress_of(&tables.client, &tables.state, LEASE).await?;
+    Ok(progress.as_ref().map(read).transpose()?.map(|begun| begun.snapshot.into()))
+}
+
+fn read(progress: &Value) -> Result<Begun, SnapshotError> {
+    let unreadable = |error| SnapshotError::Internal(format!("the note of the interrupted restore: {error}").into());
+    Begun::deserialize(progress).map_err(unreadable)
 }
 
 async fn note(lease: &mut Lease, now: Timestamp, done: &Begun) -> Result<(), SnapshotError> {
@@ -251,7 +273,7 @@ pub async fn latest(objects: &Objects) -> Result<SnapshotId, SnapshotError> {
 }
 
 /// The schemas of the tables there are.
-pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, serde_json::Value>, SnapshotError> {
+pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, Value>, SnapshotError> {
     let mut schemas = BTreeMap::new();
     for table in Tables::ALL {
         schemas.insert(table, tables.schema(table).await?);

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde_json::{Map, Value, json};
 use state::Chain;
+use state::dynamodb::stream_began;
 use std::time::Duration;
 
 /// How long a table may take to come into being, or to go. Both take seconds.
@@ -49,6 +50,16 @@ impl Tables {
         let request = self.client.describe_table().table_name(self.name(table));
         let output = request.send().await.map_err(|error| refused(self.name(table), &error))?;
         Ok(output.table.as_ref().map(schema).unwrap_or_default())
+    }
+
+    /// When the stream of the state table began, as the places in it say; none if it has none.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreachable`].
+    pub async fn stream_began(&self) -> Result<Option<String>, SnapshotError> {
+        let request = self.client.describe_table().table_name(&self.state);
+        let output = request.send().await.map_err(|error| refused(&self.state, &error))?;
+        Ok(output.table.and_then(|table| table.latest_stream_label).as_deref().map(stream_began))
     }
 
     /// Makes an empty table of this schema and waits until it can be used.
@@ -152,10 +163,16 @@ where
 
 fn schema(table: &TableDescription) -> Value {
     let key = |elements: &[KeySchemaElement]| -> Value {
-        let element = |element: &KeySchemaElement| json!({"AttributeName": element.attribute_name(), "KeyType": element.key_type().as_str()});
+        let element = |element: &KeySchemaElement| {
+            let kind = element.key_type().as_str();
+            json!({"AttributeName": element.attribute_name(), "KeyType": kind})
+        };
         elements.iter().map(element).collect()
     };
-    let attribute = |attribute: &AttributeDefinition| json!({"AttributeName": attribute.attribute_name(), "AttributeType": attribute.attribute_type().as_str()});
+    let attribute = |attribute: &AttributeDefinition| {
+        let kind = attribute.attribute_type().as_str();
+        json!({"AttributeName": attribute.attribute_name(), "AttributeType": kind})
+    };
     // A service lists them in any order; equal schemas must be equal.
     let sorted = |mut values: Vec<Value>, by: &str| {
         values.sort_by_key(|value| value[by].to_string());
@@ -167,9 +184,10 @@ fn schema(table: &TableDescription) -> Value {
     members.insert("AttributeDefinitions".to_owned(), sorted(attributes, "AttributeName").into());
     let indexes = table.global_secondary_indexes().iter().map(|index| {
         let projection = index.projection();
+        let kind = projection.and_then(Projection::projection_type).map(AsRef::<str>::as_ref);
         let mut described = json!({
             "IndexName": index.index_name(), "KeySchema": key(index.key_schema()),
-            "Projection": {"ProjectionType": projection.and_then(Projection::projection_type).map(AsRef::<str>::as_ref)},
+            "Projection": {"ProjectionType": kind},
         });
         if let Some(names) = projection.map(Projection::non_key_attributes).filter(|names| !names.is_empty()) {
             described["Projection"]["NonKeyAttributes"] = names.into();

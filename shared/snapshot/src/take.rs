@@ -8,6 +8,7 @@ use crate::keep::{Removed, clean_up, is_good, sweep};
 use crate::lease::Lease;
 use crate::lines::{Encoder, Summing, tables as summaries};
 use crate::objects::{Listed, Objects, Upload};
+use crate::restore;
 use crate::scan::{Pages, Whole};
 use crate::tables::Tables;
 use crate::verify::Snapshot;
@@ -63,7 +64,8 @@ impl Snapshots<'_> {
     /// runs left and what is older than the retention.
     ///
     /// # Errors
-    /// [`SnapshotError::Leased`] while another run is at work; [`SnapshotError::Damaged`] if a chain in the table is not
+    /// [`SnapshotError::Leased`] while another run is at work; [`SnapshotError::Begun`] while the tables hold part of
+    /// another snapshot; [`SnapshotError::Damaged`] if a chain in the table is not
     /// whole or what was read back is not what was written; [`SnapshotError::Unreachable`]. There is no new snapshot then,
     /// unless only the removing failed.
     pub async fn perform(&self, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
@@ -80,6 +82,7 @@ impl Snapshots<'_> {
     }
 
     async fn with_lease(&self, lease: &mut Lease, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
+        self.refuse_half_of_another().await?;
         let listed = self.objects.list().await?;
         let leftovers = clean_up(self.objects, &listed, (self.clock)()).await?;
         let done = slot.and_then(|slot| {
@@ -94,6 +97,14 @@ impl Snapshots<'_> {
         };
         let swept = sweep(self.objects, self.settings.retention, (self.clock)()).await?;
         Ok(Performed { taken, newest, removed: Removed { leftovers, ..swept } })
+    }
+
+    /// What a restore has not finished is not to be the newest snapshot.
+    async fn refuse_half_of_another(&self) -> Result<(), SnapshotError> {
+        match restore::begun(self.tables).await? {
+            Some(snapshot) => Err(SnapshotError::Begun { snapshot }),
+            None => Ok(()),
+        }
     }
 
     async fn take(&self, lease: &mut Lease, listed: &[Listed]) -> Result<Manifest, SnapshotError> {
@@ -132,6 +143,8 @@ impl Snapshots<'_> {
         }
         // Whoever lost the lease must not make a snapshot of an object that another run may have removed.
         lease.renew((self.clock)()).await?;
+        // One that was begun since.
+        self.refuse_half_of_another().await?;
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| SnapshotError::Internal(error.into()))?;
         self.objects.put_new(&manifest.snapshot.manifest_key(), text, MANIFEST_TYPE).await?;
         Ok(manifest)

@@ -2,10 +2,14 @@
 
 use crate::support::archive::{Archive, Vault, line, lines, state};
 use crate::support::faults::{Fault, Plan};
+use crate::support::root;
 use domain::Timestamp;
+use flate2::read::GzDecoder;
 use serde_json::json;
 use snapshot::SnapshotError;
+use snapshot::format::PREFIX;
 use snapshot::restore::{Progress, Restored, Step, Wanted};
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
@@ -216,6 +220,25 @@ async fn tables_that_are_not_empty_are_refused_and_stay_as_they_are() {
     }
 }
 
+/// What happens next would not be newer than what the histories hold, and be left out of them without a word.
+#[tokio::test]
+async fn tables_with_an_older_stream_are_refused() {
+    let at = |began: &str| {
+        let position = format!("{began}/{:040}", 7);
+        let marker = json!({"pk": {"S": "CHAIN#room:x"}, "sk": {"S": "USER#ada"}, "applied": {"S": position}});
+        let mut lines = vec![line("ledger", marker)];
+        lines.extend(archive().lines);
+        Archive::new(ID, lines)
+    };
+    let vault = with(&at("9999-01-01T00:00:00.000")).await;
+    let (code, text) = vault.exit_code(ID).await;
+    assert_eq!((code, vault.lines().await.len()), (3, 0), "{text}");
+    assert!(text.contains("the stream of greenroom-state began at 20"), "{text}");
+    for older in ["2020-01-01T00:00:00.000", "1795294610.040964841"] {
+        assert_eq!(with(&at(older)).await.exit_code(ID).await.0, 0, "{older}");
+    }
+}
+
 #[tokio::test]
 async fn leases_are_no_items() {
     let archive = archive();
@@ -260,6 +283,33 @@ async fn an_object_that_changes_between_two_runs_is_refused_and_the_first_one_ca
     replace(&archive).await;
     assert_eq!(vault.exit_code("latest").await.0, 0);
     assert!(vault.lines().await == sorted(&archive));
+}
+
+/// One of every schema there has been, as it was written then.
+#[tokio::test]
+async fn snapshots_of_every_schema_are_restored() {
+    let mut schemas = 0;
+    for schema in std::fs::read_dir(root().join("tests/golden")).unwrap() {
+        let schema = schema.unwrap();
+        let vault = Vault::new();
+        let mut lines = Vec::new();
+        for file in std::fs::read_dir(schema.path()).unwrap() {
+            let file = file.unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            let name = file.file_name().into_string().unwrap();
+            if file.path().extension().is_some_and(|extension| extension == "gz") {
+                let mut text = Vec::new();
+                GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).unwrap();
+                lines.extend(text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+            }
+            vault.objects.put_new(&format!("{PREFIX}{name}"), bytes, "application/octet-stream").await.unwrap();
+        }
+        assert_eq!(vault.exit_code("latest").await.0, 0, "{}", schema.path().display());
+        lines.sort_unstable();
+        assert!(lines.len() > 10 && vault.lines().await == lines);
+        schemas += 1;
+    }
+    assert_eq!(schemas, snapshot::format::SCHEMA, "tests/golden must hold a snapshot of each schema");
 }
 
 #[tokio::test]

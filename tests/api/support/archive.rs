@@ -172,7 +172,7 @@ pub(crate) fn state(number: usize, rooms: usize) -> Vec<u8> {
         json!({
             "pk": {"S": format!("USER#user-{number:05}")}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": number.is_multiple_of(2)},
             "deviceLabel": {"S": format!("Microphone of user {number} — \"Ü\"")}, "deviceId": {"S": format!("device-{number}")},
-            "roomId": {"S": format!("room-{}", number % rooms)}, "version": {"N": "7"},
+            "roomId": {"S": format!("room-{}", number % rooms.max(1))}, "version": {"N": "7"},
             "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
             "expiresAt": {"N": "4102444800"},
         }),

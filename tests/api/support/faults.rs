@@ -215,6 +215,11 @@ impl HttpConnector for Faulty {
                 _ => (body, None),
             };
             let (status, body) = Engine::call(&engine, operation, body).await.unwrap();
+            if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
+                let mut answer: Value = serde_json::from_slice(&body).unwrap();
+                answer["UnprocessedItems"] = unprocessed;
+                return Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()));
+            }
             let lags = shared.lock().unwrap().index.is_some();
             if lags {
                 let now = items(&engine).await;
@@ -226,11 +231,6 @@ impl HttpConnector for Faulty {
                 while index.past.len() > index.writes + 1 {
                     index.past.pop_front();
                 }
-            }
-            if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
-                let mut answer: Value = serde_json::from_slice(&body).unwrap();
-                answer["UnprocessedItems"] = unprocessed;
-                return Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()));
             }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),

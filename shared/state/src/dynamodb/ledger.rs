@@ -465,6 +465,15 @@ impl LedgerItem {
     }
 }
 
+/// When the stream began whose records a marker remembers; none if the item is no marker, or one that does not say.
+#[must_use]
+pub fn followed_stream(item: &Item) -> Option<&str> {
+    match item.get("applied") {
+        Some(AttributeValue::S(position)) => position.split_once('/').map(|(began, _)| began),
+        _ => None,
+    }
+}
+
 /// Why a transaction was refused. `markers` of its items are markers, the first ones.
 fn cause(reasons: &[CancellationReason], markers: usize) -> Attempt {
     let refused = |reason: &&CancellationReason| reason.code() == Some("ConditionalCheckFailed");

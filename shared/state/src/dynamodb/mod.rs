@@ -10,8 +10,8 @@ mod users;
 
 pub use agents::{Agent, Agents, Attested};
 pub use aws_sdk_dynamodb::Client;
-pub use ledger::{Ledger, LedgerItem, Part, Unfinished};
-pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
+pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
+pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord, stream_began};
 pub use users::{Guard, Page, Users, Written};
 
 use crate::StateError;

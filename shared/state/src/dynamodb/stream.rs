@@ -49,6 +49,17 @@ struct Identity {
 /// Who removes items past their time.
 const TTL: &str = "dynamodb.amazonaws.com";
 
+/// When a stream began, by its label, as AWS writes it: places in streams are compared, also in those of AWS and of the
+/// embedded engine, whose label is seconds since 1970.
+#[must_use]
+pub fn stream_began(label: &str) -> String {
+    let ms = label.split_once('.').and_then(|(seconds, fraction)| {
+        let ms = fraction.get(..3)?.parse::<u64>().ok()?;
+        seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(ms)
+    });
+    ms.map_or_else(|| label.to_owned(), |ms| Timestamp::from_ms(ms).to_string().trim_end_matches('Z').to_owned())
+}
+
 /// What a batch came to: where the stream has to be read again from, if anywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,4 +144,15 @@ fn item(members: &Map<String, Json>) -> Result<Item, StateError> {
         .map(|(name, value)| Some((name.clone(), read(value)?)))
         .collect::<Option<_>>()
         .ok_or(StateError::Corrupt { attribute: "image" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_began_when_aws_would_say_it_did() {
+        assert_eq!(stream_began("1795294610.040964841"), "2026-11-21T20:56:50.040");
+        assert_eq!(stream_began("2026-11-21T20:56:50.040"), "2026-11-21T20:56:50.040");
+    }
 }

@@ -1,0 +1,93 @@
+//! `cron(0 4 ? * SUN *)`: restores the newest snapshot into scratch tables, compares every item, and removes them again.
+
+use crate::log::{progress, publish};
+use crate::{Outcome, State};
+use domain::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use snapshot::SnapshotError;
+use snapshot::drill::{Drill, Drilled, scratch};
+use snapshot::objects::{Objects, connect_from_env};
+use snapshot::tables::Tables;
+use state::metrics::Metric;
+use state::{Chain, config};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// For a whole run. Half a minute before Lambda ends it, so that a failure is still reported.
+const TIMEOUT: Duration = Duration::from_secs(870);
+
+/// One run, as a line of the log and as the answer to whoever invoked it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    timestamp: Timestamp,
+    /// None if the run decided nothing: another one is at work.
+    #[serde(skip)]
+    failed: Option<bool>,
+    /// What was restored and compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drilled: Option<Drilled>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Milliseconds.
+    duration: u64,
+}
+
+/// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
+#[must_use]
+pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    Box::pin(async move {
+        let settings = config::Snapshots::from_env()?;
+        let objects = Objects::new(connect_from_env()?, &settings.bucket);
+        let run = perform(&state, &objects, false).await;
+        Ok(publish(&state, run.timestamp, &run, &run.measured()))
+    })
+}
+
+/// One drill with these objects. `alone` if no other can be at work.
+pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
+    let began = Instant::now();
+    let live = Tables {
+        client: state.database.clone(),
+        state: state.config.state_table.clone(),
+        ledger: state.config.ledger_table.clone(),
+    };
+    let scratch = scratch(state.database.clone(), &state.config.stage);
+    let drill = Drill { objects, live: &live, scratch: &scratch, clock: state.clock, alone };
+    let outcome = match tokio::time::timeout(TIMEOUT, drill.run(&mut progress())).await {
+        Ok(outcome) => outcome,
+        // What is left in the scratch tables is removed by the next run.
+        Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),
+    };
+    let run = Run {
+        timestamp: (state.clock)(),
+        failed: match &outcome {
+            Ok(_) => Some(false),
+            Err(SnapshotError::Leased { .. }) => None,
+            Err(_) => Some(true),
+        },
+        cause: outcome.as_ref().err().map(|error| Chain(error).to_string()),
+        drilled: outcome.ok(),
+        duration: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    for (metric, value) in run.measured() {
+        state.window.note(metric, value, run.timestamp);
+    }
+    run
+}
+
+impl Run {
+    fn measured(&self) -> Vec<(Metric, f64)> {
+        let failed = self.failed.map(|failed| (Metric::RestoreDrillFailed, f64::from(u8::from(failed))));
+        failed.into_iter().collect()
+    }
+
+    /// What was restored and compared, or why it was not.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn outcome(&self) -> Result<&Drilled, &str> {
+        self.drilled.as_ref().ok_or_else(|| self.cause.as_deref().unwrap_or_default())
+    }
+}

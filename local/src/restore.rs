@@ -1,0 +1,102 @@
+//! The commands that bring a snapshot back: into a data directory or AWS's tables, or into scratch tables for practice.
+
+use crate::engine::Engine;
+use crate::objects::{BUCKET, Directory};
+use crate::progress::Bar;
+use crate::runner::client;
+use crate::snapshots::{CommandError, Opened, Source, default_directory};
+use crate::store::{self, Place};
+use crate::template::{TEMPLATE, Template};
+use domain::Timestamp;
+use snapshot::SnapshotError;
+use snapshot::drill::{Drill, scratch};
+use snapshot::objects::Objects;
+use snapshot::restore::{Restore, Wanted, begun};
+use snapshot::tables::Tables;
+use state::Config;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a command waits for another process that uses the snapshots.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Restores a snapshot: a summary for people.
+///
+/// # Errors
+/// See [`CommandError`]. What a run that failed or was killed has left is finished by the same command, and served by
+/// nobody before.
+pub async fn restore(source: &Source, wanted: &Wanted) -> Result<String, CommandError> {
+    let config = Config::from_env()?;
+    let new = !source.aws && !source.data_dir.exists();
+    let opened = if source.aws { source.open(&config, PATIENCE).await? } else { open(source, &config)? };
+    let began = Instant::now();
+    let mut bar = Bar::default();
+    let outcome = {
+        let Opened { tables, objects, alone, .. } = &opened;
+        let restore = Restore { objects, tables, clock, alone: *alone, until: None };
+        restore.run(wanted, &mut |progress| bar.show(progress)).await
+    };
+    bar.end();
+    let untouched = outcome.is_err() && matches!(begun(&opened.tables).await, Ok(None));
+    opened.close().await;
+    if new && untouched {
+        // An empty directory that was asked for to hold a snapshot could be taken for one that does.
+        let _ = std::fs::remove_dir_all(&source.data_dir);
+    }
+    let restored = outcome?;
+    let resumed = match restored.resumed_at {
+        0 => String::new(),
+        lines => format!(", {lines} of them by a run before"),
+    };
+    Ok(format!(
+        "snapshot {} is restored: {} items{resumed}, in {:.1} s",
+        restored.snapshot,
+        restored.lines,
+        began.elapsed().as_secs_f64()
+    ))
+}
+
+/// A data directory that is new, empty, or left by an interrupted restore, and the snapshots.
+fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
+    let directory = source.snapshot_dir.clone().unwrap_or_else(|| default_directory(&source.data_dir));
+    if !directory.is_dir() {
+        return Err(SnapshotError::NotFound(format!("in {}", directory.display())).into());
+    }
+    let objects = Objects::new(Directory::open(&directory, PATIENCE)?.client(), BUCKET);
+    let place = Place::Directory { path: source.data_dir.clone(), durable: false };
+    let store = store::open_to_restore(&place, &Template::parse(TEMPLATE)?, config)?;
+    let (engine, thread) = Engine::start(store.database, store.stream)?;
+    let tables =
+        Tables { client: client(engine), state: config.state_table.clone(), ledger: config.ledger_table.clone() };
+    Ok(Opened::new(tables, objects, &directory, Some((thread, place, store.lock))))
+}
+
+/// Restores the newest snapshot into scratch tables, compares it and removes them: a summary for people.
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn drill(source: &Source) -> Result<String, CommandError> {
+    let config = Config::from_env()?;
+    let opened = source.open(&config, PATIENCE).await?;
+    let began = Instant::now();
+    let mut bar = Bar::default();
+    let outcome = {
+        let Opened { tables, objects, alone, .. } = &opened;
+        let scratch = scratch(tables.client.clone(), &config.stage);
+        let drill = Drill { objects, live: tables, scratch: &scratch, clock, alone: *alone };
+        drill.run(&mut |progress| bar.show(progress)).await
+    };
+    bar.end();
+    opened.close().await;
+    let drilled = outcome?;
+    Ok(format!(
+        "snapshot {} can be restored: {} items and {} rooms came back as they were, in {:.1} s",
+        drilled.snapshot,
+        drilled.items,
+        drilled.chains,
+        began.elapsed().as_secs_f64()
+    ))
+}
+
+fn clock() -> Timestamp {
+    SystemTime::now().into()
+}
