@@ -26,8 +26,10 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     answers: Arc<Answers>,
-    /// Whether its writes wait until they are admitted.
-    waits: bool,
+    /// For who goes ahead of the others, and whose writes are always admitted.
+    ahead: Option<mpsc::Sender<Job>>,
+    /// The other end of that, for handles that are yet to be made.
+    to_ahead: mpsc::Sender<Job>,
 }
 
 enum Job {
@@ -35,6 +37,8 @@ enum Job {
     Call { operation: String, body: Vec<u8>, reply: oneshot::Sender<Answer> },
     /// Anything else that must not happen at the same time.
     Work(Work),
+    /// Nothing, but there is something to do ahead of this.
+    Look,
 }
 
 type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
@@ -125,34 +129,50 @@ impl Engine {
         let (queue, jobs) = mpsc::channel::<Job>();
         let answers = Arc::new(Answers::new());
         tokio::spawn(Arc::clone(&answers).hand_out());
-        let engine = Self { queue, answers: Arc::clone(&answers), waits: true };
+        let (to_ahead, ahead) = mpsc::channel::<Job>();
+        let engine = Self { queue, answers: Arc::clone(&answers), ahead: None, to_ahead };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
-            for job in jobs {
-                match job {
-                    Job::Call { operation, body, reply } => {
-                        let work = AssertUnwindSafe(|| execute(&database, &operation, &body));
-                        let answer = catch_unwind(work).unwrap_or_else(|_| {
-                            (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
-                        });
-                        answers.calls.fetch_add(1, Ordering::Relaxed);
-                        if WRITES.contains(&operation.as_str()) {
-                            answers.changed();
-                        }
-                        answers.push(reply, answer);
+            let run = |job| match job {
+                Job::Call { operation, body, reply } => {
+                    let work = AssertUnwindSafe(|| execute(&database, &operation, &body));
+                    let answer = catch_unwind(work).unwrap_or_else(|_| {
+                        (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
+                    });
+                    answers.calls.fetch_add(1, Ordering::Relaxed);
+                    if WRITES.contains(&operation.as_str()) {
+                        answers.changed();
                     }
-                    // Who asked learns of a panic by the answer that does not come.
-                    Job::Work(work) => drop(catch_unwind(AssertUnwindSafe(|| work(&database, &stream)))),
+                    answers.push(reply, answer);
                 }
+                // Who asked learns of a panic by the answer that does not come.
+                Job::Work(work) => drop(catch_unwind(AssertUnwindSafe(|| work(&database, &stream)))),
+                Job::Look => {}
+            };
+            for job in jobs {
+                ahead.try_iter().for_each(run);
+                run(job);
             }
             answers.end();
         })?;
         Ok((engine, thread))
     }
 
-    /// A handle whose writes never wait: for who works off what the others have written.
+    /// A handle that goes ahead of the others, and whose writes never wait to be admitted: for who works off what the others
+    /// have written.
     #[must_use]
-    pub fn unlimited(&self) -> Self {
-        Self { waits: false, ..self.clone() }
+    pub fn ahead(&self) -> Self {
+        Self { ahead: Some(self.to_ahead.clone()), ..self.clone() }
+    }
+
+    fn send(&self, job: Job) -> Option<()> {
+        let job = match &self.ahead {
+            None => job,
+            Some(ahead) => {
+                ahead.send(job).ok()?;
+                Job::Look
+            }
+        };
+        self.queue.send(job).ok()
     }
 
     /// Lets the other handles begin this many more writes, or [`UNLIMITED`]; further ones wait.
@@ -188,17 +208,17 @@ impl Engine {
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |database, stream| drop(reply.send(work(database, stream))));
-        self.queue.send(Job::Work(work)).ok()?;
+        self.send(Job::Work(work))?;
         answer.await.ok()
     }
 
     /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
-        if self.waits && WRITES.contains(&operation.as_str()) {
+        if self.ahead.is_none() && WRITES.contains(&operation.as_str()) {
             self.answers.admitted.acquire().await.ok()?.forget();
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Job::Call { operation, body, reply }).ok()?;
+        self.send(Job::Call { operation, body, reply })?;
         answer.await.ok()
     }
 }

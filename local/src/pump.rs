@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 /// Records per batch, as in the template.
 const BATCH: u32 = 100;
-/// Records per batch when the history lags: reading and removing them costs less at once.
-const LARGE_BATCH: u32 = 1_000;
-/// With this many records to be worked off, writes wait for the history: some 15 MB.
+/// With this many records to be worked off, writes wait for the history: some 15 MB of memory.
 pub const BEHIND_MAX: usize = 10_000;
+/// The same on disk, where records take no memory.
+pub const BEHIND_ON_DISK_MAX: usize = 100_000;
 /// A batch waits this long for more: on the same processor, requests come first.
 const GATHER: Duration = Duration::from_millis(5);
 /// While others use the engine, a batch is followed by a pause this many times as long as it took: requests come first, and
-/// the history may lag, up to half of [`BEHIND_MAX`].
+/// the history may lag, up to half of what it may at most.
 const YIELD: u32 = 4;
 /// Pause after the first failure of a batch; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -59,24 +59,31 @@ pub struct Pump {
     table: String,
     state: State,
     consumer: Consumer,
+    behind_max: usize,
 }
 
 impl Pump {
-    /// Lets `consumer` follow the state table's stream on `engine`.
+    /// Lets `consumer` follow the state table's stream on `engine`, at most `behind_max` records behind.
     #[must_use]
-    pub fn new(engine: &Engine, config: &Config, observer: Arc<dyn Observer>, consumer: Consumer) -> Self {
+    pub fn new(
+        engine: &Engine,
+        config: &Config,
+        observer: Arc<dyn Observer>,
+        consumer: Consumer,
+        behind_max: usize,
+    ) -> Self {
         let table = config.state_table.clone();
-        let state = runner::state(engine.unlimited(), config.clone(), observer);
-        Self { engine: engine.clone(), table, state, consumer }
+        let state = runner::state(engine.ahead(), config.clone(), observer);
+        Self { engine: engine.ahead(), table, state, consumer, behind_max }
     }
 
     /// Follows the stream. Told to stop, it works off what is there and ends, or ends at the first failure.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let (mut failures, mut behind) = (0_u32, 0);
-        self.engine.admit(BEHIND_MAX);
+        let mut failures = 0_u32;
+        self.engine.admit(self.behind_max);
         loop {
             let stopping = *stop.borrow();
-            match self.next(if behind < BEHIND_MAX / 2 { BATCH } else { LARGE_BATCH }).await {
+            match self.next().await {
                 // The engine has stopped.
                 None => return,
                 Some(Ok(None)) => {
@@ -92,10 +99,10 @@ impl Pump {
                 }
                 Some(Ok(Some(batch))) => {
                     let begun = Instant::now();
-                    if let Some(left) = self.work_off(batch).await {
-                        (failures, behind) = (0, left);
-                        self.engine.admit(BEHIND_MAX.saturating_sub(behind));
-                        if behind < BEHIND_MAX / 2 {
+                    if let Some(behind) = self.work_off(batch).await {
+                        failures = 0;
+                        self.engine.admit(self.behind_max.saturating_sub(behind));
+                        if behind < self.behind_max / 2 {
                             self.give_way(begun.elapsed(), &mut stop).await;
                         }
                         continue;
@@ -135,9 +142,9 @@ impl Pump {
     }
 
     /// The oldest records; none inside if there are none, none outside if the engine has stopped.
-    async fn next(&self, limit: u32) -> Option<rusqlite::Result<Option<Batch>>> {
+    async fn next(&self) -> Option<rusqlite::Result<Option<Batch>>> {
         let table = self.table.clone();
-        self.engine.work(move |_, stream| read(stream, &table, limit)).await
+        self.engine.work(move |_, stream| read(stream, &table, BATCH)).await
     }
 
     /// Gives a batch to the consumer and removes what it has worked off. How many records are left, if that was all of it.

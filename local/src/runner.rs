@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
 use crate::log::Log;
-use crate::pump::Pump;
+use crate::pump::{BEHIND_MAX, BEHIND_ON_DISK_MAX, Pump};
 use crate::schedule;
 use crate::socket;
 use crate::store::{self, Place, StoreError};
@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::auth::{AuthSchemeId, AuthSchemeOption, AuthS
 use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
-use functions::{CONSUMERS, State};
+use functions::{CONSUMERS, Consumer, State};
 use serde_json::json;
 use state::config::BadSetting;
 use state::dynamodb;
@@ -122,7 +122,11 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 
     let stage = config.stage.clone();
     let state = state(engine.clone(), config, Arc::new(log.clone()));
-    let pump = pump(&template, &engine, &state.config, Arc::new(log.clone()))?;
+    let behind_max = match options.place {
+        Place::Memory => BEHIND_MAX,
+        Place::Directory { .. } => BEHIND_ON_DISK_MAX,
+    };
+    let pump = Pump::new(&engine, &state.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
     let gateway = Arc::new(Gateway::new(&template.functions()?, state.clone())?);
 
     let (stop, stopped) = watch::channel(false);
@@ -195,19 +199,12 @@ pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dy
 }
 
 /// Who follows the state table's stream: the consumer that the template names.
-fn pump(
-    template: &Template,
-    engine: &Engine,
-    config: &Config,
-    observer: Arc<dyn functions::Observer>,
-) -> Result<Pump, BadTemplate> {
+fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
     let functions = template.functions()?;
     let named = CONSUMERS.iter().find(|(name, _)| functions.iter().any(|function| function.binary == *name));
-    let (_, consumer) = *named.ok_or_else(|| BadTemplate::Resource {
-        resource: "StateTable".to_owned(),
-        problem: "no function follows its stream",
-    })?;
-    Ok(Pump::new(engine, config, observer, consumer))
+    let nobody =
+        || BadTemplate::Resource { resource: "StateTable".to_owned(), problem: "no function follows its stream" };
+    named.map(|(_, consumer)| *consumer).ok_or_else(nobody)
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use functions::{ENDPOINTS, Observer, RequestLine, State, answer};
 use lambda_http::{Body, RequestExt as _, http::Request};
 use local::engine::{Engine, TARGET_PREFIX};
-use local::pump::Pump;
+use local::pump::{BEHIND_MAX, Pump};
 use local::runner::state;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
@@ -177,7 +177,7 @@ async fn history(config: &Config) {
         assert_eq!(send(&state, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
         let (rest, resting) = tokio::sync::watch::channel(false);
         let (_, consumer) = functions::CONSUMERS[0];
-        let pump = Pump::new(&engine, config, Arc::new(Unwritten), consumer);
+        let pump = Pump::new(&engine, config, Arc::new(Unwritten), consumer, BEHIND_MAX);
         let pump = followed.then(|| tokio::spawn(pump.run(resting)));
         let changes = AtomicUsize::new(0);
         for _ in 0..4 {

@@ -166,7 +166,7 @@ async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
     bed.engine.admit(1);
     assert_eq!(put("a", &bed.engine).await, 200);
     let waiting = tokio::spawn(put("b", &bed.engine));
-    assert_eq!(put("c", &bed.engine.unlimited()).await, 200, "who writes the history never waits for it");
+    assert_eq!(put("c", &bed.engine.ahead()).await, 200, "who writes the history never waits for it");
     let count = async || {
         let (_, answer) = bed.engine.call("Scan".into(), br#"{"TableName":"greenroom-state"}"#.to_vec()).await.unwrap();
         serde_json::from_slice::<Value>(&answer).unwrap()["Count"].clone()
@@ -192,7 +192,7 @@ async fn a_history_that_fails_holds_nobody_up() {
         Box::pin(async { BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: first }] } })
     };
     let (_stop, stopping) = tokio::sync::watch::channel(false);
-    let pump = tokio::spawn(Pump::new(&bed.engine, &config, Arc::new(Nobody), fails).run(stopping));
+    let pump = tokio::spawn(Pump::new(&bed.engine, &config, Arc::new(Nobody), fails, BEHIND_MAX).run(stopping));
     let claim = || Claim {
         mute: MuteClaim { is_muted: true, mute_scope: MuteScope::App },
         device_id: None,
