@@ -67,7 +67,8 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
             for _ in 0..COMMANDS {
                 let reply = command(&mut rng).run(&state).await;
                 statuses.push(reply.status);
-                let listed: Vec<_> = lists(&faulty).await.into_values().flatten().map(|user| claim(&user).to_string()).collect();
+                let listed: Vec<_> =
+                    lists(&faulty).await.into_values().flatten().map(|user| claim(&user).to_string()).collect();
                 if [200, 201].contains(&reply.status) {
                     let claim = claim(&reply.json()).to_string();
                     late += usize::from(reply.json()["roomId"].is_string() && !listed.contains(&claim));
@@ -77,8 +78,11 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
             }
             assert_eq!(late > 0, lag > 0, "{late} lists were late");
             faulty.lag(None).await;
-            let lists: Vec<_> =
-                lists(&faulty).await.into_iter().map(|(room, items)| json!([room, items.iter().map(claim).collect::<Vec<_>>()])).collect();
+            let lists: Vec<_> = lists(&faulty)
+                .await
+                .into_iter()
+                .map(|(room, items)| json!([room, items.iter().map(claim).collect::<Vec<_>>()]))
+                .collect();
             let outcome = (statuses, lists);
             assert!(outcome.0.iter().any(|status| *status >= 400), "{outcome:?}");
             let expected = undisturbed.get_or_insert_with(|| outcome.clone());

@@ -63,7 +63,11 @@ fn a_snapshot_that_cannot_be_restored_is_a_failure_and_no_error() {
         assert_eq!(answer["restore_drill_failed"], 1, "{answer}");
         assert!(answer["cause"].as_str().unwrap().contains(cause), "{answer}");
         assert_eq!(line(&lambda, &answer)["restore_drill_failed"], 1);
-        assert_eq!(call(&runner, "Scan", json!({"TableName": "greenroom-state"}))["Count"], 0, "its lease is given back");
+        assert_eq!(
+            call(&runner, "Scan", json!({"TableName": "greenroom-state"}))["Count"],
+            0,
+            "its lease is given back"
+        );
     }
 }
 
@@ -75,6 +79,9 @@ fn a_drill_beside_another_decides_nothing() {
     let s3 = bucket.serve();
     let lambda = start(runner.dynamodb.as_deref().unwrap(), &s3.url);
     let answer = lambda.run(&event("restore_drill"));
-    assert!(answer.get("restore_drill_failed").is_none() && answer["cause"].as_str().unwrap().contains("lease"), "{answer}");
+    assert!(
+        answer.get("restore_drill_failed").is_none() && answer["cause"].as_str().unwrap().contains("lease"),
+        "{answer}"
+    );
     assert!(line(&lambda, &answer).get("_aws").is_none());
 }

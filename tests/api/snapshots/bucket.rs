@@ -68,16 +68,9 @@ fn the_policy_of_the_bucket_says_exactly_this() {
     let policy = plain(&template()["Resources"]["SnapshotBucketPolicy"]["Properties"]);
     assert_eq!(policy["Bucket"], "SnapshotBucket");
     let (bucket, objects) = (format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*"));
-    let deny = |sid: &str, action: Value, resource: Value, condition: Value| {
-        json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource, "Condition": condition})
-    };
+    let deny = |sid: &str, action: Value, resource: Value, condition: Value| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource, "Condition": condition});
     let expected = json!([
-        deny(
-            "OnlyOverTls",
-            json!("s3:*"),
-            json!([bucket, objects]),
-            json!({"Bool": {"aws:SecureTransport": "false"}})
-        ),
+        deny("OnlyOverTls", json!("s3:*"), json!([bucket, objects]), json!({"Bool": {"aws:SecureTransport": "false"}})),
         deny(
             "OnlyOverTls12OrNewer",
             json!("s3:*"),

@@ -64,7 +64,11 @@ impl Crowd {
             15 => drop(users.delete(&id, None).await),
             16 => {
                 let code = PairingCode::from_random(std::array::from_fn(|_| self.rng.u8(..)));
-                if agents.start_pairing(&id, code.fingerprint(), now.plus(std::time::Duration::from_mins(1))).await.is_ok() {
+                if agents
+                    .start_pairing(&id, code.fingerprint(), now.plus(std::time::Duration::from_mins(1)))
+                    .await
+                    .is_ok()
+                {
                     let public_key = PublicKey::from(std::array::from_fn(|_| self.rng.u8(..)));
                     let enrolment = Enrolment { user_id: id.clone(), code, public_key };
                     let challenge = Challenge::from(std::array::from_fn(|_| self.rng.u8(..)));
@@ -84,7 +88,9 @@ impl Crowd {
     }
 
     async fn attest(&mut self, bed: &Unfollowed, person: usize) {
-        let (Some(agent), Some(&(seq, challenge))) = (self.agents.get(&person), self.challenges.get(&person)) else { return };
+        let (Some(agent), Some(&(seq, challenge))) = (self.agents.get(&person), self.challenges.get(&person)) else {
+            return;
+        };
         let now = self.now;
         let attestation = Attestation {
             seq,
@@ -185,9 +191,7 @@ async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
                 0 => vec![bed.deliver(event.clone()).await, bed.deliver(event.clone()).await],
                 1 => vec![bed.deliver(event.clone()).await, bed.deliver(shuffled(&mut crowd.rng, &event)).await],
                 2 => <[_; 2]>::from(tokio::join!(bed.deliver(event.clone()), bed.deliver(event.clone()))).to_vec(),
-                3 => {
-                    <[_; 2]>::from(tokio::join!(bed.deliver(half(&event, 0)), bed.deliver(half(&event, 1)))).to_vec()
-                }
+                3 => <[_; 2]>::from(tokio::join!(bed.deliver(half(&event, 0)), bed.deliver(half(&event, 1)))).to_vec(),
                 _ => {
                     let mut part = event.clone();
                     let records = part["Records"].as_array_mut().unwrap();
@@ -228,7 +232,11 @@ async fn a_batch_that_comes_again_with_more_behind_it_adds_only_what_is_new() {
     assert!(bed.deliver(first).await.batch_item_failures.is_empty());
     for person in 0..3 {
         let mute = MuteClaim { is_muted: false, mute_scope: MuteScope::App };
-        bed.state.users.set_mute(&name(person), mute, Guard::default(), Timestamp::from_ms(START_MS + 1)).await.unwrap();
+        bed.state
+            .users
+            .set_mute(&name(person), mute, Guard::default(), Timestamp::from_ms(START_MS + 1))
+            .await
+            .unwrap();
     }
     let longer = event_of(&bed.next().await.unwrap());
     for _ in 0..2 {
@@ -274,7 +282,8 @@ async fn a_record_that_cannot_be_read_stops_the_batch_there_and_the_rest_comes_a
     assert_eq!(outcome, json!({"batchItemFailures": [{"itemIdentifier": number}]}));
     let room = "demo".parse().unwrap();
     let who = |facts: Vec<Fact>| -> Vec<_> {
-        let of = |fact| if let Fact::Joined { user_id, .. } = fact { String::from(user_id) } else { panic!("{fact:?}") };
+        let of =
+            |fact| if let Fact::Joined { user_id, .. } = fact { String::from(user_id) } else { panic!("{fact:?}") };
         facts.into_iter().map(of).collect()
     };
     assert_eq!(who(facts(&bed.entries(&room).await)), ["user-0"]);
@@ -331,7 +340,10 @@ fn a_state_whose_time_was_over_leaves_by_itself() {
     lambda.run(&event);
     let (entries, _) = audit(&runner, "demo-room");
     let last = &entries[2];
-    assert_eq!((last.action.as_str(), last.actor.as_str(), &last.data["cause"]), ("left", "service", &json!("expired")));
+    assert_eq!(
+        (last.action.as_str(), last.actor.as_str(), &last.data["cause"]),
+        ("left", "service", &json!("expired"))
+    );
     assert_eq!(last.at, "2026-12-21T10:32:05.000Z");
 }
 

@@ -86,7 +86,8 @@ fn what_was_done_to_an_export_is_named() {
 #[test]
 fn what_is_no_export_is_refused_with_its_line() {
     let directory = TempDir::new().unwrap();
-    let file = write(&directory, &[json!({"entries": [], "head": {"seq": 0, "hash": "0".repeat(64)}}), json!({"a": 1})]);
+    let file =
+        write(&directory, &[json!({"entries": [], "head": {"seq": 0, "hash": "0".repeat(64)}}), json!({"a": 1})]);
     let (code, said) = verify_ledger(&file);
     assert!(code == 6 && said.contains("line 2"), "{code} {said}");
     assert_eq!(verify_ledger(&directory.path().join("nothing")).0, 6);
@@ -121,7 +122,10 @@ fn a_record_that_was_taken_from_the_table_is_named() {
 #[test]
 fn a_room_in_which_nothing_has_happened_has_an_empty_chain() {
     let page = Runner::ephemeral().get("/api/rooms/demo/audit").json();
-    assert_eq!(page, json!({"roomId": "demo", "entries": [], "head": {"seq": 0, "hash": "0".repeat(64)}, "hasMore": false}));
+    assert_eq!(
+        page,
+        json!({"roomId": "demo", "entries": [], "head": {"seq": 0, "hash": "0".repeat(64)}, "hasMore": false})
+    );
 }
 
 #[test]

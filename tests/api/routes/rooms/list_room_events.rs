@@ -53,7 +53,10 @@ fn what_somebody_does_in_a_room_is_told_in_order() {
     );
     let all = events(&runner, "");
     let data: Vec<_> = all["events"].as_array().unwrap().iter().map(|event| &event["data"]).collect();
-    assert_eq!((&data[1]["isMuted"], &data[1]["muteScope"], &data[1]["version"]), (&json!(true), &json!("os"), &json!(2)));
+    assert_eq!(
+        (&data[1]["isMuted"], &data[1]["muteScope"], &data[1]["version"]),
+        (&json!(true), &json!("os"), &json!(2))
+    );
     assert_ne!(data[0]["device"], data[2]["device"]);
     assert_eq!((&data[3]["agentId"], &data[6]["agentId"]), (&json!(witness.id), &json!(witness.id)));
     assert_eq!(data[5]["verdict"]["mute"], json!({"value": "verified", "reason": "silent_and_flagged"}));
