@@ -219,7 +219,7 @@ async fn what_no_sum_can_find_is_found_by_the_chains_and_the_keys() {
         ("another table", |archive| rewrite(archive, 30, |line| line["table"] = "users".into())),
         ("the other table", |archive| rewrite(archive, 20, |line| line["table"] = "ledger".into())),
         ("no sort key", |archive| {
-            rewrite(archive, 30, |line| drop(line["item"].as_object_mut().unwrap().remove("sk")))
+            rewrite(archive, 30, |line| drop(line["item"].as_object_mut().unwrap().remove("sk")));
         }),
         ("a number for a key", |archive| rewrite(archive, 30, |line| line["item"]["pk"] = json!({"N": "1"}))),
         ("an empty key", |archive| rewrite(archive, 30, |line| line["item"]["pk"] = json!({"S": ""}))),
