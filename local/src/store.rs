@@ -182,7 +182,7 @@ pub fn open_to_restore(place: &Place, template: &Template, config: &Config) -> R
         let found = database.get_table_metadata(table).map_err(|error| damaged(path, &error))?;
         match found {
             None => create_table(&database, template, logical_id, table)?,
-            Some(found) => start_stream(&database, template, logical_id, &found)?,
+            Some(found) => complete_table(&database, template, logical_id, &found)?,
         }
     }
     if !set_up {
@@ -198,15 +198,19 @@ fn follow(name: &str) -> rusqlite::Result<Connection> {
     Ok(stream)
 }
 
-/// Gives a table its stream if it was made by a version that left it out.
-fn start_stream(
+/// Gives a table the stream and the time to live that it lacks, because a version that left them out made it, or a run that
+/// was killed in between.
+fn complete_table(
     database: &Database,
     template: &Template,
     logical_id: &str,
     found: &TableMetadata,
 ) -> Result<(), StoreError> {
     let engine = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
-    let (request, _) = template.table(logical_id, &found.table_name)?;
+    let (request, ttl) = template.table(logical_id, &found.table_name)?;
+    if !found.ttl_enabled {
+        start_expiry(database, &found.table_name, ttl.as_deref())?;
+    }
     if found.stream_enabled || request["StreamSpecification"].is_null() {
         return Ok(());
     }
@@ -344,13 +348,16 @@ fn create_table(database: &Database, template: &Template, logical_id: &str, name
     let (request, ttl) = template.table(logical_id, name)?;
     let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
     database.create_table(request).map_err(|error| engine(&error))?;
-    if let Some(attribute) = ttl {
-        let request = serde_json::json!({
-            "TableName": name,
-            "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
-        });
-        let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
-        database.update_time_to_live(request).map_err(|error| engine(&error))?;
-    }
-    Ok(())
+    start_expiry(database, name, ttl.as_deref())
+}
+
+/// Has the engine remove items whose time, which stands in this attribute, is over.
+fn start_expiry(database: &Database, table: &str, attribute: Option<&str>) -> Result<(), StoreError> {
+    let engine = |error: &dyn std::fmt::Display| StoreError::Engine(error.to_string());
+    let Some(attribute) = attribute else { return Ok(()) };
+    let request = serde_json::json!({
+        "TableName": table, "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
+    });
+    let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+    database.update_time_to_live(request).map(drop).map_err(|error| engine(&error))
 }

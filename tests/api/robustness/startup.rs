@@ -2,6 +2,9 @@
 
 use crate::support::process::Process;
 use crate::support::{Runner, binary};
+use local::store::{self, Place};
+use local::template::{TEMPLATE, Template};
+use state::Config;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -117,4 +120,19 @@ fn a_bad_argument_is_named() {
         assert_eq!(code, 2, "{said}");
         assert!(said.contains(wanted), "{said}");
     }
+}
+
+/// As after a kill between the two calls that make a table.
+#[test]
+fn a_table_that_was_made_without_its_time_to_live_gets_it_at_the_next_start() {
+    let data = TempDir::new().unwrap();
+    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let config = Config::read(|_| None).unwrap();
+    let before = TEMPLATE.replace("TimeToLiveSpecification: {AttributeName: expiresAt, Enabled: true}", "Tags: []");
+    let enabled = |template: &str| {
+        let store = store::open(&place, &Template::parse(template).unwrap(), &config).unwrap();
+        store.database.get_table_metadata(&config.state_table).unwrap().unwrap().ttl_enabled
+    };
+    assert!(!enabled(&before));
+    assert!(enabled(TEMPLATE));
 }
