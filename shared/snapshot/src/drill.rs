@@ -66,11 +66,7 @@ impl Drill<'_> {
     /// restored, or what kept the drill from finding out.
     pub async fn run(&self, told: Told<'_>) -> Result<Drilled, SnapshotError> {
         let (Tables { client, state, .. }, now) = (self.live, (self.clock)());
-        let mut lease = if self.alone {
-            Lease::inherit(client, state, LEASE, now).await?
-        } else {
-            Lease::take(client, state, LEASE, now).await?
-        };
+        let mut lease = Lease::acquire(client, state, LEASE, now, self.alone).await?;
         let outcome = self.with(&mut lease, told).await;
         // Somebody else's tables by now, if the lease is.
         let cleared = match lease.renew((self.clock)()).await {

@@ -39,6 +39,20 @@ impl Lease {
         Ok(lease)
     }
 
+    /// Takes the lease: whoever holds it, if this run is `alone` with the tables; else only from nobody.
+    ///
+    /// # Errors
+    /// As [`Lease::take`].
+    pub async fn acquire(
+        client: &Client,
+        table: &str,
+        what: &'static str,
+        now: Timestamp,
+        alone: bool,
+    ) -> Result<Self, SnapshotError> {
+        if alone { Self::inherit(client, table, what, now).await } else { Self::take(client, table, what, now).await }
+    }
+
     fn new(client: &Client, table: &str, what: &'static str, now: Timestamp) -> Result<Self, SnapshotError> {
         let random = state::random::<16>().map_err(|error| SnapshotError::Internal(error.into()))?;
         Ok(Self {

@@ -120,11 +120,7 @@ impl Restore<'_> {
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
         let now = (self.clock)();
         let Tables { client, state, .. } = self.tables;
-        let mut lease = if self.alone {
-            Lease::inherit(client, state, LEASE, now).await?
-        } else {
-            Lease::take(client, state, LEASE, now).await?
-        };
+        let mut lease = Lease::acquire(client, state, LEASE, now, self.alone).await?;
         let outcome = self.with(&mut lease, wanted, told).await;
         let nothing_written = lease.progress().is_none();
         if outcome.as_ref().is_ok_and(|restored| restored.done) || nothing_written {

@@ -70,12 +70,7 @@ impl Snapshots<'_> {
     /// unless only the removing failed.
     pub async fn perform(&self, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
         let (client, table, now) = (&self.tables.client, &self.tables.state, (self.clock)());
-        let lease = if self.alone {
-            Lease::inherit(client, table, LEASE, now).await
-        } else {
-            Lease::take(client, table, LEASE, now).await
-        };
-        let mut lease = lease?;
+        let mut lease = Lease::acquire(client, table, LEASE, now, self.alone).await?;
         let outcome = self.with_lease(&mut lease, slot).await;
         lease.give_back().await;
         outcome

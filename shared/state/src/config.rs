@@ -189,10 +189,7 @@ impl Config {
     /// # Errors
     /// The first variable that is set to something unusable.
     pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
-        let text = |variable: &Variable| {
-            lookup(variable.name).filter(|value| !value.is_empty()).unwrap_or_else(|| variable.default.to_owned())
-        };
-        let refuse = |variable: &Variable, rule| BadSetting { name: variable.name, rule };
+        let text = |variable: &Variable| text(&lookup, variable);
 
         let table = |variable: &Variable| {
             let name = text(variable);
@@ -299,10 +296,7 @@ impl Snapshots {
     /// # Errors
     /// The first variable that is set to something unusable.
     pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
-        let text = |variable: &Variable| {
-            lookup(variable.name).filter(|value| !value.is_empty()).unwrap_or_else(|| variable.default.to_owned())
-        };
-        let refuse = |variable: &Variable, rule| BadSetting { name: variable.name, rule };
+        let text = |variable: &Variable| text(&lookup, variable);
         let number = |variable: &Variable, range: std::ops::RangeInclusive<u16>, rule| {
             let number = text(variable).parse().ok().filter(|number| range.contains(number));
             number.ok_or(refuse(variable, rule))
@@ -331,6 +325,15 @@ impl Snapshots {
             segments: number(&SNAPSHOT_SEGMENTS, 1..=64, "be a whole number from 1 to 64")?,
         })
     }
+}
+
+/// What a variable is set to; its default if it is unset or empty.
+fn text(lookup: impl Fn(&'static str) -> Option<String>, variable: &Variable) -> String {
+    lookup(variable.name).filter(|value| !value.is_empty()).unwrap_or_else(|| variable.default.to_owned())
+}
+
+fn refuse(variable: &Variable, rule: &'static str) -> BadSetting {
+    BadSetting { name: variable.name, rule }
 }
 
 /// `scheme://host[:port]` and nothing after it.
