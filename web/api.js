@@ -1,114 +1,62 @@
-import { parseRetryAfter } from './backoff.js';
+// The server's API: one method for each call that the page makes.
 
-/** Any failed call. `retryable` is what the caller needs to know: the same request may work later. */
-export class ApiError extends Error {
-  constructor({ status = 0, code = 'NETWORK', detail = 'The server could not be reached.', errors = [], retryAfterMs = null, requestId = null }) {
-    super(detail);
-    this.name = 'ApiError';
-    Object.assign(this, { status, code, detail, errors, retryAfterMs, requestId });
-  }
-
-  get retryable() {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
-  }
-}
+import { createHttp } from './http.js';
 
 const enc = encodeURIComponent;
+const agent = (agentId) => `/api/agents/${enc(agentId)}`;
+const room = (roomId) => `/api/rooms/${enc(roomId)}`;
+const user = (userId) => `/api/users/${enc(userId)}`;
+/** With 200 people a page, a larger room is shown in part. */
 const MAX_PAGES = 10;
 
-export function createApi({ fetch = (...args) => globalThis.fetch(...args), clock = null, now = Date.now, timeoutMs = 8000, base = '' } = {}) {
-  // By URL: the list's ETag is only useful together with the body it stood for.
-  const cache = new Map();
-
-  async function send(method, path, { body, headers = {}, keepalive = false } = {}) {
-    const sentAt = now();
-    let response;
-    try {
-      response = await fetch(base + path, {
-        method,
-        headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
-        body: body === undefined ? undefined : JSON.stringify(body),
-        // The page keeps its own validators; the browser's cache would answer 200 where a 304 came.
-        cache: 'no-store',
-        credentials: 'same-origin',
-        keepalive,
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-    } catch (cause) {
-      throw Object.assign(new ApiError({}), { cause });
-    }
-    clock?.observe(response.headers.get('date'), sentAt, now());
-    if (response.ok || response.status === 304) return response;
-    throw await problemOf(response, now());
+/** Everyone in the room, all pages; `changed` is false only if no page has changed. */
+async function readRoom(http, roomId) {
+  const root = `${room(roomId)}/users?limit=200`;
+  const items = [];
+  let changed = false;
+  let cursor = null;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const answer = await http.get(cursor === null ? root : `${root}&cursor=${enc(cursor)}`);
+    changed ||= answer.changed;
+    items.push(...answer.body.items);
+    cursor = answer.body.nextCursor ?? null;
+    if (cursor === null) break;
   }
-
-  async function json(response) {
-    try {
-      return await response.json();
-    } catch (cause) {
-      throw Object.assign(new ApiError({ code: 'BAD_ANSWER', detail: 'The server sent an answer that could not be read.' }), { cause });
-    }
-  }
-
-  async function conditionalGet(path) {
-    const known = cache.get(path);
-    const response = await send('GET', path, { headers: known ? { 'if-none-match': known.etag } : {} });
-    if (response.status === 304 && known) return { changed: false, body: known.body };
-    const body = await json(response);
-    const etag = response.headers.get('etag');
-    if (etag) cache.set(path, { etag, body });
-    else cache.delete(path);
-    return { changed: true, body };
-  }
-
-  const agent = (agentId) => `/api/agents/${enc(agentId)}`;
-  const user = (userId) => `/api/users/${enc(userId)}`;
-
-  return {
-    putState: async (userId, state) => json(await send('POST', `${user(userId)}/state`, { body: state })),
-    patchMute: async (userId, mute) => json(await send('PATCH', `${user(userId)}/mute`, { body: mute })),
-    patchDevice: async (userId, device) => json(await send('PATCH', `${user(userId)}/device`, { body: device })),
-    getUser: async (userId) => (await conditionalGet(user(userId))).body,
-    // keepalive: leaving is often followed by closing the tab.
-    removeUser: async (userId) => json(await send('DELETE', user(userId), { keepalive: true })),
-
-    /** A code that pairs an agent with this person: `{code, expiresAt}`. */
-    startPairing: async (userId) => json(await send('POST', `${user(userId)}/pairing`)),
-    revokeAgent: async (agentId) => json(await send('DELETE', agent(agentId))),
-    /** Says which of the agent's devices the browser's `deviceId` is; answers the person's state. */
-    bindAgent: async (agentId, binding) => json(await send('PUT', `${agent(agentId)}/binding`, { body: binding })),
-    /** Whether everybody in the room is muted, and measured to be. */
-    roomSafety: async (roomId) => (await conditionalGet(`/api/rooms/${enc(roomId)}/safe`)).body,
-
-    /** Everyone in the room, all pages; `changed` is false only if no page changed. */
-    async roomUsers(roomId) {
-      const root = `/api/rooms/${enc(roomId)}/users?limit=200`;
-      const items = [];
-      let changed = false;
-      let cursor = null;
-      for (let page = 0; page < MAX_PAGES; page += 1) {
-        const answer = await conditionalGet(cursor === null ? root : `${root}&cursor=${enc(cursor)}`);
-        changed ||= answer.changed;
-        items.push(...answer.body.items);
-        cursor = answer.body.nextCursor ?? null;
-        if (cursor === null) break;
-      }
-      // Old cursors are never asked for again; without a bound they would pile up in a busy room.
-      if (cache.size > 4 * MAX_PAGES) cache.clear();
-      return { changed, items, truncated: cursor !== null };
-    },
-  };
+  // Old cursors are never asked for again; without a bound their bodies would pile up in a busy room.
+  http.trim(4 * MAX_PAGES);
+  return { changed, items, truncated: cursor !== null };
 }
 
-async function problemOf(response, now) {
-  let problem = {};
-  try { problem = await response.json(); } catch { /* a proxy's error page has no problem document */ }
-  return new ApiError({
-    status: response.status,
-    code: problem.code ?? `HTTP_${response.status}`,
-    detail: problem.detail ?? problem.title ?? `The server answered ${response.status}.`,
-    errors: Array.isArray(problem.errors) ? problem.errors : [],
-    requestId: problem.requestId ?? response.headers.get('x-request-id'),
-    retryAfterMs: parseRetryAfter(response.headers.get('retry-after'), now),
-  });
+/** Sent while the page goes, so nobody waits for the answer. */
+function sendLeave({ http, sendBeacon, base }, roomId, presence) {
+  const path = `${room(roomId)}/leave`;
+  const body = new Blob([JSON.stringify(presence)], { type: 'application/json' });
+  if (!sendBeacon(base + path, body)) http.send('POST', path, { body: presence, keepalive: true }).catch(() => {});
+}
+
+export function createApi({ sendBeacon = (...args) => globalThis.navigator?.sendBeacon?.(...args) ?? false, base = '', ...options } = {}) {
+  const http = createHttp({ base, ...options });
+  return {
+    putState: (userId, state) => http.call('POST', `${user(userId)}/state`, { body: state }),
+    patchMute: (userId, mute) => http.call('PATCH', `${user(userId)}/mute`, { body: mute }),
+    patchDevice: (userId, device) => http.call('PATCH', `${user(userId)}/device`, { body: device }),
+    getUser: async (userId) => (await http.get(user(userId))).body,
+    // keepalive: leaving is often followed by closing the tab.
+    removeUser: (userId) => http.call('DELETE', user(userId), { keepalive: true }),
+
+    /** Asks for a code that pairs an agent with this browser: `{code, witness, expiresAt}`. */
+    startPairing: (userId) => http.call('POST', `${user(userId)}/pairing`),
+    /** Attaches the agent that was paired by this token to the person; answers the person's state. */
+    attachAgent: (userId, witness) => http.call('PUT', `${user(userId)}/agent`, { body: { witness } }),
+    /** Ends the agent that this person's state shows. */
+    stopAgent: (userId) => http.call('DELETE', `${user(userId)}/agent`),
+    /** Says which of the agent's devices is the browser's `deviceId`; answers the person's state. */
+    bindAgent: (agentId, binding) => http.call('PUT', `${agent(agentId)}/binding`, { body: binding }),
+
+    renewPresence: (roomId, presence) => http.call('POST', `${room(roomId)}/presence`, { body: presence }),
+    leaveRoom: (roomId, presence) => sendLeave({ http, sendBeacon, base }, roomId, presence),
+    /** Whether everybody in the room is muted, and measured to be. */
+    roomSafety: async (roomId) => (await http.get(`${room(roomId)}/safe`)).body,
+    roomUsers: (roomId) => readRoom(http, roomId),
+  };
 }

@@ -1,24 +1,31 @@
+// The page: creates what all screens share, shows the join form or the room, and passes the browser's events on.
+
 import { html, render, useEffect, useState } from './vendor/htm-preact.js';
 import { createApi } from './api.js';
-import { claimUserId, createIdentityStore, holdIdentity, safeStorage } from './identity.js';
+import { claimUserId, createIdentityStore, isAlone, makeLease, safeStorage } from './identity.js';
+import { describeProblem, fieldOf, putClaim } from './join.js';
 import { createMicrophone } from './microphone.js';
 import { createSequence } from './seq.js';
 import { createSession } from './session.js';
+import { isMuteKey } from './shortcut.js';
 import { createServerClock } from './time.js';
-import { roomFromLink, roomSlug } from './text.js';
+import { cleanName, roomFromLink, roomSlug } from './text.js';
 import { JoinView } from './views/join.js';
 import { RoomView } from './views/room.js';
+import { createWitnessStore } from './witness-store.js';
 
 const tabStorage = safeStorage(() => window.sessionStorage);
 const browserStorage = safeStorage(() => window.localStorage);
 const store = createIdentityStore({ tab: tabStorage, browser: browserStorage });
-const nextSeq = createSequence(browserStorage);
+const witnessStore = createWitnessStore(browserStorage);
 const clock = createServerClock();
+const nextSeq = createSequence(browserStorage, clock.now);
 const api = createApi({ clock });
+const lease = makeLease();
 const linkRoom = roomFromLink(location.search);
 
 let session = null;
-let state = { screen: 'join', room: linkRoom, name: store.remembered().name ?? '', problem: null, joining: false, snapshot: null };
+let state = { screen: 'join', room: linkRoom, name: store.remembered().name ?? '', problem: null, field: null, joining: false, snapshot: null };
 let redraw = () => {};
 let announce = () => {};
 
@@ -27,41 +34,35 @@ function set(change) {
   redraw();
 }
 
-function enter({ userId, roomId, muted, deviceId, confirmed }) {
+function enter({ userId, name, roomId, deviceId, confirmed }) {
   session = createSession({
-    api, store, nextSeq, createMicrophone, userId, roomId, muted, deviceId, confirmed,
+    api, store, witnessStore, nextSeq, createMicrophone, userId, name, lease, roomId, deviceId, confirmed,
     onChange: (snapshot) => set({ snapshot }),
     announce: (text) => announce(text),
     isHidden: () => document.hidden, serverNow: clock.now,
   });
-  // The address is the invitation, and what a refresh comes back to.
+  // The address is the invitation to this room, and a refresh comes back to it.
   history.replaceState(null, '', `/?room=${encodeURIComponent(roomId)}`);
-  set({ screen: 'room', room: roomId, snapshot: session.snapshot(), problem: null, joining: false });
+  set({ screen: 'room', room: roomId, snapshot: session.snapshot(), problem: null, field: null, joining: false });
   session.start();
 }
 
-async function join(name, roomText) {
+async function join(typedName, roomText) {
   const roomId = roomText === linkRoom ? linkRoom : roomSlug(roomText);
-  set({ joining: true, problem: null });
+  const name = cleanName(typedName);
+  set({ joining: true, problem: null, field: null });
   try {
     const userId = await claimUserId(name, store.remembered());
-    // Muted, always: nobody should be heard because they opened a page.
-    const confirmed = await api.putState(userId, { isMuted: true, muteScope: 'app', deviceId: null, deviceLabel: null, roomId, seq: nextSeq() });
+    // Always muted: nobody should be heard because they opened a page.
+    const confirmed = await putClaim({ api, nextSeq }, userId, { isMuted: true, muteScope: 'app', deviceId: null, deviceLabel: null, roomId, name, lease });
     store.remember({ name, userId });
-    store.saveSession({ name, userId, roomId, muted: true });
+    store.saveSession({ name, userId, roomId });
     set({ name });
-    enter({ userId, roomId, muted: true, deviceId: store.remembered().deviceId ?? null, confirmed });
+    enter({ userId, name, roomId, deviceId: store.remembered().deviceId ?? null, confirmed });
     announce(`You joined ${roomId}, muted.`);
   } catch (error) {
-    set({ joining: false, problem: describeProblem(error) });
+    set({ joining: false, problem: describeProblem(error), field: fieldOf(error) });
   }
-}
-
-function describeProblem(error) {
-  if (error.status === 0) return 'The server cannot be reached right now. Check your connection and try again.';
-  if (error.status === 429 || error.status === 503) return 'The server is busy. Wait a moment and try again.';
-  if (error.status) return `The server refused: ${error.detail}`;
-  return 'Something went wrong in this page. Reload it and try again.';
 }
 
 async function leave() {
@@ -76,27 +77,30 @@ async function leave() {
   }
 }
 
-function resume() {
+async function resume() {
   const saved = store.session();
-  // A link to another room is a wish to go there, not to come back here.
+  // A link to another room means that the person wants to go there, not back.
   if (!saved || (linkRoom && linkRoom !== saved.roomId)) return;
-  holdIdentity(saved.userId);
-  state.name = saved.name ?? state.name;
-  enter({ userId: saved.userId, roomId: saved.roomId, muted: saved.muted !== false, deviceId: saved.deviceId ?? store.remembered().deviceId ?? null, confirmed: null });
+  // A duplicated tab has a copy of the first tab's session. It must join as another person.
+  if (!await isAlone(saved.userId)) { store.endSession(); return; }
+  state.name = cleanName(saved.name) || state.name;
+  enter({ userId: saved.userId, name: state.name || null, roomId: saved.roomId, deviceId: saved.deviceId ?? store.remembered().deviceId ?? null, confirmed: null });
 }
 
-// Not a select: who has just chosen another microphone has the focus there, and M must mute all the same.
+// Not a select: after a person has chosen another microphone, the focus is there, and M must mute all the same.
 function isTyping(target) {
   return target instanceof Element && target.closest('input, textarea, [contenteditable]') !== null;
 }
 
 window.addEventListener('keydown', (event) => {
-  if (!session || event.key.toLowerCase() !== 'm' || event.repeat) return;
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+  if (!session || event.repeat || !isMuteKey(event)) return;
+  if (isTyping(event.target) || document.querySelector('dialog[open]')) return;
   event.preventDefault();
   session.toggle();
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) session?.nudge(); });
+window.addEventListener('pagehide', () => session?.away());
+window.addEventListener('pageshow', (event) => { if (event.persisted) session?.back(); });
 window.addEventListener('online', () => session?.nudge());
 
 function App() {
@@ -114,10 +118,10 @@ function App() {
   return html`
     ${state.screen === 'room' && state.snapshot && session
       ? html`<${RoomView} view=${state.snapshot} session=${session} clock=${clock} onLeave=${leave} />`
-      : html`<${JoinView} room=${state.room} name=${state.name} problem=${state.problem} joining=${state.joining}
+      : html`<${JoinView} room=${state.room} name=${state.name} problem=${state.problem} field=${state.field} joining=${state.joining}
           slugOf=${(text) => (text === linkRoom ? linkRoom : roomSlug(text))} onJoin=${join} />`}
     <div class="visually-hidden" role="status" aria-live="polite" data-testid="announcer">${said}</div>`;
 }
 
-resume();
+await resume();
 render(html`<${App} />`, document.getElementById('app'));

@@ -1,42 +1,59 @@
-import { nameSlug, ID_PATTERN } from './text.js';
+// Who this person is: ids, how a person is shown, and the identity that the browser keeps.
 
-// No vowels, so no words; no 0/1/l/i/o, so a suffix can be read aloud.
-const LETTERS = 'bcdfghjkmnpqrstvwxz';
-const DIGITS = '23456789';
+import { cleanName, cut, graphemes, ID_PATTERN } from './text.js';
+
+/** Crockford's base32, as in the server's own ids: without I, L, O and U, so that no digit is misread. */
+const BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const OWN_ID = /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+/** An id that another client has made from a name: `ada-7f3k`. The suffix has a digit, so `mary-jane` is none. */
+const NAMED_ID = /^(.+)-(?=[a-z]*[0-9])([a-z0-9]{4})$/;
+/** How many last digits of an id are shown to tell two people of the same name apart. */
+const TAG_LENGTH = 4;
 
 function randomBytes(count) {
   return crypto.getRandomValues(new Uint8Array(count));
 }
 
-/** Four characters with a digit in them: the digit is what tells `ada-7f3k` from `mary-jane`. */
-export function makeSuffix(bytes = randomBytes(5)) {
-  const both = LETTERS + DIGITS;
-  const chars = [0, 1, 2, 3].map((i) => both[bytes[i] % both.length]);
-  chars[bytes[4] % 4] = DIGITS[bytes[bytes[4] % 4] % DIGITS.length];
-  return chars.join('');
+/** `p_` and 128 random bits in 26 digits. Ids are logged and stored, so they say nothing about the person. */
+export function makeUserId(bytes = randomBytes(16)) {
+  let bits = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  let digits = '';
+  for (let place = 0; place < 26; place += 1) {
+    digits = BASE32[Number(bits % 32n)] + digits;
+    bits /= 32n;
+  }
+  return `p_${digits}`;
 }
 
-/** Two people called Ada must stay two people, so a name alone is never an id. */
-export function makeUserId(name, suffix = makeSuffix()) {
-  return `${nameSlug(name) || 'guest'}-${suffix}`;
-}
+/**
+ * Whether this page could have made this id. Earlier versions made ids from the person's name; those are not reused.
+ */
+export const isOwnId = (userId) => OWN_ID.test(userId ?? '');
 
-/** Splits an id for display. Both parts stay visible, otherwise two Adas would look like one. */
-export function describeUser(userId) {
-  const match = /^(.+)-([a-z0-9]{4})$/.exec(userId);
-  const suffixed = match && /\d/.test(match[2]);
-  const base = suffixed ? match[1] : userId;
-  const name = base.replace(/_+/g, ' ').trim() || base;
-  return { name, tag: suffixed ? match[2] : null, initials: initialsOf(name) };
+/** An id for this load of the page, so that the end of another load never ends this one's presence. */
+export const makeLease = () => makeUserId().slice(2);
+
+/**
+ * How a person is shown: by their name and a tag from their id. Both are always visible, because two people may have
+ * the same name. A state without a name is shown by its id.
+ */
+export function describeUser({ userId, name = null }) {
+  const [, base, suffix] = NAMED_ID.exec(userId) ?? [];
+  const given = cleanName(name);
+  if (given) return { name: given, tag: suffix ?? userId.slice(-TAG_LENGTH).toLowerCase(), initials: initialsOf(given) };
+  if (isOwnId(userId)) return { name: 'Somebody', tag: userId.slice(-TAG_LENGTH).toLowerCase(), initials: '?' };
+  const text = (base ?? userId).replace(/_+/g, ' ').trim() || userId;
+  return { name: text, tag: suffix ?? null, initials: initialsOf(text) };
 }
 
 function initialsOf(name) {
-  const words = name.split(/[\s._:@-]+/).filter(Boolean);
-  const letters = words.length > 1 ? words[0][0] + words[words.length - 1][0] : (words[0] ?? '?').slice(0, 2);
-  return letters.toUpperCase();
+  const words = name.split(/[\s._:@-]+/).map(graphemes).filter((word) => word.length > 0);
+  const letters = words.length > 1 ? [words[0][0], words.at(-1)[0]] : (words[0] ?? ['?']).slice(0, 2);
+  // Some characters are made of many code points; an avatar has room for few.
+  return letters.map((letter) => cut(letter, 8) || '?').join('').toUpperCase();
 }
 
-/** Storage that never throws: with cookies blocked the page still works, it only forgets. */
+/** Storage that never throws. If the browser blocks storage, the page works and forgets everything when it closes. */
 export function safeStorage(pick) {
   const memory = new Map();
   let real = null;
@@ -60,14 +77,14 @@ const SESSION = 'greenroom:session';
 const REMEMBERED = 'greenroom:me';
 
 /**
- * The joined session belongs to the tab (a refresh resumes it, a second tab may be somebody else);
- * name, id and device choice belong to the browser.
+ * Keeps the joined session for the tab, so that a refresh resumes it and a second tab may be another person. Keeps the
+ * name, the id and the chosen device for the browser.
  */
 export function createIdentityStore({ tab, browser }) {
   return {
     session() {
       const s = tab.read(SESSION);
-      return s && ID_PATTERN.test(s.userId ?? '') && ID_PATTERN.test(s.roomId ?? '') ? s : null;
+      return s && isOwnId(s.userId) && ID_PATTERN.test(s.roomId ?? '') ? s : null;
     },
     saveSession: (session) => tab.write(SESSION, session),
     updateSession(change) {
@@ -81,20 +98,21 @@ export function createIdentityStore({ tab, browser }) {
 }
 
 /**
- * Keeps one id per browser, so that a closed tab does not leave a ghost beside its successor, but
- * takes a new one while another live tab already speaks under it. The lock lives as long as the tab.
+ * Reuses the browser's id, so that a person who closes the tab and joins again is not listed twice. Makes a new id
+ * while another open tab uses that one. The lock lasts as long as the tab.
  */
 export async function claimUserId(name, remembered, locks = globalThis.navigator?.locks) {
-  const reusable = remembered.userId && nameSlug(remembered.name ?? '') === nameSlug(name) && ID_PATTERN.test(remembered.userId);
+  // Another name means another person at the same browser.
+  const reusable = isOwnId(remembered.userId) && cleanName(remembered.name) === cleanName(name);
   if (reusable && locks && await holdIdentity(remembered.userId, locks)) return remembered.userId;
-  const fresh = makeUserId(name);
+  const fresh = makeUserId();
   if (locks) await holdIdentity(fresh, locks);
   return fresh;
 }
 
 const held = new Set();
 
-/** True when this tab now holds the id. */
+/** Takes the lock on this id. Resolves to whether this tab holds it. */
 export async function holdIdentity(userId, locks = globalThis.navigator?.locks) {
   if (!locks) return false;
   if (held.has(userId)) return true;
@@ -106,4 +124,21 @@ export async function holdIdentity(userId, locks = globalThis.navigator?.locks) 
       return new Promise(() => {});
     }).catch(() => resolve(false));
   });
+}
+
+const RELOAD_TRIES = 5;
+const RELOAD_WAIT_MS = 200;
+const pause = () => new Promise((resolve) => { setTimeout(resolve, RELOAD_WAIT_MS); });
+
+/**
+ * Whether this tab holds the id, or cannot know. After a reload the previous page may hold it a moment longer, so
+ * this tries for a second.
+ */
+export async function isAlone(userId, { locks = globalThis.navigator?.locks, wait = pause } = {}) {
+  if (!locks) return true;
+  for (let tries = 0; tries < RELOAD_TRIES; tries += 1) {
+    if (await holdIdentity(userId, locks)) return true;
+    await wait();
+  }
+  return false;
 }

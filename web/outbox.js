@@ -1,137 +1,225 @@
-import { backoffDelay } from './backoff.js';
+// Carries this person's claim to the server, one request at a time.
+//
+// It holds intents, not messages: one for the mute and one for the device. So after a lost connection it sends the
+// person's last decisions, not every decision on the way there. A retried intent keeps its `seq`, which makes the retry
+// idempotent. A refusal ends the intent that was refused, and no other.
 
-/**
- * Carries this person's claim to the server, one request at a time.
- *
- * It holds intents, not messages: there is one slot for the mute and one for the device, so what is
- * sent after a drop is where the person ended, not the way they took. A retried intent keeps its
- * `seq`, which makes the retry harmless.
- *
- * `whole()` returns the complete claim, for the times when there is nothing on the server to patch.
- */
-export function createOutbox({
-  api, userId, whole, nextSeq, onChange = () => {}, onAck = () => {},
-  setTimeout: later = (f, ms) => setTimeout(f, ms), clearTimeout: cancel = (t) => clearTimeout(t),
-  now = Date.now, random = Math.random,
-}) {
-  const pending = { mute: null, device: null };
-  let mustPost = false;
-  let flight = null;
-  let timer = null;
-  let holdUntil = 0;
-  let attempt = 0;
-  let refusal = null;
-  let closed = false;
+import { retryDelay } from './backoff.js';
+import { createTimer, steadyNow } from './time.js';
 
-  function nextJob() {
-    const { mute, device } = pending;
-    // "No device" is only expressible in a whole claim, and one request then covers both aspects.
-    if (mustPost || (device && device.deviceId === null)) return { kind: 'post', mute, device };
+/** A smaller claim in place of a device that the server refuses, never a different one. Null if there is none. */
+function lessThan({ deviceId, deviceLabel }, fields) {
+  if (deviceId === null) return null;
+  if (deviceLabel && fields.includes('deviceLabel') && !fields.includes('deviceId')) return { deviceId, deviceLabel: null };
+  return { deviceId: null, deviceLabel: null };
+}
+
+/** Whether the server's state is different from the one that the request asked for. */
+function differs(state, { mute, device, claim }) {
+  if (claim) return state.isMuted !== claim.isMuted || state.roomId !== claim.roomId;
+  return mute ? state.isMuted !== mute.isMuted : state.deviceId !== device.deviceId;
+}
+
+const fieldsOf = (error) => (error.errors ?? []).map(({ field }) => field);
+
+class Outbox {
+  #options;
+  #timer;
+  #pending = { mute: null, device: null };
+  #refusals = { mute: null, device: null, whole: null };
+  /** The whole claim has to be sent: the server has none, or has not taken the last one. */
+  #mustPost = false;
+  /** The smaller device claim that replaces a refused one. */
+  #instead = null;
+  /** Whether the name is sent: false once the server has refused it. */
+  #isNamed = true;
+  /** Whether `seq` is sent: false once the server's counter has overtaken this page's. */
+  #isOrdered = true;
+  /** Whether the current intent has got a new `seq` because the server refused the first one. */
+  #isRenewed = false;
+  /** The request that is under way, as a promise. */
+  #flight = null;
+  #attempt = 0;
+  #holdUntil = 0;
+  #isClosed = false;
+
+  constructor(options) {
+    this.#options = options;
+    this.#timer = createTimer(options);
+  }
+
+  wantMute(isMuted) { this.#want('mute', { isMuted }); }
+
+  wantDevice(deviceId, deviceLabel) {
+    this.#instead = null;
+    this.#want('device', { deviceId, deviceLabel });
+  }
+
+  /** The server has no claim of this person (it expired or was removed): sends everything again. */
+  repost() {
+    this.#mustPost = true;
+    this.#refusals.whole = null;
+    this.#pump();
+  }
+
+  /** The server can be reached again, so a waiting retry is sent now, unless the server has asked for patience. */
+  wake() {
+    if (!this.#timer.isSet() || this.#options.now() < this.#holdUntil) return;
+    this.#timer.clear();
+    this.#pump();
+  }
+
+  /** Sends nothing more. Resolves when the last request is over, so that a DELETE can follow it. */
+  async close() {
+    this.#isClosed = true;
+    this.#timer.clear();
+    await this.#flight;
+  }
+
+  muteStatus() { return this.#statusOf('mute'); }
+
+  deviceStatus() { return this.#statusOf('device'); }
+
+  /** While a claim is under way, the server's state of this person may simply be older. */
+  busy() { return this.#flight !== null || (this.#mustPost && !this.#refusals.whole) || this.#pending.mute !== null; }
+
+  refusal() { return this.#refusals.whole ?? this.#refusals.mute; }
+
+  deviceRefusal() { return this.#refusals.device; }
+
+  #statusOf(aspect) {
+    if (this.#refusals.whole ?? this.#refusals[aspect]) return 'refused';
+    if (!this.#pending[aspect] && !this.#mustPost) return 'sent';
+    return this.#attempt > 0 ? 'unsent' : 'sending';
+  }
+
+  #want(aspect, intent) {
+    this.#pending[aspect] = { ...intent, seq: this.#options.nextSeq() };
+    this.#refusals[aspect] = null;
+    this.#refusals.whole = null;
+    this.#pump();
+    this.#options.onChange();
+  }
+
+  #pump() {
+    if (this.#isClosed || this.#flight || this.#timer.isSet()) return;
+    const job = this.#nextJob();
+    if (!job) return;
+    this.#flight = this.#run(job).finally(() => {
+      this.#flight = null;
+      this.#options.onChange();
+      this.#pump();
+    });
+    this.#options.onChange();
+  }
+
+  #nextJob() {
+    const { mute, device } = this.#pending;
+    if (this.#mustPost) return this.#refusals.whole ? null : { kind: 'post', mute, device };
     if (mute) return { kind: 'mute', mute, device: null };
     if (device) return { kind: 'device', mute: null, device };
     return null;
   }
 
-  function request(job) {
-    if (job.kind === 'post') return api.putState(userId, { ...whole(), seq: nextSeq() });
-    if (job.kind === 'mute') return api.patchMute(userId, { isMuted: job.mute.isMuted, muteScope: 'app', seq: job.mute.seq });
-    const { deviceId, deviceLabel, seq } = job.device;
-    return api.patchDevice(userId, { deviceId, deviceLabel, seq });
-  }
-
-  // Compared by identity: an intent that arrived while this one was in flight is a new object and stays.
-  function settle(job) {
-    if (job.mute && pending.mute === job.mute) pending.mute = null;
-    if (job.device && pending.device === job.device) pending.device = null;
-  }
-
-  async function run(job) {
+  async #run(job) {
     try {
-      const state = await request(job);
-      if (job.kind === 'post') mustPost = false;
-      settle(job);
-      attempt = 0;
-      refusal = null;
-      if (!closed) onAck(state);
+      const { applied = true, ...state } = await this.#request(job);
+      const isOvertaken = !applied && this.#isOrdered && differs(state, job);
+      // The server's counter is ahead of this page's, for whatever reason. The next press must count all the same, and
+      // a whole claim is sent only because the person wants it now.
+      if (isOvertaken) this.#isOrdered = false;
+      if (job.kind === 'post') this.#mustPost = isOvertaken;
+      this.#settle(job);
+      this.#attempt = 0;
+      this.#isRenewed = false;
+      if (!this.#isClosed) this.#options.onAck(state, { applied, isWhole: job.kind === 'post' });
     } catch (error) {
-      fail(job, error);
+      this.#fail(job, error);
     }
   }
 
-  function fail(job, error) {
-    if (error.status === 404 && job.kind !== 'post') {
-      mustPost = true;
+  #request(job) {
+    const { api, userId, whole, nextSeq } = this.#options;
+    const counted = (body, seq) => (this.#isOrdered ? { ...body, seq } : body);
+    if (job.kind === 'post') {
+      const { name, ...claim } = { ...whole(), ...this.#instead };
+      job.claim = claim;
+      return api.putState(userId, counted(name && this.#isNamed ? { ...claim, name } : claim, nextSeq()));
+    }
+    if (job.kind === 'mute') return api.patchMute(userId, counted({ isMuted: job.mute.isMuted, muteScope: 'app' }, job.mute.seq));
+    const { deviceId, deviceLabel, seq } = job.device;
+    return api.patchDevice(userId, counted(deviceId === null ? { deviceId } : { deviceId, deviceLabel }, seq));
+  }
+
+  /** Compared by identity: an intent that arrived during the request is a new object, and stays. */
+  #settle(job) {
+    if (job.mute && this.#pending.mute === job.mute) this.#pending.mute = null;
+    if (job.device && this.#pending.device === job.device) this.#pending.device = null;
+  }
+
+  #fail(job, error) {
+    if (error.status === 404 && job.kind !== 'post') this.#mustPost = true;
+    else if (error.retryable || error.status === 404) this.#retry(error);
+    else this.#refuse(job, error, fieldsOf(error));
+  }
+
+  #retry(error) {
+    const { now, random } = this.#options;
+    const delay = retryDelay(error, this.#attempt, { random });
+    this.#attempt += 1;
+    this.#holdUntil = error.retryAfterMs ? now() + error.retryAfterMs : 0;
+    if (!this.#isClosed) this.#timer.set(() => this.#pump(), delay);
+  }
+
+  /** The same request would be refused again, so it is not repeated; the next press is a new chance. */
+  #refuse(job, error, fields) {
+    this.#attempt = 0;
+    if (fields.includes('seq') && !this.#isRenewed) {
+      // The machine's clock is wrong. This answer has told the page the server's time, so a new `seq` fits.
+      this.#isRenewed = true;
+      for (const intent of [job.mute, job.device]) if (intent) intent.seq = this.#options.nextSeq();
+    } else if (job.kind === 'mute') {
+      this.#settle(job);
+      this.#refusals.mute = error;
+    } else if (job.kind === 'device') {
+      this.#refuseDevice(job, error, fields);
+    } else {
+      this.#refuseWhole(job, error, fields);
+    }
+  }
+
+  /** The server still has the device of before, which is not in use any more, so it must not stay claimed. */
+  #refuseDevice(job, error, fields) {
+    const isCurrent = this.#pending.device === job.device;
+    this.#settle(job);
+    if (!isCurrent) return;
+    this.#refusals.device = error;
+    this.#instead = lessThan(job.device, fields);
+    if (this.#instead) this.#pending.device = { ...this.#instead, seq: this.#options.nextSeq() };
+  }
+
+  #refuseWhole(job, error, fields) {
+    if (fields.includes('name') && this.#isNamed) {
+      this.#isNamed = false;
       return;
     }
-    if (error.retryable || error.status === 404) {
-      const delay = Math.max(error.retryAfterMs ?? 0, backoffDelay(attempt, { random }));
-      attempt += 1;
-      holdUntil = error.retryAfterMs ? now() + error.retryAfterMs : 0;
-      if (!closed) timer = later(() => { timer = null; pump(); }, delay);
+    const less = fields.length === 0 || fields.some((field) => field.startsWith('device')) ? lessThan(job.claim, fields) : null;
+    if (less) {
+      // A device that was claimed during the request has not been refused.
+      if (this.#pending.device !== job.device) return;
+      this.#refusals.device = error;
+      this.#instead = less;
       return;
     }
-    // Sending the same thing again would be refused again; the next press is a new chance.
-    settle(job);
-    attempt = 0;
-    refusal = error;
+    this.#settle(job);
+    this.#refusals.whole = error;
   }
+}
 
-  function pump() {
-    if (closed || flight || timer !== null || refusal) return;
-    const job = nextJob();
-    if (!job) return;
-    flight = run(job).finally(() => {
-      flight = null;
-      onChange();
-      pump();
-    });
-    onChange();
-  }
-
-  function statusOf(aspect) {
-    if (refusal) return 'refused';
-    if (!pending[aspect] && !mustPost) return 'sent';
-    return attempt > 0 ? 'unsent' : 'sending';
-  }
-
-  function want(aspect, intent) {
-    pending[aspect] = { ...intent, seq: nextSeq() };
-    refusal = null;
-    pump();
-    onChange();
-  }
-
-  return {
-    wantMute: (isMuted) => want('mute', { isMuted }),
-    wantDevice: (deviceId, deviceLabel) => want('device', { deviceId, deviceLabel }),
-
-    /** The claim is not on the server (joining, expired, removed): say everything again. */
-    repost() {
-      mustPost = true;
-      refusal = null;
-      pump();
-    },
-
-    /** The way is open again; waiting longer would only show "not sent yet" for nothing. */
-    wake() {
-      if (timer === null || now() < holdUntil) return;
-      cancel(timer);
-      timer = null;
-      pump();
-    },
-
-    /** Nothing is sent after this; resolves when the last request is over, so a DELETE can follow it. */
-    async close() {
-      closed = true;
-      if (timer !== null) cancel(timer);
-      timer = null;
-      await flight;
-    },
-
-    muteStatus: () => statusOf('mute'),
-    deviceStatus: () => statusOf('device'),
-    /** While anything is under way, what the server says about us may simply be older than us. */
-    busy: () => flight !== null || mustPost || pending.mute !== null,
-    refusal: () => refusal,
-  };
+/**
+ * `whole()` gives back the complete claim, for the case that the server has nothing to patch. `onAck` gets the state of
+ * each answer, whether the request changed it (`applied`), and whether the complete claim was sent (`isWhole`).
+ */
+export function createOutbox({ onChange = () => {}, onAck = () => {}, now = steadyNow, random = Math.random, ...others }) {
+  return new Outbox({ onChange, onAck, now, random, ...others });
 }

@@ -1,254 +1,259 @@
-import { arrange, createRoomPoller, isNewer } from './room.js';
+// One person in one room. This file connects the parts of the page's logic, and offers the view one snapshot and the
+// commands; the work is done in the parts, in session/ and beside it.
+//
+// The rule above all others: nothing that comes from outside opens the microphone. Only this person's own press does.
+
 import { createOutbox } from './outbox.js';
 import { createPairing } from './pairing.js';
-import { momentOf } from './time.js';
-import { describeVerdict, isSilent } from './verdict.js';
+import { createPresence } from './presence.js';
+import { createRoomPoller } from './room-poller.js';
+import { arrange } from './room.js';
+import { createContradictionAnnouncer } from './session/contradiction.js';
+import { createDevice } from './session/device.js';
+import { createMute } from './session/mute.js';
+import { createOwnState } from './session/own-state.js';
+import { createReconciler } from './session/reconcile.js';
+import { createRoomReader } from './session/room-reader.js';
+import { steadyNow } from './time.js';
+import { describeVerdict } from './verdict.js';
+import { createWitness } from './witness.js';
 
-/** How long a room listing may miss us before we ask whether we are still known at all. */
-const MISSING_MS = 4000;
+class Session {
+  #options;
+  #isEnded = false;
+  #outbox;
+  #reconciler;
+  #mute;
+  #device;
+  #own;
+  #witness;
+  #pairing;
+  #presence;
+  #room;
+  #poller;
+  #announceContradiction;
+  /** The microphone, for the level meter of the view. */
+  mic;
 
-/**
- * One person in one room: ties the microphone, the claim and the room listing together and offers
- * the view a single snapshot. Rule above all others: nothing that comes from outside opens the
- * microphone; only this person's own press does.
- */
-export function createSession({
-  api, store, nextSeq, createMicrophone, userId, roomId, muted: startMuted = true, deviceId: wantedDevice = null,
-  confirmed: firstState = null, onChange, announce = () => {}, now = Date.now, serverNow = now, timers = {}, isHidden, random,
-}) {
-  let muted = startMuted;
-  let confirmed = firstState;
-  let notice = null;
-  let elsewhere = false;
-  let checking = false;
-  let missingSince = null;
-  let ended = false;
-  let lastStatus = 'off';
-  let blocked = false;
-  let safety = null;
-  let contradiction = null;
-  let saidDevice = { deviceId: firstState?.deviceId ?? null, label: firstState?.deviceLabel ?? null };
+  constructor(options) {
+    this.#options = options;
+    this.#connectClaim(options);
+    this.#connectAgent(options);
+    this.#connectRoom(options);
+  }
 
-  const mic = createMicrophone({ muted, onChange: onMicrophone });
+  #connectClaim({ api, userId, nextSeq, now, random, timers, createMicrophone, store, announce, roomId, deviceId, confirmed }) {
+    const isEnded = () => this.#isEnded;
+    this.mic = createMicrophone({ muted: true, onChange: (view) => this.#onMicrophone(view) });
+    this.#outbox = createOutbox({
+      api, userId, nextSeq, now, random, ...timers,
+      whole: () => this.#claim(), onAck: (state, meta) => this.#onAck(state, meta), onChange: () => this.#emit(),
+    });
+    this.#reconciler = createReconciler({ roomId, announce, muteTrack: () => this.#mute.setTrack(true) });
+    this.#mute = createMute({
+      mic: this.mic, outbox: this.#outbox, announce, isEnded,
+      openMicrophone: () => this.#device.open(), onDecided: () => this.#reconciler.decided(), onBlocked: () => this.#emit(),
+    });
+    this.#device = createDevice({ mic: this.mic, outbox: this.#outbox, store, mute: this.#mute, announce, first: confirmed, wanted: deviceId });
+    this.#own = createOwnState({
+      api, userId, first: confirmed, now, isEnded, isBusy: () => this.#outbox.busy(),
+      onState: (state) => this.#onState(state), onRead: () => this.#emit(),
+      onGone: () => this.#outbox.repost(), onMissing: () => this.#presence.renew(),
+    });
+  }
 
-  const outbox = createOutbox({
-    api, userId, nextSeq, now, random, ...timers,
-    whole: () => ({
-      isMuted: muted, muteScope: 'app', deviceId: saidDevice.deviceId, deviceLabel: saidDevice.label, roomId,
-    }),
-    onAck: (state) => { confirm(state); emit(); },
-    onChange: () => emit(),
-  });
+  #connectAgent({ api, userId, serverNow, random, timers, witnessStore, announce }) {
+    this.#witness = createWitness({
+      api, userId, serverNow, random, ...timers, store: witnessStore,
+      onAttached: (state, isNew) => {
+        this.#own.accept(state);
+        this.#pairing.attached(isNew);
+        this.#poller.nudge();
+      },
+      onChange: () => this.#emit(),
+    });
+    this.#pairing = createPairing({ api, userId, witness: this.#witness, announce, onChange: () => this.#emit() });
+    this.#announceContradiction = createContradictionAnnouncer(announce);
+  }
 
-  const pairing = createPairing({ api, userId, announce, onChange: () => emit() });
+  #connectRoom({ api, roomId, userId, lease, beat, now, serverNow, random, timers, isHidden }) {
+    this.#room = createRoomReader({ api, roomId, serverNow });
+    this.#poller = createRoomPoller({
+      fetchRoom: () => this.#room.read(), isHidden, now, random, ...timers, onUpdate: (view, meta) => this.#onRoom(view, meta),
+    });
+    // The agent is attached once presence is confirmed. Before that the state may carry the lease of an earlier load of
+    // this page, and the late `leave` of that load would detach the agent again.
+    this.#presence = createPresence({
+      api, roomId, userId, lease, beat, now, random,
+      onBack: () => this.#witness.present(), onLost: () => { if (!this.#own.isReading()) this.#own.read(); },
+    });
+  }
 
-  const poller = createRoomPoller({
-    fetchRoom, isHidden, now, random, ...timers,
-    onUpdate(view, { changed, recovered }) {
-      if (view.connection === 'online') {
-        if (recovered) { outbox.wake(); announce('Connected again.'); }
-        watchSelf(view);
-        watchVerdict();
-      } else if (view.failures === 1) {
-        announce('Connection lost. Reconnecting.');
+  /** The complete claim, as the server stores it. */
+  #claim() {
+    const { roomId, name, lease } = this.#options;
+    const { deviceId, label } = this.#device.claimed();
+    return { isMuted: this.#mute.isMuted(), muteScope: 'app', deviceId, deviceLabel: label, roomId, name, lease };
+  }
+
+  #emit() {
+    if (!this.#isEnded) this.#options.onChange(this.snapshot());
+  }
+
+  #people() {
+    return arrange(this.#poller.view().items ?? [], this.#options.userId, this.#own.newest());
+  }
+
+  #onMicrophone(view) {
+    if (this.#isEnded) return;
+    this.#device.follow(view);
+    this.#emit();
+  }
+
+  #onAck(state, { applied, isWhole }) {
+    this.#own.accept(state);
+    // The server has a newer claim than this one, so it is read again, and followed as far as that is allowed.
+    if (!applied) this.#own.read();
+    // There was no state, so no agent was attached to it either.
+    if (isWhole) this.#witness.present();
+    this.#emit();
+  }
+
+  #onState(state) {
+    if (!this.#outbox.busy()) this.#reconciler.reconcile(state, this.#mute.isMuted());
+  }
+
+  #onRoom(view, { changed, recovered }) {
+    const { announce } = this.#options;
+    if (view.connection === 'online') {
+      if (recovered) {
+        this.#outbox.wake();
+        announce('Connected again.');
       }
-      if (changed) emit();
-    },
-  });
-
-  async function fetchRoom() {
-    const room = await api.roomUsers(roomId);
-    // Whoever is listed as anything but silent for sure has already said no for the room.
-    const now = serverNow();
-    const silent = room.items.every((item) => isSilent(item, now));
-    const expiresAt = momentOf(safety?.expiresAt);
-    if (silent && !room.changed && safety && (expiresAt === null || now <= expiresAt)) return room;
-    // Without this answer the room is not known to be silent, which is what the page then shows; the list goes on.
-    const answer = silent ? await api.roomSafety(roomId).catch(() => null) : null;
-    const changed = room.changed || answer !== safety;
-    safety = answer;
-    return { ...room, changed };
+      this.#own.lookIn(view.items);
+      this.#watchVerdict();
+    } else if (view.failures === 1) {
+      announce('Connection lost. Reconnecting.');
+    }
+    if (changed) this.#emit();
   }
 
-  function emit() {
-    if (!ended) onChange(snapshot());
+  #watchVerdict() {
+    const { own } = this.#people();
+    if (!own) return;
+    this.#pairing.see(own.agent);
+    if (!this.#outbox.busy()) this.#announceContradiction(describeVerdict(own, this.#options.serverNow()));
   }
 
-  function snapshot() {
-    const room = poller.view();
-    const { own, others } = arrange(room.items ?? [], userId, confirmed);
+  /** All that the view shows. */
+  snapshot() {
+    const { userId, name, roomId } = this.#options;
+    const { connection, okAt, error, items, truncated } = this.#poller.view();
+    const { own, others } = this.#people();
     return {
-      userId, roomId, muted, own, others, notice, blocked, safety,
-      agent: own?.agent ?? null, pairing: pairing.view(),
-      muteStatus: outbox.muteStatus(), deviceStatus: outbox.deviceStatus(), refusal: outbox.refusal(),
-      device: saidDevice,
-      microphone: mic.view(),
-      connection: room.connection, okAt: room.okAt, error: room.error,
-      loaded: room.items !== null, truncated: room.truncated,
+      userId, name, roomId, own, others, connection, okAt, error, truncated,
+      loaded: items !== null,
+      muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(),
+      muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
+      device: this.#device.claimed(), deviceStatus: this.#outbox.deviceStatus(), deviceRefusal: this.#outbox.deviceRefusal(),
+      microphone: this.mic.view(),
+      notice: this.#reconciler.notice(),
+      safety: this.#room.safety(),
+      agent: own?.agent ?? null, pairing: this.#pairing.view(),
     };
   }
 
-  function confirm(state) {
-    if (!confirmed || isNewer(state, confirmed)) confirmed = state;
-    reconcile(state);
+  start() {
+    this.#poller.start();
+    // An earlier load of this page may have claimed "unmuted". The answer also says whether the state still exists.
+    if (!this.#own.newest()) this.#outbox.wantMute(this.#mute.isMuted());
+    this.#presence.begin();
+    this.#device.open();
   }
 
-  // Another tab, or anyone in open mode, may have written under this id.
-  function reconcile(state) {
-    if (outbox.busy()) return;
-    if (state.roomId !== roomId) {
-      notice = { kind: 'moved', roomId: state.roomId };
-    } else if (notice?.kind === 'moved') {
-      notice = null;
-    }
-    if (state.isMuted === muted) {
-      if (elsewhere && notice?.kind === 'says-unmuted') notice = null;
-      elsewhere = false;
-    } else if (state.isMuted) {
-      setTrack(true);
-      notice = { kind: 'muted-elsewhere' };
-      announce('You were muted from elsewhere. This page has muted too.');
-    } else if (!elsewhere) {
-      // Following would open a microphone by remote control; contradicting at once could fight
-      // another tab of the same person. So it is said, and the person decides.
-      elsewhere = true;
-      notice = { kind: 'says-unmuted' };
-      announce('The server lists you as unmuted. This page stays muted.');
-    }
+  /** The page goes, perhaps to come back: the person is not present, and nothing is heard. */
+  away() {
+    this.#mute.setTrack(true);
+    this.#presence.end();
   }
 
-  function watchSelf(view) {
-    const listed = view.items.find((item) => item.userId === userId);
-    if (listed) {
-      missingSince = null;
-      if (!confirmed || isNewer(listed, confirmed)) confirm(listed);
-      return;
-    }
-    if (outbox.busy()) { missingSince = null; return; }
-    missingSince ??= now();
-    if (checking || now() - missingSince < MISSING_MS) return;
-    checking = true;
-    api.getUser(userId)
-      .then((state) => { confirm(state); emit(); })
-      .catch((error) => {
-        if (error.status === 404 && !ended) { confirmed = null; outbox.repost(); }
-      })
-      .finally(() => { checking = false; missingSince = null; });
+  /** The browser shows the page again from its cache, as it was left. */
+  back() {
+    this.#mute.set(true);
+    this.#presence.begin();
+    this.#poller.nudge();
   }
 
-  // Said, and only said: a verdict never changes the claim, and once is enough for the same contradiction.
-  function watchVerdict() {
-    const { own } = arrange(poller.view().items ?? [], userId, confirmed);
-    if (!own) return;
-    pairing.see(own.agent);
-    if (outbox.busy()) return;
-    const verdict = describeVerdict(own, serverNow());
-    if (verdict.value === 'contradicted') {
-      if (contradiction !== verdict.reason) announce(`Your claim is contradicted: ${verdict.short}. ${verdict.means} ${verdict.todo ?? ''}`);
-      contradiction = verdict.reason;
-    } else if (verdict.reason !== 'attestation_expired') {
-      contradiction = null;
-    }
+  /** The page is visible again, or the network is back: does at once whatever waits for a timer. */
+  nudge() {
+    this.#poller.nudge();
+    this.#outbox.wake();
+    this.#presence.renew();
   }
 
-  // The track first: what the person pressed takes effect whether or not anybody can be told.
-  function setTrack(next) {
-    muted = next;
-    mic.setMuted(next);
-    store.updateSession({ muted: next });
+  async leave() {
+    const { api, userId, store } = this.#options;
+    this.#isEnded = true;
+    this.#poller.stop();
+    this.#presence.quit();
+    this.#witness.stop();
+    this.mic.stop();
+    store.endSession();
+    // A write that is still under way could arrive after the DELETE and create the state again.
+    await this.#outbox.close();
+    await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
   }
 
-  function setMuted(next) {
-    setTrack(next);
-    blocked = false;
-    elsewhere = false;
-    if (notice && notice.kind !== 'moved') notice = null;
-    outbox.wantMute(next);
-    announce(next ? 'Muted in this app.' : 'Unmuted.');
-  }
+  // The view hands the following to event handlers as they are, so each is bound to its session.
 
-  function onMicrophone(view) {
-    if (ended) return;
-    if (view.status === 'live') {
-      blocked = false;
-      sayDevice(view.deviceId, view.label);
-      store.updateSession({ deviceId: view.deviceId });
-      store.remember({ deviceId: view.deviceId });
-    } else if (!['off', 'asking'].includes(view.status)) {
-      // Without a microphone nothing leaves this page, so "unmuted" would promise sound that cannot
-      // come; and a device plugged in later must not find the page already open.
-      if (!muted) setMuted(true);
-      sayDevice(null, null);
-      if (view.status === 'unplugged' && lastStatus !== 'unplugged') announce('The microphone was disconnected. You are muted.');
-    }
-    lastStatus = view.status;
-    emit();
-  }
+  toggle = () => this.#mute.toggle();
 
-  function sayDevice(deviceId, label) {
-    if (saidDevice.deviceId === deviceId && saidDevice.label === label) return;
-    saidDevice = { deviceId, label };
-    outbox.wantDevice(deviceId, label);
-  }
+  startMicrophone = () => this.#device.open();
 
-  async function toggle() {
-    if (!muted) return setMuted(true);
-    if (mic.view().status !== 'live') {
-      announce('Waiting for the microphone.');
-      if (!await mic.start(wantedDevice) || ended) {
-        if (!ended) {
-          blocked = true;
-          announce('Still muted: there is no microphone to open.');
-          emit();
-        }
-        return undefined;
-      }
-    }
-    return setMuted(false);
-  }
+  chooseDevice = (deviceId) => this.#device.choose(deviceId);
 
-  return {
-    snapshot, toggle,
-    mic,
-    start() {
-      poller.start();
-      // Saying the same again is harmless (same state, newer seq) and finds out whether we still exist.
-      if (!confirmed) outbox.wantMute(muted);
-      mic.start(wantedDevice);
-    },
-    startMicrophone: () => mic.start(wantedDevice),
-    chooseDevice(deviceId) {
-      wantedDevice = deviceId;
-      return mic.choose(deviceId);
-    },
-    sayAgain() {
-      notice = null;
-      elsewhere = false;
-      outbox.repost();
-      emit();
-    },
-    dismissNotice() { notice = null; emit(); },
-    nudge() { poller.nudge(); outbox.wake(); },
-    startPairing: () => pairing.start(snapshot().agent),
-    cancelPairing: pairing.cancel,
-    async stopAgent() {
-      const { agent } = snapshot();
-      if (!agent) return;
-      await pairing.stop(agent);
-      poller.nudge();
-    },
-    async bind(question) {
-      await pairing.bind(question, confirm);
-      poller.nudge();
-    },
-    async leave() {
-      ended = true;
-      poller.stop();
-      mic.stop();
-      store.endSession();
-      // A write still under way could arrive after the DELETE and bring us back.
-      await outbox.close();
-      await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
-    },
+  /** Sends the claim of this page again, against what was written from elsewhere. */
+  sayAgain = () => {
+    this.#reconciler.restart();
+    this.#outbox.repost();
+    this.#emit();
   };
+
+  dismissNotice = () => {
+    this.#reconciler.dismiss();
+    this.#emit();
+  };
+
+  startPairing = () => this.#pairing.start(this.snapshot().agent);
+
+  cancelPairing = () => this.#pairing.cancel();
+
+  forgetAgent = () => this.#pairing.forget();
+
+  attachAgent = async () => {
+    await this.#pairing.attach();
+    this.#poller.nudge();
+  };
+
+  stopAgent = async () => {
+    const { agent } = this.snapshot();
+    if (!agent) return;
+    await this.#pairing.stop(agent);
+    this.#poller.nudge();
+  };
+
+  bind = async (question) => {
+    await this.#pairing.bind(question, (state) => this.#own.accept(state));
+    this.#poller.nudge();
+  };
+}
+
+/**
+ * `confirmed` is the state that the server has confirmed for this person, or null; `deviceId` is the microphone that
+ * was used before. `onChange` gets a snapshot after each change, `announce` a sentence for the screen reader.
+ */
+export function createSession({
+  name = null, deviceId = null, confirmed = null, announce = () => {}, now = steadyNow, serverNow = now, timers = {}, ...others
+}) {
+  return new Session({ name, deviceId, confirmed, announce, now, serverNow, timers, ...others });
 }

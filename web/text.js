@@ -1,40 +1,100 @@
-// What the server accepts as an id and as free text, applied before anything is sent.
+// The server's rules for ids and free text, applied before anything is sent.
 
 export const ID_PATTERN = /^[A-Za-z0-9_.:@-]{1,128}$/;
 export const LABEL_MAX = 256;
+export const NAME_MAX = 100;
 
-// Control characters, and the bidi controls that could make a label read as something else.
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef\ufeff\u{e0000}-\u{e007f}]|[\ufffe\uffff]|(?![\u0000-\uffff])\p{Noncharacter_Code_Point}/gu;
+// Characters that the server refuses: control characters, bidi controls, which could make a text read differently, and
+// invisible characters (Default_Ignorable_Code_Point without the joiners and variation selectors).
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufff8\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e00ff}\u{e01f0}-\u{e0fff}]|[\ufffe\uffff]|(?![\u0000-\uffff])\p{Noncharacter_Code_Point}/gu;
+/** Blanks, joiners and variation selectors. A text of these alone is invisible. */
+const UNSEEN = /[\s\u200c\u200d\u2800\u180b-\u180d\u180f\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu;
+const LONE_SURROGATE = /[\ud800-\udfff]/gu;
 
-/** Labels come from drivers, so they may hold anything; null stands for "nothing to say". */
+const segmenter = globalThis.Intl?.Segmenter ? new Intl.Segmenter(undefined, { granularity: 'grapheme' }) : null;
+
+/** The characters as a person counts them: a family emoji is one, and so is a letter with its accents. */
+export function graphemes(text) {
+  return segmenter ? Array.from(segmenter.segment(text), (part) => part.segment) : [...text];
+}
+
+/** The longest beginning of whole characters that has at most `max` code points, which is how the server counts. */
+export function cut(text, max) {
+  if ([...text].length <= max) return text;
+  let room = max;
+  let kept = '';
+  for (const character of graphemes(text)) {
+    room -= [...character].length;
+    if (room < 0) break;
+    kept += character;
+  }
+  return kept;
+}
+
+function readable(text) {
+  const clean = String(text).normalize('NFC').replace(LONE_SURROGATE, ' ').replace(UNSAFE, ' ').replace(/\s{2,}/g, ' ').trim();
+  return clean.replace(UNSEEN, '') === '' ? '' : clean;
+}
+
+/**
+ * A device's label as it is sent and shown; null if nothing readable is left. Labels come from drivers and may hold
+ * anything.
+ */
 export function cleanLabel(label, max = LABEL_MAX) {
   if (label == null) return null;
-  const text = String(label).normalize('NFC').replace(UNSAFE, ' ').replace(/ {2,}/g, ' ').trim();
-  return [...text].slice(0, max).join('').trim() || null;
+  return cut(readable(label), max).trim() || null;
+}
+
+/** A person's name as it is sent and shown. */
+export const cleanName = (text) => readable(text ?? '');
+
+/** Why a name cannot be used; null if it can. */
+export function nameProblem(text) {
+  const name = cleanName(text);
+  if (!name) return 'Enter the name the others should see.';
+  return [...name].length > NAME_MAX ? `Enter at most ${NAME_MAX} characters.` : null;
 }
 
 const latin = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').replace(/ß/g, 'ss').replace(/[øØ]/g, 'o').replace(/[æÆ]/g, 'ae').replace(/[łŁ]/g, 'l');
+const EDGES = /^[-_.:@]+|[-_.:@]+$/g;
 
-/**
- * Lower case, because "Weekly Sync" and "weekly sync" typed on two phones must be one room.
- * Leading and trailing dots go as well: a path segment of dots would not survive a URL.
- */
-export function roomSlug(text) {
-  return latin(String(text ?? '')).toLowerCase()
-    .replace(/[^a-z0-9_.:@-]+/g, '-').replace(/-{2,}/g, '-')
-    .slice(0, 128).replace(/^[-_.:@]+|[-_.:@]+$/g, '');
+/** FNV-1a of 64 bits, as 11 digits. It keeps thousands of room names apart; it is not meant to hide them. */
+function digest(text) {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return (hash >> 9n).toString(32).padStart(11, '0');
 }
 
-/** A room id taken from a link is used as it stands, or not at all: it may have been made elsewhere. */
+/**
+ * The id of the room with this name; empty if the name has neither a letter nor a digit.
+ *
+ * It is in lower case, because "Weekly Sync" and "weekly sync" typed on two phones must lead to the same room. An id
+ * has Latin letters only, so the id of a name with other letters ends in a hash of the whole name; otherwise different
+ * names would lead to the same room. Leading and trailing dots are removed: a path segment of dots would not survive a
+ * URL.
+ */
+export function roomSlug(text) {
+  const name = String(text ?? '').replace(LONE_SURROGATE, '');
+  const folded = latin(name).toLowerCase();
+  const slug = folded.replace(/[^a-z0-9_.:@-]+/g, '-').replace(/-{2,}/g, '-').replace(EDGES, '');
+  if (!/(?![a-z])[\p{L}\p{Nd}\p{Nl}]/u.test(folded.replace(/[0-9]/g, '')) && slug.length <= 128) return slug;
+  const whole = name.normalize('NFKC').toLowerCase().normalize('NFKC').replace(/\p{Cf}/gu, '').replace(/[^\p{L}\p{M}\p{N}]+/gu, ' ').trim();
+  const hash = digest(whole);
+  const readablePart = slug.slice(0, 127 - hash.length).replace(EDGES, '');
+  return readablePart ? `${readablePart}-${hash}` : hash;
+}
+
+/** Why a room cannot have this id; null if it can. */
+export function roomProblem(slug) {
+  if (!slug) return 'Enter a room name with at least one letter or digit, in any script.';
+  return /^greenroom-/i.test(slug) ? 'Choose another name: those that begin with “greenroom-” are reserved.' : null;
+}
+
+/**
+ * The room of a link. A valid id is used unchanged, because another client may have made it; other texts become an id.
+ */
 export function roomFromLink(search) {
   const raw = new URLSearchParams(search).get('room')?.trim() ?? '';
   if (ID_PATTERN.test(raw) && !/^\.+$/.test(raw)) return raw;
   return roomSlug(raw);
-}
-
-/** The part of a user id that carries the name: case is kept, blanks become `_` so they can come back. */
-export function nameSlug(text, max = 123) {
-  return latin(String(text ?? '')).trim()
-    .replace(/\s+/g, '_').replace(/[^A-Za-z0-9_.:@-]+/g, '')
-    .slice(0, max).replace(/^[-_.:@]+|[-_.:@]+$/g, '');
 }

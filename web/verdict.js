@@ -1,17 +1,25 @@
-// What a verdict says, in words. The server computes verdicts; here they only run out.
+// Verdicts in words. The server computes verdicts; the page only lets them expire.
 
-import { isAlias } from './microphone.js';
+import { isAlias } from './devices.js';
 import { momentOf } from './time.js';
 
 const VALUES = ['verified', 'contradicted', 'stale', 'unverified'];
-/** These rest on no measurement, so they do not run out. */
+/** Reasons that rest on no measurement, so they do not expire. */
 const LASTING = ['no_agent', 'agent_revoked'];
+
+const BY_NAME = 'Choose your microphone by its name in the list above.';
+
+/**
+ * Whether the person can bind the claimed device to the agent's. The server binds no alias, and only a device that is
+ * measured.
+ */
+const canBeBound = ({ agent, deviceId }) => Boolean(agent && !agent.revoked && agent.deviceId && deviceId && !isAlias(deviceId));
 
 const named = (label, otherwise) => (label ? `“${label}”` : otherwise);
 
 /**
- * By reason: `short` finishes a line on a card, `means` is for everybody, `todo` is for the person it is about.
- * An entry may be a function of the state, because some reasons are about devices with names.
+ * The words for each reason: `short` ends a line on a card, `means` is for everybody, `todo` is advice for the person
+ * whom the verdict is about. An entry may be a function of the state, because some texts name devices.
  */
 const REASONS = {
   no_agent: {
@@ -64,7 +72,7 @@ const REASONS = {
     todo: 'Choose a microphone that is connected, or connect this one again.',
   }),
   device_mismatch: (state) => {
-    // A stream that the system has moved was opened on the device named here, so that is not the other one's name.
+    // If the system has moved a stream, the agent still shows the label of the device that it opened: the claimed one.
     const other = state.agent?.deviceLabel === state.deviceLabel ? null : state.agent?.deviceLabel;
     return {
       short: 'another device is capturing',
@@ -79,13 +87,28 @@ const REASONS = {
   } : {
     short: 'not known to be the same microphone',
     means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}. Whether that is the one named here is not known.`,
-    todo: 'Say which microphone the agent measures.',
+    todo: canBeBound(state) ? 'Say which microphone the agent measures.' : BY_NAME,
   }),
-  device_ambiguous: {
+  device_alias: (state) => ({
+    short: 'the system’s default, whichever that is',
+    means: `The claim is about ${named(state.deviceLabel, 'the system’s default')}, which may be another microphone a moment later. So no measurement can be matched to it.`,
+    todo: BY_NAME,
+  }),
+  stream_silenced: {
+    short: 'the agent’s own recording is muted',
+    means: 'On that machine the recording of the agent itself is muted or turned down in the sound mixer, so its silence says nothing about the microphone.',
+    todo: 'Open your system’s sound mixer, un-mute the recording stream of greenroom-agent and set it to 100 %, or restart the agent.',
+  },
+  recent_signal: {
+    short: 'silent for too short a time',
+    means: 'The microphone has delivered sound within the last seconds. A pause between two words looks the same as a mute.',
+    todo: 'Wait some seconds: once the silence has lasted, it counts.',
+  },
+  device_ambiguous: (state) => ({
     short: 'two microphones share this name',
     means: 'More than one microphone has this name, so the agent cannot tell which is meant.',
-    todo: 'Say which microphone the agent measures.',
-  },
+    todo: canBeBound(state) ? 'Say which microphone the agent measures.' : BY_NAME,
+  }),
   flag_lies: {
     short: 'muted in the system, and still heard',
     means: 'The system shows this microphone as muted, but the agent measures sound from it.',
@@ -152,7 +175,7 @@ const REASONS = {
   },
 };
 
-/** For a reason that this page does not know: what its value says by itself. */
+/** The words for a reason that this page does not know, by the verdict's value. */
 const VALUE_WORDS = {
   verified: { short: 'measured', means: 'The agent’s measurement agrees with the claim.', todo: null },
   contradicted: {
@@ -167,21 +190,23 @@ const VALUE_WORDS = {
 export const REASON_CODES = Object.keys(REASONS);
 
 /**
- * The verdict as it holds at this moment of the server's time. One that rests on a measurement turns stale when it
- * expires, whether or not the server can be reached; one without a readable expiry has expired already.
+ * The verdict at this moment of the server's time. A verdict that rests on a measurement becomes stale when it expires,
+ * even if the server cannot be reached; without a readable `expiresAt` it counts as expired. `since` is the moment
+ * since which silence has been measured without a break, or null.
  */
 export function inForce(verdict, serverNow) {
   const value = VALUES.includes(verdict?.value) ? verdict.value : 'unverified';
   const reason = typeof verdict?.reason === 'string' ? verdict.reason : 'no_agent';
   const observedAt = momentOf(verdict?.observedAt);
   const expiresAt = momentOf(verdict?.expiresAt);
+  const since = momentOf(verdict?.since);
   const bounded = value === 'verified' || value === 'contradicted';
   const over = expiresAt === null ? bounded : serverNow > expiresAt;
-  if (over && !LASTING.includes(reason)) return { value: 'stale', reason: 'attestation_expired', observedAt, expiresAt };
-  return { value, reason, observedAt, expiresAt };
+  if (over && !LASTING.includes(reason)) return { value: 'stale', reason: 'attestation_expired', observedAt, expiresAt, since: null };
+  return { value, reason, observedAt, expiresAt, since: value === 'stale' ? null : since };
 }
 
-/** What remains of a verdict while the server has not got the claim that the page makes: it was about another one. */
+/** A verdict as it is shown while the server does not have the page's newest claim: it was about an earlier claim. */
 export function beforeClaim(verdict) {
   if (!verdict || LASTING.includes(verdict.reason)) return verdict;
   return { ...verdict, value: 'stale', reason: 'claim_newer' };
@@ -194,7 +219,7 @@ function headlineOf(value, isMuted) {
   return `Says ${word} · not verified`;
 }
 
-/** What is shown of a state's mute verdict at this moment of the server's time. */
+/** The mute verdict of a state in words, at this moment of the server's time. */
 export function describeVerdict(state, serverNow) {
   const verdict = inForce(state.verdict?.mute, serverNow);
   const entry = Object.hasOwn(REASONS, verdict.reason) ? REASONS[verdict.reason] : VALUE_WORDS[verdict.value];
@@ -203,29 +228,29 @@ export function describeVerdict(state, serverNow) {
 }
 
 /**
- * The device that the agent measures, if the person has to say whether it is the one used here. Null if the question does not arise.
+ * The question whether the device that the agent measures is the one that is used here. Null if it need not be asked.
  */
 export function bindingQuestion(state, serverNow) {
-  const { agent, deviceId } = state ?? {};
-  if (!agent || agent.revoked || !agent.deviceId || !deviceId || isAlias(deviceId)) return null;
+  if (!state || !canBeBound(state)) return null;
+  const { agent, deviceId } = state;
   const open = [state.verdict?.mute, state.verdict?.device].map((verdict) => inForce(verdict, serverNow).reason);
   if (!open.some((reason) => reason === 'device_unbound' || reason === 'device_ambiguous')) return null;
   return { agentId: agent.agentId, agentDeviceId: agent.deviceId, deviceId, label: agent.deviceLabel ?? agent.deviceId };
 }
 
-/** Why somebody keeps a room from being silent; null if a measurement says they do not. */
+/** Why the room is not known to be silent because of this person; null if they are muted and verified. */
 function obstacleOf(person) {
   if (person.value === 'contradicted') return 'contradicted';
   if (!person.isMuted) return 'unmuted';
   return person.value === 'verified' ? null : 'unverified';
 }
 
-/** Whether a listed state says that nobody is heard, and a measurement in force agrees. */
+/** Whether a listed state claims a mute and a valid measurement agrees. */
 export const isSilent = (state, serverNow) => obstacleOf({ isMuted: state.isMuted, value: inForce(state.verdict?.mute, serverNow).value }) === null;
 
 /**
- * Whether everybody is muted, and measured to be. `people` are those on this page, `{userId, isMuted, value}` with the
- * value in force; `answer` is the server's, or null. It takes both to say yes, and either to say no.
+ * Whether everybody is muted and verified. `people` are those on this page, `{userId, isMuted, value}` with the value
+ * at this moment; `answer` is the server's, or null. The room is safe only if the page and the server agree that it is.
  */
 export function roomSafety(answer, people, serverNow) {
   const expiresAt = momentOf(answer?.expiresAt);

@@ -2,6 +2,7 @@
 //!
 //! By cpal, except from a sound server on Linux, where [`crate::linux`] listens.
 
+use crate::layers::is_alsa_card;
 use crate::measure::{Blocks, Class, Meter};
 use crate::witness::Input;
 use cpal::traits::{DeviceTrait as _, HostTrait as _, StreamTrait as _};
@@ -83,8 +84,7 @@ impl Host {
         Ok(Arc::clone(connected.insert(host)))
     }
 
-    /// All inputs. Of ALSA's list only what names a card is one: `null` gives zeros without end, which nobody muted, and `default` or
-    /// `pulse` may be another device each time.
+    /// All inputs. Of ALSA's list only a card itself is one.
     ///
     /// # Errors
     /// The host does not answer.
@@ -159,7 +159,7 @@ impl Drop for Closing {
 }
 
 fn is_device(id: &cpal::DeviceId) -> bool {
-    id.host().to_string() != "alsa" || id.id().contains("CARD=")
+    id.host().to_string() != "alsa" || is_alsa_card(id.id())
 }
 
 fn stream<T>(device: &cpal::Device, config: StreamConfig, shared: &Arc<Shared>) -> Result<cpal::Stream, Failure>

@@ -1,10 +1,12 @@
 //! The command line.
 
+use crate::choice::{Choice, HostArgument};
 use crate::exit::{self, Failed};
 use crate::key::{self, KeyError, Place};
+use crate::server::ServerUrl;
 use crate::{client, output};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use domain::{PairingCode, UserId};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,9 +41,9 @@ enum Command {
     /// Pair this computer with a person; the page shows the code
     #[command(visible_alias = "enrol")]
     Enroll {
-        /// The server: http:// or https://, and its name
-        #[arg(long, value_parser = url)]
-        url: String,
+        /// The server: https:// and its name, or http:// and this computer
+        #[arg(long)]
+        url: ServerUrl,
         /// The person, as the page names them
         #[arg(long)]
         user: UserId,
@@ -59,38 +61,6 @@ enum Command {
     },
     /// Find out why nothing is heard
     Doctor(Choice),
-}
-
-/// Which sound system.
-#[derive(Debug, Clone, Args)]
-pub struct HostArgument {
-    /// Sound system: on Linux pulseaudio (PipeWire too) or alsa, elsewhere the system's own
-    #[arg(long)]
-    pub host: Option<String>,
-}
-
-/// What to measure, and how.
-#[derive(Debug, Clone, Args)]
-pub struct Choice {
-    /// Which sound system.
-    #[command(flatten)]
-    pub host: HostArgument,
-    /// Which input, by id or name; without, the one that the page claims, or else the default one at start
-    #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
-    /// What to go by
-    // macOS unmutes its built-in microphone when somebody opens it, and an observer must not.
-    #[arg(long, value_enum, default_value_t = if cfg!(target_os = "macos") { Evidence::Flag } else { Evidence::Signal })]
-    pub evidence: Evidence,
-}
-
-/// What to go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Evidence {
-    /// What the microphone delivers, and the system's mute flag
-    Signal,
-    /// The system's mute flag alone: the microphone is never opened
-    Flag,
 }
 
 /// Runs the program.
@@ -113,11 +83,12 @@ fn command(Arguments { command, json, config }: Arguments) -> Result<u8, Failed>
         Command::Enroll { url, user, code } => {
             let place = Place::prepare(&path()?).map_err(unusable)?;
             let key = key::generate().map_err(|error| Failed::new(1, format!("no random numbers: {error}")))?;
-            let pairing = client::enrol(&url, user, code, key).map_err(refused)?;
+            let pairing = client::enrol(url, user, code, key).map_err(refused)?;
             place.keep(&pairing).map_err(unusable)?;
             let (agent, user, path) = (&pairing.agent_id, &pairing.user_id, path()?);
             output::line(if json {
-                serde_json::json!({"agentId": agent, "userId": user, "url": pairing.url, "config": path}).to_string()
+                serde_json::json!({"agentId": agent, "userId": user, "url": pairing.url.to_string(), "config": path})
+                    .to_string()
             } else {
                 format!("paired with {user} as {agent}; the key is in {}. Next: greenroom-agent watch", path.display())
             })?;
@@ -146,14 +117,6 @@ fn refused(error: client::CallError) -> Failed {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') || text.contains(['?', '#', ' ']) {
-        return Err("must begin with https:// or http://, and have neither ? nor #".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
 fn code(text: &str) -> Result<PairingCode, String> {
     PairingCode::try_from(text.to_owned()).map_err(|refused| refused.to_string())
 }
@@ -172,7 +135,7 @@ use crate::listen as capture;
 /// What needs a microphone, in a program that was built without.
 #[cfg(not(feature = "capture"))]
 mod capture {
-    use super::{Choice, HostArgument};
+    use crate::choice::{Choice, HostArgument};
     use crate::exit::Failed;
     use crate::key::{KeyError, Pairing};
 
@@ -207,17 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn a_url_needs_a_scheme_and_a_host() {
-        assert_eq!(url("https://greenroom.example/"), Ok("https://greenroom.example".to_owned()));
-        assert_eq!(url("http://127.0.0.1:3001"), Ok("http://127.0.0.1:3001".to_owned()));
-        for bad in ["", "greenroom.example", "https://", "http:///x", "https://a?b", "ftp://a"] {
-            assert!(url(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn the_alternative_spelling_of_enroll_works() {
-        let line = "greenroom-agent enrol --url http://a --user ada --code 7k3mq2xd9vtab4nc";
+        let line = "greenroom-agent enrol --url https://a --user ada --code 7k3mq2xd9vtab4nc";
         assert!(Arguments::try_parse_from(line.split(' ')).is_ok());
     }
 }

@@ -1,10 +1,12 @@
 //! Talking to the server: pairing, attesting, and what to do about each answer. The protocol is `docs/attestation.md`.
 
+use crate::clock::Moment;
 use crate::fuse::State;
 use crate::key::{Pairing, public};
+use crate::server::ServerUrl;
 use domain::{
-    AgentDevice, AgentId, Attestation, Challenge, Enrolment, PairingCode, Purpose, SIGNATURE_HEADER, SigningKey,
-    UserId, WINDOW_MAX,
+    AgentDevice, AgentId, Attestation, Challenge, Condition, DeviceId, Enrolment, Flag, PairingCode, Purpose, RECENT,
+    Route, SIGNATURE_HEADER, Signal, SigningKey, UserId, Version, WINDOW_MAX,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,12 +18,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const CALL: Duration = Duration::from_secs(5);
 /// Longest answer, in bytes; a state is under 4 KiB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-/// First and longest wait after a failure.
+/// First and longest wait after a failure, and while nobody has attached this agent: who has just paired one waits for it.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// A person without a state may come back, but not soon.
-const AWAY: Duration = Duration::from_secs(30);
 /// Two agents with one key would answer each other's conflicts for ever.
 const CONFLICTS_MAX: u32 = 3;
+/// When silence has lasted: both its ends are told in whole milliseconds.
+const LASTING: Duration = Duration::from_millis(2).saturating_add(RECENT);
 /// At most this many attestations in [`RATE_WINDOW`].
 const RATE: usize = 10;
 const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -46,7 +48,7 @@ pub enum CallError {
     Garbled(String),
     /// A refusal.
     #[error("the server refused ({}): {}", .0.code, .0.detail)]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// A problem document, and the members by which an agent finds back.
@@ -65,17 +67,22 @@ pub struct Refusal {
     pub expected_seq: Option<u64>,
     /// The challenge that the server expects.
     pub challenge: Option<Challenge>,
+    /// What the person claims to whom this agent is attached.
+    pub claim: Option<Claim>,
 }
 
 /// The server, over HTTP.
 struct Api {
     http: ureq::Agent,
-    url: String,
+    url: ServerUrl,
 }
 
 impl Api {
-    fn new(url: &str) -> Self {
-        let http = ureq::Agent::config_builder()
+    fn new(url: ServerUrl) -> Self {
+        let builder = ureq::Agent::config_builder();
+        // What is meant for this machine must not leave it, whatever HTTP_PROXY says.
+        let builder = if url.is_plain() { builder.proxy(None) } else { builder };
+        let http = builder
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(CALL))
@@ -84,21 +91,22 @@ impl Api {
             .max_idle_age(Duration::from_secs(5))
             .build()
             .into();
-        Self { http, url: url.trim_end_matches('/').to_owned() }
+        Self { http, url }
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &[u8], signature: &str) -> Result<T, CallError> {
-        let unreachable = |error: ureq::Error| CallError::Unreachable { url: self.url.clone(), why: error.to_string() };
-        let request = self.http.post(format!("{}{path}", self.url));
+        let unreachable =
+            |error: ureq::Error| CallError::Unreachable { url: self.url.to_string(), why: error.to_string() };
+        let request = self.http.post(self.url.join(path));
         let request = request.header("content-type", "application/json").header(SIGNATURE_HEADER, signature);
         let mut response = request.send(body).map_err(unreachable)?;
         let status = response.status();
         let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
-        let garbled = |_| CallError::Garbled(self.url.clone());
+        let garbled = |_| CallError::Garbled(self.url.to_string());
         if status.is_success() {
             return serde_json::from_str(&text).map_err(garbled);
         }
-        let mut refusal: Refusal = serde_json::from_str(&text).map_err(garbled)?;
+        let mut refusal: Box<Refusal> = serde_json::from_str(&text).map_err(garbled)?;
         refusal.status = status.as_u16();
         Err(CallError::Refused(refusal))
     }
@@ -115,10 +123,10 @@ struct Enrolled {
 ///
 /// # Errors
 /// The server cannot be reached, or refused.
-pub fn enrol(url: &str, user_id: UserId, code: PairingCode, key: SigningKey) -> Result<Pairing, CallError> {
+pub fn enrol(url: ServerUrl, user_id: UserId, code: PairingCode, key: SigningKey) -> Result<Pairing, CallError> {
     let api = Api::new(url);
     let enrolment = Enrolment { user_id, code, public_key: public(&key) };
-    let body = serde_json::to_vec(&enrolment).map_err(|_| CallError::Garbled(api.url.clone()))?;
+    let body = serde_json::to_vec(&enrolment).map_err(|_| CallError::Garbled(api.url.to_string()))?;
     let signature = Purpose::Enrolment.sign(&key, &body);
     let call = || api.post::<Enrolled>("/api/agents", &body, &signature);
     // An answer may be lost; the same request again gets it.
@@ -127,7 +135,7 @@ pub fn enrol(url: &str, user_id: UserId, code: PairingCode, key: SigningKey) -> 
         other => Err(other),
     })?;
     if answer.agent_id != AgentId::of(&enrolment.public_key) {
-        return Err(CallError::Garbled(api.url));
+        return Err(CallError::Garbled(api.url.to_string()));
     }
     Ok(Pairing { url: api.url, user_id: answer.user_id, agent_id: answer.agent_id, key })
 }
@@ -143,6 +151,16 @@ pub struct Statement {
     pub from: Instant,
     /// Its end.
     pub to: Instant,
+    /// Since when nothing but silence was heard, if that was heard.
+    pub silent_since: Option<Instant>,
+}
+
+impl Statement {
+    /// What of it is worth attesting at once when it changes: a state, and whether silence has lasted.
+    fn gist(&self) -> (State, Option<AgentDevice>, bool) {
+        let lasts = self.silent_since.is_some_and(|since| self.to.saturating_duration_since(since) >= LASTING);
+        (self.state, self.device.clone(), lasts)
+    }
 }
 
 /// What came of an attestation.
@@ -150,7 +168,11 @@ pub struct Statement {
 pub enum Outcome {
     /// It counts.
     Accepted(Accepted),
-    /// It does not, for a reason that is mended now: measure anew.
+    /// Somebody has attached this agent, and claims this: measure anew.
+    Attached(Claim),
+    /// Nobody has attached it: close the microphone, and ask again after this long.
+    Idle(Duration),
+    /// It does not count, for a reason that is mended now: measure anew.
     Again,
     /// Not now: measure anew after this long.
     Later(Duration, String),
@@ -166,25 +188,17 @@ pub struct Accepted {
     pub verdict: Value,
     /// The `seq` that was accepted.
     pub seq: u64,
-    claim: Claim,
+    /// What the person claims now.
+    pub claim: Claim,
+    /// Whether the claim is another one than that under which was measured.
+    #[serde(skip)]
+    pub is_outdated: bool,
     next_challenge: Challenge,
     interval_ms: u64,
     at_ms: u64,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Claim {
-    device_label: Option<String>,
-}
-
 impl Accepted {
-    /// The label of the device that the person claims.
-    #[must_use]
-    pub fn claimed_label(&self) -> Option<&str> {
-        self.claim.device_label.as_deref()
-    }
-
     /// How often the server wants to hear.
     #[must_use]
     pub fn interval(&self) -> Duration {
@@ -192,97 +206,185 @@ impl Accepted {
     }
 }
 
+/// What a person claims, as far as it concerns their agent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    version: Version,
+    device_id: Option<DeviceId>,
+    device_label: Option<String>,
+}
+
+impl Claim {
+    /// The label of the device that the person claims. An alias names none: which device it is may change at any time.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        let names_a_device = self.device_id.as_ref().is_some_and(|device| !device.is_alias());
+        self.device_label.as_deref().filter(|_| names_a_device)
+    }
+}
+
+/// What the next attestation must say of itself.
+#[derive(Debug)]
+struct Place {
+    seq: u64,
+    challenge: Challenge,
+    /// The version of the claim.
+    version: Version,
+    /// When this version was learned: no window of it begins before.
+    since: Instant,
+}
+
 /// A paired agent's talk with the server.
 pub struct Session {
     api: Api,
     pairing: Pairing,
-    next_seq: u64,
-    challenge: Challenge,
+    /// Not known after a start and after a sleep; there is none while nobody has attached this agent.
+    place: Option<Place>,
     clock: Clock,
     /// End of the last window that was accepted: no two windows overlap.
     last: Option<Instant>,
     failures: u32,
     conflicts: u32,
+    idle: u32,
 }
 
 impl Session {
-    /// Begins to talk. Sequence and challenge are not known after a start; the first refusal tells them.
+    /// Begins to talk.
     #[must_use]
     pub fn new(pairing: Pairing) -> Self {
         Self {
-            api: Api::new(&pairing.url),
+            api: Api::new(pairing.url.clone()),
             pairing,
-            next_seq: 1,
-            challenge: Challenge::from([0; 16]),
+            place: None,
             clock: Clock::of_this_machine(),
             last: None,
             failures: 0,
             conflicts: 0,
+            idle: 0,
         }
     }
 
-    /// Attests. Blocks for five seconds at most.
+    /// Attests; asks for the place instead if that is not known. Blocks for five seconds at most.
     pub fn attest(&mut self, said: Statement) -> Outcome {
+        // A window from before a sleep would be told in a time that it was not measured in.
+        let Some(place) = self.place.take_if(|_| !self.clock.has_slept()) else { return self.probe() };
         let to = said.to;
-        let from = said.from.max(self.last.unwrap_or(said.from)).min(to).max(to.checked_sub(WINDOW_MAX).unwrap_or(to));
+        let earliest = self.last.map_or(place.since, |last| last.max(place.since));
+        let from = said.from.max(earliest).min(to).max(to.checked_sub(WINDOW_MAX).unwrap_or(to));
+        let to_ms = self.clock.ms(to);
         let attestation = Attestation {
-            seq: self.next_seq,
-            challenge: self.challenge,
-            from_ms: self.clock.ms(from),
-            to_ms: self.clock.ms(to),
+            seq: place.seq,
+            challenge: place.challenge,
+            version: place.version,
+            from_ms: self.clock.ms(from).min(to_ms),
+            to_ms,
+            silent_since_ms: said.silent_since.map(|since| self.clock.ms(since).min(to_ms)),
             condition: said.state.condition,
             flag: said.state.flag,
             signal: said.state.signal,
             route: said.state.route,
             device: said.device,
         };
-        let Ok(body) = serde_json::to_vec(&attestation) else { return Outcome::Stop("cannot write JSON".to_owned()) };
+        let attested = place.version;
+        self.place = Some(place);
+        match self.send(&attestation) {
+            Ok(mut accepted) => {
+                accepted.is_outdated = accepted.claim.version != attested;
+                self.settle(accepted.seq + 1, accepted.next_challenge, accepted.claim.version);
+                (self.last, self.failures, self.conflicts, self.idle) = (Some(to), 0, 0, 0);
+                Outcome::Accepted(accepted)
+            }
+            Err(error) => self.mend(error),
+        }
+    }
+
+    /// Asks whether somebody has attached this agent, and what they claim. Measures nothing, and is never accepted. Blocks for five
+    /// seconds at most.
+    pub fn probe(&mut self) -> Outcome {
+        (self.place, self.conflicts) = (None, 0);
+        let now = self.clock.ms(Instant::now());
+        let probe = Attestation {
+            seq: 0,
+            challenge: Challenge::from([0; 16]),
+            version: 0,
+            from_ms: now,
+            to_ms: now,
+            silent_since_ms: None,
+            condition: Condition::NoData,
+            flag: Flag::Unknown,
+            signal: Signal::NotOpened,
+            route: Route::Direct,
+            device: None,
+        };
+        match self.send(&probe) {
+            Ok(_) => self.later(CallError::Garbled(self.api.url.to_string()).to_string()),
+            Err(error) => self.mend(error),
+        }
+    }
+
+    fn send(&mut self, attestation: &Attestation) -> Result<Accepted, CallError> {
+        let body = serde_json::to_vec(attestation).map_err(|_| CallError::Garbled(self.api.url.to_string()))?;
         let signature = Purpose::Attestation.sign(&self.pairing.key, &body);
         let path = format!("/api/agents/{}/attestations", self.pairing.agent_id);
         let asked = Instant::now();
         let answer = self.api.post::<Accepted>(&path, &body, &signature);
-        let answered = Instant::now();
-        match answer {
-            Ok(accepted) => {
-                self.clock.correct(accepted.at_ms, asked, answered);
-                (self.next_seq, self.challenge) = (accepted.seq + 1, accepted.next_challenge);
-                (self.last, self.failures, self.conflicts) = (Some(to), 0, 0);
-                Outcome::Accepted(accepted)
-            }
-            Err(CallError::Refused(refusal)) => {
-                if let Some(at) = refusal.at_ms {
-                    self.clock.correct(at, asked, answered);
-                }
-                self.mend(&refusal)
-            }
-            Err(error) => self.later(error.to_string()),
+        let at_ms = match &answer {
+            Ok(accepted) => Some(accepted.at_ms),
+            Err(CallError::Refused(refusal)) => refusal.at_ms,
+            Err(_) => None,
+        };
+        if let Some(at_ms) = at_ms {
+            self.clock.correct(at_ms, asked, Instant::now());
         }
+        answer
     }
 
-    fn mend(&mut self, refusal: &Refusal) -> Outcome {
+    fn settle(&mut self, seq: u64, challenge: Challenge, version: Version) {
+        let since = match &self.place {
+            Some(place) if place.version == version => place.since,
+            _ => Instant::now(),
+        };
+        self.place = Some(Place { seq, challenge, version, since });
+    }
+
+    fn mend(&mut self, error: CallError) -> Outcome {
+        let CallError::Refused(refusal) = error else { return self.later(error.to_string()) };
         let said = format!("{}: {}", refusal.code, refusal.detail);
         match (refusal.status, refusal.code.as_str()) {
-            (409, "sequence_conflict") => {
-                let (Some(seq), Some(challenge)) = (refusal.expected_seq, refusal.challenge) else {
+            (409, "sequence_conflict" | "window_not_newer") => {
+                let (Some(seq), Some(challenge), Some(claim)) =
+                    (refusal.expected_seq, refusal.challenge, refusal.claim)
+                else {
                     return self.later(said);
                 };
-                (self.next_seq, self.challenge) = (seq, challenge);
-                self.again(said)
+                // Perhaps attached anew, to somebody else or to a state whose versions start anew: an old window is about neither.
+                self.place = None;
+                self.settle(seq, challenge, claim.version);
+                self.idle = 0;
+                self.again(said, Outcome::Attached(claim))
             }
-            (401, "clock_skew") if refusal.at_ms.is_some() => self.again(said),
-            (401, _) => Outcome::Stop(format!("{said}; pair anew with `greenroom-agent enroll`")),
-            (410, _) => Outcome::Stop(format!(
+            (409, "agent_idle") | (404, _) => {
+                self.place = None;
+                let wait = backoff(self.idle);
+                (self.idle, self.failures) = (self.idle.saturating_add(1), 0);
+                Outcome::Idle(jitter(wait))
+            }
+            (401, "clock_skew") if refusal.at_ms.is_some() => self.again(said, Outcome::Again),
+            (410, "agent_revoked") => Outcome::Stop(format!(
                 "{said}; another agent was paired or this one revoked. To go on here, pair anew with `greenroom-agent enroll`"
             )),
-            (400, _) => Outcome::Stop(format!("{said}; this agent and the server are not of the same version")),
-            (404, _) => Outcome::Later(jitter(AWAY), said),
+            (400, "protocol_unsupported") => {
+                Outcome::Stop(format!("{said}; this agent and the server are not of the same version"))
+            }
+            // Also 401: it may come from whoever is in between, so it must not end a witness for good.
             _ => self.later(said),
         }
     }
 
-    fn again(&mut self, said: String) -> Outcome {
+    fn again(&mut self, said: String, outcome: Outcome) -> Outcome {
         self.conflicts += 1;
-        if self.conflicts > CONFLICTS_MAX { self.later(said) } else { Outcome::Again }
+        if self.conflicts > CONFLICTS_MAX { self.later(said) } else { outcome }
     }
 
     fn later(&mut self, said: String) -> Outcome {
@@ -301,22 +403,29 @@ fn jitter(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// The server's time, kept by a clock that nobody sets.
+/// The server's time, kept by a clock that nobody sets, and that stands still while the machine sleeps.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     server_ms: u64,
     at: Instant,
+    set: Moment,
 }
 
 impl Clock {
     fn of_this_machine() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { server_ms: ms(since), at: Instant::now() }
+        let now = Instant::now();
+        Self { server_ms: ms(since), at: now, set: Moment::at(now) }
+    }
+
+    fn has_slept(&self) -> bool {
+        Moment::at(Instant::now()).has_slept_since(self.set)
     }
 
     /// `server_ms` was between question and answer; most likely in the middle.
     fn correct(&mut self, server_ms: u64, asked: Instant, answered: Instant) {
-        *self = Self { server_ms, at: asked + answered.saturating_duration_since(asked) / 2 };
+        let at = asked + answered.saturating_duration_since(asked) / 2;
+        *self = Self { server_ms, at, set: Moment::at(answered) };
     }
 
     fn ms(&self, instant: Instant) -> u64 {
@@ -334,7 +443,7 @@ fn ms(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    said: Option<(State, Option<AgentDevice>)>,
+    said: Option<(State, Option<AgentDevice>, bool)>,
     next: Instant,
     not_before: Instant,
     recent: VecDeque<Instant>,
@@ -347,21 +456,27 @@ impl Schedule {
         Self { interval: INTERVAL_FIRST, said: None, next: now, not_before: now, recent: VecDeque::with_capacity(RATE) }
     }
 
-    /// Whether this is to be attested now.
+    /// Whether anything may be sent now.
     #[must_use]
-    pub fn is_due(&self, state: State, device: Option<&AgentDevice>, now: Instant) -> bool {
-        let changed = self.said.as_ref().is_none_or(|(said, of)| *said != state || of.as_ref() != device);
+    pub fn is_open(&self, now: Instant) -> bool {
         let lately = self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count();
-        now >= self.not_before && lately < RATE && (changed || now >= self.next)
+        now >= self.not_before && lately < RATE
     }
 
-    /// It is being attested.
-    pub fn sent(&mut self, state: State, device: Option<AgentDevice>, now: Instant) {
+    /// Whether this is to be attested now.
+    #[must_use]
+    pub fn is_due(&self, statement: &Statement, now: Instant) -> bool {
+        let changed = self.said.as_ref() != Some(&statement.gist());
+        self.is_open(now) && (changed || now >= self.next)
+    }
+
+    /// Something is being sent: an attestation, or without one a probe.
+    pub fn sent(&mut self, statement: Option<&Statement>, now: Instant) {
         if self.recent.len() == RATE {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
-        self.said = Some((state, device));
+        self.said = statement.map(Statement::gist);
         self.next = now + self.interval;
     }
 
@@ -371,7 +486,7 @@ impl Schedule {
         self.next = self.next.min(now + interval);
     }
 
-    /// It was not accepted: try what is measured then, after this wait.
+    /// It does not count, or no longer: try what is measured then, after this wait.
     pub fn refused(&mut self, wait: Duration, now: Instant) {
         self.said = None;
         self.not_before = now + wait;
@@ -382,8 +497,6 @@ impl Schedule {
 mod tests {
     use super::*;
     use crate::key::generate;
-    use domain::{Condition, Flag, Route, Signal};
-
     const QUIET: State =
         State { condition: Condition::Measured, flag: Flag::Unmuted, signal: Signal::Floor, route: Route::Direct };
     const LOUD: State = State { signal: Signal::Signal, ..QUIET };
@@ -392,84 +505,166 @@ mod tests {
     fn session() -> Session {
         let key = generate().unwrap();
         let agent_id = AgentId::of(&public(&key));
-        Session::new(Pairing { url: "http://127.0.0.1:9".to_owned(), user_id: "ada".parse().unwrap(), agent_id, key })
+        Session::new(Pairing {
+            url: "http://127.0.0.1:9".parse().unwrap(),
+            user_id: "ada".parse().unwrap(),
+            agent_id,
+            key,
+        })
     }
 
-    fn refusal(json: &str) -> Refusal {
-        serde_json::from_str(json).unwrap()
+    fn refusal(json: &str) -> CallError {
+        CallError::Refused(serde_json::from_str(json).unwrap())
+    }
+
+    /// What is so at `now`, and was for `silent` seconds if it is silence.
+    fn statement(state: State, now: Instant, silent: u32) -> Statement {
+        let silent_since = state.signal.is_silence().then(|| now.checked_sub(silent * SECOND).unwrap());
+        Statement { state, device: None, from: now, to: now, silent_since }
     }
 
     #[test]
     fn what_does_not_change_is_said_once_an_interval() {
-        let now = Instant::now();
-        let mut schedule = Schedule::new(now);
-        assert!(schedule.is_due(QUIET, None, now));
-        schedule.sent(QUIET, None, now);
-        schedule.accepted(INTERVAL_FIRST, now);
-        assert!(!schedule.is_due(QUIET, None, now + 9 * SECOND));
-        assert!(schedule.is_due(QUIET, None, now + 10 * SECOND));
+        let began = Instant::now() + 100 * SECOND;
+        let mut schedule = Schedule::new(began);
+        assert!(schedule.is_due(&statement(LOUD, began, 0), began));
+        schedule.sent(Some(&statement(LOUD, began, 0)), began);
+        schedule.accepted(INTERVAL_FIRST, began);
+        assert!(!schedule.is_due(&statement(LOUD, began + 9 * SECOND, 0), began + 9 * SECOND));
+        assert!(schedule.is_due(&statement(LOUD, began + 10 * SECOND, 0), began + 10 * SECOND));
     }
 
     #[test]
     fn a_change_is_said_at_once() {
-        let now = Instant::now();
+        let now = Instant::now() + 100 * SECOND;
         let mut schedule = Schedule::new(now);
-        schedule.sent(QUIET, None, now);
-        assert!(schedule.is_due(LOUD, None, now));
+        schedule.sent(Some(&statement(QUIET, now, 5)), now);
+        assert!(!schedule.is_due(&statement(QUIET, now, 9), now));
+        assert!(schedule.is_due(&statement(LOUD, now, 0), now));
+    }
+
+    #[test]
+    fn silence_is_said_again_when_it_has_lasted_and_when_it_was_interrupted() {
+        let now = Instant::now() + 100 * SECOND;
+        let mut schedule = Schedule::new(now);
+        schedule.sent(Some(&statement(QUIET, now, 1)), now);
+        assert!(!schedule.is_due(&statement(QUIET, now, 2), now));
+        assert!(schedule.is_due(&statement(QUIET, now, 4), now));
+        schedule.sent(Some(&statement(QUIET, now, 4)), now);
+        assert!(!schedule.is_due(&statement(QUIET, now, 5), now));
+        assert!(schedule.is_due(&statement(QUIET, now, 1), now));
     }
 
     #[test]
     fn ten_changes_in_ten_seconds_are_enough() {
-        let now = Instant::now();
+        let now = Instant::now() + 100 * SECOND;
         let mut schedule = Schedule::new(now);
         for at in 0..10 {
-            let state = if at % 2 == 0 { QUIET } else { LOUD };
-            assert!(schedule.is_due(state, None, now));
-            schedule.sent(state, None, now);
+            let said = statement(if at % 2 == 0 { QUIET } else { LOUD }, now, 0);
+            assert!(schedule.is_due(&said, now));
+            schedule.sent(Some(&said), now);
         }
-        assert!(!schedule.is_due(QUIET, None, now + 9 * SECOND));
-        assert!(schedule.is_due(QUIET, None, now + 10 * SECOND));
+        assert!(!schedule.is_due(&statement(QUIET, now, 0), now + 9 * SECOND));
+        assert!(schedule.is_due(&statement(QUIET, now, 0), now + 10 * SECOND));
     }
 
     #[test]
     fn after_a_failure_nothing_is_said_before_the_wait_is_over_and_then_at_once() {
-        let now = Instant::now();
+        let now = Instant::now() + 100 * SECOND;
         let mut schedule = Schedule::new(now);
-        schedule.sent(QUIET, None, now);
+        schedule.sent(Some(&statement(QUIET, now, 0)), now);
         schedule.refused(3 * SECOND, now);
-        assert!(!schedule.is_due(LOUD, None, now + 2 * SECOND));
-        assert!(schedule.is_due(QUIET, None, now + 3 * SECOND));
+        assert!(!schedule.is_due(&statement(LOUD, now, 0), now + 2 * SECOND));
+        assert!(schedule.is_due(&statement(QUIET, now, 0), now + 3 * SECOND));
     }
+
+    const CONFLICT: &str = r#"{"status": 409, "code": "sequence_conflict", "expectedSeq": 7,
+        "challenge": "AQEBAQEBAQEBAQEBAQEBAQ", "atMs": 5,
+        "claim": {"isMuted": true, "version": 3, "deviceId": "e3b0", "deviceLabel": "Desk Microphone"}}"#;
 
     #[test]
     fn a_conflict_is_mended_by_what_the_server_expects() {
-        let mut session = session();
-        let conflict = refusal(
-            r#"{"status": 409, "code": "sequence_conflict", "expectedSeq": 7, "challenge": "AQEBAQEBAQEBAQEBAQEBAQ", "atMs": 5}"#,
-        );
-        assert!(matches!(session.mend(&conflict), Outcome::Again));
-        assert_eq!((session.next_seq, session.challenge), (7, Challenge::from([1; 16])));
+        for code in ["sequence_conflict", "window_not_newer"] {
+            let mut session = session();
+            let outcome = session.mend(refusal(&CONFLICT.replace("sequence_conflict", code)));
+            assert!(
+                matches!(&outcome, Outcome::Attached(claim) if claim.label() == Some("Desk Microphone")),
+                "{outcome:?}"
+            );
+            let place = session.place.unwrap();
+            assert_eq!((place.seq, place.challenge, place.version), (7, Challenge::from([1; 16]), 3));
+        }
     }
 
     #[test]
     fn conflicts_without_end_are_waited_out() {
         let mut session = session();
-        let conflict =
-            r#"{"status": 409, "code": "sequence_conflict", "expectedSeq": 7, "challenge": "AQEBAQEBAQEBAQEBAQEBAQ"}"#;
         for _ in 0..CONFLICTS_MAX {
-            assert!(matches!(session.mend(&refusal(conflict)), Outcome::Again));
+            assert!(matches!(session.mend(refusal(CONFLICT)), Outcome::Attached(_)));
         }
-        assert!(matches!(session.mend(&refusal(conflict)), Outcome::Later(..)));
+        assert!(matches!(session.mend(refusal(CONFLICT)), Outcome::Later(..)));
+    }
+
+    #[test]
+    fn a_version_that_is_known_goes_on_and_a_new_one_begins_a_new_window() {
+        let mut session = session();
+        session.settle(1, Challenge::from([1; 16]), 3);
+        let since = |session: &Session| session.place.as_ref().unwrap().since;
+        let learned = since(&session);
+        session.settle(2, Challenge::from([2; 16]), 3);
+        assert_eq!(since(&session), learned);
+        session.settle(3, Challenge::from([3; 16]), 4);
+        assert!(since(&session) > learned);
+    }
+
+    /// It may have been attached anew: the same version of another claim.
+    #[test]
+    fn who_is_told_where_to_begin_begins_a_new_window_also_under_the_same_version() {
+        let mut session = session();
+        session.settle(1, Challenge::from([2; 16]), 3);
+        let learned = session.place.as_ref().unwrap().since;
+        session.mend(refusal(CONFLICT));
+        let place = session.place.unwrap();
+        assert!(place.version == 3 && place.since > learned);
+    }
+
+    #[test]
+    fn an_alias_names_no_device() {
+        let label = |device: &str| {
+            let claim = format!(r#"{{"version": 1, "deviceId": {device}, "deviceLabel": "Desk Microphone"}}"#);
+            serde_json::from_str::<Claim>(&claim).unwrap().label().map(str::to_owned)
+        };
+        assert_eq!(label(r#""e3b0""#).as_deref(), Some("Desk Microphone"));
+        for none in [r#""default""#, r#""Communications""#, "null"] {
+            assert_eq!(label(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_attached_to_nobody_asks_ever_more_rarely() {
+        let mut session = session();
+        session.settle(1, Challenge::from([1; 16]), 3);
+        let waits: Vec<_> = (0..8)
+            .map(|_| match session.mend(refusal(r#"{"status": 409, "code": "agent_idle", "atMs": 5}"#)) {
+                Outcome::Idle(wait) => wait,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(session.place.is_none());
+        assert!(waits[0] <= SECOND && waits[7] >= 15 * SECOND && waits[7] <= 30 * SECOND, "{waits:?}");
     }
 
     #[test]
     fn each_refusal_has_its_consequence() {
-        let outcome = |json| session().mend(&refusal(json));
+        let outcome = |json| session().mend(refusal(json));
         assert!(matches!(outcome(r#"{"status": 401, "code": "clock_skew", "atMs": 5}"#), Outcome::Again));
-        assert!(matches!(outcome(r#"{"status": 401, "code": "signature_invalid"}"#), Outcome::Stop(_)));
+        assert!(matches!(outcome(r#"{"status": 401, "code": "signature_invalid"}"#), Outcome::Later(..)));
+        assert!(matches!(outcome(r#"{"status": 410, "code": "gone"}"#), Outcome::Later(..)));
         assert!(matches!(outcome(r#"{"status": 410, "code": "agent_revoked"}"#), Outcome::Stop(_)));
-        assert!(matches!(outcome(r#"{"status": 400, "code": "validation_failed"}"#), Outcome::Stop(_)));
-        assert!(matches!(outcome(r#"{"status": 404, "code": "user_not_found"}"#), Outcome::Later(..)));
+        assert!(matches!(outcome(r#"{"status": 400, "code": "protocol_unsupported"}"#), Outcome::Stop(_)));
+        assert!(matches!(outcome(r#"{"status": 400, "code": "validation_failed"}"#), Outcome::Later(..)));
+        assert!(matches!(outcome(r#"{"status": 404, "code": "user_not_found"}"#), Outcome::Idle(_)));
+        assert!(matches!(outcome(r#"{"status": 409, "code": "sequence_conflict"}"#), Outcome::Later(..)));
         assert!(matches!(outcome(r#"{"status": 503, "code": "unavailable"}"#), Outcome::Later(..)));
     }
 
@@ -495,7 +690,7 @@ mod tests {
     #[test]
     fn a_server_out_of_reach_is_tried_again_later() {
         let now = Instant::now();
-        let outcome = session().attest(Statement { state: QUIET, device: None, from: now, to: now });
+        let outcome = session().attest(statement(QUIET, now, 0));
         assert!(matches!(outcome, Outcome::Later(..)), "{outcome:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::fuse::State;
 use domain::{Condition, Route, Signal};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// What `--help` says about exit codes; the codes are in [`Failed`] and [`of_state`].
@@ -11,17 +12,22 @@ Exit codes:
   1  anything else            2  bad arguments
   3  built without capture    4  not paired, or the pairing file is not usable
   5  server not reachable     6  the server refused, or this agent was revoked
+141  nobody reads the output any more
 check and doctor say what was measured:
  10  no more than noise      11  digital zero: muted
  12  not listened            13  the stream was moved to another device
+ 14  the agent's own stream is muted or turned down
  20  permission denied       21  no sound system
  22  device busy             23  no data: device asleep
  24  device missing";
 
+/// 128 and the number of SIGPIPE, as shells report a program whose reader is gone.
+const READER_GONE: u8 = 141;
+
 /// Why the program failed, in one line that says what to do.
 #[derive(Debug)]
 pub struct Failed {
-    /// The line.
+    /// The line; empty if nobody needs to be told.
     pub line: String,
     /// The exit code.
     pub code: u8,
@@ -31,6 +37,15 @@ impl Failed {
     /// A failure with this code.
     pub fn new(code: u8, line: impl std::fmt::Display) -> Self {
         Self { line: line.to_string(), code }
+    }
+
+    /// Standard output cannot be written. A reader that is gone, as `head` after its last line, is nobody's failure.
+    #[must_use]
+    pub fn of_output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { line: String::new(), code: READER_GONE },
+            _ => Self::new(1, format!("cannot write: {error}")),
+        }
     }
 }
 
@@ -44,6 +59,7 @@ pub fn of_state(state: State) -> u8 {
         (Condition::NoData, _, _) => 23,
         (Condition::DeviceMissing, _, _) => 24,
         (Condition::Measured, Route::Moved, _) => 13,
+        (Condition::Measured, Route::Silenced, _) => 14,
         (Condition::Measured, Route::Direct, Signal::Signal) => 0,
         (Condition::Measured, Route::Direct, Signal::Floor) => 10,
         (Condition::Measured, Route::Direct, Signal::DigitalZero) => 11,
@@ -53,12 +69,14 @@ pub fn of_state(state: State) -> u8 {
 
 /// The end of the program.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the one line a failure must say")]
 pub fn code(outcome: Result<u8, Failed>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
-            eprintln!("greenroom-agent: {}", failed.line);
+            if !failed.line.is_empty() {
+                // Whoever reads it may be gone too.
+                let _ = writeln!(io::stderr(), "greenroom-agent: {}", failed.line);
+            }
             ExitCode::from(failed.code)
         }
     }

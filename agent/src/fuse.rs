@@ -42,13 +42,16 @@ pub enum Ear {
     Dead,
     /// The system has attached the stream to another device.
     Moved,
+    /// The stream itself is muted or turned down.
+    Silenced,
     /// Open, and this was heard.
     Heard(Class),
 }
 
 /// The state that follows; `None` as long as there is nothing to say.
 ///
-/// A missing device and a moved stream come before everything that was heard: silence of another device, or of none, is no mute.
+/// A missing device and a stream that was moved or silenced come before everything that was heard: silence of another device, of none,
+/// or of this program's own stream is no mute.
 #[must_use]
 pub fn fuse(presence: Presence, ear: Ear) -> Option<State> {
     let unmeasured = |condition, flag| Some(State { condition, flag, signal: Signal::NotOpened, route: Route::Direct });
@@ -65,6 +68,7 @@ pub fn fuse(presence: Presence, ear: Ear) -> Option<State> {
         Ear::Denied => unmeasured(Condition::PermissionDenied, flag),
         Ear::Dead => unmeasured(Condition::NoData, flag),
         Ear::Moved => measured(Signal::NotOpened, Route::Moved),
+        Ear::Silenced => measured(Signal::NotOpened, Route::Silenced),
         Ear::Heard(Class::Zero) => measured(Signal::DigitalZero, Route::Direct),
         Ear::Heard(Class::Floor) => measured(Signal::Floor, Route::Direct),
         Ear::Heard(Class::Signal) => measured(Signal::Signal, Route::Direct),
@@ -76,13 +80,14 @@ mod tests {
     use super::*;
 
     const FLAGS: [Flag; 3] = [Flag::Muted, Flag::Unmuted, Flag::Unknown];
-    const EARS: [Ear; 9] = [
+    const EARS: [Ear; 10] = [
         Ear::Closed,
         Ear::Opening,
         Ear::Busy,
         Ear::Denied,
         Ear::Dead,
         Ear::Moved,
+        Ear::Silenced,
         Ear::Heard(Class::Zero),
         Ear::Heard(Class::Floor),
         Ear::Heard(Class::Signal),
@@ -105,6 +110,7 @@ mod tests {
             );
             assert_eq!(says(Ear::Dead), Some(state(Condition::NoData, flag, Signal::NotOpened, Route::Direct)));
             assert_eq!(says(Ear::Moved), Some(state(Condition::Measured, flag, Signal::NotOpened, Route::Moved)));
+            assert_eq!(says(Ear::Silenced), Some(state(Condition::Measured, flag, Signal::NotOpened, Route::Silenced)));
             for (class, signal) in
                 [(Class::Zero, Signal::DigitalZero), (Class::Floor, Signal::Floor), (Class::Signal, Signal::Signal)]
             {

@@ -1,5 +1,6 @@
 //! The pairing file: which person, which server, and the secret key that signs.
 
+use crate::server::{ServerUrl, UrlError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::{AgentId, PublicKey, SigningKey, UserId};
@@ -22,6 +23,9 @@ pub enum KeyError {
     /// Its text is not ours.
     #[error("{0} is not a pairing of greenroom-agent; pair anew")]
     Malformed(PathBuf),
+    /// Its server is one that this agent does not talk to.
+    #[error("the server in {0} is not usable: its address {1}; pair anew")]
+    Server(PathBuf, UrlError),
     /// The file system refused.
     #[error("{0} cannot be used: {1}; choose another place with --config")]
     Io(PathBuf, #[source] io::Error),
@@ -33,8 +37,8 @@ pub enum KeyError {
 /// A pairing: who this agent is, and for whom.
 #[derive(Clone)]
 pub struct Pairing {
-    /// The server, without a slash at the end.
-    pub url: String,
+    /// The server.
+    pub url: ServerUrl,
     /// Whose microphone it is.
     pub user_id: UserId,
     /// This agent.
@@ -94,15 +98,16 @@ pub fn load(path: &Path) -> Result<Pairing, KeyError> {
         return Err(KeyError::Exposed(path.to_owned()));
     }
     let text = io::read_to_string(file).map_err(failed)?;
-    parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+    let stored: Stored = serde_json::from_str(&text).map_err(|_| KeyError::Malformed(path.to_owned()))?;
+    let url = stored.url.parse().map_err(|error| KeyError::Server(path.to_owned(), error))?;
+    of_one_key(stored, url).ok_or_else(|| KeyError::Malformed(path.to_owned()))
 }
 
-fn parse(text: &str) -> Option<Pairing> {
-    let stored: Stored = serde_json::from_str(text).ok()?;
+fn of_one_key(stored: Stored, url: ServerUrl) -> Option<Pairing> {
     let seed: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(stored.secret_key).ok()?.try_into().ok()?;
     let key = SigningKey::from_bytes(&seed);
     let of_this_key = stored.agent_id == AgentId::of(&public(&key));
-    of_this_key.then_some(Pairing { url: stored.url, user_id: stored.user_id, agent_id: stored.agent_id, key })
+    of_this_key.then_some(Pairing { url, user_id: stored.user_id, agent_id: stored.agent_id, key })
 }
 
 /// A place for a pairing that is about to be made: a failure to write must come before the code is used up.
@@ -139,7 +144,7 @@ impl Place {
     /// The file system refused.
     pub fn keep(mut self, pairing: &Pairing) -> Result<(), KeyError> {
         let stored = Stored {
-            url: pairing.url.clone(),
+            url: pairing.url.to_string(),
             user_id: pairing.user_id.clone(),
             agent_id: pairing.agent_id.clone(),
             secret_key: BASE64_URL_SAFE_NO_PAD.encode(pairing.key.to_bytes()),
@@ -178,7 +183,7 @@ mod tests {
     fn pairing() -> Pairing {
         let key = generate().unwrap();
         Pairing {
-            url: "http://127.0.0.1:3001".to_owned(),
+            url: "http://127.0.0.1:3001".parse().unwrap(),
             user_id: "ada".parse().unwrap(),
             agent_id: AgentId::of(&public(&key)),
             key,
@@ -230,19 +235,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pairing_over_plain_http_with_another_machine_is_refused() {
+        let (_directory, path, _) = kept();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("http://127.0.0.1:3001", "http://greenroom.example")).unwrap();
+        let refused = load(&path).err().unwrap();
+        assert!(matches!(refused, KeyError::Server(_, UrlError::Plain)), "{refused}");
+        assert!(refused.to_string().contains("https://"), "{refused}");
+    }
+
+    #[test]
     fn what_is_missing_or_damaged_is_told_apart() {
         let (_directory, path, _) = kept();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(parse(&text).is_some());
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            load(&path)
+        };
+        assert!(read(&text).is_ok());
         for bad in ["", "{}", &text.replace("agt_", "agx_"), &text.replace("secretKey", "key")] {
-            assert!(parse(bad).is_none(), "{bad}");
+            assert!(matches!(read(bad), Err(KeyError::Malformed(_))), "{bad}");
         }
         let other = String::from(pairing().agent_id);
         let stolen: String = text
             .lines()
             .map(|line| if line.contains("agt_") { format!("\"agentId\": \"{other}\",") } else { line.to_owned() })
             .collect();
-        assert!(parse(&stolen).is_none(), "an agent's id follows from its key");
+        assert!(matches!(read(&stolen), Err(KeyError::Malformed(_))), "an agent's id follows from its key");
         assert!(matches!(load(&path.with_extension("none")), Err(KeyError::NotPaired(_))));
     }
 }

@@ -3,13 +3,17 @@
 //! It observes and never switches hardware. Samples never leave the audio callback and levels never leave this process: what comes out is
 //! one of three classes. The feature `capture` brings cpal, and with it, on Linux, the need for ALSA's headers.
 
+pub mod choice;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod exit;
 pub mod fuse;
 pub mod key;
+pub mod layers;
 pub mod measure;
 pub mod output;
+pub mod server;
 pub mod witness;
 
 #[cfg(feature = "capture")]

@@ -4,20 +4,20 @@
 //! took 3.4 % of a core where this takes a fraction (its client clears a MiB per read, and asks for the latency after each).
 
 use crate::capture::{Ears, Failure, Guard, Listening, Shared};
+use crate::layers::{Level, flag_of_device, stream_is_open};
 use crate::measure::Meter;
-use crate::witness::{Attached, Input, Look, Unavailable, Witness};
-use domain::Flag;
+use crate::witness::{Input, Look, OwnStream, Unavailable, Witness};
 use pulseaudio::protocol::{
-    self, AuthParams, AuthReply, Command, CreateRecordStreamReply, GetSourceInfo, Prop, ProtocolError, PulseError,
-    RecordStreamParams, SampleFormat, SampleSpec, ServerInfo, SetClientNameReply, SourceInfo, SourceInfoList,
-    SourceOutputInfo, SourceState, Volume,
+    self, AuthParams, AuthReply, ChannelVolume, Command, CreateRecordStreamReply, GetSourceInfo, Prop, ProtocolError,
+    PulseError, RecordStreamParams, SampleFormat, SampleSpec, ServerInfo, SetClientNameReply, SourceFlags, SourceInfo,
+    SourceInfoList, SourceOutputInfo, SourceState, Volume,
 };
 use std::ffi::{CStr, CString};
 use std::io::{BufReader, Read as _};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The name of this sound system, which begins every id; cpal calls it so too.
@@ -35,15 +35,35 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// What says how the sources are, and what listens to them.
 #[must_use]
 pub fn pulse() -> (Pulse, Recorder) {
-    let stream = Arc::new(AtomicU32::new(NO_STREAM));
-    (Pulse { stream: Arc::clone(&stream), link: None, connecting: None, failed: None }, Recorder { stream })
+    let stream = CurrentStream::default();
+    (Pulse { stream: stream.clone(), link: None, connecting: None, failed: None }, Recorder { stream })
+}
+
+/// The server's number for one stream, or [`NO_STREAM`] until it is open.
+type StreamNumber = Arc<AtomicU32>;
+
+/// The stream that was asked for last. Each has a number of its own to write, so one that is opened late, after another was asked for, is
+/// never taken for that.
+#[derive(Debug, Clone, Default)]
+struct CurrentStream(Arc<Mutex<Option<StreamNumber>>>);
+
+impl CurrentStream {
+    fn begin(&self) -> StreamNumber {
+        let number = Arc::new(AtomicU32::new(NO_STREAM));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&number));
+        number
+    }
+
+    fn number(&self) -> u32 {
+        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map_or(NO_STREAM, |number| number.load(Ordering::Relaxed))
+    }
 }
 
 /// The sound server, connected as long as it lives.
 #[derive(Debug)]
 pub struct Pulse {
-    /// The server's number for the stream by which this program listens, or [`NO_STREAM`].
-    stream: Arc<AtomicU32>,
+    stream: CurrentStream,
     link: Option<Link>,
     /// A connection that is being made, on a thread of its own: to a server that hangs this may take without limit.
     connecting: Option<Receiver<Result<Link, Unavailable>>>,
@@ -68,18 +88,15 @@ impl Witness for Pulse {
 
     fn look(&mut self, id: &str) -> Result<Option<Look>, Unavailable> {
         let name = name_of(id);
-        let stream = self.stream.load(Ordering::Relaxed);
+        let stream = self.stream.number();
         self.ask(|link| {
             let source = match link.source(name) {
                 Err(ProtocolError::ServerError(PulseError::NoEntity)) => return Ok(None),
                 answer => answer?,
             };
-            let attached = match link.attached_to(stream)? {
-                None => Attached::Nowhere,
-                Some(index) if index == source.index => Attached::Here,
-                Some(_) => Attached::Elsewhere,
-            };
-            Ok(Some(Look { flag: flag(&source), attached, suspended: source.state == SourceState::Suspended }))
+            let stream = own_stream(link.stream(stream)?.as_ref(), &source);
+            let flag = flag_of_device(source.muted, source.cvolume.channels().iter().map(Volume::as_u32));
+            Ok(Some(Look { flag, stream, suspended: source.state == SourceState::Suspended }))
         })
     }
 }
@@ -140,7 +157,7 @@ impl Link {
     }
 
     fn greet(&mut self) -> Result<(), ProtocolError> {
-        let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let cookie = cookie_of(pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok()));
         let auth = AuthParams { version: protocol::MAX_VERSION, supports_shm: false, supports_memfd: false, cookie };
         let reply: AuthReply = self.ask(&Command::Auth(auth))?;
         self.version = reply.version.min(protocol::MAX_VERSION);
@@ -166,13 +183,13 @@ impl Link {
         self.ask(&Command::GetSourceInfo(GetSourceInfo { index: None, name: Some(name) }))
     }
 
-    /// The source that this program's stream hears now, whatever source it was opened on.
-    fn attached_to(&mut self, stream: u32) -> Result<Option<u32>, ProtocolError> {
+    /// How this program's stream is, from one answer: which source it hears, its mute and its volume.
+    fn stream(&mut self, stream: u32) -> Result<Option<SourceOutputInfo>, ProtocolError> {
         if stream == NO_STREAM {
             return Ok(None);
         }
-        match self.ask::<SourceOutputInfo>(&Command::GetSourceOutputInfo(stream)) {
-            Ok(output) => Ok(Some(output.source_index)),
+        match self.ask(&Command::GetSourceOutputInfo(stream)) {
+            Ok(output) => Ok(Some(output)),
             Err(ProtocolError::ServerError(PulseError::NoEntity)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -182,13 +199,12 @@ impl Link {
 /// Listens to sources of the sound server.
 #[derive(Debug)]
 pub struct Recorder {
-    stream: Arc<AtomicU32>,
+    stream: CurrentStream,
 }
 
 impl Ears for Recorder {
     fn listen(&self, id: &str) -> Listening {
-        self.stream.store(NO_STREAM, Ordering::Relaxed);
-        let (name, stream) = (name_of(id).to_owned(), Arc::clone(&self.stream));
+        let (name, stream) = (name_of(id).to_owned(), self.stream.begin());
         Listening::begin(move |shared, opened| match Recording::open(&name, &stream) {
             Ok((recording, guard)) => {
                 if opened.send(Ok(guard)).is_ok() {
@@ -236,7 +252,14 @@ impl Recording {
         params.buffer_attr.fragment_size = spec.sample_rate / 20 * frame_bytes;
         params.buffer_attr.max_length = u32::MAX;
         params.flags.adjust_latency = true;
+        // The sound server remembers the mute and the volume of a program's last stream, unless the new one says its own. Relative: with flat
+        // volumes an absolute one would move the source's.
+        params.flags.start_muted = Some(false);
+        params.cvolume = Some(ChannelVolume::norm(spec.channels));
+        params.flags.relative_volume = true;
         params.props.set(Prop::MediaName, c"measuring whether this microphone is muted");
+        // WirePlumber's word for the same: PipeWire restores what it remembers after a stream is made.
+        params.props.set_bytes(c"state.restore-props", c"false".to_bytes_with_nul());
         let reply: CreateRecordStreamReply = link.ask(&Command::CreateRecordStream(params)).map_err(failure)?;
         stream.store(reply.stream_index, Ordering::Relaxed);
         // A source that sleeps says nothing for as long as it likes.
@@ -279,6 +302,15 @@ fn measure(format: SampleFormat, bytes: &[u8], meter: &mut Meter, shared: &Share
     }
 }
 
+/// Bytes of a cookie in PulseAudio's protocol.
+const COOKIE_BYTES: usize = 256;
+
+/// The cookie that this computer has, or one of zeros. A server that knows the user by the socket takes any cookie, but
+/// PipeWire refuses one of another length, and only PulseAudio's own library ever writes the file.
+fn cookie_of(file: Option<Vec<u8>>) -> Vec<u8> {
+    file.filter(|cookie| cookie.len() == COOKIE_BYTES).unwrap_or_else(|| vec![0; COOKIE_BYTES])
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failure(error: ProtocolError) -> Failure {
     match error {
@@ -304,7 +336,98 @@ fn input(source: &SourceInfo, default: Option<&CStr>) -> Input {
     }
 }
 
-fn flag(source: &SourceInfo) -> Flag {
-    let silent = source.cvolume.channels().iter().all(|volume| *volume == Volume::MUTED);
-    if source.muted || silent { Flag::Muted } else { Flag::Unmuted }
+/// How a stream is that was opened on this source, with the channels of that.
+fn own_stream(output: Option<&SourceOutputInfo>, source: &SourceInfo) -> OwnStream {
+    let Some(output) = output else { return OwnStream::Absent };
+    if output.source_index != source.index {
+        return OwnStream::Moved;
+    }
+    // With flat volumes a stream's volume is absolute, and full is the source's own; else it is a share of that.
+    let is_flat = source.flags.contains(SourceFlags::FLAT_VOLUME);
+    let full = |channel: usize| match source.cvolume.channels().get(channel) {
+        Some(volume) if is_flat => volume.as_u32(),
+        _ => Volume::NORM.as_u32(),
+    };
+    let volumes = if output.has_volume { output.cvolume.channels() } else { &[] };
+    let levels = volumes.iter().enumerate().map(|(at, volume)| Level { volume: volume.as_u32(), full: full(at) });
+    if stream_is_open(output.muted, levels) { OwnStream::Open } else { OwnStream::Silenced }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_always_has_the_length_of_one() {
+        let own = vec![7; COOKIE_BYTES];
+        assert_eq!(cookie_of(Some(own.clone())), own);
+        for file in [None, Some(Vec::new()), Some(vec![7; 16])] {
+            assert_eq!(cookie_of(file), vec![0; COOKIE_BYTES]);
+        }
+    }
+
+    fn volumes(percents: &[u32]) -> ChannelVolume {
+        let mut volume = ChannelVolume::empty();
+        for percent in percents {
+            volume.push(Volume::from_u32_clamped(Volume::NORM.as_u32() * percent / 100));
+        }
+        volume
+    }
+
+    fn source(percents: &[u32], flags: SourceFlags) -> SourceInfo {
+        SourceInfo { index: 7, cvolume: volumes(percents), flags, ..SourceInfo::default() }
+    }
+
+    fn output(percents: &[u32]) -> SourceOutputInfo {
+        SourceOutputInfo {
+            source_index: 7,
+            cvolume: volumes(percents),
+            has_volume: true,
+            ..SourceOutputInfo::default()
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_opened_late_is_not_taken_for_the_one_asked_for_after_it() {
+        let current = CurrentStream::default();
+        let (late, asked_for_after_it) = (current.begin(), current.begin());
+        assert_eq!(current.number(), NO_STREAM);
+        asked_for_after_it.store(2, Ordering::Relaxed);
+        late.store(1, Ordering::Relaxed);
+        assert_eq!(current.number(), 2);
+    }
+
+    #[test]
+    fn a_streams_volume_is_a_share_of_the_sources() {
+        let source = source(&[60, 60], SourceFlags::empty());
+        assert_eq!(own_stream(Some(&output(&[100, 100])), &source), OwnStream::Open);
+        assert_eq!(own_stream(Some(&output(&[60, 60])), &source), OwnStream::Silenced);
+        assert_eq!(own_stream(Some(&output(&[100, 1])), &source), OwnStream::Silenced);
+        assert_eq!(own_stream(Some(&output(&[0, 0])), &source), OwnStream::Silenced);
+    }
+
+    #[test]
+    fn with_flat_volumes_a_streams_volume_is_absolute() {
+        let source = source(&[60, 30], SourceFlags::FLAT_VOLUME);
+        assert_eq!(own_stream(Some(&output(&[60, 30])), &source), OwnStream::Open);
+        assert_eq!(own_stream(Some(&output(&[100, 100])), &source), OwnStream::Open);
+        assert_eq!(own_stream(Some(&output(&[59, 30])), &source), OwnStream::Silenced);
+        assert_eq!(own_stream(Some(&output(&[60, 1])), &source), OwnStream::Silenced);
+    }
+
+    #[test]
+    fn a_mute_counts_even_where_there_is_no_volume() {
+        let source = source(&[100], SourceFlags::empty());
+        let of = |muted| SourceOutputInfo { muted, has_volume: false, ..output(&[0]) };
+        assert_eq!(own_stream(Some(&of(false)), &source), OwnStream::Open);
+        assert_eq!(own_stream(Some(&of(true)), &source), OwnStream::Silenced);
+    }
+
+    #[test]
+    fn a_stream_that_was_moved_is_moved_whatever_its_mute_and_one_that_is_gone_is_absent() {
+        let source = source(&[100], SourceFlags::empty());
+        let moved = SourceOutputInfo { source_index: 8, muted: true, ..output(&[100]) };
+        assert_eq!(own_stream(Some(&moved), &source), OwnStream::Moved);
+        assert_eq!(own_stream(None, &source), OwnStream::Absent);
+    }
 }

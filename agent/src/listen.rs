@@ -1,7 +1,7 @@
 //! The commands that need a microphone.
 
 use crate::capture::{Ears, Host};
-use crate::cli::{Choice, Evidence, HostArgument};
+use crate::choice::{Choice, Evidence, HostArgument};
 use crate::client::{Outcome, Schedule, Session, Statement};
 use crate::exit::{self, Failed};
 use crate::fuse::State;
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long an observation may take at least: that a device sleeps is known by its saying nothing for three seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What an idle agent waits for.
+const NOT_ATTACHED: &str = "not attached; open the page in the browser that paired this agent, and join a room";
 
 /// What says how the microphones are, and what listens to them.
 type System = (Box<dyn Witness>, Box<dyn Ears>);
@@ -159,7 +162,10 @@ pub fn doctor(choice: &Choice, pairing: Result<Pairing, KeyError>, json: bool) -
         },
     )?;
     match pairing {
-        Ok(pairing) => findings.add("pairing", true, format!("paired with {} at {}", pairing.user_id, pairing.url))?,
+        Ok(pairing) => {
+            findings.add("pairing", true, format!("paired with {} at {}", pairing.user_id, pairing.url))?;
+            findings.server(Session::new(pairing).probe())?;
+        }
         Err(error) => findings.add("pairing", false, error)?,
     }
     findings.end(exit::of_state(state))
@@ -208,6 +214,19 @@ impl Findings {
         }
     }
 
+    fn server(&mut self, answer: Outcome) -> Result<(), Failed> {
+        match answer {
+            Outcome::Attached(_) | Outcome::Accepted(_) => {
+                self.add("server", true, "the server has this agent attached")
+            }
+            Outcome::Idle(_) => self.add("server", false, NOT_ATTACHED),
+            Outcome::Again => {
+                self.add("server", false, "the clocks of the server and of this computer differ: try again")
+            }
+            Outcome::Later(_, why) | Outcome::Stop(why) => self.add("server", false, why),
+        }
+    }
+
     fn end(self, code: u8) -> Result<u8, Failed> {
         if self.json {
             output::line(json!({"findings": self.all}))?;
@@ -233,21 +252,29 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
     let mut said = None;
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
-        if let Some(observation) = observer.tick(now) {
-            let what = (observation.state, observation.device.clone());
-            if said.as_ref() != Some(&what) {
-                teller.observed(&observation)?;
-                said = Some(what);
+        if talk.as_ref().is_none_or(|talk| talk.attached) {
+            if let Some(observation) = observer.tick(now) {
+                let what = (observation.state, observation.device.clone());
+                if said.as_ref() != Some(&what) {
+                    teller.observed(&observation)?;
+                    said = Some(what);
+                }
+                if let Some(talk) = &mut talk {
+                    talk.offer(observation, now);
+                }
             }
-            if let Some(talk) = &mut talk {
-                talk.offer(observation, now);
-            }
+        } else if let Some(talk) = &mut talk {
+            talk.ask(now);
         }
-        if let Some(talk) = &mut talk
-            && let Some(outcome) = talk.outcome(Instant::now())
-        {
-            if let Outcome::Accepted(accepted) = &outcome {
-                observer.claim(accepted.claimed_label().map(str::to_owned));
+        if let Some(outcome) = talk.as_mut().and_then(|talk| talk.outcome(Instant::now())) {
+            match &outcome {
+                Outcome::Accepted(accepted) => observer.claim(accepted.claim.label().map(str::to_owned)),
+                Outcome::Attached(claim) => observer.claim(claim.label().map(str::to_owned)),
+                Outcome::Idle(_) => {
+                    observer.rest();
+                    said = None;
+                }
+                Outcome::Again | Outcome::Later(..) | Outcome::Stop(_) => {}
             }
             teller.answered(outcome)?;
         }
@@ -259,36 +286,53 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
 
 /// The talk with the server, on a thread of its own: measuring never waits for the network.
 struct Talk {
-    statements: SyncSender<Statement>,
+    /// What to attest, or nothing to ask.
+    statements: SyncSender<Option<Statement>>,
     outcomes: Receiver<Outcome>,
     schedule: Schedule,
     waiting: bool,
+    /// Whether somebody has attached this agent. Until then nothing is measured.
+    attached: bool,
 }
 
 impl Talk {
     fn begin(pairing: Pairing) -> Self {
-        let (statements, to_say) = sync_channel::<Statement>(0);
+        let (statements, to_say) = sync_channel::<Option<Statement>>(0);
         let (said, outcomes) = sync_channel(1);
         std::thread::spawn(move || {
             let mut session = Session::new(pairing);
             while let Ok(statement) = to_say.recv() {
-                if said.send(session.attest(statement)).is_err() {
+                let outcome = match statement {
+                    Some(statement) => session.attest(statement),
+                    None => session.probe(),
+                };
+                if said.send(outcome).is_err() {
                     return;
                 }
             }
         });
-        Self { statements, outcomes, schedule: Schedule::new(Instant::now()), waiting: false }
+        Self { statements, outcomes, schedule: Schedule::new(Instant::now()), waiting: false, attached: false }
     }
 
     /// Attests this if it is due. While an answer is awaited nothing is queued: what is said next is measured then.
     fn offer(&mut self, observation: Observation, now: Instant) {
-        let Observation { state, device, from, to } = observation;
-        if self.waiting || !self.schedule.is_due(state, device.as_ref(), now) {
-            return;
+        let Observation { state, device, from, to, silent_since } = observation;
+        let statement = Statement { state, device, from, to, silent_since };
+        if self.schedule.is_due(&statement, now) {
+            self.send(Some(&statement), now);
         }
-        let statement = Statement { state, device: device.clone(), from, to };
-        if self.statements.try_send(statement).is_ok() {
-            self.schedule.sent(state, device, now);
+    }
+
+    /// Asks whether somebody has attached this agent, if that is due.
+    fn ask(&mut self, now: Instant) {
+        if self.schedule.is_open(now) {
+            self.send(None, now);
+        }
+    }
+
+    fn send(&mut self, statement: Option<&Statement>, now: Instant) {
+        if !self.waiting && self.statements.try_send(statement.cloned()).is_ok() {
+            self.schedule.sent(statement, now);
             self.waiting = true;
         }
     }
@@ -301,7 +345,20 @@ impl Talk {
         };
         self.waiting = false;
         match &outcome {
-            Outcome::Accepted(accepted) => self.schedule.accepted(accepted.interval(), now),
+            Outcome::Accepted(accepted) => {
+                self.schedule.accepted(accepted.interval(), now);
+                if accepted.is_outdated {
+                    self.schedule.refused(Duration::ZERO, now);
+                }
+            }
+            Outcome::Attached(_) => {
+                self.attached = true;
+                self.schedule.refused(Duration::ZERO, now);
+            }
+            Outcome::Idle(wait) => {
+                self.attached = false;
+                self.schedule.refused(*wait, now);
+            }
             Outcome::Again => self.schedule.refused(Duration::ZERO, now),
             Outcome::Later(wait, _) => self.schedule.refused(*wait, now),
             Outcome::Stop(_) => {}
@@ -324,9 +381,18 @@ impl Teller {
             let agent = pairing.map(|pairing| &pairing.agent_id);
             return output::line(json!({"event": "watching", "agentId": agent}));
         }
-        "measuring …".clone_into(&mut self.measured);
-        self.answered = pairing.map_or_else(|| "offline".to_owned(), |of| format!("for {}", of.user_id));
+        if let Some(pairing) = pairing {
+            self.closed(format!("asking {}", pairing.url));
+        } else {
+            "measuring …".clone_into(&mut self.measured);
+            "offline".clone_into(&mut self.answered);
+        }
         self.show()
+    }
+
+    fn closed(&mut self, answered: String) {
+        "microphone closed".clone_into(&mut self.measured);
+        self.answered = answered;
     }
 
     fn observed(&mut self, observation: &Observation) -> Result<(), Failed> {
@@ -346,15 +412,20 @@ impl Teller {
                 return output::line(json!({"event": "attested", "seq": accepted.seq, "verdict": accepted.verdict}));
             }
             Outcome::Later(wait, why) if self.json => {
-                let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                return output::line(json!({"event": "not_attested", "why": why, "retryMs": retry_ms}));
+                return output::line(json!({"event": "not_attested", "why": why, "retryMs": retry_ms(wait)}));
             }
+            Outcome::Idle(wait) if self.json => {
+                return output::line(json!({"event": "idle", "retryMs": retry_ms(wait)}));
+            }
+            Outcome::Attached(_) if self.json => return output::line(json!({"event": "attached"})),
             Outcome::Stop(why) => {
                 self.status.end();
                 return Err(Failed::new(6, why));
             }
             Outcome::Again => return Ok(()),
             Outcome::Accepted(accepted) => self.answered = verdict(&accepted.verdict),
+            Outcome::Attached(_) => "attached".clone_into(&mut self.answered),
+            Outcome::Idle(_) => self.closed(format!("idle: {NOT_ATTACHED}")),
             Outcome::Later(_, why) => self.answered = format!("not attested, trying again: {why}"),
         }
         self.show()
@@ -363,4 +434,8 @@ impl Teller {
     fn show(&mut self) -> Result<(), Failed> {
         self.status.show(format!("{} · {}", self.measured, self.answered))
     }
+}
+
+fn retry_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }

@@ -176,6 +176,7 @@ pub struct Hold {
     warm_up: u8,
     recent: VecDeque<Class>,
     zeros: u64,
+    silent: u64,
     held: Option<Class>,
     window: u64,
     agrees: bool,
@@ -187,6 +188,7 @@ impl Default for Hold {
             warm_up: WARM_UP_BLOCKS,
             recent: VecDeque::with_capacity(QUIET_BLOCKS),
             zeros: 0,
+            silent: 0,
             held: None,
             window: 0,
             agrees: false,
@@ -206,6 +208,7 @@ impl Hold {
         }
         self.recent.push_back(class);
         self.zeros = if class == Class::Zero { self.zeros + 1 } else { 0 };
+        self.silent = if class == Class::Signal { 0 } else { self.silent + 1 };
         let next = self.next(expected);
         self.agrees = match next {
             None => false,
@@ -253,10 +256,16 @@ impl Hold {
         self.held
     }
 
-    /// How long the class has held without interruption, in milliseconds.
+    /// For how many blocks the class has held without interruption.
     #[must_use]
-    pub fn window_ms(&self) -> u64 {
-        self.window * u64::from(BLOCK_MS)
+    pub fn window_blocks(&self) -> u64 {
+        self.window
+    }
+
+    /// How many blocks there were since the last signal.
+    #[must_use]
+    pub fn silent_blocks(&self) -> u64 {
+        self.silent
     }
 
     /// Whether the last block was as the class says. If not, a change may be under way, and nothing can be said now.
@@ -375,7 +384,7 @@ mod tests {
     fn zeros_that_the_system_explains_count_at_once() {
         let mut hold = hold(&[Signal; 5]);
         hold.push(Zero, true);
-        assert_eq!((hold.class(), hold.window_ms()), (Some(Zero), 100));
+        assert_eq!((hold.class(), hold.window_blocks()), (Some(Zero), 1));
     }
 
     #[test]
@@ -391,6 +400,7 @@ mod tests {
         assert_eq!(hold(&blocks).class(), Some(Signal));
         blocks.push(Floor);
         assert_eq!(hold(&blocks).class(), Some(Floor));
+        assert_eq!(hold(&blocks).silent_blocks(), QUIET_BLOCKS as u64);
     }
 
     #[test]
@@ -398,7 +408,8 @@ mod tests {
         let mut hold = hold(&[Zero, Zero, Zero, Zero, Signal]);
         assert_eq!((hold.class(), hold.agrees()), (Some(Zero), false));
         hold.push(Zero, false);
-        assert_eq!((hold.class(), hold.agrees(), hold.window_ms()), (Some(Zero), true, 100));
+        assert_eq!((hold.class(), hold.agrees(), hold.window_blocks()), (Some(Zero), true, 1));
+        assert_eq!(hold.silent_blocks(), 1);
     }
 
     #[test]
@@ -461,7 +472,7 @@ mod tests {
                 hold.push(class, expected);
                 heard.push(class);
                 if hold.class() == Some(Zero) && hold.agrees() {
-                    let window = usize::try_from(hold.window_ms() / u64::from(BLOCK_MS)).unwrap();
+                    let window = usize::try_from(hold.window_blocks()).unwrap();
                     prop_assert!(window >= 1);
                     prop_assert!(heard.iter().rev().take(window).all(|class| *class == Zero));
                 }

@@ -1,9 +1,10 @@
 //! The loop around one microphone: read the flag, open, listen, watch over the route, fuse.
 
 use crate::capture::{Ears, Failure, Life, Listening};
+use crate::clock::Moment;
 use crate::fuse::{Ear, Presence, State, fuse};
-use crate::measure::{Class, Hold};
-use crate::witness::{Attached, Input, Look, Unavailable, Witness, attested, default, labelled, named};
+use crate::measure::{BLOCK_MS, Class, Hold};
+use crate::witness::{Input, Look, OwnStream, Unavailable, Witness, attested, default, labelled, named};
 use domain::{AgentDevice, Flag};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,12 @@ pub const TICK: Duration = Duration::from_millis(50);
 const LIST: Duration = Duration::from_secs(2);
 /// How long a change of the flag may take to be heard: the hold, and what the sound server buffers.
 const FLAG_HEARD: Duration = Duration::from_millis(500);
-/// How long a moved stream is kept, so that the move is told, before the device is opened anew.
-const MOVED: Duration = Duration::from_secs(1);
+/// How long a stream is kept that was moved or that the sound server does not know, so that a move is told, before the device is opened
+/// anew.
+const ASTRAY: Duration = Duration::from_secs(1);
+/// Who has not looked for this long cannot say what was so meanwhile, and what was heard may have waited as long: a program that was
+/// stopped, a machine that slept. As long as one answer of a sound server may take.
+const UNSEEN: Duration = Duration::from_secs(1);
 /// First and longest wait before opening anew.
 const REOPEN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
@@ -29,6 +34,8 @@ pub struct Observation {
     pub from: Instant,
     /// Until when it was seen to be so.
     pub to: Instant,
+    /// Since when nothing but silence was heard, without a break; `None` if that is not what was heard.
+    pub silent_since: Option<Instant>,
 }
 
 /// Watches one microphone.
@@ -46,6 +53,7 @@ pub struct Observer {
     closed: Closed,
     flag: Flag,
     flag_changed: Instant,
+    ticked: Option<Moment>,
     said: Option<(State, Option<AgentDevice>, Instant)>,
 }
 
@@ -53,7 +61,33 @@ pub struct Observer {
 struct Open {
     stream: Listening,
     hold: Hold,
-    moved: Option<Instant>,
+    silent_since: Option<Instant>,
+    astray: Option<Instant>,
+}
+
+impl Open {
+    /// What was heard until now does not count.
+    fn begin_anew(&mut self) {
+        (self.hold, self.silent_since) = (Hold::default(), None);
+    }
+
+    fn push(&mut self, blocks: &[Class], flag: Flag, now: Instant) {
+        let before = self.hold.silent_blocks();
+        for class in blocks {
+            self.hold.push(*class, flag == Flag::Muted);
+        }
+        let silent = self.hold.silent_blocks();
+        let goes_on = before > 0 && silent >= before + blocks.len() as u64;
+        if !goes_on {
+            // What is taken now was over before now, so silence is never said to be older than it is.
+            self.silent_since = (silent > 0).then(|| before_now(now, silent));
+        }
+    }
+}
+
+/// This many blocks before `now`.
+fn before_now(now: Instant, blocks: u64) -> Instant {
+    now.checked_sub(Duration::from_millis(blocks * u64::from(BLOCK_MS))).unwrap_or(now)
 }
 
 /// Why there is no stream, and when to try again.
@@ -80,6 +114,7 @@ impl Observer {
             closed: Closed { why: Ear::Opening, until: now, wait: REOPEN[0] },
             flag: Flag::Unknown,
             flag_changed: now,
+            ticked: None,
             said: None,
         }
     }
@@ -92,8 +127,25 @@ impl Observer {
         }
     }
 
+    /// Closes the microphone and forgets what was claimed.
+    pub fn rest(&mut self) {
+        self.begin_anew(Instant::now());
+        (self.claimed, self.device, self.ticked) = (None, None, None);
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        self.ear = None;
+        self.closed = Closed { why: Ear::Opening, until: now, wait: REOPEN[0] };
+        (self.said, self.listed, self.flag_changed) = (None, None, now);
+    }
+
     /// Looks and listens once. `None` while nothing can be said, as during a change.
     pub fn tick(&mut self, now: Instant) -> Option<Observation> {
+        let moment = Moment::at(now);
+        let unseen = |last: Moment| now.saturating_duration_since(last.steady) > UNSEEN || moment.has_slept_since(last);
+        if self.ticked.replace(moment).is_some_and(unseen) {
+            self.begin_anew(now);
+        }
         // Blocks are taken before the flag and the route are read, so none is younger than what is known of its origin.
         let mut blocks = Vec::new();
         let whole = self.ear.as_mut().is_none_or(|open| open.stream.read(|class| blocks.push(class)));
@@ -129,15 +181,16 @@ impl Observer {
             _ => now,
         };
         self.said = Some((state, device.clone(), since));
-        let from = match (ear, &self.ear) {
+        let (from, silent_since) = match (ear, &self.ear) {
             (Ear::Heard(_), Some(open)) => {
                 // A window of a class reaches back to its first block, but not beyond the flag's last change.
-                let heard = now.checked_sub(Duration::from_millis(open.hold.window_ms())).unwrap_or(now);
-                heard.max(self.flag_changed)
+                let heard = before_now(now, open.hold.window_blocks());
+                let silent = state.signal.is_silence();
+                (heard.max(self.flag_changed), silent.then(|| open.silent_since.unwrap_or(now)))
             }
-            _ => since,
+            _ => (since, None),
         };
-        Some(Observation { state, device, from, to: now })
+        Some(Observation { state, device, from, to: now, silent_since })
     }
 
     /// Whether flag and class can be told together: a flag is read at once, but heard only after a while.
@@ -153,7 +206,7 @@ impl Observer {
 
     fn look(&mut self, now: Instant) -> Result<Option<Look>, Unavailable> {
         if self.listed.is_none_or(|at| now.saturating_duration_since(at) >= LIST) {
-            self.choose()?;
+            self.choose(now)?;
             self.listed = Some(now);
         }
         match &self.device {
@@ -163,7 +216,7 @@ impl Observer {
     }
 
     /// Once chosen, a device stays, even if it is pulled or the default changes: only a claim or a name leads to another one.
-    fn choose(&mut self) -> Result<(), Unavailable> {
+    fn choose(&mut self, now: Instant) -> Result<(), Unavailable> {
         let inputs = self.witness.inputs(self.ear.is_none())?;
         let chosen = match (&self.named, &self.claimed, &self.device) {
             (Some(name), _, _) => named(&inputs, name),
@@ -181,7 +234,7 @@ impl Observer {
         let Some(chosen) = chosen.or(current) else { return Ok(()) };
         if self.device.as_ref().is_none_or(|(device, _)| device.id != chosen.id) {
             self.ear = None;
-            self.closed = Closed { why: Ear::Opening, until: Instant::now(), wait: REOPEN[0] };
+            self.closed = Closed { why: Ear::Opening, until: now, wait: REOPEN[0] };
         }
         self.device = Some((chosen.clone(), attested(chosen, &inputs)));
         Ok(())
@@ -193,20 +246,34 @@ impl Observer {
             if let Some((input, _)) = &self.device
                 && now >= self.closed.until
             {
-                self.ear = Some(Open { stream: ears.listen(&input.id), hold: Hold::default(), moved: None });
+                self.ear = Some(Open {
+                    stream: ears.listen(&input.id),
+                    hold: Hold::default(),
+                    silent_since: None,
+                    astray: None,
+                });
             }
             return self.closed.why;
         };
         let life = open.stream.life(now);
-        if look.attached == Attached::Elsewhere {
-            let since = *open.moved.get_or_insert(now);
-            if now.saturating_duration_since(since) >= MOVED {
-                self.close(Ear::Moved, now, Duration::ZERO);
+        let astray = match look.stream {
+            OwnStream::Moved => Some(Ear::Moved),
+            OwnStream::Absent if life == Life::Alive => Some(Ear::Opening),
+            OwnStream::Silenced => {
+                open.begin_anew();
+                return Ear::Silenced;
             }
-            return Ear::Moved;
+            OwnStream::Open | OwnStream::Absent => None,
+        };
+        if let Some(ear) = astray {
+            open.begin_anew();
+            let since = *open.astray.get_or_insert(now);
+            if now.saturating_duration_since(since) >= ASTRAY {
+                self.close(ear, now, Duration::ZERO);
+            }
+            return ear;
         }
-        open.moved = None;
-        let lost = look.attached == Attached::Nowhere && life == Life::Alive;
+        open.astray = None;
         match life {
             Life::Failed(failure) => {
                 let why = match failure {
@@ -226,18 +293,16 @@ impl Observer {
             Life::Opening => Ear::Opening,
             Life::Silent => {
                 // When it wakes, it begins anew.
-                open.hold = Hold::default();
+                open.begin_anew();
                 Ear::Dead
             }
-            Life::Alive if lost || !whole => {
-                open.hold = Hold::default();
+            Life::Alive if !whole => {
+                open.begin_anew();
                 Ear::Opening
             }
             Life::Alive => {
                 self.closed.wait = REOPEN[0];
-                for class in blocks {
-                    open.hold.push(*class, look.flag == Flag::Muted);
-                }
+                open.push(blocks, look.flag, now);
                 open.hold.class().map_or(Ear::Opening, Ear::Heard)
             }
         }
@@ -247,5 +312,140 @@ impl Observer {
         self.ear = None;
         let longer = (wait * 2).clamp(REOPEN[0], REOPEN[1]);
         self.closed = Closed { why, until: now + wait, wait: longer };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Guard, Shared};
+    use domain::{Route, Signal};
+    use std::sync::{Arc, Mutex};
+
+    /// A sound system of one microphone, of which the test says how it is and what its streams hear.
+    #[derive(Clone)]
+    struct Desk(Arc<Mutex<(OwnStream, Vec<Arc<Shared>>)>>);
+
+    impl Witness for Desk {
+        fn inputs(&mut self, _fresh: bool) -> Result<Vec<Input>, Unavailable> {
+            let label = "Desk Microphone".to_owned();
+            Ok(vec![Input { id: "test:desk".to_owned(), label, default: true, monitor: false }])
+        }
+
+        fn look(&mut self, _id: &str) -> Result<Option<Look>, Unavailable> {
+            Ok(Some(Look { flag: Flag::Unmuted, stream: self.0.lock().unwrap().0, suspended: false }))
+        }
+    }
+
+    impl Ears for Desk {
+        fn listen(&self, _id: &str) -> Listening {
+            let (opened, wait) = std::sync::mpsc::channel();
+            let desk = self.clone();
+            let listening = Listening::begin(move |shared, guard| {
+                let _ = guard.send(Ok(Box::new(()) as Guard));
+                desk.0.lock().unwrap().1.push(Arc::clone(shared));
+                let _ = opened.send(());
+            });
+            wait.recv().unwrap();
+            listening
+        }
+    }
+
+    struct Scene {
+        desk: Desk,
+        observer: Observer,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn begin() -> Self {
+            let desk = Desk(Arc::new(Mutex::new((OwnStream::Open, Vec::new()))));
+            let observer = Observer::new(Box::new(desk.clone()), Some(Box::new(desk.clone())), None);
+            Self { desk, observer, now: Instant::now() }
+        }
+
+        fn is(&self, stream: OwnStream) {
+            self.desk.0.lock().unwrap().0 = stream;
+        }
+
+        fn streams(&self) -> usize {
+            self.desk.0.lock().unwrap().1.len()
+        }
+
+        /// Lets the stream that was opened last hear this, and looks after each block.
+        fn hear(&mut self, blocks: &[Class]) -> Option<Observation> {
+            let mut said = self.observer.tick(self.now);
+            for class in blocks {
+                let shared = self.desk.0.lock().unwrap().1.last().cloned().unwrap();
+                shared.blocks.count_callback();
+                shared.blocks.write(*class);
+                self.now += Duration::from_millis(BLOCK_MS.into());
+                said = self.observer.tick(self.now);
+            }
+            said
+        }
+    }
+
+    const ZEROS: [Class; 10] = [Class::Zero; 10];
+
+    #[test]
+    fn silence_is_as_old_as_its_first_block_after_the_warm_up() {
+        let mut scene = Scene::begin();
+        let said = scene.hear(&ZEROS).unwrap();
+        assert_eq!(said.state.signal, Signal::DigitalZero);
+        let silent = |said: &Observation| said.to - said.silent_since.unwrap();
+        assert_eq!(silent(&said), Duration::from_millis(800), "all blocks but two");
+        let said = scene.hear(&ZEROS).unwrap();
+        assert_eq!(silent(&said), Duration::from_millis(1800));
+        assert_eq!(scene.hear(&[Class::Signal]), None, "one block of signal is no voice, and no silence");
+        let said = scene.hear(&ZEROS[..3]).unwrap();
+        assert_eq!(silent(&said), Duration::from_millis(300), "and silence begins anew");
+    }
+
+    #[test]
+    fn what_was_heard_before_a_stream_was_silenced_or_moved_does_not_count() {
+        for (stream, route) in [(OwnStream::Silenced, Route::Silenced), (OwnStream::Moved, Route::Moved)] {
+            let mut scene = Scene::begin();
+            assert_eq!(scene.hear(&ZEROS).unwrap().state.signal, Signal::DigitalZero);
+            scene.is(stream);
+            let said = scene.hear(&ZEROS[..2]).unwrap();
+            assert_eq!((said.state.signal, said.state.route, said.silent_since), (Signal::NotOpened, route, None));
+            scene.is(OwnStream::Open);
+            assert_eq!(scene.hear(&ZEROS[..4]), None, "these may have been on their way");
+            let said = scene.hear(&ZEROS[..1]).unwrap();
+            assert_eq!(said.to - said.silent_since.unwrap(), Duration::from_millis(300), "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_not_looked_for_long_begins_anew_on_a_new_stream() {
+        let mut scene = Scene::begin();
+        let before = scene.hear(&ZEROS).unwrap();
+        assert_eq!(scene.streams(), 1);
+        scene.now += Duration::from_secs(5);
+        let said = scene.hear(&[]);
+        assert_eq!((said, scene.streams()), (None, 2));
+        let said = scene.hear(&ZEROS[..8]).unwrap();
+        assert!(said.from > before.to && said.silent_since.unwrap() > before.to, "{said:?}");
+    }
+
+    #[test]
+    fn a_stream_that_the_sound_system_does_not_know_is_opened_anew() {
+        let mut scene = Scene::begin();
+        scene.hear(&ZEROS);
+        scene.is(OwnStream::Absent);
+        assert_eq!(scene.hear(&ZEROS), None);
+        scene.hear(&ZEROS[..5]);
+        assert!(scene.streams() > 1);
+    }
+
+    #[test]
+    fn whoever_rests_listens_no_more() {
+        let mut scene = Scene::begin();
+        scene.hear(&ZEROS);
+        scene.observer.claim(Some("Desk Microphone".to_owned()));
+        scene.observer.rest();
+        assert!(scene.observer.ear.is_none() && scene.observer.claimed.is_none());
+        assert_eq!((scene.hear(&[]), scene.streams()), (None, 2), "and begins anew when it goes on");
     }
 }

@@ -12,7 +12,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 /// Nobody reads any more.
 pub fn line(text: impl std::fmt::Display) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failed::new(1, format!("cannot write: {error}")))
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failed::of_output(&error))
 }
 
 /// One line that is rewritten in a terminal, and lines below each other anywhere else.
@@ -44,7 +44,7 @@ impl Status {
         let mut out = io::stdout().lock();
         // Carriage return and "erase line" (ECMA-48).
         let written = write!(out, "\r\x1b[2K{}", self.shown).and_then(|()| out.flush());
-        written.map_err(|error| Failed::new(1, format!("cannot write: {error}")))
+        written.map_err(|error| Failed::of_output(&error))
     }
 
     /// Leaves the line as it is.
@@ -89,6 +89,12 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
             return format!("{label} is not there: plug it in, or see `greenroom-agent devices`");
         }
         (Condition::Measured, Route::Moved, _) => "is there, but the system attached the stream to another device",
+        (Condition::Measured, Route::Silenced, _) => {
+            return format!(
+                "nothing can be said of {label}: this program's own recording stream, greenroom-agent, is muted or turned down; set it to \
+                 100 % in the sound mixer, or start this program anew{flag}"
+            );
+        }
         (Condition::Measured, Route::Direct, Signal::Signal) => "is heard",
         (Condition::Measured, Route::Direct, Signal::Floor) => "gives no more than its own noise: a silent room",
         (Condition::Measured, Route::Direct, Signal::DigitalZero) => "gives exact silence: nothing can leave it",
@@ -103,6 +109,9 @@ pub fn brief(state: State, device: Option<&AgentDevice>) -> String {
     let label = device.map_or("microphone", |device| device.label.as_str());
     let said = match (state.condition, state.route, state.signal) {
         (Condition::Measured, Route::Moved, _) => "moved to another device",
+        (Condition::Measured, Route::Silenced, _) => {
+            "greenroom-agent's own stream is muted or turned down in the mixer"
+        }
         (Condition::Measured, Route::Direct, Signal::Signal) => "heard",
         (Condition::Measured, Route::Direct, Signal::Floor) => "only noise",
         (Condition::Measured, Route::Direct, Signal::DigitalZero) => "exact silence",

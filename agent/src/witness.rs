@@ -1,7 +1,9 @@
 //! What the system says about its microphones, beside what they deliver. Each platform sits behind [`Witness`].
 
-use domain::{AgentDevice, Flag, same_label};
+use domain::{AgentDevice, Flag, Label, same_label};
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 /// A sound system.
 pub trait Witness {
@@ -11,7 +13,7 @@ pub trait Witness {
     /// The sound system does not answer.
     fn inputs(&mut self, fresh: bool) -> Result<Vec<Input>, Unavailable>;
 
-    /// How this input is now, and where this program's stream is attached; `None` if the input is gone.
+    /// How this input is now, and how this program's stream is; `None` if the input is gone.
     ///
     /// # Errors
     /// The sound system does not answer.
@@ -41,21 +43,23 @@ pub struct Input {
 pub struct Look {
     /// The system's mute flag; a volume of zero counts as muted.
     pub flag: Flag,
-    /// Where this program's stream is attached.
-    pub attached: Attached,
+    /// How this program's stream is.
+    pub stream: OwnStream,
     /// Whether the system has put the input to sleep, so that it delivers nothing, not even silence.
     pub suspended: bool,
 }
 
-/// Where this program's stream is attached.
+/// How this program's own stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attached {
-    /// To the input that was asked for, or the system does not say.
-    Here,
-    /// To another one.
-    Elsewhere,
-    /// There is no stream.
-    Nowhere,
+pub enum OwnStream {
+    /// It gives what the input delivers, or the system does not say otherwise.
+    Open,
+    /// The system attached it to another input.
+    Moved,
+    /// It is muted or turned down, so that it does not give what the input delivers.
+    Silenced,
+    /// There is none.
+    Absent,
 }
 
 /// The input that is meant by `name`: its id, with or without the host, or its label.
@@ -65,13 +69,13 @@ pub fn named<'a>(inputs: &'a [Input], name: &str) -> Option<&'a Input> {
     inputs
         .iter()
         .find(|input| input.id == name || bare(input))
-        .or_else(|| inputs.iter().find(|input| same_label(&input.label, name)))
+        .or_else(|| inputs.iter().find(|input| is_called(input, name)))
 }
 
-/// The microphone that a browser calls `label`.
+/// The microphone that a browser calls `label`. The label of an alias, as Chromium's `Default - …`, is nobody's.
 #[must_use]
 pub fn labelled<'a>(inputs: &'a [Input], label: &str) -> Option<&'a Input> {
-    microphones(inputs).find(|input| same_label(&input.label, label))
+    microphones(inputs).find(|input| is_called(input, label))
 }
 
 /// The default microphone, or else the first. Never a monitor: what an output plays is nobody's voice.
@@ -87,19 +91,44 @@ fn microphones(inputs: &[Input]) -> impl Iterator<Item = &Input> {
 /// The device as it is attested. Characters that could deceive a reader are replaced, and what is too long is cut.
 #[must_use]
 pub fn attested(input: &Input, inputs: &[Input]) -> Option<AgentDevice> {
-    let is_twin = |other: &Input| other.id != input.id && same_label(&other.label, &input.label);
+    let label = label(input)?;
+    // Two labels that are attested alike are one label, however the system writes them.
+    let is_twin = |other: &Input| other.id != input.id && is_called(other, label.as_str());
     // Browsers offer no monitors, so a monitor's name stands in nobody's way.
     let unique = !inputs.iter().any(|other| other.monitor <= input.monitor && is_twin(other));
-    Some(AgentDevice { id: readable(&input.id)?, label: readable(&input.label)?, unique })
+    Some(AgentDevice { id: readable(&input.id)?, label, unique })
 }
+
+fn is_called(input: &Input, name: &str) -> bool {
+    label(input).is_some_and(|label| same_label(label.as_str(), name))
+}
+
+/// The label as it is attested and compared. An input without one goes by its id.
+fn label(input: &Input) -> Option<Label> {
+    readable(&input.label).or_else(|| readable(&input.id))
+}
+
+/// Longest text of the protocol, in characters.
+const CHARS_MAX: usize = 256;
 
 /// `text`, or what is left of it, as a text of the protocol.
 fn readable<T: TryFrom<String>>(text: &str) -> Option<T> {
     if let Ok(text) = T::try_from(text.to_owned()) {
         return Some(text);
     }
-    let kept = text.chars().take(256).map(|c| if T::try_from(c.to_string()).is_ok() { c } else { '\u{FFFD}' });
-    T::try_from(kept.collect()).ok()
+    // Each behind a letter, because a blank alone is refused.
+    let allowed = |c: char| T::try_from(format!("x{c}")).is_ok();
+    let kept: Vec<char> = text.nfc().map(|c| if allowed(c) { c } else { '\u{FFFD}' }).collect();
+    T::try_from(cut(&kept).iter().collect()).ok()
+}
+
+/// As much of `text` as the protocol takes. A letter that would lose a mark is left out, so that no other letter stands in its place.
+fn cut(text: &[char]) -> &[char] {
+    let mut end = CHARS_MAX.min(text.len());
+    while text.get(end).is_some_and(|next| is_combining_mark(*next)) && end > 0 {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -136,8 +165,41 @@ mod tests {
     #[test]
     fn a_browsers_label_finds_the_microphone() {
         let inputs = inputs();
-        assert_eq!(id(labelled(&inputs, "Default - Built-in Audio")), Some("pulseaudio:laptop"));
+        assert_eq!(id(labelled(&inputs, "Built-in Audio")), Some("pulseaudio:laptop"));
         assert_eq!(id(labelled(&inputs, "Blue Yeti (046d:0ab7)")), Some("pulseaudio:yeti"));
+    }
+
+    #[test]
+    fn the_label_of_an_alias_leads_nowhere() {
+        for alias in ["Default - Built-in Audio", "Communications - Built-in Audio", "Standard - Built-in Audio"] {
+            assert_eq!(id(labelled(&inputs(), alias)), None, "{alias}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_the_same_however_the_system_composes_it() {
+        let inputs = [input("a", "Cafe\u{301}"), input("b", "Caf\u{e9}")];
+        assert_eq!(id(labelled(&inputs, "Caf\u{e9}")), Some("pulseaudio:a"));
+        assert!(!attested(&inputs[0], &inputs).unwrap().unique, "who reads them cannot tell them apart");
+    }
+
+    #[test]
+    fn an_input_without_a_label_goes_by_its_id() {
+        for nothing in ["", " ", "\u{3164}"] {
+            let label = attested(&input("yeti", nothing), &[]).unwrap().label;
+            assert!(["pulseaudio:yeti", "\u{FFFD}"].contains(&label.as_str()), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_too_long_is_cut_between_letters() {
+        // No composed form of x with a tilde below exists.
+        let long = format!("{}x\u{330}y", "a".repeat(255));
+        let cut: Label = readable(&long).unwrap();
+        assert_eq!(cut.as_str(), "a".repeat(255));
+        let twins = [input("a", &format!("{}1", "a".repeat(256))), input("b", &format!("{}2", "a".repeat(256)))];
+        assert!(!attested(&twins[0], &twins).unwrap().unique);
+        assert!(readable::<Label>(&"\u{330}".repeat(300)).is_none_or(|label| label.as_str().chars().count() <= 256));
     }
 
     #[test]
@@ -158,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_label_that_could_deceive_is_attested_without_what_deceives() {
-        let odd = input("odd", &format!("\u{202E}ciM{}", "x".repeat(300)));
+        let odd = input("odd", &format!("\u{202E}ciM {}", "x".repeat(300)));
         let label = attested(&odd, &[]).unwrap().label;
-        assert!(label.as_str().starts_with("\u{FFFD}ciMx"), "{label:?}");
+        assert!(label.as_str().starts_with("\u{FFFD}ciM x"), "{label:?}");
         assert_eq!(label.as_str().chars().count(), 256);
     }
 }

@@ -1,31 +1,47 @@
 //! What happens around every handler: request id, errors, `ETag`, headers, log line, metrics.
 
+use crate::auth::SeenCaller;
 use crate::error::Code;
+use crate::event::GatewayId;
+use crate::http::{RequestId, X_REQUEST_ID};
 use crate::log::Seconds;
 use crate::{ApiError, Entry, Request, RequestLine, Response, State};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use domain::UserId;
+use domain::{Actor, UserId};
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt as _};
 use sha2::{Digest as _, Sha256};
 use state::config::CorsOrigins;
 use state::metrics::Sample;
+use state::{StateError, deadline};
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
-const X_REQUEST_ID: &str = "x-request-id";
+/// The longest path in a line of the log, in bytes. Ours have at most 200; what is longer is somebody's attempt.
+const LOGGED_PATH_BYTES_MAX: usize = 512;
+/// An answer that takes longer counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
+/// Time for one request, all calls that it makes included: a second less than Lambda gives a function, so that a refusal
+/// still reaches the client. The same in the runner.
+pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(9);
 /// Bytes of the SHA-256 that make an `ETag`: 128 bits, far beyond chance collisions.
 const ETAG_BYTES: usize = 16;
 
-/// Runs a handler and makes its outcome presentable. Never fails: a panic is a 500 with a request id.
+/// Runs a handler and makes its outcome presentable. Never fails: a panic is a 500 with a request id, and a handler that
+/// takes too long is given up and answered by 503.
 pub async fn answer(route: &str, entry: Entry, state: &State, request: Request) -> Response {
     let seen = Seen::of(&request);
+    let mut request = request;
+    request.extensions_mut().insert(RequestId(seen.request_id.clone()));
+    request.extensions_mut().insert(seen.caller.clone());
     let work = AssertUnwindSafe(async { entry(state.clone(), request).await }).catch_unwind();
-    let reply = work.await.unwrap_or(Err(ApiError::Panic));
+    let reply = match deadline::until(Instant::now() + REQUEST_TIME, work).await {
+        Some(reply) => reply.unwrap_or_else(|_| Err(ApiError::panicked())),
+        None => Err(StateError::Unavailable("the request's time is over".into()).into()),
+    };
     seen.finish(route, state, reply)
 }
 
@@ -42,6 +58,7 @@ struct Seen {
     method: Method,
     path: String,
     user_id: Option<UserId>,
+    caller: SeenCaller,
     if_none_match: Option<HeaderValue>,
     origin: Option<HeaderValue>,
 }
@@ -54,8 +71,9 @@ impl Seen {
             started: Instant::now(),
             request_id: request_id(request),
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: shortened(request.uri().path()).to_owned(),
             user_id,
+            caller: SeenCaller::default(),
             if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
             origin: headers.get(header::ORIGIN).cloned(),
         }
@@ -66,8 +84,12 @@ impl Seen {
             Ok(response) => response,
             Err(error) => error.response(&self.request_id),
         };
-        if self.method == Method::GET && response.status() == StatusCode::OK {
+        let reads = self.method == Method::GET || self.method == Method::HEAD;
+        if reads && response.status() == StatusCode::OK {
             self.tag(&mut response);
+        }
+        if self.method == Method::HEAD {
+            *response.body_mut() = Body::Empty;
         }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
@@ -76,7 +98,18 @@ impl Seen {
         secure(headers);
         allow_origin(headers, &state.config.cors_origins, self.origin.as_ref());
         let code = response.extensions_mut().remove::<Code>().map(|Code(code)| code);
-        self.report(route, state, response.status(), code);
+        let answered = Answered {
+            started: self.started,
+            request_id: &self.request_id,
+            method: self.method.as_str(),
+            path: &self.path,
+            route,
+            status: response.status().as_u16(),
+            code,
+            user_id: self.user_id.as_ref(),
+            caller: self.caller.get(),
+        };
+        answered.report(state);
         response
     }
 
@@ -101,31 +134,51 @@ impl Seen {
         // Browsers may keep the answer, but ask each time.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
+}
 
-    fn report(&self, route: &str, state: &State, status: StatusCode, code: Option<&'static str>) {
-        let duration = self.started.elapsed();
-        let is_error = status.as_u16() >= 400;
-        state.window.record(&Sample { route, duration, is_error, code, user: self.user_id.as_ref() });
+/// What is told of everything that was answered, to the counts and to the log.
+pub(crate) struct Answered<'a> {
+    pub(crate) started: Instant,
+    pub(crate) request_id: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) route: &'a str,
+    pub(crate) status: u16,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) user_id: Option<&'a UserId>,
+    pub(crate) caller: Option<&'a Actor>,
+}
+
+impl Answered<'_> {
+    /// Counts it, and has its line written.
+    pub(crate) fn report(&self, state: &State) {
+        let Self { started, request_id, method, path, route, status, code, user_id, caller } = *self;
+        let duration = started.elapsed();
+        let (is_error, is_failure) = (status >= 400, status >= 500);
+        state.window.record(&Sample { route, duration, is_error, is_failure, code, user: user_id });
         state.observer.answered(&RequestLine {
             code,
             timestamp: (state.clock)(),
-            request_id: &self.request_id,
-            method: self.method.as_str(),
-            path: &self.path,
+            request_id,
+            method,
+            path,
             route,
-            status_code: status.as_u16(),
+            status_code: status,
             status_text: if is_error { "error" } else { "success" },
             duration: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             duration_seconds: Seconds(duration),
-            user_id: self.user_id.as_ref().map(UserId::as_str),
+            user_id: user_id.map(UserId::as_str),
+            caller,
             is_error,
             is_slow_request: duration > SLOW,
-            is_critical_endpoint: route.starts_with("POST ")
-                || route.starts_with("PATCH ")
-                || route.starts_with("PUT ")
-                || route.starts_with("DELETE "),
+            is_critical_endpoint: ["POST ", "PATCH ", "PUT ", "DELETE "].iter().any(|method| route.starts_with(method)),
         });
     }
+}
+
+/// The beginning of a path, cut between two characters.
+fn shortened(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LOGGED_PATH_BYTES_MAX)]
 }
 
 /// The client's id for the request if it is a harmless one, else API Gateway's, else a new one.
@@ -135,11 +188,21 @@ fn request_id(request: &Request) -> String {
     if let Some(id) = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(harmless) {
         return id.to_owned();
     }
-    if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref()
-        && let Some(id) = &context.request_id
-    {
+    let given = request.extensions().get::<GatewayId>().map(|GatewayId(id)| id);
+    if let Some(id) = given.filter(|id| is_presentable(id)) {
         return id.clone();
     }
+    new_request_id()
+}
+
+/// Whether an id of API Gateway's can go into a header and into the log.
+pub(crate) fn is_presentable(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An id for a request that brings none.
+#[must_use]
+pub fn new_request_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
@@ -153,21 +216,39 @@ fn secure(headers: &mut HeaderMap) {
 }
 
 fn allow_origin(headers: &mut HeaderMap, origins: &CorsOrigins, origin: Option<&HeaderValue>) {
-    match origins {
-        CorsOrigins::Any => {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        }
-        CorsOrigins::Listed(listed) => {
-            headers.append(header::VARY, HeaderValue::from_static("Origin"));
-            let Some(origin) = origin.filter(|origin| listed.iter().any(|known| known.as_bytes() == origin.as_bytes()))
-            else {
-                return;
-            };
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        }
+    if *origins != CorsOrigins::Any {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
+    let Some(allowed) = allowed_origin(origins, origin) else { return };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static("Allow, ETag, Retry-After, X-Request-Id"),
     );
+}
+
+/// What `Access-Control-Allow-Origin` says to a page of this origin; none if it may not read the answer.
+pub(crate) fn allowed_origin(origins: &CorsOrigins, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+    match origins {
+        CorsOrigins::Any => Some(HeaderValue::from_static("*")),
+        CorsOrigins::Listed(listed) => {
+            origin.filter(|origin| listed.iter().any(|known| known.as_bytes() == origin.as_bytes())).cloned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_between_two_characters() {
+        assert_eq!(shortened("/api/users/ada"), "/api/users/ada");
+        assert_eq!(shortened(&"/".repeat(10_000)).len(), LOGGED_PATH_BYTES_MAX);
+        for before in 0..4 {
+            let path = "/".repeat(before) + &"€".repeat(300);
+            let kept = shortened(&path);
+            assert!(path.starts_with(kept) && kept.len() > LOGGED_PATH_BYTES_MAX - 3, "{}", kept.len());
+        }
+    }
 }

@@ -1,39 +1,189 @@
-//! Who is the caller, may they? The only place that asks.
+//! Who calls, and may they? The only place that asks.
 
-use crate::{ApiError, State};
-use domain::{AgentId, UserId};
+use crate::{ApiError, Request, State};
+use domain::{Actor, AgentId, PublicKey, Purpose, RoomId, SIGNATURE_HEADER, UserId};
 use state::config::AuthMode;
+use state::{Kind, Refusal};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-/// What a caller wants to do.
+/// 401: the call needs a token.
+pub(crate) const AUTHENTICATION_REQUIRED: Refusal =
+    Refusal::new(Kind::Unauthenticated, "authentication_required", "this call needs a bearer token");
+/// 401: the signature is not that of the agent over this body.
+pub(crate) const SIGNATURE_INVALID: Refusal = Refusal::new(
+    Kind::Unauthenticated,
+    "signature_invalid",
+    "the signature does not match this agent; if its pairing has expired, pair it again",
+);
+/// 400: signed as protocol 1 asks.
+const PROTOCOL_UNSUPPORTED: Refusal = Refusal::new(
+    Kind::Invalid,
+    "protocol_unsupported",
+    "this agent speaks protocol 1, and this server needs protocol 2; update the agent",
+);
+/// 403: the caller is known, and may not do this.
+const FORBIDDEN: Refusal = Refusal::new(Kind::Forbidden, "forbidden", "this caller may not do this");
+
+/// Who calls, as far as the request proves it.
+///
+/// A participant and an account are a variant each, once a token of theirs can be issued: [`Caller::of`] reads it from
+/// `Authorization`, and [`Caller::must`] compares its subject with the ids of the act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Somebody without a token, in open mode.
+    Anybody,
+    /// The agent whose key signed the request.
+    Agent(AgentId),
+}
+
+/// What a caller wants to do, with the ids that decide whether they may.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "the ids are what a token's subject is compared with; no token exists yet")]
 pub(crate) enum Act<'a> {
     /// Read a user's state.
     ReadUser(&'a UserId),
     /// Change or remove a user's state.
     ChangeUser(&'a UserId),
-    /// Bind or revoke the agent of a user.
-    ManageAgent(&'a AgentId),
-    /// See who is in a room.
-    ReadRoom,
+    /// Bind or revoke an agent.
+    ManageAgent {
+        /// Which agent.
+        agent: &'a AgentId,
+        /// The user whom it belongs to: the one it was attached to last.
+        owner: Option<&'a UserId>,
+    },
+    /// Enroll or attest as this agent.
+    BeAgent(&'a AgentId),
+    /// See who is in a room, and its history.
+    ReadRoom(&'a RoomId),
+    /// Be in a room, or leave it, as this user.
+    BePresent(&'a RoomId, &'a UserId),
     /// See all users of all rooms.
     ListAll,
     /// See how the service is doing in detail.
     ReadMetrics,
 }
 
-/// Lets the caller go on, or not.
-///
-/// In strict mode nobody passes yet: no issuer of tokens exists, and a door without a key stays shut.
-///
-/// # Errors
-/// 401 without a valid token.
-pub(crate) fn permit(state: &State, act: Act<'_>) -> Result<(), ApiError> {
-    match state.config.auth_mode {
-        AuthMode::Open => Ok(()),
-        AuthMode::Strict => {
-            tracing::debug!(?act, "refused: no token");
-            Err(ApiError::Unauthenticated)
+impl Caller {
+    /// The caller of a request.
+    ///
+    /// # Errors
+    /// 401 in strict mode: no token can be issued yet.
+    pub(crate) fn of(state: &State, request: &Request) -> Result<Self, ApiError> {
+        match state.config.auth_mode {
+            AuthMode::Open => Ok(Self::Anybody.noted(request)),
+            AuthMode::Strict => Err(AUTHENTICATION_REQUIRED.into()),
         }
+    }
+
+    /// The agent that signed the body of a request, byte for byte, with this key and for this purpose.
+    ///
+    /// # Errors
+    /// 401 if it did not; 400 if it signed by a protocol that is no longer spoken.
+    pub(crate) fn signed(request: &Request, purpose: Purpose, key: &PublicKey) -> Result<Self, ApiError> {
+        let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
+        let (signature, body) = (signature.unwrap_or_default(), request.body().as_ref());
+        if purpose.verify(key, body, signature) {
+            Ok(Self::Agent(AgentId::of(key)).noted(request))
+        } else if purpose.verify_superseded(key, body, signature) {
+            Err(PROTOCOL_UNSUPPORTED.into())
+        } else {
+            Err(SIGNATURE_INVALID.into())
+        }
+    }
+
+    /// Tells whoever writes the line about the request who called.
+    fn noted(self, request: &Request) -> Self {
+        if let Some(SeenCaller(seen)) = request.extensions().get() {
+            seen.get_or_init(|| self.actor());
+        }
+        self
+    }
+
+    /// Checks that the caller may do this, and gives the caller back.
+    ///
+    /// A decision that depends on a role that is stored with an item belongs into the condition of the write.
+    ///
+    /// # Errors
+    /// 401 if only a signature allows it; 403 if the caller is known and may not.
+    pub(crate) fn must(self, act: Act<'_>) -> Result<Self, ApiError> {
+        match (&self, act) {
+            (Self::Agent(agent), Act::BeAgent(wanted)) if agent == wanted => Ok(self),
+            (Self::Anybody, Act::BeAgent(_)) => Err(SIGNATURE_INVALID.into()),
+            (Self::Anybody, _) => Ok(self),
+            (Self::Agent(_), _) => {
+                tracing::debug!(caller = %self.actor(), %act, "refused");
+                Err(FORBIDDEN.into())
+            }
+        }
+    }
+
+    /// The caller as the maker of a change.
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Anybody => Actor::Open,
+            Self::Agent(id) => Actor::Agent(id.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Act<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadUser(user) => write!(f, "read user {user}"),
+            Self::ChangeUser(user) => write!(f, "change user {user}"),
+            Self::ManageAgent { agent, owner: Some(owner) } => write!(f, "manage agent {agent} of user {owner}"),
+            Self::ManageAgent { agent, owner: None } => write!(f, "manage agent {agent} of nobody"),
+            Self::BeAgent(agent) => write!(f, "be agent {agent}"),
+            Self::ReadRoom(room) => write!(f, "read room {room}"),
+            Self::BePresent(room, user) => write!(f, "be in room {room} as user {user}"),
+            Self::ListAll => f.write_str("list all users"),
+            Self::ReadMetrics => f.write_str("read metrics"),
+        }
+    }
+}
+
+/// Where a handler notes who calls, for the line about the request. It stands beside the request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SeenCaller(Arc<OnceLock<Actor>>);
+
+impl SeenCaller {
+    /// Who called; none if nobody has asked, or nobody proved it.
+    pub(crate) fn get(&self) -> Option<&Actor> {
+        self.0.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_may_act_for_itself_alone() {
+        let [own, other] = [[7; 32], [8; 32]].map(|key| AgentId::of(&PublicKey::from(key)));
+        let (user, room) = ("ada".parse::<UserId>().unwrap(), "demo".parse::<RoomId>().unwrap());
+        let agent = Caller::Agent(own.clone());
+        assert_eq!(agent.clone().must(Act::BeAgent(&own)).unwrap(), agent);
+        let others = [
+            Act::BeAgent(&other),
+            Act::ReadUser(&user),
+            Act::ChangeUser(&user),
+            Act::ManageAgent { agent: &own, owner: Some(&user) },
+            Act::ReadRoom(&room),
+            Act::BePresent(&room, &user),
+            Act::ListAll,
+            Act::ReadMetrics,
+        ];
+        for act in others {
+            assert_eq!(agent.clone().must(act).unwrap_err().refusal(), FORBIDDEN, "{act}");
+        }
+    }
+
+    #[test]
+    fn anybody_may_do_everything_but_be_an_agent() {
+        let agent = AgentId::of(&PublicKey::from([7; 32]));
+        assert!(Caller::Anybody.must(Act::ManageAgent { agent: &agent, owner: None }).is_ok());
+        assert!(Caller::Anybody.must(Act::ListAll).is_ok());
+        let refused = Caller::Anybody.must(Act::BeAgent(&agent)).unwrap_err();
+        assert_eq!(refused.refusal(), SIGNATURE_INVALID);
     }
 }

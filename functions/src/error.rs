@@ -1,15 +1,44 @@
-//! What goes wrong, and what the client is told: one `match`, no wildcard arm (RFC 9457).
+//! What the client is told when a request is not answered as asked (RFC 9457). Each refusal is a constant beside its subject;
+//! one `match` makes a status of its kind.
 
 use crate::Response;
-use domain::{Challenge, SKEW_MAX, Timestamp};
+use crate::auth::AUTHENTICATION_REQUIRED;
+use domain::{Challenge, DeviceId, Label, MuteScope, Timestamp, User, Version};
 use lambda_http::Body;
-use lambda_http::http::{StatusCode, header};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use state::{Chain, StateError};
+use state::{Chain, Kind, Place, Refusal, Shown, StateError};
 use std::borrow::Cow;
 
-/// Largest request body, in bytes.
-pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// 400: a part of the request is malformed; `errors` names it.
+const VALIDATION_FAILED: Refusal =
+    Refusal::new(Kind::Invalid, "validation_failed", "a part of the request is malformed");
+/// 500: the service failed.
+const INTERNAL_ERROR: Refusal = Refusal::new(Kind::Internal, "internal_error", "report the requestId if this persists");
+/// 503: the service is busy, or cannot reach its table.
+const UNAVAILABLE: Refusal =
+    Refusal::new(Kind::Unavailable, "unavailable", "the service is busy; try again").retry_after(1);
+
+/// The status of each kind of refusal.
+const fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Gone => StatusCode::GONE,
+        Kind::Changed => StatusCode::PRECONDITION_FAILED,
+        Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Late => StatusCode::REQUEST_TIMEOUT,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Format => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        Kind::Unwritten => StatusCode::NOT_IMPLEMENTED,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
 
 /// One malformed part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,61 +49,179 @@ pub struct Field {
     pub rule: Cow<'static, str>,
 }
 
-/// Why a request was not answered as asked.
+/// Why a request was not answered as asked, with all that the answer says about it.
 #[derive(Debug)]
-pub enum ApiError {
-    /// 400: a part of the request is malformed.
-    Invalid(Field),
-    /// 401: the call needs a token.
-    Unauthenticated,
-    /// 401: the signature is not that of the agent over this body.
-    Signature,
-    /// 401: the agent's clock or the server's is wrong.
-    ClockSkew {
-        /// The server's time.
-        at: Timestamp,
-    },
-    /// 409: the attestation is not the one that comes next.
-    Sequence {
-        /// The number of the next one.
-        expected: u64,
-        /// What it must repeat.
-        challenge: Challenge,
-        /// The server's time.
-        at: Timestamp,
-    },
-    /// 404: there is no such path.
-    NoRoute,
-    /// 405: the path exists, the method does not.
-    Method {
-        /// Methods of the path, separated by commas.
-        allow: String,
-    },
-    /// 408: the request did not arrive in time.
-    RequestTimeout,
-    /// 413: the body is over 64 KiB.
-    TooLarge,
-    /// 415: the body is not JSON.
-    MediaType,
-    /// The store did not do it: 401, 404, 409, 410, 412, 500 or 503 by cause.
-    State(StateError),
-    /// 500: the handler panicked.
-    Panic,
+pub struct ApiError(Box<Answer>);
+
+#[derive(Debug)]
+struct Answer {
+    refusal: Refusal,
+    /// In place of the refusal's own detail.
+    detail: Option<String>,
+    /// What the log and the counts call it, if they tell it from others with the same code.
+    logged_as: Option<&'static str>,
+    header: Option<(header::HeaderName, HeaderValue)>,
+    members: Members,
+    /// What failed, for our log alone.
+    cause: Option<StateError>,
 }
 
-impl ApiError {
-    /// A malformed field and the rule it broke.
-    pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, rule: impl Into<Cow<'static, str>>) -> Self {
-        Self::Invalid(Field { field: field.into(), rule: rule.into() })
+/// The members of an answer that only some refusals have.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<[Field; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_version: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<Challenge>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<ClaimView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_ms: Option<u64>,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self(Box::new(Answer {
+            refusal,
+            detail: None,
+            logged_as: None,
+            header: None,
+            members: Members::default(),
+            cause: None,
+        }))
     }
 }
 
 impl From<StateError> for ApiError {
     fn from(error: StateError) -> Self {
-        match error {
-            StateError::Cursor => Self::invalid("cursor", "must be a nextCursor that this list returned"),
-            other => Self::State(other),
+        let (refusal, shown) = match error {
+            StateError::Refused(refusal, shown) => (refusal, shown),
+            StateError::Unavailable(_) => return Self::failed(UNAVAILABLE, error),
+            StateError::Corrupt { .. } | StateError::Internal(_) => return Self::failed(INTERNAL_ERROR, error),
+        };
+        let mut told = Self::from(refusal);
+        let Answer { detail, members, .. } = &mut *told.0;
+        match shown {
+            Shown::Nothing => {}
+            Shown::Field(field, rule) => {
+                *detail = Some(format!("{field} {rule}"));
+                members.errors = Some([Field { field: field.into(), rule: rule.into() }]);
+            }
+            Shown::Version(current) => members.current_version = current,
+            Shown::Place(place) => {
+                let Place { expected, challenge, user } = *place;
+                (members.expected_seq, members.challenge) = (Some(expected), Some(challenge));
+                members.claim = Some(user.into());
+            }
         }
+        told
+    }
+}
+
+impl ApiError {
+    /// A malformed part of the request, and the rule it broke.
+    #[must_use]
+    pub fn invalid(field: impl Into<Cow<'static, str>>, rule: impl Into<Cow<'static, str>>) -> Self {
+        let field = Field { field: field.into(), rule: rule.into() };
+        let mut told = Self::from(VALIDATION_FAILED).with_detail(format!("{} {}", field.field, field.rule));
+        told.0.members.errors = Some([field]);
+        told
+    }
+
+    /// The handler panicked. The panic hook has logged where.
+    #[must_use]
+    pub fn panicked() -> Self {
+        INTERNAL_ERROR.into()
+    }
+
+    /// A failure of ours: the client learns nothing of our insides, the log all of it.
+    fn failed(refusal: Refusal, cause: StateError) -> Self {
+        let mut told = Self::from(refusal);
+        told.0.cause = Some(cause);
+        told
+    }
+
+    /// With a detail that depends on the request.
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// With the server's time, for a client whose clock may be wrong.
+    pub(crate) fn at(mut self, at: Timestamp) -> Self {
+        self.0.members.at_ms = Some(at.ms());
+        self
+    }
+
+    /// With a header that the status asks for, or the client needs.
+    pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// Under a name of its own in the log and the counts. The client cannot tell it from others with the same code.
+    pub(crate) fn logged_as(mut self, code: &'static str) -> Self {
+        self.0.logged_as = Some(code);
+        self
+    }
+
+    /// The malformed part of the request.
+    #[cfg(test)]
+    pub(crate) fn field(&self) -> Option<&Field> {
+        self.0.members.errors.as_ref().map(|[field]| field)
+    }
+
+    /// Why it was refused.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        self.0.refusal
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        status(self.0.refusal.kind)
+    }
+
+    /// The answer for the client, who learns nothing of our insides; what we need to know goes to the log.
+    #[must_use]
+    pub fn response(&self, request_id: &str) -> Response {
+        let Answer { refusal, detail, logged_as, header, members, cause } = &*self.0;
+        if let Some(cause) = cause {
+            tracing::error!(requestId = request_id, error = %Chain(cause), code = refusal.code, "state store failed");
+        }
+        let status = self.status();
+        let problem = Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: refusal.code,
+            detail: detail.as_deref().unwrap_or(refusal.detail),
+            members,
+            request_id,
+        };
+        let mut response = Response::new(Body::Text(serde_json::to_string(&problem).unwrap_or_default()));
+        *response.status_mut() = status;
+        response.extensions_mut().insert(Code(logged_as.unwrap_or(refusal.code)));
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = refusal.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if refusal.kind == Kind::Unauthenticated {
+            let scheme = if *refusal == AUTHENTICATION_REQUIRED { "Bearer" } else { "Greenroom-Signature" };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        if let Some((name, value)) = header {
+            headers.insert(name, value.clone());
+        }
+        response
     }
 }
 
@@ -90,155 +237,31 @@ struct Problem<'a> {
     title: &'static str,
     status: u16,
     code: &'static str,
-    detail: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<[&'a Field; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current_version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected_seq: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    challenge: Option<Challenge>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at_ms: Option<u64>,
+    detail: &'a str,
+    #[serde(flatten)]
+    members: &'a Members,
     request_id: &'a str,
 }
 
-/// Seconds after which a client may ask again.
-const RETRY_AFTER: &str = "1";
+/// What a person claims, for their agent, which follows their device.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimView {
+    is_muted: bool,
+    mute_scope: MuteScope,
+    device_id: Option<DeviceId>,
+    device_label: Option<Label>,
+    version: Version,
+}
 
-impl ApiError {
-    /// The answer for the client, who learns nothing of our insides; what we need to know goes to the log.
-    #[expect(clippy::too_many_lines, reason = "one table: what each failure is for the client")]
-    pub(crate) fn response(&self, request_id: &str) -> Response {
-        let mut errors = None;
-        let mut current_version = None;
-        let (mut expected_seq, mut next_challenge, mut server_time) = (None, None, None);
-        let (status, code, detail): (_, _, Cow<'static, str>) = match self {
-            Self::Invalid(field) => {
-                errors = Some([field]);
-                (StatusCode::BAD_REQUEST, "validation_failed", format!("{} {}", field.field, field.rule).into())
-            }
-            Self::Unauthenticated => {
-                (StatusCode::UNAUTHORIZED, "authentication_required", "this call needs a bearer token".into())
-            }
-            Self::Signature => (
-                StatusCode::UNAUTHORIZED,
-                "signature_invalid",
-                "no agent with this id has signed this body; pair anew if it should have".into(),
-            ),
-            Self::ClockSkew { at } => {
-                server_time = Some(*at);
-                (
-                    StatusCode::UNAUTHORIZED,
-                    "clock_skew",
-                    format!("toMs must be at most {} s from the server's time", SKEW_MAX.as_secs()).into(),
-                )
-            }
-            Self::Sequence { expected, challenge, at } => {
-                (expected_seq, next_challenge, server_time) = (Some(*expected), Some(*challenge), Some(*at));
-                (
-                    StatusCode::CONFLICT,
-                    "sequence_conflict",
-                    "this is not the next attestation; measure again with expectedSeq and challenge".into(),
-                )
-            }
-            Self::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", "there is nothing at this path".into()),
-            Self::Method { allow } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path answers {allow}").into())
-            }
-            Self::RequestTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time".into())
-            }
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("the body must be at most {BODY_BYTES_MAX} bytes").into(),
-            ),
-            Self::MediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media_type_not_supported",
-                "send the body as Content-Type: application/json".into(),
-            ),
-            Self::State(StateError::UserNotFound) => {
-                (StatusCode::NOT_FOUND, "user_not_found", "there is no state for this user".into())
-            }
-            Self::State(StateError::AgentNotFound) => {
-                (StatusCode::NOT_FOUND, "agent_not_found", "there is no such agent".into())
-            }
-            Self::State(StateError::AgentRevoked) => (
-                StatusCode::GONE,
-                "agent_revoked",
-                "this agent was revoked, or another one took its place; pair anew".into(),
-            ),
-            Self::State(StateError::PairingCode) => (
-                StatusCode::UNAUTHORIZED,
-                "code_invalid",
-                "this code is wrong, used, expired or another person's; ask for a new one".into(),
-            ),
-            Self::State(StateError::KeyBound) => {
-                (StatusCode::CONFLICT, "key_bound", "this key belongs to an agent already; make a new one".into())
-            }
-            Self::State(StateError::VersionConflict { current }) => {
-                current_version = *current;
-                (
-                    StatusCode::PRECONDITION_FAILED,
-                    "version_conflict",
-                    "the state is not at the version in If-Match; read it and try again".into(),
-                )
-            }
-            Self::State(error @ StateError::Unavailable(_)) => {
-                tracing::error!(requestId = request_id, error = %Chain(error), "state store unavailable");
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the service is busy; try again".into())
-            }
-            Self::State(
-                error @ (StateError::Corrupt { .. }
-                | StateError::Internal(_)
-                | StateError::Cursor
-                | StateError::Sequence { .. }),
-            ) => {
-                tracing::error!(requestId = request_id, error = %Chain(error), "state store failed");
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "report the requestId if this persists".into())
-            }
-            // The panic hook has logged where.
-            Self::Panic => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "report the requestId if this persists".into())
-            }
-        };
-        let title = status.canonical_reason().unwrap_or("Error");
-        let problem = Problem {
-            kind: "about:blank",
-            title,
-            status: status.as_u16(),
-            code,
-            detail,
-            errors,
-            current_version,
-            expected_seq,
-            challenge: next_challenge,
-            at_ms: server_time.map(Timestamp::ms),
-            request_id,
-        };
-        let body = serde_json::to_string(&problem).unwrap_or_default();
-        let mut response = Response::new(Body::Text(body));
-        *response.status_mut() = status;
-        response.extensions_mut().insert(Code(code));
-        let headers = response.headers_mut();
-        let value = header::HeaderValue::from_static;
-        headers.insert(header::CONTENT_TYPE, value("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, value("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, value(RETRY_AFTER));
+impl From<User> for ClaimView {
+    fn from(user: User) -> Self {
+        Self {
+            is_muted: user.is_muted,
+            mute_scope: user.mute_scope,
+            device_id: user.device_id,
+            device_label: user.device_label,
+            version: user.version,
         }
-        if status == StatusCode::UNAUTHORIZED {
-            let scheme = if matches!(self, Self::Unauthenticated) { "Bearer" } else { "Greenroom-Signature" };
-            headers.insert(header::WWW_AUTHENTICATE, value(scheme));
-        }
-        if let Self::Method { allow } = self
-            && let Ok(allow) = allow.parse()
-        {
-            headers.insert(header::ALLOW, allow);
-        }
-        response
     }
 }

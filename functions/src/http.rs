@@ -1,14 +1,27 @@
 //! Reading requests and writing answers, so that a handler parses, permits, does, answers.
 
-use crate::error::BODY_BYTES_MAX;
-use crate::{ApiError, Reply, Request, Response};
-use domain::{PublicKey, Purpose, SIGNATURE_HEADER, Version};
+use crate::auth::Caller;
+use crate::{ApiError, Reply, Request, Response, State};
+use domain::{RoomId, Seq, Timestamp, User, UserId, Version};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use state::dynamodb::{Cause, Written};
+use state::{Kind, Refusal, StateError};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// Largest request body, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(BODY_BYTES_MAX == 65_536, "BODY_TOO_LARGE says so");
+/// 413: the body is larger than that.
+pub const BODY_TOO_LARGE: Refusal =
+    Refusal::new(Kind::TooLarge, "body_too_large", "the body must be at most 65536 bytes");
+/// 415: the body is not declared as JSON.
+const MEDIA_TYPE_NOT_SUPPORTED: Refusal =
+    Refusal::new(Kind::Format, "media_type_not_supported", "send the body as Content-Type: application/json");
 
 /// The path parameter `name`.
 ///
@@ -20,19 +33,106 @@ pub(crate) fn path<T: FromStr<Err: Display>>(request: &Request, name: &'static s
     text.parse().map_err(|rule: T::Err| ApiError::invalid(name, rule.to_string()))
 }
 
+/// The path parameter `userId`, as a client may name one.
+///
+/// # Errors
+/// 400 if it is malformed or reserved.
+pub(crate) fn user_id(request: &Request) -> Result<UserId, ApiError> {
+    let id: UserId = path(request, "userId")?;
+    open_user("userId", id)
+}
+
+/// The path parameter `room`, as a client may name one.
+///
+/// # Errors
+/// 400 if it is malformed or reserved.
+pub(crate) fn room_id(request: &Request) -> Result<RoomId, ApiError> {
+    open_room("room", path(request, "room")?)
+}
+
+/// A user that a body names.
+///
+/// # Errors
+/// 400 if it is reserved.
+pub(crate) fn open_user(field: &'static str, id: UserId) -> Result<UserId, ApiError> {
+    id.is_open().map_err(|rule| ApiError::invalid(field, rule.to_string()))?;
+    Ok(id)
+}
+
+/// A room that a body names.
+///
+/// # Errors
+/// 400 if it is reserved.
+pub(crate) fn open_room(field: &'static str, id: RoomId) -> Result<RoomId, ApiError> {
+    id.is_open().map_err(|rule| ApiError::invalid(field, rule.to_string()))?;
+    Ok(id)
+}
+
+/// The header that names a request.
+pub(crate) const X_REQUEST_ID: &str = "x-request-id";
+
+/// The id of the request that is being answered.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// The cause of a change: now, this request, this caller.
+pub(crate) fn cause(state: &State, request: &Request, caller: &Caller) -> Cause {
+    let request_id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone());
+    // A client may have put a name into its own id, and the history keeps ids for ever.
+    let by_client =
+        |id: &String| request.headers().get(X_REQUEST_ID).is_some_and(|given| given.as_bytes() == id.as_bytes());
+    let request_id = request_id.filter(|id| !by_client(id) || is_random(id));
+    Cause { at: (state.clock)(), request_id, by: caller.actor() }
+}
+
+/// Whether an id looks like a random number, such as a UUID: no word can be written so.
+fn is_random(id: &str) -> bool {
+    const CHARS_MIN: usize = 16;
+    id.len() >= CHARS_MIN && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// A client's counter that is not so far ahead that nothing could follow it.
+///
+/// # Errors
+/// 400 if it is more than a day ahead of the clock, in milliseconds.
+pub(crate) fn near(seq: Option<Seq>, now: Timestamp) -> Result<Option<Seq>, ApiError> {
+    if seq.is_some_and(|seq| seq.get() > now.plus(SEQ_AHEAD_MAX).ms()) {
+        return Err(ApiError::invalid("seq", "must be at most a day ahead of the time in milliseconds since 1970"));
+    }
+    Ok(seq)
+}
+
+/// Refuses a request without a body that is declared as anything but JSON, as a form of a web page is.
+///
+/// # Errors
+/// 415 if it is.
+pub(crate) fn no_form(request: &Request) -> Result<(), ApiError> {
+    if request.headers().contains_key(header::CONTENT_TYPE) && !is_json(request) {
+        return Err(MEDIA_TYPE_NOT_SUPPORTED.into());
+    }
+    Ok(())
+}
+
+fn is_json(request: &Request) -> bool {
+    let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    declared.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
+}
+
+/// How far a client's counter may be ahead of the clock: clocks are wrong by hours, time zones included, not by more.
+const SEQ_AHEAD_MAX: Duration = Duration::from_hours(24);
+
 /// The JSON body.
 ///
 /// # Errors
 /// 415 if it is not declared as JSON, 413 if it is too large, 400 naming the field that is not as it should be.
 pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError> {
-    let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     // A form or text/plain would reach us from any web page without a preflight.
-    if !declared.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::MediaType);
+    if !is_json(request) {
+        return Err(MEDIA_TYPE_NOT_SUPPORTED.into());
     }
     let body: &[u8] = request.body().as_ref();
     if body.len() > BODY_BYTES_MAX {
-        return Err(ApiError::TooLarge);
+        return Err(BODY_TOO_LARGE.into());
     }
     // serde would take a list too, by position.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -50,15 +150,6 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
     let (place, error) = (refused.0, refused.1.to_string());
     let field = quoted(&error).or(place).unwrap_or_else(|| "body".to_owned());
     Err(ApiError::invalid(field, error.chars().take(RULE_CHARS_MAX).collect::<String>()))
-}
-
-/// Checks that the body was signed, byte for byte, with this key and for this purpose.
-///
-/// # Errors
-/// 401 if it was not.
-pub(crate) fn signed(request: &Request, purpose: Purpose, key: &PublicKey) -> Result<(), ApiError> {
-    let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if purpose.verify(key, request.body().as_ref(), signature) { Ok(()) } else { Err(ApiError::Signature) }
 }
 
 /// Longest rule told to a client, in characters.
@@ -189,6 +280,21 @@ fn whole<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
+/// The state after a change, and whether it made it.
+#[derive(Serialize)]
+pub(crate) struct Applied<'a> {
+    #[serde(flatten)]
+    user: &'a User,
+    /// False if a newer change had arrived before, by the client's own counter.
+    applied: bool,
+}
+
+impl<'a> From<&'a Written> for Applied<'a> {
+    fn from(written: &'a Written) -> Self {
+        Self { user: &written.user, applied: written.applied }
+    }
+}
+
 /// 200 with a body.
 pub(crate) fn ok(body: &impl Serialize) -> Reply {
     with_status(StatusCode::OK, body)
@@ -196,8 +302,7 @@ pub(crate) fn ok(body: &impl Serialize) -> Reply {
 
 /// Any status with a body.
 pub(crate) fn with_status(status: StatusCode, body: &impl Serialize) -> Reply {
-    let text =
-        serde_json::to_string(body).map_err(|error| ApiError::State(state::StateError::Internal(error.into())))?;
+    let text = serde_json::to_string(body).map_err(|error| StateError::Internal(error.into()))?;
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

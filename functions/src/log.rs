@@ -44,6 +44,8 @@ pub struct RequestLine<'a> {
     pub duration_seconds: Seconds,
     /// The user in the path, if there is one.
     pub user_id: Option<&'a str>,
+    /// Who called, as a change of theirs would be noted; none if the endpoint asks nobody, or the caller proved nothing.
+    pub caller: Option<&'a domain::Actor>,
     /// Status 400 or above.
     pub is_error: bool,
     /// Took longer than a second.
@@ -70,6 +72,8 @@ impl Serialize for Seconds {
 /// is wrong by it.
 pub(crate) struct LambdaLog {
     namespace: String,
+    /// The function's name, as Lambda's own metrics have it.
+    function: String,
     /// Of a hundred ordinary successes, so many are written.
     percent: u8,
     unwritten: Mutex<Unwritten>,
@@ -91,8 +95,12 @@ const VALUES_MAX: usize = 100;
 /// What was measured does not wait longer than this for a line, if requests go on.
 const UNWRITTEN_MAX: Duration = Duration::from_mins(1);
 
-/// The route whose refusals are counted: each is an agent that errs, or somebody who is none.
+/// The route whose refusals are counted, if a known agent was refused.
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
+/// The codes of these. What anybody can send says nothing of any agent: a body that is malformed, too large or of another
+/// type, an agent that does not exist. Nor do an agent that nobody has attached, and failures of ours.
+const REJECTIONS: [&str; 5] =
+    ["agent_revoked", "clock_skew", "sequence_conflict", "signature_invalid", "window_not_newer"];
 
 #[derive(Serialize)]
 struct Embedded<'a> {
@@ -105,43 +113,68 @@ struct Embedded<'a> {
     /// The most this execution environment has ever held, which is what Lambda's limit is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_used_mb: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attestation_rejected: Option<Values<u8>>,
+    #[serde(skip_serializing_if = "Values::is_empty")]
+    attestation_rejected: Values<u8>,
     /// Why, to be counted in Logs Insights: as a dimension it would be a series of its own per code.
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_code: Option<&'static str>,
+    #[serde(flatten)]
+    of_function: Option<OfFunction<'a>>,
+}
+
+/// What is counted by function: nothing while nothing goes wrong.
+#[derive(Serialize)]
+struct OfFunction<'a> {
+    #[serde(rename = "FunctionName")]
+    function: &'a str,
+    route_errors: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route_failures: Option<u8>,
+}
+
+impl OfFunction<'_> {
+    fn metrics(&self) -> impl Iterator<Item = Metric> {
+        [Some(Metric::RouteErrors), self.route_failures.map(|_| Metric::RouteFailures)].into_iter().flatten()
+    }
 }
 
 /// What requests without a line of their own measured, and what this one did.
-struct Values<T> {
-    before: Vec<T>,
-    own: T,
+struct Values<T>(Vec<T>);
+
+impl<T> Values<T> {
+    fn of(before: Vec<T>, own: impl IntoIterator<Item = T>) -> Self {
+        Self(before.into_iter().chain(own).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<T: Serialize> Serialize for Values<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.before.is_empty() {
-            return self.own.serialize(serializer);
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
         }
-        serializer.collect_seq(self.before.iter().chain(std::iter::once(&self.own)))
     }
 }
 
 /// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
-/// series for the whole stack, so that they stay within the ten free ones.
+/// series for the whole stack, so that they stay within the ten free ones; what is counted by function has one.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Aws<'a> {
     timestamp: u64,
-    cloud_watch_metrics: [Directive<'a>; 1],
+    cloud_watch_metrics: Vec<Directive<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Directive<'a> {
     namespace: &'a str,
-    dimensions: [[&'static str; 0]; 1],
+    dimensions: [&'static [&'static str]; 1],
     metrics: Vec<Definition>,
 }
 
@@ -156,9 +189,15 @@ struct Definition {
 impl<'a> Aws<'a> {
     /// The `_aws` member of a line that holds these metrics.
     fn new(namespace: &'a str, at: domain::Timestamp, metrics: impl IntoIterator<Item = Metric>) -> Self {
-        let define = |metric: Metric| Definition { name: metric.name(), unit: metric.unit() };
-        let metrics = metrics.into_iter().map(define).collect();
-        Self { timestamp: at.ms(), cloud_watch_metrics: [Directive { namespace, dimensions: [[]], metrics }] }
+        let mut directives = vec![Directive { namespace, dimensions: [&[]], metrics: Vec::new() }];
+        for metric in metrics {
+            if metric.is_by_function() && directives.len() == 1 {
+                directives.push(Directive { namespace, dimensions: [&["FunctionName"]], metrics: Vec::new() });
+            }
+            let definition = Definition { name: metric.name(), unit: metric.unit() };
+            directives[usize::from(metric.is_by_function())].metrics.push(definition);
+        }
+        Self { timestamp: at.ms(), cloud_watch_metrics: directives }
     }
 }
 
@@ -207,7 +246,12 @@ fn write(line: &impl Serialize) {
 
 impl LambdaLog {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { namespace: namespace(&config.stage), percent: config.log_sample_percent, unwritten: Mutex::default() }
+        Self {
+            namespace: namespace(&config.stage),
+            function: std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+            percent: config.log_sample_percent,
+            unwritten: Mutex::default(),
+        }
     }
 
     /// What was measured by requests without a line, if this one gets its line.
@@ -235,27 +279,43 @@ impl LambdaLog {
 impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
         let Some(before) = self.due(line) else { return };
-        let successes = |count| vec![0; count];
         // Read by the line, not by the request: it takes longer than the rest of it, and a peak never falls.
         let memory_used_mb = state::process::memory_peak().map(megabytes);
-        let attests = line.route == ATTEST_ROUTE;
+        let attestation_rejected = rejected(line, before.len());
+        let of_function = line.is_error.then(|| OfFunction {
+            function: &self.function,
+            route_errors: 1,
+            route_failures: (line.status_code >= 500).then_some(1),
+        });
         let metrics = [
             Some(Metric::ApiResponseTime),
             Some(Metric::ApiErrorRate),
             memory_used_mb.map(|_| Metric::MemoryUsedMb),
-            attests.then_some(Metric::AttestationRejected),
+            (!attestation_rejected.is_empty()).then_some(Metric::AttestationRejected),
         ];
+        let metrics = metrics.into_iter().flatten().chain(of_function.iter().flat_map(OfFunction::metrics));
         write(&Embedded {
             line,
-            aws: Aws::new(&self.namespace, line.timestamp, metrics.into_iter().flatten()),
-            api_error_rate: Values { before: successes(before.len()), own: if line.is_error { 100 } else { 0 } },
+            aws: Aws::new(&self.namespace, line.timestamp, metrics),
+            api_error_rate: Values::of(vec![0; before.len()], [if line.is_error { 100 } else { 0 }]),
             memory_used_mb,
-            attestation_rejected: attests
-                .then(|| Values { before: successes(before.len()), own: line.is_error.into() }),
-            attestation_code: line.code.filter(|_| attests),
-            api_response_time: Values { before, own: milliseconds(line.duration_seconds.0) },
+            attestation_rejected,
+            attestation_code: line.code.filter(|_| line.route == ATTEST_ROUTE),
+            of_function,
+            api_response_time: Values::of(before, [milliseconds(line.duration_seconds.0)]),
         });
     }
+}
+
+/// What an attestation's line counts: those accepted before it without a line, and its own, if it was accepted or a known
+/// agent was refused.
+fn rejected(line: &RequestLine<'_>, before: usize) -> Values<u8> {
+    if line.route != ATTEST_ROUTE {
+        return Values(Vec::new());
+    }
+    let is_rejection = line.code.is_some_and(|code| REJECTIONS.contains(&code));
+    let own = (is_rejection || !line.is_error).then(|| u8::from(is_rejection));
+    Values::of(vec![0; before], own)
 }
 
 /// To the microsecond.
@@ -322,7 +382,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_ms(1_795_262_402_000);
 
     fn log(percent: u8) -> LambdaLog {
-        LambdaLog { namespace: String::new(), percent, unwritten: Mutex::default() }
+        LambdaLog { namespace: String::new(), function: String::new(), percent, unwritten: Mutex::default() }
     }
 
     fn line(at: Timestamp, ms: u64, is_error: bool) -> RequestLine<'static> {
@@ -339,6 +399,7 @@ mod tests {
             duration: ms,
             duration_seconds: Seconds(duration),
             user_id: None,
+            caller: None,
             is_error,
             is_slow_request: ms > 1000,
             is_critical_endpoint: false,
@@ -386,5 +447,19 @@ mod tests {
         assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false)), None);
         assert_eq!(log.due(&line(NOW.plus(Duration::from_mins(1)), 3, false)), Some(vec![1.0, 2.0]));
         assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(61)), 4, false)), None);
+    }
+
+    #[test]
+    fn only_a_known_agent_is_rejected() {
+        let refused = |code| RequestLine { code, route: ATTEST_ROUTE, ..line(NOW, 1, true) };
+        for code in REJECTIONS {
+            assert_eq!(rejected(&refused(Some(code)), 2).0, [0, 0, 1], "{code}");
+        }
+        for code in ["agent_unknown", "agent_idle", "validation_failed", "media_type_not_supported", "unavailable"] {
+            assert!(rejected(&refused(Some(code)), 0).is_empty(), "{code}");
+            assert_eq!(rejected(&refused(Some(code)), 2).0, [0, 0], "{code}");
+        }
+        assert_eq!(rejected(&RequestLine { route: ATTEST_ROUTE, ..line(NOW, 1, false) }, 1).0, [0, 0]);
+        assert!(rejected(&line(NOW, 1, true), 1).is_empty(), "another route");
     }
 }

@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
+use dynoxide::actions::scan::ScanRequest;
 use dynoxide::errors::DynoxideError;
 use rusqlite::Connection;
 use serde::Serialize;
@@ -16,7 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::time::timeout;
 
 /// A handle to the engine's thread.
 ///
@@ -26,15 +29,19 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     answers: Arc<Answers>,
-    /// For who goes ahead of the others, and whose writes are always admitted.
+    /// For a handle that goes ahead of the others.
     ahead: Option<mpsc::Sender<Job>>,
+    /// Whether each write of this handle waits to be admitted.
+    admission: bool,
+    /// Whether a scan of this handle is read in small pieces.
+    pieces: bool,
     /// The other end of that, for handles that are yet to be made.
     to_ahead: mpsc::Sender<Job>,
 }
 
 enum Job {
     /// An operation of the `DynamoDB` API.
-    Call { operation: String, body: Vec<u8>, reply: oneshot::Sender<Answer> },
+    Call { operation: String, body: Vec<u8>, pieces: bool, reply: oneshot::Sender<Answer> },
     /// Anything else that must not happen at the same time.
     Work(Work),
     /// Nothing, but there is something to do ahead of this.
@@ -46,8 +53,19 @@ type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
 /// The engine's answer: HTTP status and JSON body.
 pub type Answer = (u16, Vec<u8>);
 
-/// As many writes as there will ever be.
-pub const UNLIMITED: usize = Semaphore::MAX_PERMITS;
+/// More writes than there will ever be. Half of what a semaphore counts to, because a refused write gives its admission back
+/// on top of these.
+pub const UNLIMITED: usize = Semaphore::MAX_PERMITS / 2;
+
+/// How long a write waits for the history to catch up before it is refused.
+pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Items that a scan for a request reads in one go: others wait for the next piece of a scan, never for all of it. Few, because the
+/// thread that serves everybody also reads the piece. The protocol lets a page be as small as the database likes.
+pub const SCAN_ITEMS_MAX: usize = 16;
+
+/// What `DynamoDB` answers when it has no capacity left.
+const THROTTLED: &[u8] = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"the history lags behind; try again"}"#;
 
 /// Prefix of `X-Amz-Target`, before the operation's name.
 pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
@@ -130,11 +148,12 @@ impl Engine {
         let answers = Arc::new(Answers::new());
         tokio::spawn(Arc::clone(&answers).hand_out());
         let (to_ahead, ahead) = mpsc::channel::<Job>();
-        let engine = Self { queue, answers: Arc::clone(&answers), ahead: None, to_ahead };
+        let engine =
+            Self { queue, answers: Arc::clone(&answers), ahead: None, admission: true, pieces: false, to_ahead };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             let run = |job| match job {
-                Job::Call { operation, body, reply } => {
-                    let work = AssertUnwindSafe(|| execute(&database, &operation, &body));
+                Job::Call { operation, body, pieces, reply } => {
+                    let work = AssertUnwindSafe(|| execute(&database, &operation, &body, pieces));
                     let answer = catch_unwind(work).unwrap_or_else(|_| {
                         (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
                     });
@@ -161,7 +180,20 @@ impl Engine {
     /// have written.
     #[must_use]
     pub fn ahead(&self) -> Self {
-        Self { ahead: Some(self.to_ahead.clone()), ..self.clone() }
+        Self { ahead: Some(self.to_ahead.clone()), admission: false, ..self.clone() }
+    }
+
+    /// A handle for requests: their writes are admitted already, by [`Engine::admission`], and a scan is read in small pieces,
+    /// so that the others need not wait for all of it.
+    #[must_use]
+    pub fn admitted(&self) -> Self {
+        Self { admission: false, pieces: true, ..self.clone() }
+    }
+
+    /// Waits until one more write may begin, at most for [`ADMISSION_PATIENCE`]. Dropped, the admission is given back: whoever
+    /// has written [forgets](SemaphorePermit::forget) it. None if it took too long.
+    pub async fn admission(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(ADMISSION_PATIENCE, self.answers.admitted.acquire()).await.ok()?.ok()
     }
 
     fn send(&self, job: Job) -> Option<()> {
@@ -214,11 +246,14 @@ impl Engine {
 
     /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
-        if self.ahead.is_none() && WRITES.contains(&operation.as_str()) {
-            self.answers.admitted.acquire().await.ok()?.forget();
+        if self.admission && WRITES.contains(&operation.as_str()) {
+            match self.admission().await {
+                Some(admission) => admission.forget(),
+                None => return Some((400, THROTTLED.to_vec())),
+            }
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Call { operation, body, reply })?;
+        self.send(Job::Call { operation, body, pieces: self.pieces, reply })?;
         answer.await.ok()
     }
 }
@@ -248,14 +283,21 @@ impl HttpClient for Engine {
 /// Operations that write.
 const WRITES: [&str; 5] = ["UpdateItem", "PutItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"];
 
-fn execute(db: &Database, operation: &str, body: &[u8]) -> Answer {
+fn execute(db: &Database, operation: &str, body: &[u8], pieces: bool) -> Answer {
     match operation {
         "UpdateItem" => run(body, |request| db.update_item(request)),
         "GetItem" => run(body, |request| db.get_item(request)),
         "Query" => run(body, |request| db.query(request)),
         "PutItem" => run(body, |request| db.put_item(request)),
         "DeleteItem" => run(body, |request| db.delete_item(request)),
-        "Scan" => run(body, |request| db.scan(request)),
+        "Scan" => run(body, |request: ScanRequest| {
+            // A scan of a segment sorts the whole of it for each page, so small ones would only make it slower.
+            if !pieces || request.total_segments.is_some() {
+                return db.scan(request);
+            }
+            let limit = Some(request.limit.map_or(SCAN_ITEMS_MAX, |limit| limit.min(SCAN_ITEMS_MAX)));
+            db.scan(ScanRequest { limit, ..request })
+        }),
         "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
         "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
         "TransactGetItems" => run(body, |request| db.transact_get_items(request)),

@@ -1,12 +1,17 @@
 //! Greenroom's whole stack on one machine: the routes of `template.yaml`, the same handlers that run on Lambda, and
 //! `DynamoDB`'s own client on an embedded engine.
 
+pub mod access;
+pub mod client;
 pub mod engine;
 pub mod gateway;
 pub mod log;
 pub mod objects;
+pub mod patience;
+pub mod private;
 pub mod progress;
 pub mod pump;
+pub mod records;
 pub mod restore;
 pub mod runner;
 pub mod schedule;
@@ -15,4 +20,3 @@ pub mod socket;
 pub mod store;
 pub mod template;
 pub mod verify;
-pub mod web;

@@ -3,13 +3,15 @@
 use functions::{Observer, RequestLine};
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Lines that wait for a slow reader; beyond them new ones are dropped and counted.
 const QUEUE_LINES_MAX: usize = 16_384;
+/// The same in bytes: a client chooses how long some lines are.
+const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Lines are collected this long before they are written, so that a busy server makes few system calls.
 const COLLECT_FOR: Duration = Duration::from_millis(5);
 
@@ -19,6 +21,7 @@ pub struct Log {
     queue: mpsc::SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
     waiting: Arc<AtomicU64>,
+    waiting_bytes: Arc<AtomicUsize>,
     people: bool,
 }
 
@@ -31,7 +34,8 @@ impl Log {
         let (queue, lines) = mpsc::sync_channel::<Vec<u8>>(QUEUE_LINES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let waiting = Arc::new(AtomicU64::new(0));
-        let (lost, handled) = (Arc::clone(&dropped), Arc::clone(&waiting));
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let (lost, handled, handled_bytes) = (Arc::clone(&dropped), Arc::clone(&waiting), Arc::clone(&waiting_bytes));
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
             let mut batch = Vec::new();
             while let Ok(first) = lines.recv() {
@@ -47,10 +51,11 @@ impl Log {
                     lost.fetch_add(count, Ordering::Relaxed);
                 }
                 handled.fetch_sub(count, Ordering::Relaxed);
+                handled_bytes.fetch_sub(batch.len(), Ordering::Relaxed);
                 batch.clear();
             }
         })?;
-        Ok((Self { queue, dropped, waiting, people: std::io::stdout().is_terminal() }, thread))
+        Ok((Self { queue, dropped, waiting, waiting_bytes, people: std::io::stdout().is_terminal() }, thread))
     }
 
     /// Whether a person reads along.
@@ -95,9 +100,13 @@ impl Log {
     }
 
     fn line(&self, line: impl Into<Vec<u8>>) {
+        let line = line.into();
+        let bytes = line.len();
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(line.into()).is_err() {
+        let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting_bytes > QUEUE_BYTES_MAX || self.queue.try_send(line).is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

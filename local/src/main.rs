@@ -1,13 +1,16 @@
 //! `greenroom`: the whole stack on one machine.
 
 use clap::{Parser, Subcommand};
+use local::private;
 use local::restore;
 use local::runner::{Options, run};
 use local::snapshots::{self, CommandError, Source};
 use local::store::Place;
 use local::verify::verify_file;
 use snapshot::restore::Wanted;
-use std::net::{IpAddr, Ipv4Addr};
+use state::config::{self, BadSetting};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,8 +19,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Serves Greenroom's whole stack on this machine: page, API and database.
+#[expect(clippy::doc_markdown, reason = "clap shows it in a terminal as it is")]
 #[derive(Debug, Parser)]
 #[command(
+    name = "greenroom",
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 stopped by a signal, 2 bad setting, 3 port taken, 4 data damaged, \
@@ -25,15 +30,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     More settings come from the environment: docs/environment.md."
 )]
 struct Arguments {
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "PORT", default_value_t = 3001)]
-    port: u16,
-    /// Address to listen on; anything but a loopback address opens the API to the network
-    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
-    /// Directory that keeps the data
-    #[arg(long, env = "GREENROOM_DATA_DIR", default_value = ".greenroom")]
-    data_dir: PathBuf,
+    /// Port to listen on; 0 takes a free one [env: PORT] [default: 3001]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Address to listen on; anything but a loopback address opens the API to the network [env: HOST] [default: 127.0.0.1]
+    #[arg(long, value_parser = config::runner::parse_host)]
+    host: Option<IpAddr>,
+    /// Origin under which people open the page, if a proxy passes it on, such as https://meet.example
+    /// [env: GREENROOM_PUBLIC_URL]
+    #[arg(long, value_parser = config::public_url)]
+    public_url: Option<String>,
+    /// Directory that keeps the data [env: GREENROOM_DATA_DIR] [default: .greenroom]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
     /// Keep nothing: data lives in memory
     #[arg(long, conflicts_with_all = ["data_dir", "durable"])]
     ephemeral: bool,
@@ -41,11 +50,12 @@ struct Arguments {
     #[arg(long)]
     durable: bool,
     /// Also serve the embedded database as DynamoDB on this port of 127.0.0.1; 0 takes a free one
-    #[arg(long, env = "GREENROOM_DYNAMODB_PORT")]
+    /// [env: GREENROOM_DYNAMODB_PORT]
+    #[arg(long)]
     dynamodb_port: Option<u16>,
-    /// Directory that keeps the snapshots, taken each night at 03:00 UTC [default: snapshots in the data directory; none
-    /// with --ephemeral]
-    #[arg(long, env = "GREENROOM_SNAPSHOT_DIR")]
+    /// Directory that keeps the snapshots, taken each night at 03:00 UTC [env: GREENROOM_SNAPSHOT_DIR] [default: snapshots in
+    /// the data directory; none with --ephemeral]
+    #[arg(long)]
     snapshot_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -68,6 +78,16 @@ enum Command {
         /// Which one: its name as `snapshot --list` shows it, or latest
         #[arg(default_value = "latest")]
         snapshot: Wanted,
+        /// Restore agents, evidence, codes and leases as they were; without, every agent is revoked, as one that was
+        /// revoked since would come back
+        #[arg(long)]
+        keep_agents: bool,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Revoke every agent, after the tables went back in time by other means than restore
+    #[command(after_help = REVOKE_HELP)]
+    RevokeAgents {
         #[command(flatten)]
         source: Source,
     },
@@ -100,17 +120,23 @@ const RESTORE_HELP: &str = "Everything is verified before anything is written. T
     damaged or not there, 5 a schema that this version does not know, 6 tables or snapshots cannot be reached, 7 another \
     run or a runner is at work, 1 anything else.";
 
+const REVOKE_HELP: &str = "For a data directory that was copied back, or tables of AWS's point-in-time recovery: an agent \
+    that was revoked since would attest again. Works beside a runner and without one; run again, it changes what is left.\n\
+    Exit codes: 0 done, 2 bad usage, 4 the data is damaged, 5 data of another version, 6 tables or snapshots cannot be \
+    reached, 7 another run is at work, 1 anything else.";
+
 const DRILL_HELP: &str = "Works beside a runner that uses the data directory, and without one.\n\
     Exit codes: 0 every item came back, 2 bad usage, 4 the snapshot is damaged or not there, 5 a schema that this version \
     does not know, 6 tables or snapshots cannot be reached, 7 another run is at work, 1 anything else.";
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    private::restrict_new_files();
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => return failed(&usage(&error), 2),
         Err(help) => help.exit(),
     };
-    let done = match arguments.command {
+    let done = match arguments.command.take() {
         None => None,
         Some(Command::VerifyLedger { file }) => Some(match verify_file(&file) {
             Ok(head) => Ok(format!("whole: {} entries, the last one has hash {}", head.seq, head.hash)),
@@ -118,7 +144,10 @@ fn main() -> ExitCode {
         }),
         Some(Command::Snapshot { source, list: true }) => Some(run_command(snapshots::list(&source))),
         Some(Command::Snapshot { source, list: false }) => Some(run_command(snapshots::take(&source))),
-        Some(Command::Restore { snapshot, source }) => Some(run_command(restore::restore(&source, &snapshot))),
+        Some(Command::Restore { snapshot, keep_agents, source }) => {
+            Some(run_command(restore::restore(&source, &snapshot, keep_agents)))
+        }
+        Some(Command::RevokeAgents { source }) => Some(run_command(restore::revoke_agents(&source))),
         Some(Command::Drill { source }) => Some(run_command(restore::drill(&source))),
     };
     match done {
@@ -126,20 +155,9 @@ fn main() -> ExitCode {
         Some(Err((line, code))) => return failed(&line, code),
         None => {}
     }
-    let snapshot_dir = arguments
-        .snapshot_dir
-        .or_else(|| (!arguments.ephemeral).then(|| snapshots::default_directory(&arguments.data_dir)));
-    let place = if arguments.ephemeral {
-        Place::Memory
-    } else {
-        Place::Directory { path: arguments.data_dir, durable: arguments.durable }
-    };
-    let options = Options {
-        host: arguments.host,
-        port: arguments.port,
-        dynamodb_port: arguments.dynamodb_port,
-        place,
-        snapshot_dir,
+    let options = match options(arguments) {
+        Ok(options) => options,
+        Err(error) => return failed(&error.to_string(), 2),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -157,6 +175,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// What to run: an option goes before its variable.
+fn options(arguments: Arguments) -> Result<Options, BadSetting> {
+    use config::runner;
+    let data_dir = arguments.data_dir.unwrap_or_else(runner::data_dir);
+    let snapshot_dir = arguments.snapshot_dir.or_else(runner::snapshot_dir);
+    Ok(Options {
+        host: arguments.host.map_or_else(runner::host, Ok)?,
+        port: arguments.port.map_or_else(runner::port, Ok)?,
+        public_url: arguments.public_url.map_or_else(runner::public_url, |url| Ok(Some(url)))?,
+        dynamodb_port: arguments.dynamodb_port.map_or_else(runner::dynamodb_port, |port| Ok(Some(port)))?,
+        snapshot_dir: snapshot_dir.or_else(|| (!arguments.ephemeral).then(|| snapshots::default_directory(&data_dir))),
+        place: if arguments.ephemeral {
+            Place::Memory
+        } else {
+            Place::Directory { path: data_dir, durable: arguments.durable }
+        },
+    })
+}
+
 /// Runs a command that speaks to the tables: a summary for people, or what went wrong and the exit code.
 fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, (String, u8)> {
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -170,15 +207,18 @@ fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Resu
     outcome.map_err(|error| (error.to_string(), error.exit_code()))
 }
 
-#[expect(clippy::print_stdout, reason = "what the command was asked for")]
+/// Writes what the command was asked for. A reader that has gone away wants no more, which is no failure.
 fn said(text: &str) -> ExitCode {
-    println!("{text}");
-    ExitCode::SUCCESS
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot write to standard output: {error}"), 1),
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "the one line a failed start must say")]
+/// Writes the one line that a failure must say, if anybody reads it.
 fn failed(line: &str, code: u8) -> ExitCode {
-    eprintln!("greenroom: {line}");
+    let _ = writeln!(io::stderr(), "greenroom: {line}");
     ExitCode::from(code)
 }
 

@@ -1,5 +1,6 @@
 //! S3 in a directory below AWS's client: requests go to it in-process, by the client's own HTTP seam.
 
+use crate::private;
 use async_trait::async_trait;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, SharedHttpClient};
@@ -66,7 +67,8 @@ impl Directory {
     /// See [`DirectoryError`].
     pub fn open(path: &Path, patience: Duration) -> Result<Self, DirectoryError> {
         let unusable = |error: io::Error| DirectoryError::Unusable { path: path.into(), problem: error.to_string() };
-        std::fs::create_dir_all(path.join(BUCKET)).map_err(unusable)?;
+        private::directory(path).map_err(unusable)?;
+        private::directory(&path.join(BUCKET)).map_err(unusable)?;
         let lock = lock(path, patience)?;
         let root = path.canonicalize().map_err(unusable)?;
         remove_unfinished(&root).map_err(unusable)?;
@@ -98,7 +100,9 @@ pub fn client(http: impl HttpClient + 'static) -> Client {
 
 fn lock(path: &Path, patience: Duration) -> Result<File, DirectoryError> {
     let unusable = |error: io::Error| DirectoryError::Unusable { path: path.into(), problem: error.to_string() };
-    let file = File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(unusable)?;
+    let options = &mut File::options();
+    let options = options.create(true).truncate(false).write(true);
+    let file = private::open(options, &path.join(LOCK)).map_err(unusable)?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {
@@ -371,7 +375,7 @@ mod tests {
         objects.put_new("database-backups/another", vec![0; 3], "x/y").await.unwrap();
         let listed = objects.list().await.unwrap();
         let figures: Vec<_> =
-            listed.iter().map(|one| (one.snapshot.clone(), one.has_manifest, one.keys.len(), one.bytes)).collect();
+            listed.iter().map(|one| (one.snapshot.clone(), one.has_manifest, one.lines.len(), one.bytes)).collect();
         assert_eq!(figures, [(first.clone(), true, 1, 8), (second, false, 1, 10)]);
         assert!(listed[0].last_modified.ms() > 1_700_000_000_000);
         assert!(matches!(objects.open("nothing").await, Err(SnapshotError::NotFound(key)) if key == "nothing"));

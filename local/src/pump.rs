@@ -2,13 +2,12 @@
 //! failure. The engine writes each change of the state table together with a record of it; a record is removed when the
 //! consumer has worked it off, so those that are there are those still to be done, also after a crash.
 
+use crate::client;
 use crate::engine::{Engine, UNLIMITED};
-use crate::runner;
+use crate::records::{Batch, read, remove};
 use functions::{Consumer, Observer, State};
-use rusqlite::Connection;
 use state::Config;
-use state::dynamodb::{StreamEvent, stream_began};
-use std::fmt::Write as _;
+use state::dynamodb::StreamEvent;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,30 +27,6 @@ const YIELD: u32 = 4;
 /// Pause after the first failure of a batch; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// Finds the highest number of a table's stream without reading all of it. The engine asks for it at every write, and has
-/// no index of its own.
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS greenroom_stream \
-                     ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
-
-/// Makes writes with a stream cost the same however many records there are.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn prepare(stream: &Connection) -> rusqlite::Result<()> {
-    // What it removes may come back after a power cut: the consumer knows what it has seen.
-    stream.execute_batch("PRAGMA synchronous = NORMAL")?;
-    stream.execute_batch(INDEX)
-}
-
-/// Records that belong together.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Which ones, in order.
-    pub ids: Vec<i64>,
-    /// The event that Lambda would make of them, as JSON.
-    pub event: String,
-}
 
 /// The stream of the state table and who follows it.
 pub struct Pump {
@@ -73,7 +48,7 @@ impl Pump {
         behind_max: usize,
     ) -> Self {
         let table = config.state_table.clone();
-        let state = runner::state(engine.ahead(), config.clone(), observer);
+        let state = client::state(engine.ahead(), config.clone(), observer);
         Self { engine: engine.ahead(), table, state, consumer, behind_max }
     }
 
@@ -90,6 +65,8 @@ impl Pump {
                     if stopping {
                         return;
                     }
+                    // Writes that were refused were admitted too, and have left no record by which to count them back.
+                    self.engine.admit(self.behind_max);
                     tokio::select! {
                         () = self.engine.written() => {}
                         _ = stop.changed() => continue,
@@ -177,70 +154,4 @@ impl Pump {
             }
         }
     }
-}
-
-/// The oldest records of a table's stream, at most `limit`; none if there are none.
-///
-/// # Errors
-/// The database cannot be read.
-pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Option<Batch>> {
-    let mut query = stream.prepare_cached(
-        "SELECT id, event_name, keys_json, new_image, old_image, created_at, user_identity, \
-         (SELECT stream_label FROM _tables WHERE table_name = ?1) \
-         FROM _stream_records WHERE table_name = ?1 ORDER BY id LIMIT ?2",
-    )?;
-    let mut batch = Batch { ids: Vec::new(), event: String::new() };
-    let mut rows = query.query((table, limit))?;
-    while let Some(row) = rows.next()? {
-        let id: i64 = row.get(0)?;
-        batch.ids.push(id);
-        let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let image = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
-        let begin = if batch.event.is_empty() { "{\"Records\":[" } else { "," };
-        // The row's own number: unlike the engine's it never goes back with the clock.
-        let number = 100_000_000_000_000_000_000_i128 + i128::from(id);
-        // What the engine has stored as JSON goes in as it is: reading it here would keep requests waiting.
-        let _ = write!(
-            batch.event,
-            r#"{begin}{{"eventID":"{id}","eventName":"{}","eventVersion":"1.1","eventSource":"aws:dynamodb","#,
-            text(1)?
-        );
-        let _ = write!(
-            batch.event,
-            r#""awsRegion":"local","eventSourceARN":"arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}","#,
-            stream_began(text(7)?)
-        );
-        if image(6)?.is_some() {
-            batch.event.push_str(r#""userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"#);
-        }
-        let _ = write!(
-            batch.event,
-            r#""dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{},"SequenceNumber":"{number:021}""#,
-            row.get::<_, i64>(5)?,
-            text(2)?
-        );
-        for (name, column) in [("NewImage", 3), ("OldImage", 4)] {
-            if let Some(image) = image(column)? {
-                let _ = write!(batch.event, r#","{name}":{image}"#);
-            }
-        }
-        batch.event.push_str(r#","StreamViewType":"NEW_AND_OLD_IMAGES"}}"#);
-    }
-    if batch.ids.is_empty() {
-        return Ok(None);
-    }
-    batch.event.push_str("]}");
-    Ok(Some(batch))
-}
-
-/// Removes the records of a table's stream up to one of them. Gives how many are left, at most.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn remove(stream: &Connection, table: &str, last: i64) -> rusqlite::Result<usize> {
-    let mut statement = stream.prepare_cached("DELETE FROM _stream_records WHERE table_name = ?1 AND id <= ?2")?;
-    statement.execute((table, last))?;
-    // Numbers without gaps: counting the records would read all of them.
-    let mut newest = stream.prepare_cached("SELECT COALESCE(MAX(id), ?1) - ?1 FROM _stream_records")?;
-    newest.query_row((last,), |row| row.get::<_, i64>(0)).map(|left| usize::try_from(left).unwrap_or(0))
 }

@@ -1,10 +1,10 @@
 //! The commands that bring a snapshot back: into a data directory or AWS's tables, or into scratch tables for practice.
 
+use crate::client::client;
 use crate::engine::Engine;
 use crate::objects::{BUCKET, Directory};
 use crate::progress::Bar;
-use crate::runner::client;
-use crate::snapshots::{CommandError, Opened, Source, default_directory};
+use crate::snapshots::{CommandError, Opened, Source};
 use crate::store::{self, Place};
 use crate::template::{TEMPLATE, Template};
 use domain::Timestamp;
@@ -12,6 +12,7 @@ use snapshot::SnapshotError;
 use snapshot::drill::{Drill, scratch};
 use snapshot::objects::Objects;
 use snapshot::restore::{Restore, Wanted, begun};
+use snapshot::revoke::{Revoked, revoke_all};
 use snapshot::tables::Tables;
 use state::Config;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,20 +20,20 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a command waits for another process that uses the snapshots.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Restores a snapshot: a summary for people.
+/// Restores a snapshot, with its agents or with all of them revoked: a summary for people.
 ///
 /// # Errors
 /// See [`CommandError`]. What a run that failed or was killed has left is finished by the same command, and served by
 /// nobody before.
-pub async fn restore(source: &Source, wanted: &Wanted) -> Result<String, CommandError> {
-    let config = Config::from_env()?;
+pub async fn restore(source: &Source, wanted: &Wanted, keep_agents: bool) -> Result<String, CommandError> {
+    let config = Config::of_runner_from_env()?;
     let new = !source.aws && !source.data_dir.exists();
     let opened = if source.aws { source.open(&config, PATIENCE).await? } else { open(source, &config)? };
     let began = Instant::now();
     let mut bar = Bar::default();
     let outcome = {
         let Opened { tables, objects, alone, .. } = &opened;
-        let restore = Restore { objects, tables, clock, alone: *alone, until: None };
+        let restore = Restore { objects, tables, clock, keep_agents, alone: *alone, until: None };
         restore.run(wanted, &mut |progress| bar.show(progress)).await
     };
     bar.end();
@@ -47,17 +48,32 @@ pub async fn restore(source: &Source, wanted: &Wanted) -> Result<String, Command
         0 => String::new(),
         lines => format!(", {lines} of them by a run before"),
     };
+    let agents =
+        if keep_agents { "agents are as they were" } else { "every agent is revoked and has to be paired again" };
     Ok(format!(
-        "snapshot {} is restored: {} items{resumed}, in {:.1} s",
+        "snapshot {} is restored: {} items{resumed}, in {:.1} s\n{agents}",
         restored.snapshot,
         restored.lines,
         began.elapsed().as_secs_f64()
     ))
 }
 
+/// Revokes every agent, for tables that went back in time by other means than a restore: a summary for people.
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn revoke_agents(source: &Source) -> Result<String, CommandError> {
+    let config = Config::of_runner_from_env()?;
+    let opened = source.open(&config, PATIENCE).await?;
+    let revoked = revoke_all(&opened.tables).await;
+    opened.close().await;
+    let Revoked { agents, states } = revoked?;
+    Ok(format!("{agents} agents are revoked, in the states of {states} people; they have to be paired again"))
+}
+
 /// A data directory that is new, empty, or left by an interrupted restore, and the snapshots.
 fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
-    let directory = source.snapshot_dir.clone().unwrap_or_else(|| default_directory(&source.data_dir));
+    let directory = source.snapshot_dir();
     if !directory.is_dir() {
         return Err(SnapshotError::NotFound(format!("in {}", directory.display())).into());
     }
@@ -75,7 +91,7 @@ fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
 /// # Errors
 /// See [`CommandError`].
 pub async fn drill(source: &Source) -> Result<String, CommandError> {
-    let config = Config::from_env()?;
+    let config = Config::of_runner_from_env()?;
     let opened = source.open(&config, PATIENCE).await?;
     let began = Instant::now();
     let mut bar = Bar::default();

@@ -1,26 +1,18 @@
 //! Starts everything, says so, and stops it in order.
 
+use crate::access::Access;
+use crate::client::state;
 use crate::engine::Engine;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, Limits};
 use crate::log::Log;
 use crate::pump::{BEHIND_MAX, BEHIND_ON_DISK_MAX, Pump};
 use crate::schedule;
 use crate::socket;
 use crate::store::{self, Place, StoreError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::Region;
-use aws_sdk_dynamodb::config::auth::{Params as AuthParams, ResolveAuthScheme};
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_smithy_runtime_api::client::auth::{AuthSchemeId, AuthSchemeOption, AuthSchemeOptionsFuture};
-use aws_smithy_runtime_api::client::http::HttpClient;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
-use functions::{CONSUMERS, Consumer, State};
+use functions::{CONSUMERS, Consumer, SOCKET_PATH};
 use serde_json::json;
-use state::config::BadSetting;
-use state::dynamodb;
+use state::config::{AuthMode, BadSetting, CorsOrigins};
 use state::{Config, process};
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +37,8 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 pub struct Options {
     /// Address to listen on.
     pub host: IpAddr,
+    /// The origin under which people open the page, if that is another than the address.
+    pub public_url: Option<String>,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
     /// Port for the engine in `DynamoDB`'s own protocol, on this machine only.
@@ -103,7 +97,7 @@ impl StartError {
 /// See [`StartError`]; nothing has been served then.
 pub async fn run(options: Options) -> Result<(), StartError> {
     process::started();
-    let config = Config::from_env()?;
+    let mut config = Config::of_runner_from_env()?;
     let snapshots = state::config::Snapshots::from_env()?;
     let (log, log_thread) = Log::start()?;
     let diagnostics = log.clone();
@@ -111,34 +105,42 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     raise_file_limit();
 
     let template = Template::parse(TEMPLATE)?;
-    let listener = listen(SocketAddr::new(options.host, options.port)).await?;
+    let listener = listen(SocketAddr::new(options.host, options.port))?;
     let address = listener.local_addr()?;
+    let access = Access::of_page(address, options.public_url.as_deref(), &config.cors_origins);
+    if let Some(pages) = access.pages() {
+        config.cors_origins.clone_from(pages);
+    }
+    warn_if_open_to_all(&config);
     let dynamodb_listener = match options.dynamodb_port {
-        Some(port) => Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await?),
+        Some(port) => Some(listen(SocketAddr::from(([127, 0, 0, 1], port)))?),
         None => None,
     };
     let store = store::open(&options.place, &template, &config)?;
     let (engine, engine_thread) = Engine::start(store.database, store.stream)?;
 
     let stage = config.stage.clone();
-    let state = state(engine.clone(), config, Arc::new(log.clone()));
+    let state = state(engine.admitted(), config, Arc::new(log.clone()));
     let behind_max = match options.place {
         Place::Memory => BEHIND_MAX,
         Place::Directory { .. } => BEHIND_ON_DISK_MAX,
     };
     let pump = Pump::new(&engine, &state.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
-    let gateway = Arc::new(Gateway::new(&template.functions()?, state.clone())?);
+    let gateway = Gateway::new(&template, state.clone(), engine.clone(), access, Limits::default())?;
+    let gateway = Arc::new(gateway);
 
     let (stop, stopped) = watch::channel(false);
     let signal = signals()?;
     let dynamodb_address = dynamodb_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    // Before it is announced: whoever reads that it listens may start a command at once.
+    let socket = socket::listen(&options.place);
     announce(&log, address, dynamodb_address, &options.place, &stage);
     if let Some(listener) = dynamodb_listener {
-        tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), stopped.clone()));
+        let access = Access::of_tools(listener.local_addr()?);
+        tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), access, stopped.clone()));
     }
-    let socket = socket::listen(&options.place);
     if let Some(socket) = socket {
-        tokio::spawn(gateway::run_engine(socket, engine.clone(), stopped.clone()));
+        tokio::spawn(gateway::run_engine(socket, engine.clone(), socket::access(), stopped.clone()));
     }
     let nightly = options.snapshot_dir.map(|directory| {
         let job = schedule::Nightly { state: state.clone(), directory, settings: snapshots, log: log.clone() };
@@ -192,12 +194,6 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What the handlers work with, on the embedded engine.
-#[must_use]
-pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn functions::Observer>) -> State {
-    State::new(client(engine), config, observer)
-}
-
 /// Who follows the state table's stream: the consumer that the template names.
 fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
     let functions = template.functions()?;
@@ -207,36 +203,15 @@ fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
     named.map(|(_, consumer)| *consumer).ok_or_else(nobody)
 }
 
-/// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.
-#[must_use]
-pub fn client(engine: impl HttpClient + 'static) -> Client {
-    let config = dynamodb::config(engine)
-        .region(Region::new("local"))
-        .endpoint_url("http://embedded.invalid")
-        .allow_no_auth()
-        .auth_scheme_resolver(Unsigned)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled());
-    Client::from_conf(config.build())
-}
-
-/// Leaves requests unsigned: signing takes a fifth of the time of an embedded call.
-#[derive(Debug)]
-struct Unsigned;
-
-impl ResolveAuthScheme for Unsigned {
-    fn resolve_auth_scheme<'a>(
-        &'a self,
-        _: &'a AuthParams,
-        _: &'a ConfigBag,
-        _: &'a RuntimeComponents,
-    ) -> AuthSchemeOptionsFuture<'a> {
-        AuthSchemeOptionsFuture::ready(Ok(vec![AuthSchemeOption::from(AuthSchemeId::from("noAuth"))]))
+/// Says that any page in this machine's browser can act for anybody.
+fn warn_if_open_to_all(config: &Config) {
+    if (config.auth_mode, &config.cors_origins) == (AuthMode::Open, &CorsOrigins::Any) {
+        tracing::warn!("AUTH_MODE=open with CORS_ORIGIN=*: any web page can read and change everything here");
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    gateway::listen(address).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::PortTaken(address.port()),
         _ => StartError::Address { address, source },
     })
@@ -279,7 +254,6 @@ fn signals() -> io::Result<impl Future<Output = &'static str>> {
 }
 
 /// Says what runs: one line for machines, a short guide for people.
-#[expect(clippy::print_stdout, reason = "the guide is what a person starts the runner for")]
 fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place: &Place, stage: &str) {
     let url = format!("http://{address}");
     let data = match place {
@@ -293,20 +267,27 @@ fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place:
         return;
     }
     debug_assert!(io::stdout().is_terminal());
-    println!("\x1b[1mGreenroom\x1b[0m serves the whole stack on this machine.\n");
-    println!("  page      {url}/");
-    println!("  figures   {url}/ops");
-    println!("  API       {url}/api/openapi.json");
-    println!("  data      {data}");
+    // A person who has closed the terminal reads no guide.
+    let _ = guide(&mut io::stdout().lock(), &url, &data, dynamodb);
+}
+
+fn guide(out: &mut impl io::Write, url: &str, data: &str, dynamodb: Option<SocketAddr>) -> io::Result<()> {
+    writeln!(out, "\x1b[1mGreenroom\x1b[0m serves the whole stack on this machine.\n")?;
+    writeln!(out, "  page      {url}/")?;
+    writeln!(out, "  figures   {url}/ops")?;
+    writeln!(out, "  API       {url}/api/openapi.json")?;
+    writeln!(out, "  sockets   {}{SOCKET_PATH}", url.replacen("http", "ws", 1))?;
+    writeln!(out, "  data      {data}")?;
     if let Some(address) = dynamodb {
-        println!("  DynamoDB  http://{address}");
+        writeln!(out, "  DynamoDB  http://{address}")?;
     }
-    println!("\nAda joins a room, mutes, and switches her microphone:\n");
+    writeln!(out, "\nAda joins a room, mutes, and switches her microphone:\n")?;
     let json = "-H 'Content-Type: application/json'";
-    println!(
+    writeln!(
+        out,
         "  curl -X POST {url}/api/users/ada/state {json} -d '{{\"isMuted\":false,\"roomId\":\"demo\"}}'\n  \
          curl -X PATCH {url}/api/users/ada/mute {json} -d '{{\"isMuted\":true}}'\n  \
          curl -X PATCH {url}/api/users/ada/device {json} -d '{{\"deviceId\":\"usb-1\",\"deviceLabel\":\"USB microphone\"}}'\n"
-    );
-    println!("Ctrl+C stops it.\n");
+    )?;
+    writeln!(out, "Ctrl+C stops it.\n")
 }

@@ -1,16 +1,16 @@
 //! The commands about snapshots: on a data directory, whether a runner has it open or not, or on AWS.
 
+use crate::client::client;
 use crate::engine::Engine;
 use crate::objects::{BUCKET, Directory, DirectoryError};
-use crate::runner::client;
 use crate::socket::{self, Socket};
 use crate::store::{self, Place, StoreError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
 use clap::Args;
 use domain::Timestamp;
 use snapshot::SnapshotError;
-use snapshot::format::{Compression, Manifest, Table};
-use snapshot::keep::is_good;
+use snapshot::format::{Manifest, Table};
+use snapshot::keep::flaw;
 use snapshot::objects::Objects;
 use snapshot::tables::Tables;
 use snapshot::take::{Settings, Snapshots};
@@ -30,11 +30,11 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Which tables and which snapshots.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
-    /// Directory that keeps the data
-    #[arg(long, env = "GREENROOM_DATA_DIR", default_value = ".greenroom")]
+    /// Directory that keeps the data [default: .greenroom]
+    #[arg(long, default_value_os_t = config::runner::data_dir(), hide_default_value = true)]
     pub data_dir: PathBuf,
     /// Directory that keeps the snapshots [default: snapshots in the data directory]
-    #[arg(long, env = "GREENROOM_SNAPSHOT_DIR")]
+    #[arg(long)]
     pub snapshot_dir: Option<PathBuf>,
     /// Work on AWS, with the region and the credentials that stand in the environment
     #[arg(long)]
@@ -118,6 +118,13 @@ pub struct Opened {
 type Running = (JoinHandle<()>, Place, Option<std::fs::File>);
 
 impl Source {
+    /// The directory that keeps the snapshots.
+    #[must_use]
+    pub fn snapshot_dir(&self) -> PathBuf {
+        let given = self.snapshot_dir.clone().or_else(config::runner::snapshot_dir);
+        given.unwrap_or_else(|| default_directory(&self.data_dir))
+    }
+
     /// Opens the tables and the snapshots; waits for a process that uses the snapshots for at most `patience`.
     ///
     /// # Errors
@@ -129,7 +136,7 @@ impl Source {
         if !self.data_dir.is_dir() {
             return Err(CommandError::NoData(self.data_dir.clone()));
         }
-        let directory = self.snapshot_dir.clone().unwrap_or_else(|| default_directory(&self.data_dir));
+        let directory = self.snapshot_dir();
         let objects = Objects::new(Directory::open(&directory, patience)?.client(), BUCKET);
         let place = Place::Directory { path: self.data_dir.clone(), durable: false };
         let (client, engine) = match store::open(&place, &Template::parse(TEMPLATE)?, config) {
@@ -138,11 +145,10 @@ impl Source {
                 (client(engine), Some((thread, place, store.lock)))
             }
             Err(error @ StoreError::Locked { .. }) => {
-                let path = self.data_dir.join(socket::NAME);
-                if !path.exists() {
+                if !self.data_dir.join(socket::NAME).exists() {
                     return Err(error.into());
                 }
-                (client(Socket { path }), None)
+                (client(Socket { directory: self.data_dir.clone() }), None)
             }
             Err(error) => return Err(error.into()),
         };
@@ -195,14 +201,9 @@ impl Opened {
 /// # Errors
 /// See [`CommandError`].
 pub async fn take(source: &Source) -> Result<String, CommandError> {
-    let (config, settings) = (Config::from_env()?, config::Snapshots::from_env()?);
+    let (config, settings) = (Config::of_runner_from_env()?, config::Snapshots::from_env()?);
     let opened = source.open(&config, Duration::ZERO).await?;
-    let settings = Settings {
-        stage: config.stage.clone(),
-        compression: if settings.gzip { Compression::Gzip } else { Compression::None },
-        retention: Duration::from_hours(24) * u32::from(settings.retention_days),
-        segments: settings.segments,
-    };
+    let settings = Settings::new(&config.stage, &settings);
     let began = Instant::now();
     let performed = {
         let Opened { tables, objects, alone, .. } = &opened;
@@ -247,20 +248,20 @@ fn summary(manifest: &Manifest, took: Duration) -> String {
 /// # Errors
 /// See [`CommandError`].
 pub async fn list(source: &Source) -> Result<String, CommandError> {
-    let config = Config::from_env()?;
+    let config = Config::of_runner_from_env()?;
     let objects = if source.aws {
         source.open(&config, PATIENCE).await?.objects
     } else {
-        let directory = source.snapshot_dir.clone().unwrap_or_else(|| default_directory(&source.data_dir));
+        let directory = source.snapshot_dir();
         if !directory.is_dir() {
             return Ok("no snapshots".to_owned());
         }
         Objects::new(Directory::open(&directory, PATIENCE)?.client(), BUCKET)
     };
-    let lines = objects.list().await?.into_iter().map(|listed| {
-        let note = if is_good(&listed) { "" } else { "  interrupted, no snapshot" };
-        format!("{}  {} bytes{note}", listed.snapshot, listed.bytes)
-    });
-    let lines: Vec<_> = lines.collect();
+    let mut lines = Vec::new();
+    for listed in objects.list().await? {
+        let note = flaw(&objects, &listed).await?.map(|flaw| format!("  no snapshot: {flaw}")).unwrap_or_default();
+        lines.push(format!("{}  {} bytes{note}", listed.snapshot, listed.bytes));
+    }
     Ok(if lines.is_empty() { "no snapshots".to_owned() } else { lines.join("\n") })
 }

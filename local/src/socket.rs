@@ -1,6 +1,7 @@
 //! The engine of a running runner, reached through a file in its data directory: how a command works on data that another
 //! process has open. Who may open the file may read all of it, so that is its owner.
 
+use crate::access::Access;
 use crate::store::Place;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -14,13 +15,26 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::header::{HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
+use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 
 /// The socket's file in the data directory.
 pub const NAME: &str = "engine.sock";
+const DRAFT: &str = "engine.sock.new";
+/// The name of the server in requests to it: without a port, as no URL leads there.
+const HOST_NAME: &str = "localhost";
+
+/// Who may reach it: programs that may open the file, and no web page.
+#[must_use]
+pub fn access() -> Access {
+    // The port that HOST_NAME stands for.
+    Access::of_tools(SocketAddr::from(([127, 0, 0, 1], 80)))
+}
 
 /// Listens in the data directory, which is locked; none if that cannot be, or there is no directory.
 #[must_use]
@@ -37,15 +51,25 @@ pub fn listen(place: &Place) -> Option<UnixListener> {
 
 fn bind(directory: &Path) -> io::Result<UnixListener> {
     // Under its name it is only ever seen with its permissions; what an earlier process left is nobody's.
-    let draft = directory.join("engine.sock.new");
+    let draft = directory.join(DRAFT);
     match std::fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&draft)?;
+    let opened = File::open(directory)?;
+    let listener = UnixListener::bind(short(directory, &opened, DRAFT))?;
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(draft, directory.join(NAME))?;
     Ok(listener)
+}
+
+/// A path of a file in an open directory that fits into the 107 bytes which the system has for a socket's.
+fn short(path: &Path, directory: &File, name: &str) -> PathBuf {
+    if cfg!(target_os = "linux") {
+        format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).into()
+    } else {
+        path.join(name)
+    }
 }
 
 /// Removes the socket's file, when nobody listens any more.
@@ -59,17 +83,22 @@ pub fn remove(place: &Place) {
 /// The engine behind a socket.
 #[derive(Debug, Clone)]
 pub struct Socket {
-    /// The socket's file.
-    pub path: PathBuf,
+    /// The data directory of the runner.
+    pub directory: PathBuf,
 }
 
-async fn send(path: PathBuf, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+async fn connect(directory: &Path) -> io::Result<UnixStream> {
+    let opened = File::open(directory)?;
+    UnixStream::connect(short(directory, &opened, NAME)).await
+}
+
+async fn send(directory: PathBuf, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let mut request = request.map(|body| Full::new(Bytes::copy_from_slice(body.bytes().unwrap_or_default())));
-    request.headers_mut().insert(HOST, HeaderValue::from_static("engine"));
+    request.headers_mut().insert(HOST, HeaderValue::from_static(HOST_NAME));
     *request.uri_mut() = hyper::Uri::from_static("/");
     let io = |error: hyper::Error| ConnectorError::io(error.into());
-    let stream = UnixStream::connect(path).await.map_err(|error| ConnectorError::io(error.into()))?;
+    let stream = connect(&directory).await.map_err(|error| ConnectorError::io(error.into()))?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io)?;
     tokio::spawn(async move { drop(connection.await) });
     let (parts, body) = sender.send_request(request).await.map_err(io)?.into_parts();
@@ -80,7 +109,7 @@ async fn send(path: PathBuf, request: HttpRequest) -> Result<HttpResponse, Conne
 
 impl HttpConnector for Socket {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(send(self.path.clone(), request))
+        HttpConnectorFuture::new(send(self.directory.clone(), request))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The data directory: locked by one process, checked before use.
 
-use crate::pump;
+use crate::private;
+use crate::records;
 use crate::template::{BadTemplate, Template};
 use dynoxide::Database;
 use dynoxide::errors::DynoxideError;
@@ -8,8 +9,10 @@ use dynoxide::storage::TableMetadata;
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use state::Config;
+use state::dynamodb::keys::{LEASE, LEASE_SORT};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, Read as _, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,13 +56,16 @@ pub enum StoreError {
     /// It holds part of a snapshot.
     #[error(
         "data directory {path} holds part of snapshot {snapshot}, whose restore was interrupted; \
-         finish it with `greenroom restore {snapshot} --data-dir {path}`, or choose another --data-dir"
+         finish it with `greenroom restore {snapshot}{} --data-dir {path}`, or choose another --data-dir",
+        if *keep_agents { " --keep-agents" } else { "" }
     )]
     HalfRestored {
         /// The directory.
         path: PathBuf,
         /// The snapshot.
         snapshot: String,
+        /// Whether its agents are restored as they were.
+        keep_agents: bool,
     },
     /// Written by a version that lays out its data in another way.
     #[error("data directory {path} has layout {found}, this version reads layout {LAYOUT}")]
@@ -122,18 +128,19 @@ pub struct Store {
 pub fn open(place: &Place, template: &Template, config: &Config) -> Result<Store, StoreError> {
     let store = open_to_restore(place, template, config)?;
     if let Place::Directory { path, .. } = place
-        && let Some(snapshot) = half_restored(&store.database, config).map_err(|error| damaged(path, &error))?
+        && let Some((snapshot, keep_agents)) =
+            half_restored(&store.database, config).map_err(|error| damaged(path, &error))?
     {
-        return Err(StoreError::HalfRestored { path: path.clone(), snapshot });
+        return Err(StoreError::HalfRestored { path: path.clone(), snapshot, keep_agents });
     }
     Ok(store)
 }
 
-/// Which snapshot's restore has begun and is not done.
-fn half_restored(database: &Database, config: &Config) -> Result<Option<String>, String> {
+/// Which snapshot's restore has begun and is not done, and whether it keeps agents.
+fn half_restored(database: &Database, config: &Config) -> Result<Option<(String, bool)>, String> {
     let request = serde_json::json!({
         "TableName": config.state_table,
-        "Key": {"pk": {"S": format!("LEASE#{}", snapshot::restore::LEASE)}, "sk": {"S": "LEASE"}},
+        "Key": {"pk": {"S": format!("{LEASE}{}", snapshot::restore::LEASE)}, "sk": {"S": LEASE_SORT}},
     });
     let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
     let answer = database.get_item(request).map_err(|error| error.to_string())?;
@@ -141,7 +148,8 @@ fn half_restored(database: &Database, config: &Config) -> Result<Option<String>,
     let progress = &answer["Item"]["progress"]["S"];
     let Some(progress) = progress.as_str() else { return Ok(None) };
     let begun: serde_json::Value = serde_json::from_str(progress).map_err(|error| error.to_string())?;
-    Ok(begun["snapshot"].as_str().map(str::to_owned))
+    let keep_agents = begun["keepAgents"].as_bool().unwrap_or(true);
+    Ok(begun["snapshot"].as_str().map(|snapshot| (snapshot.to_owned(), keep_agents)))
 }
 
 /// The same for one who finishes a restore: others must not take part of a snapshot for all of it.
@@ -162,14 +170,53 @@ pub fn open_to_restore(place: &Place, template: &Template, config: &Config) -> R
         }
         return Ok(Store { database, stream, lock: None });
     };
+    let made = missing(path);
+    let opened = open_directory(path, *durable, template, config);
+    if let Some(top) = made
+        && opened.as_ref().is_err_and(|error| !matches!(error, StoreError::Locked { .. }))
+    {
+        remove_made(path, top);
+    }
+    opened
+}
+
+/// The highest directory that must be made so that this one can be.
+fn missing(path: &Path) -> Option<&Path> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && std::fs::symlink_metadata(path).is_err();
+    path.ancestors().take_while(missing).last()
+}
+
+/// Removes a directory that this process has made, and those above it up to `top`: nothing is left of a start that failed.
+fn remove_made(path: &Path, top: &Path) {
+    // What cannot be removed does no harm.
+    let _ = std::fs::remove_dir_all(path);
+    for above in path.ancestors().skip(1).take_while(|above| above.starts_with(top)) {
+        let _ = std::fs::remove_dir(above);
+    }
+}
+
+fn open_directory(path: &Path, durable: bool, template: &Template, config: &Config) -> Result<Store, StoreError> {
+    let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
+    let engine = |error: DynoxideError| StoreError::Engine(error.to_string());
+    let unusable = |source| StoreError::Unusable { path: path.to_owned(), source };
+    let directory = private::directory(path).map_err(unusable)?;
     let lock = lock(path)?;
     let set_up = is_set_up(path)?;
     let file = path.join(DATABASE);
+    let name = database_name(path, &directory).map_err(unusable)?;
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let file = path.join(format!("{DATABASE}{ending}"));
+        private::refuse_link(&file).map_err(|source| StoreError::Unusable { path: file.clone(), source })?;
+    }
     if set_up {
         break_seal(path, &file)?;
-        check(path, &file)?;
+        check(path, &name)?;
     }
-    let database = Database::new(&file.to_string_lossy()).map_err(|error| damaged(path, &error))?;
+    // A new database that cannot be opened is not damaged.
+    let failed = |error: &dyn std::fmt::Display| {
+        if set_up { damaged(path, error) } else { unusable(io::Error::other(error.to_string())) }
+    };
+    let database = Database::new(&name).map_err(|error| failed(&error))?;
     if !durable {
         // The engine's one public way from synchronous=FULL to NORMAL: leaving bulk mode.
         database.enable_bulk_loading().and_then(|()| database.disable_bulk_loading()).map_err(engine)?;
@@ -177,7 +224,7 @@ pub fn open_to_restore(place: &Place, template: &Template, config: &Config) -> R
     if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
         return Err(damaged(path, &"its tables are gone"));
     }
-    let stream = follow(&file.to_string_lossy()).map_err(|error| damaged(path, &error))?;
+    let stream = follow(&name).map_err(|error| failed(&error))?;
     for (logical_id, table) in tables {
         let found = database.get_table_metadata(table).map_err(|error| damaged(path, &error))?;
         match found {
@@ -187,14 +234,25 @@ pub fn open_to_restore(place: &Place, template: &Template, config: &Config) -> R
     }
     if !set_up {
         let marker = path.join(MARKER);
-        std::fs::write(&marker, LAYOUT).map_err(|source| StoreError::Unusable { path: marker, source })?;
+        private::write(&marker, LAYOUT).map_err(|source| StoreError::Unusable { path: marker, source })?;
     }
     Ok(Store { database, stream, lock: Some(lock) })
 }
 
+/// The database's name for `SQLite`: absolute, because it takes `file:…` for a URI.
+fn database_name(path: &Path, directory: &File) -> io::Result<String> {
+    let absolute = std::path::absolute(path)?.join(DATABASE);
+    match absolute.into_os_string().into_string() {
+        Ok(name) => Ok(name),
+        // The engine takes text alone; the system resolves this to the directory's own name, whatever bytes that has.
+        Err(_) if cfg!(target_os = "linux") => Ok(format!("/proc/self/fd/{}/{DATABASE}", directory.as_raw_fd())),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8")),
+    }
+}
+
 fn follow(name: &str) -> rusqlite::Result<Connection> {
     let stream = Connection::open(name)?;
-    pump::prepare(&stream)?;
+    records::prepare(&stream)?;
     Ok(stream)
 }
 
@@ -227,15 +285,10 @@ fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
 
 fn lock(directory: &Path) -> Result<File, StoreError> {
     let unusable = |path: &Path, source| StoreError::Unusable { path: path.to_owned(), source };
-    std::fs::create_dir_all(directory).map_err(|source| unusable(directory, source))?;
     let path = directory.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|source| unusable(&path, source))?;
+    let options = &mut OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut file = private::open(options, &path).map_err(|source| unusable(&path, source))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -257,11 +310,11 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
 
 fn is_set_up(directory: &Path) -> Result<bool, StoreError> {
     let path = directory.join(MARKER);
-    match std::fs::read_to_string(&path) {
-        Ok(found) if found == LAYOUT => Ok(true),
-        Ok(found) => Err(StoreError::Layout { path: directory.to_owned(), found: format!("{found:.20?}") }),
+    match private::read(&path).map(String::from_utf8) {
+        Ok(Ok(found)) if found == LAYOUT => Ok(true),
+        Ok(Ok(found)) => Err(StoreError::Layout { path: directory.to_owned(), found: format!("{found:.20?}") }),
+        Ok(Err(_)) => Err(damaged(directory, &"its layout file")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(source) if source.kind() == std::io::ErrorKind::InvalidData => Err(damaged(directory, &"its layout file")),
         Err(source) => Err(StoreError::Unusable { path, source }),
     }
 }
@@ -277,7 +330,7 @@ pub fn seal(place: &Place) -> io::Result<()> {
         return Ok(());
     }
     let draft = path.join("seal.new");
-    std::fs::write(&draft, digest(&path.join(DATABASE))?)?;
+    private::write(&draft, digest(&path.join(DATABASE))?)?;
     std::fs::rename(draft, path.join(SEAL))
 }
 
@@ -285,7 +338,7 @@ pub fn seal(place: &Place) -> io::Result<()> {
 fn break_seal(directory: &Path, file: &Path) -> Result<(), StoreError> {
     let seal = directory.join(SEAL);
     let unusable = |source| StoreError::Unusable { path: seal.clone(), source };
-    let sealed = match std::fs::read(&seal) {
+    let sealed = match private::read(&seal) {
         Ok(sealed) => sealed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(unusable(source)),
@@ -307,7 +360,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 fn digest(file: &Path) -> io::Result<Vec<u8>> {
     let mut digest = Sha256::new();
-    let mut file = io::BufReader::with_capacity(READ_BYTES, File::open(file)?);
+    let mut file = io::BufReader::with_capacity(READ_BYTES, private::open(OpenOptions::new().read(true), file)?);
     while let part @ [_, ..] = file.fill_buf()? {
         digest.update(part);
         let read = part.len();
@@ -322,19 +375,19 @@ const LOG_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
 /// Whether there is a write-ahead log that is none: `SQLite` would leave it out without a word, and all that stood in it.
 fn log_is_strange(directory: &Path) -> bool {
     let mut begin = Vec::new();
-    let read =
-        File::open(directory.join(format!("{DATABASE}-wal"))).and_then(|log| log.take(4).read_to_end(&mut begin));
+    let log = private::open(OpenOptions::new().read(true), &directory.join(format!("{DATABASE}-wal")));
+    let read = log.and_then(|log| log.take(4).read_to_end(&mut begin));
     // A power cut may leave zeros where nothing had been written yet.
     read.is_ok() && begin.iter().zip(LOG_MAGIC).any(|(byte, magic)| *byte != 0 && byte & !1 != magic & !1)
 }
 
 /// Reads the whole file once: the engine would serve what is left of a damaged one without a word.
-fn check(directory: &Path, file: &Path) -> Result<(), StoreError> {
+fn check(directory: &Path, name: &str) -> Result<(), StoreError> {
     if log_is_strange(directory) {
         return Err(damaged(directory, &"its write-ahead log"));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let verdict: Result<String, rusqlite::Error> = Connection::open_with_flags(file, flags)
+    let verdict: Result<String, rusqlite::Error> = Connection::open_with_flags(name, flags)
         .and_then(|connection| connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)));
     match verdict {
         Ok(verdict) if verdict == "ok" => Ok(()),

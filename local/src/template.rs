@@ -53,6 +53,28 @@ impl std::fmt::Display for Route {
 /// The route that takes whatever no other route takes.
 pub const DEFAULT_ROUTE: &str = "$default";
 
+/// The WebSocket API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketApi {
+    /// What API Gateway reads in a message to find its route, such as `$request.body.event`.
+    pub selection: String,
+    /// The name of its stage, which is part of its address.
+    pub stage: String,
+    /// Its routes, by key.
+    pub routes: Vec<SocketRoute>,
+}
+
+/// A route of the WebSocket API.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketRoute {
+    /// `$connect`, `$disconnect`, `$default`, or the word in a message by which it is chosen.
+    pub key: String,
+    /// Name of the binary of its function.
+    pub binary: String,
+    /// Whether the function's answer is sent to the client: without a route response API Gateway drops it.
+    pub answers: bool,
+}
+
 /// A parsed template.
 #[derive(Debug, Deserialize)]
 pub struct Template {
@@ -109,6 +131,47 @@ impl Template {
             .collect()
     }
 
+    /// The WebSocket API with its routes.
+    ///
+    /// # Errors
+    /// There is no such API, or a route does not lead to a function by an integration.
+    pub fn socket_api(&self) -> Result<SocketApi, BadTemplate> {
+        let bad = |resource: &str, problem| BadTemplate::Resource { resource: resource.to_owned(), problem };
+        let of_kind = |kind: &'static str| {
+            let found =
+                move |(_, resource): &(&String, &Resource)| resource.kind == format!("AWS::ApiGatewayV2::{kind}");
+            self.resources.iter().filter(found)
+        };
+        let (api, resource) = of_kind("Api").next().ok_or_else(|| bad("SocketApi", "there is no WebSocket API"))?;
+        let selection = resource.properties["RouteSelectionExpression"].as_str();
+        let selection = selection.ok_or_else(|| bad(api, "RouteSelectionExpression is not a text"))?.to_owned();
+        let (id, resource) = of_kind("Stage").next().ok_or_else(|| bad(api, "it has no stage"))?;
+        let stage = resource.properties["StageName"].as_str();
+        let stage = stage.ok_or_else(|| bad(id, "StageName is not a text"))?.to_owned();
+
+        let functions = self.functions()?;
+        let answering: Vec<_> =
+            of_kind("RouteResponse").filter_map(|(_, response)| reference(&response.properties["RouteId"])).collect();
+        let routes = of_kind("Route").map(|(id, route)| {
+            let key = route.properties["RouteKey"].as_str().ok_or_else(|| bad(id, "RouteKey is not a text"))?;
+            let integration = reference(&route.properties["Target"]).and_then(|integration| {
+                self.resources.get(integration).filter(|found| found.kind == "AWS::ApiGatewayV2::Integration")
+            });
+            let integration = integration.ok_or_else(|| bad(id, "Target names no integration"))?;
+            let function = reference(&integration.properties["IntegrationUri"])
+                .and_then(|named| functions.iter().find(|function| function.logical_id == named))
+                .ok_or_else(|| bad(id, "its integration names no function"))?;
+            Ok(SocketRoute {
+                key: key.to_owned(),
+                binary: function.binary.clone(),
+                answers: answering.contains(&id.as_str()),
+            })
+        });
+        let mut routes = routes.collect::<Result<Vec<_>, BadTemplate>>()?;
+        routes.sort();
+        Ok(SocketApi { selection, stage, routes })
+    }
+
     /// The `CreateTable` request for the table with this logical id, and its time-to-live attribute.
     ///
     /// Left out is what one machine does not need: encryption, point-in-time recovery.
@@ -144,6 +207,19 @@ impl Template {
     }
 }
 
+/// The resource that a value refers to: by `!Ref`, by `!GetAtt`, or as the last one in a `!Sub` that is no parameter of AWS's.
+fn reference(value: &Value) -> Option<&str> {
+    let Value::Tagged(tagged) = value else { return None };
+    let text = tagged.value.as_str()?;
+    let named = if tagged.tag == "Sub" {
+        let named = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
+        named.filter(|name| !name.starts_with("AWS::")).last()?
+    } else {
+        text
+    };
+    named.split('.').next()
+}
+
 /// An index's own throughput limit often refers to a parameter; the engine knows no limits.
 fn drop_throughput(value: &mut serde_json::Value) {
     if let Some(indexes) = value.as_array_mut() {
@@ -163,6 +239,26 @@ mod tests {
     fn a_function_without_code_is_refused_by_name() {
         let template = Template::parse("Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {}}}").unwrap();
         assert_eq!(template.functions().unwrap_err().to_string(), "template.yaml: F: CodeUri is not a text");
+    }
+
+    #[test]
+    fn a_route_of_the_socket_api_leads_to_its_function() {
+        let text = "Resources:
+  F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: target/lambda/f/}}
+  A: {Type: 'AWS::ApiGatewayV2::Api', Properties: {RouteSelectionExpression: $request.body.event}}
+  S: {Type: 'AWS::ApiGatewayV2::Stage', Properties: {StageName: live}}
+  I: {Type: 'AWS::ApiGatewayV2::Integration', Properties: {IntegrationUri: !Sub 'x:${AWS::Region}/${F.Arn}/invocations'}}
+  R: {Type: 'AWS::ApiGatewayV2::Route', Properties: {RouteKey: ping, Target: !Sub 'integrations/${I}'}}
+  Q: {Type: 'AWS::ApiGatewayV2::Route', Properties: {RouteKey: $connect, Target: !Sub 'integrations/${I}'}}
+  P: {Type: 'AWS::ApiGatewayV2::RouteResponse', Properties: {RouteId: !Ref R}}";
+        let api = Template::parse(text).unwrap().socket_api().unwrap();
+        assert_eq!((api.selection.as_str(), api.stage.as_str()), ("$request.body.event", "live"));
+        let routes: Vec<_> =
+            api.routes.iter().map(|route| (route.key.as_str(), route.binary.as_str(), route.answers)).collect();
+        assert_eq!(routes, [("$connect", "f", false), ("ping", "f", true)]);
+        let astray = text.replace("integrations/${I}", "integrations/${F}");
+        let error = Template::parse(&astray).unwrap().socket_api().unwrap_err();
+        assert_eq!(error.to_string(), "template.yaml: Q: Target names no integration");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Starting a browser is what takes time here, so each test tells a whole story with one or two of them.
 
 use crate::support::webdriver::Browser;
-use crate::support::{PATIENCE, Runner};
+use crate::support::{PATIENCE, Runner, witness};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -110,10 +110,10 @@ fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
 fn two_people_see_what_each_claims() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "Weekly Sync", "Ada");
-    assert!(ada.id.starts_with("Ada-"), "{}", ada.id);
+    assert!(ada.id.starts_with("p_") && ada.id.len() == 28, "an id holds nothing of a name: {}", ada.id);
     let card = ada.sees(&ada.id, true);
     assert!(card.contains("You") && card.contains("Says muted") && card.contains("claimed, not verified"), "{card}");
-    let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": "weekly-sync"}));
+    let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": "weekly-sync", "name": "Ada"}));
     let first = joined["deviceLabel"].as_str().unwrap().to_owned();
     ada.level(|level| level == 0);
 
@@ -121,6 +121,8 @@ fn two_people_see_what_each_claims() {
     ada.sees(&bob.id, true);
     bob.sees(&ada.id, true);
     bob.sees_device(&ada.id, &first);
+    let name = "[data-self=false] .person-name";
+    bob.browser.wait(&format!("/^Ada\\s+[0-9a-z]{{4}}$/.test(document.querySelector('{name}').innerText)"));
     let age = format!("[data-user-id='{}'] [data-testid=participant-age]", ada.id);
     bob.browser.wait(&format!("/^[1-9][0-9]* s ago$/.test(document.querySelector(`{age}`).innerText)"));
 
@@ -160,21 +162,21 @@ fn two_people_see_what_each_claims() {
     bob.sees(&ada.id, false);
     ada.level(|level| level > 20);
 
-    // A refresh comes back as the same person, in the same room, to the same microphone, and as open as before.
+    // A refresh comes back as the same person, in the same room, to the same microphone, and muted: nobody is heard
+    // because a page was opened.
     for muted in [false, true] {
         let before = stored(&runner, &ada, &json!({"isMuted": muted}));
         ada.browser.refresh();
-        ada.sees(&ada.id, muted);
+        ada.sees(&ada.id, true);
         ada.has_a_microphone();
         ada.sees_device(&ada.id, third);
+        ada.level(|level| level == 0);
         ada.browser.wait("location.search === '?room=weekly-sync'");
-        let members = ["isMuted", "deviceId", "deviceLabel", "roomId", "createdAt"];
-        let wanted: serde_json::Map<_, _> =
+        let members = ["deviceId", "deviceLabel", "roomId", "createdAt", "name"];
+        let mut wanted: serde_json::Map<_, _> =
             members.iter().map(|name| ((*name).to_owned(), before[name].clone())).collect();
+        wanted.insert("isMuted".to_owned(), true.into());
         stored(&runner, &ada, &wanted.into());
-        ada.browser.click("[data-testid=mute-toggle]");
-        ada.sees(&ada.id, !muted);
-        ada.is_told();
     }
 
     ada.browser.click("[data-testid=leave]");
@@ -215,12 +217,130 @@ fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
     assert_eq!(after["version"], before["version"].as_u64().unwrap() + 1, "one change, not three");
     // The log is in order: before this line are all changes there were.
     runner.log_of(&runner.get("/api/health"));
-    let changes: Vec<_> = runner.log().into_iter().filter(|line| line["isCriticalEndpoint"] == true).collect();
+    let is_change = |line: &Value| {
+        line["isCriticalEndpoint"] == true && !line["path"].as_str().is_some_and(|path| path.ends_with("/presence"))
+    };
+    let changes: Vec<_> = runner.log().into_iter().filter(is_change).collect();
     assert_eq!(changes.len(), 1, "{changes:#?}");
     assert_eq!(changes[0]["path"], format!("/api/users/{}/mute", ada.id));
     let complaints = ada.browser.complaints();
     let unreached = |line: &String| line.contains("Failed to load resource: net::ERR_");
     assert!(complaints.iter().all(unreached), "{complaints:#?}");
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn who_closes_the_page_is_gone_and_comes_back_muted() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "Комната 1", "Ада");
+    let state = stored(&runner, &ada, &json!({"isMuted": true, "name": "Ада"}));
+    let room = state["roomId"].as_str().unwrap().to_owned();
+    assert_ne!(room, "1", "a name in another script is a room of its own");
+    // The key marked M, on a keyboard without Latin letters.
+    let press = "window.dispatchEvent(new KeyboardEvent('keydown', { key: 'ь', code: 'KeyM', bubbles: true }));";
+    ada.browser.run(press);
+    ada.sees(&ada.id, false);
+    ada.is_told();
+    let listed =
+        |runner: &Runner| runner.get(&format!("/api/rooms/{room}/users")).json()["items"].as_array().unwrap().len();
+    assert_eq!(listed(&runner), 1);
+
+    let link = ada.browser.run("return location.href;");
+    ada.browser.open("about:blank");
+    let deadline = Instant::now() + PATIENCE;
+    while listed(&runner) != 0 {
+        assert!(Instant::now() < deadline, "a closed page keeps its person in the room");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    ada.browser.open(link.as_str().unwrap());
+    ada.browser.wait("document.querySelector('[data-self=true]') !== null");
+    ada.sees(&ada.id, true);
+    ada.has_a_microphone();
+    stored(&runner, &ada, &json!({"isMuted": true, "roomId": room, "name": "Ада"}));
+    let deadline = Instant::now() + PATIENCE;
+    while listed(&runner) != 1 {
+        assert!(Instant::now() < deadline, "who comes back is listed again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ada.has_no_complaints();
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn a_duplicated_tab_is_somebody_else_and_neither_mutes_nor_ends_the_first() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "demo", "Ada");
+    ada.browser.press("m");
+    ada.sees(&ada.id, false);
+    ada.is_told();
+    let first = stored(&runner, &ada, &json!({"isMuted": false}));
+
+    ada.browser.duplicate();
+    // It has the first one's session and must not speak under its id.
+    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
+    assert_eq!(stored(&runner, &ada, &json!({}))["version"], first["version"]);
+    ada.browser.click("[data-testid=join-submit]");
+    ada.browser.wait("document.querySelector('[data-self=true]') !== null");
+    let second = ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
+    assert_ne!(second, json!(ada.id));
+    ada.sees(&ada.id, false);
+
+    ada.browser.close_tab();
+    let deadline = Instant::now() + PATIENCE;
+    let people = || {
+        let list = runner.get("/api/rooms/demo/users").json();
+        list["items"].as_array().unwrap().iter().map(|user| user["userId"].clone()).collect::<Vec<_>>()
+    };
+    while people() != [json!(ada.id)] {
+        assert!(Instant::now() < deadline, "the first tab alone stays: {:?}", people());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(stored(&runner, &ada, &json!({"isMuted": false}))["version"], first["version"]);
+    ada.browser.press("m");
+    ada.sees(&ada.id, true);
+    stored(&runner, &ada, &json!({"isMuted": true}));
+    ada.has_no_complaints();
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn an_agent_measures_for_whoever_presents_the_browsers_token() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "demo", "Ada");
+    ada.browser.click("[data-testid=pairing-start]");
+    let code = ada.browser.wait_for("document.querySelector('[data-testid=pairing-code]').innerText", |text| {
+        text.as_str().is_some_and(|text| text.contains('-') && text.len() < 24)
+    });
+    let stage = |stage: &str| {
+        ada.browser.wait(&format!("document.querySelector('[data-testid=pairing]').dataset.stage === '{stage}'"));
+    };
+    stage("code");
+    let key = witness::fresh_key();
+    let reply = witness::enroll(&runner, &key, &witness::enrolment(&ada.id, code.as_str().unwrap(), &key));
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    // Enrolling attaches nothing; the page does, by itself, because the person asked for the code here.
+    stage("paired");
+    let agent = stored(&runner, &ada, &json!({}))["agent"]["agentId"].clone();
+    assert!(agent.is_string(), "{agent}");
+
+    // Leaving detaches it, and joining again is all it takes.
+    ada.browser.click("[data-testid=leave]");
+    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
+    ada.browser.click("[data-testid=join-submit]");
+    stage("paired");
+    ada.browser.refresh();
+    stage("paired");
+    assert_eq!(stored(&runner, &ada, &json!({}))["agent"]["agentId"], agent);
+
+    ada.browser.click("[data-testid=pairing-stop]");
+    ada.browser.click("[data-testid=pairing-stop-confirm]");
+    stage("revoked");
+    // The browser has forgotten the token, so coming back attaches nothing.
+    ada.browser.refresh();
+    stage("none");
+    ada.has_a_microphone();
+    assert_eq!(stored(&runner, &ada, &json!({}))["agent"], Value::Null);
 }
 
 /// Outside of the help, which shows what each mark looks like: what is marked as verified, texts that say "verified"

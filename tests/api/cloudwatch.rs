@@ -1,18 +1,20 @@
 //! `/api/metrics` of a stage: the real function, on a stand-in for CloudWatch.
 
 use crate::support::cloudwatch::{CloudWatch, Mode, Plain};
+use crate::support::database::{Database, Mode as DatabaseMode};
 use crate::support::lambda::{Lambda, environment, event};
 use crate::support::template::endpoints;
 use crate::support::{Runner, instant, keys};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use cloudwatch::Function;
 use domain::Timestamp;
+use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
 use state::dynamodb::{Credentials, Environment, Region};
 use state::metrics::{Degraded, Figures, Metric, Scope, Source as _, Window};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
-use xtask::cost::SERIES_READ;
+use xtask::cost::series_read;
 
 const OWN: &str = "Greenroom/dev";
 
@@ -43,6 +45,8 @@ pub(crate) fn busy() -> CloudWatch {
     cloudwatch.put("AWS/Lambda", "Invocations", mute, 100, &[1.0; 40]);
     cloudwatch.put("AWS/Lambda", "Errors", mute, 100, &[1.0, 0.0]);
     cloudwatch.put("AWS/Lambda", "Duration", mute, 100, &[2.5; 40]);
+    cloudwatch.put(OWN, "route_errors", mute, 100, &[1.0; 3]);
+    cloudwatch.put(OWN, "route_failures", mute, 100, &[1.0]);
     let none = Some("greenroom-dev-no-route");
     cloudwatch.put("AWS/Lambda", "Invocations", none, 100, &[1.0; 4]);
     cloudwatch.put("AWS/Lambda", "Duration", none, 100, &[1.0; 4]);
@@ -74,8 +78,8 @@ fn the_figures_of_a_stage_are_those_of_cloudwatch() {
     assert_eq!(
         api["byEndpoint"],
         json!({
-            "PATCH /api/users/{userId}/mute": {"count": 40, "avgDuration": 2.5, "errorRate": "2.5%", "refused": null},
-            "$default": {"count": 4, "avgDuration": 1.0, "errorRate": "0.0%", "refused": null},
+            "PATCH /api/users/{userId}/mute": {"count": 40, "avgDuration": 2.5, "errorRate": "10.0%", "failures": 2, "refused": null},
+            "$default": {"count": 4, "avgDuration": 1.0, "errorRate": "0.0%", "failures": 0, "refused": null},
         })
     );
     assert_eq!(metrics["users"], json!({"current": 3, "peak": 7, "limit": 10, "capacityUsed": "30.0%"}));
@@ -89,6 +93,40 @@ fn the_figures_of_a_stage_are_those_of_cloudwatch() {
     assert!(instant(&metrics["since"]) < instant(&metrics["timestamp"]));
 }
 
+/// Runs a function this often, with its lines and Lambda's counts brought to CloudWatch.
+fn watched(cloudwatch: &CloudWatch, binary: &str, database: &str, times: usize) -> Vec<u16> {
+    let name = format!("greenroom-dev-{}", binary.replace('_', "-"));
+    let mut env = environment(binary, database);
+    env.retain(|(variable, _)| *variable != "AWS_LAMBDA_FUNCTION_NAME");
+    env.push(("AWS_LAMBDA_FUNCTION_NAME", &name));
+    let lambda = Lambda::start_with(binary, &env);
+    let answers = (0..times).map(|n| {
+        let mut event = event(binary);
+        event["requestContext"]["requestId"] = format!("watched-{n}").into();
+        let reply = lambda.invoke(&event);
+        cloudwatch.put("AWS/Lambda", "Invocations", Some(&name), 1, &[1.0]);
+        cloudwatch.ingest(&lambda.log_of(&reply));
+        reply.status
+    });
+    answers.collect()
+}
+
+#[test]
+fn a_route_that_always_answers_500_is_shown_as_such() {
+    let (cloudwatch, runner) = (CloudWatch::start(), Runner::ephemeral());
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    database.be(DatabaseMode::Refusing);
+    assert_eq!(watched(&cloudwatch, "get_user", &database.url, 3), [500, 500, 500]);
+    database.be(DatabaseMode::Working);
+    assert_eq!(watched(&cloudwatch, "set_mute", &database.url, 1), [404]);
+    assert_eq!(watched(&cloudwatch, "list_users", &database.url, 2), [200, 200]);
+    let api = &ask(&get_metrics(&cloudwatch))["api"]["byEndpoint"];
+    let of = |route: &str| (api[route]["errorRate"].clone(), api[route]["failures"].clone());
+    assert_eq!(of("GET /api/users/{userId}"), (json!("100.0%"), json!(3)));
+    assert_eq!(of("PATCH /api/users/{userId}/mute"), (json!("100.0%"), json!(0)), "a refusal is no failure");
+    assert_eq!(of("GET /api/users"), (json!("0.0%"), json!(0)));
+}
+
 #[test]
 fn a_stage_and_a_runner_answer_with_the_same_members() {
     let cloudwatch = busy();
@@ -100,12 +138,13 @@ fn a_stage_and_a_runner_answer_with_the_same_members() {
 }
 
 #[test]
-fn every_endpoint_of_the_template_is_asked_for_by_its_name() {
-    let described: BTreeSet<_> = functions::described().into_iter().collect();
+fn every_route_of_the_template_is_asked_for_by_its_name() {
+    let expected: BTreeSet<_> = functions::described().into_iter().collect();
     let endpoints = endpoints().into_iter();
-    let expected: BTreeSet<_> =
-        endpoints.map(|function| (function.binary, function.routes[0].to_string().into_boxed_str())).collect();
-    assert_eq!(described, expected, "operationId in docs/openapi.json is the binary's name, in camel case");
+    let endpoints = endpoints.map(|function| (function.binary, function.routes[0].to_string().into_boxed_str()));
+    let messages = Template::parse(TEMPLATE).unwrap().socket_api().unwrap().routes.into_iter();
+    let messages = messages.map(|route| (route.binary, format!("WS {}", route.key).into_boxed_str()));
+    assert_eq!(expected, endpoints.chain(messages).collect());
     let cloudwatch = CloudWatch::start();
     for (binary, _) in &expected {
         let function = format!("greenroom-dev-{}", binary.replace('_', "-"));
@@ -125,7 +164,7 @@ fn a_stage_that_nobody_used_has_figures_without_values() {
     assert_eq!(metrics["users"], json!({"current": null, "peak": null, "limit": 10, "capacityUsed": null}));
     assert_eq!(
         metrics["snapshots"],
-        json!({"ageHours": null, "lastOk": null, "lastAt": null, "drillOk": null, "drillAt": null})
+        json!({"ageHours": null, "lastOk": null, "lastAt": null, "drillAgeHours": null, "drillOk": null, "drillAt": null})
     );
 }
 
@@ -135,7 +174,7 @@ fn an_answer_is_kept_so_that_asking_often_costs_nothing() {
     let lambda = get_metrics(&cloudwatch);
     let first = ask(&lambda);
     let asked = cloudwatch.take_calls();
-    assert_eq!((asked.len(), asked.iter().sum::<usize>()), (2, SERIES_READ), "SERIES_READ in xtask/src/cost.rs");
+    assert_eq!((asked.len(), asked.iter().sum::<usize>()), (2, series_read()), "series_read in xtask/src/cost.rs");
     for _ in 0..3 {
         let again = ask(&lambda);
         assert_eq!((&again["timestamp"], &again["api"]), (&first["timestamp"], &first["api"]));

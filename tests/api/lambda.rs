@@ -1,37 +1,20 @@
 //! The real binaries, as Lambda runs them.
 
 use crate::support::database::{Database, Mode};
-use crate::support::lambda::{Lambda, environment, event};
-use crate::support::template::endpoints;
-use crate::support::{Runner, instant, refused, refused_field};
+use crate::support::lambda::{Lambda, environment, event, reply};
+use crate::support::{Runner, instant, refused, refused_field, state_of};
+use functions::DECLARED;
+use functions::function::{Callers, Declared, Kind};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// What each function answers to its event of the repository, the first time and the next. In this order, because a
-/// user must exist before they can mute.
-const ANSWERS: &[(&str, u16, u16)] = &[
-    ("set_state", 201, 200),
-    ("set_mute", 200, 200),
-    ("set_device", 200, 200),
-    ("create_pairing", 201, 201),
-    // Signed once for all, so no server can know the code, nor the agent.
-    ("enroll_agent", 401, 401),
-    ("attest", 401, 401),
-    ("set_binding", 404, 404),
-    ("revoke_agent", 404, 404),
-    ("get_room_audit", 200, 200),
-    ("get_room_safe", 200, 200),
-    ("list_room_events", 200, 200),
-    ("get_user", 200, 200),
-    ("list_users", 200, 200),
-    ("list_room_users", 200, 200),
-    ("get_health", 200, 200),
-    ("get_metrics", 200, 200),
-    ("get_openapi", 200, 200),
-    ("no_route", 404, 404),
-    ("delete_user", 200, 404),
-];
+/// Every endpoint in an order in which its event finds its person: the one that makes it comes first, the one that removes it last.
+fn in_order() -> Vec<&'static Declared> {
+    let mut all: Vec<_> = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint).collect();
+    all.sort_by_key(|declared| (declared.name != "set_state", declared.name == "delete_user"));
+    all
+}
 
 /// An event with another user, and another body if it has one.
 fn event_for(binary: &str, user: &str, body: Option<Value>) -> Value {
@@ -49,25 +32,17 @@ fn event_for(binary: &str, user: &str, body: Option<Value>) -> Value {
 fn every_endpoint_answers_its_event_cold_and_warm() {
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.as_deref().unwrap();
-    for (binary, cold, warm) in ANSWERS {
+    for declared in in_order() {
+        let (binary, (cold, warm)) = (declared.name, declared.function.statuses);
         let lambda = Lambda::start(binary, database);
         for status in [cold, warm, warm] {
             let reply = lambda.invoke(&event(binary));
-            assert_eq!(reply.status, *status, "{binary}: {}", reply.text);
+            assert_eq!(reply.status, status, "{binary}: {}", reply.text);
             assert_eq!(reply.header("x-request-id"), event(binary)["requestContext"]["requestId"].as_str(), "{binary}");
             assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{binary}");
             assert_eq!(reply.header("vary"), Some("Origin"), "{binary}");
         }
     }
-}
-
-#[test]
-fn every_endpoint_has_an_answer_here() {
-    let mut tested: Vec<_> = ANSWERS.iter().map(|(binary, ..)| (*binary).to_owned()).collect();
-    let mut endpoints: Vec<_> = endpoints().into_iter().map(|function| function.binary).collect();
-    tested.sort_unstable();
-    endpoints.sort_unstable();
-    assert_eq!(tested, endpoints, "add the new function, and what it answers, to ANSWERS in tests/api/lambda.rs");
 }
 
 #[test]
@@ -80,13 +55,46 @@ fn a_function_and_the_runner_answer_alike() {
         ("list_users", "/api/users?limit=25"),
         ("list_room_users", "/api/rooms/demo-room/users"),
         ("get_openapi", "/api/openapi.json"),
+        ("get_page", "/app.js"),
     ] {
         let (lambda, local) = (Lambda::start(binary, database).invoke(&event(binary)), runner.get(path));
         assert_eq!((lambda.status, &lambda.text), (local.status, &local.text), "{binary}");
         assert_eq!(lambda.header("etag"), local.header("etag"), "{binary}");
         assert_eq!(lambda.header("content-type"), local.header("content-type"), "{binary}");
     }
-    assert_eq!(runner.get("/api/users/demo-user").json(), created.json());
+    assert_eq!(runner.get("/api/users/demo-user").json(), state_of(&created, true));
+}
+
+/// A header on two lines reaches a function in one, joined by a comma.
+#[test]
+fn a_function_and_the_runner_answer_repeated_headers_alike() {
+    let runner = Runner::ephemeral();
+    let database = runner.dynamodb.as_deref().unwrap();
+    Lambda::start("set_state", database).invoke(&event("set_state"));
+    let state = runner.get("/api/users/demo-user");
+    let (tag, version) = (state.header("etag").unwrap(), format!("\"{}\"", state.json()["version"]));
+    let json = ("content-type", "application/json");
+    for (binary, method, path, lines, status) in [
+        ("get_user", "GET", "", vec![("if-none-match", "\"x\""), ("if-none-match", tag)], 304),
+        ("get_user", "GET", "", vec![("x-request-id", "one"), ("x-request-id", "two")], 200),
+        ("get_user", "GET", "", vec![("cookie", "a=1"), ("cookie", "b=2")], 200),
+        ("set_mute", "PATCH", "/mute", vec![json, ("if-match", &version), ("if-match", "\"999\"")], 400),
+        ("set_mute", "PATCH", "/mute", vec![json, ("content-type", "text/plain")], 415),
+    ] {
+        let mut event = event(binary);
+        for (name, value) in &lines {
+            let before = event["headers"][*name].as_str().filter(|_| *name != "content-type" || *value != json.1);
+            event["headers"][*name] = before.map_or((*value).to_owned(), |before| format!("{before},{value}")).into();
+        }
+        let body = event["body"].as_str().unwrap_or_default().to_owned();
+        let lambda = Lambda::start(binary, database).invoke(&event);
+        let local = runner.send(method, &format!("/api/users/demo-user{path}"), &lines, &body);
+        assert_eq!((lambda.status, local.status), (status, status), "{lines:?}: {} {}", lambda.text, local.text);
+        if status < 400 {
+            assert_eq!((&lambda.text, lambda.header("etag")), (&local.text, local.header("etag")), "{lines:?}");
+        }
+        assert_ne!(local.header("x-request-id"), Some("one"));
+    }
 }
 
 #[test]
@@ -155,7 +163,8 @@ fn a_line_carries_its_metrics_in_the_embedded_format() {
     let ms = aws["Timestamp"].as_u64().unwrap();
     assert!(instant(&line["timestamp"]).ends_with(&format!(".{:03}Z", ms % 1000)));
     let directives = aws["CloudWatchMetrics"].as_array().unwrap();
-    assert_eq!((directives.len(), &directives[0]["Namespace"]), (1, &json!("Greenroom/dev")));
+    assert_eq!((directives.len(), &directives[0]["Namespace"]), (2, &json!("Greenroom/dev")));
+    assert_eq!(directives[1]["Metrics"], json!([{"Name": "route_errors", "Unit": "Count"}]), "a refusal is no failure");
     assert_eq!(directives[0]["Dimensions"], json!([[]]), "no dimension, or each is a series to pay for");
     let names: Vec<_> =
         directives[0]["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
@@ -184,12 +193,13 @@ fn each_invocation_is_one_line_and_nothing_else() {
 fn a_strict_function_refuses_a_stranger() {
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.as_deref().unwrap();
-    for (binary, ..) in ANSWERS {
+    for declared in in_order() {
+        let binary = declared.name;
         let mut env = environment(binary, database);
         env.retain(|(name, _)| *name != "AUTH_MODE");
         env.push(("AUTH_MODE", "strict"));
         let reply = Lambda::start_with(binary, &env).invoke(&event(binary));
-        let public = ["get_health", "get_openapi", "no_route"].contains(binary);
+        let public = declared.function.callers == Callers::Anybody;
         assert_eq!(reply.status == 401, !public, "{binary}: {}", reply.text);
     }
     assert_eq!(runner.get("/api/users").json()["items"], json!([]));
@@ -198,11 +208,29 @@ fn a_strict_function_refuses_a_stranger() {
 #[test]
 fn a_missing_variable_fails_the_start_and_is_named() {
     for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        let mut env = environment("get_user", "http://127.0.0.1:9");
-        env.retain(|(set, _)| *set != name);
-        let (code, said) = Lambda::start_with("get_user", &env).wait();
-        assert_ne!(code, 0);
-        assert!(said.lines().count() == 1 && said.contains(name), "{said}");
+        for unset in [None, Some((name, ""))] {
+            let mut env = environment("get_user", "http://127.0.0.1:9");
+            env.retain(|(set, _)| *set != name);
+            env.extend(unset);
+            let (code, said) = Lambda::start_with("get_user", &env).wait();
+            assert_ne!(code, 0);
+            assert!(said.lines().count() == 1 && said.contains(name), "{said}");
+        }
+    }
+}
+
+/// Who may call is never left to a default: a stack whose template lost the line must not be open.
+#[test]
+fn a_function_that_is_not_told_who_may_call_does_not_start() {
+    for name in ["get_user", "on_state_change", "canary"] {
+        for unset in [None, Some(("AUTH_MODE", ""))] {
+            let mut env = environment(name, "http://127.0.0.1:9");
+            env.retain(|(set, _)| *set != "AUTH_MODE");
+            env.extend(unset);
+            let (code, said) = Lambda::start_with(name, &env).wait();
+            assert_ne!(code, 0);
+            assert!(said.lines().count() == 1 && said.contains("AUTH_MODE"), "{said}");
+        }
     }
 }
 
@@ -255,6 +283,47 @@ fn a_failing_database_is_asked_again_and_a_working_one_answers_at_once() {
     }
     let causes: Vec<_> = lambda.log().into_iter().filter(|line| line["level"] == "ERROR").collect();
     assert_eq!(causes.len(), 2, "a refusal is explained in the log, once: {causes:#?}");
+}
+
+/// A database that answers later than a function waits for it.
+const TOO_SLOW: Mode = Mode::Slow(Duration::from_millis(1700));
+
+#[test]
+fn no_attempt_begins_that_could_not_end_before_lambda_ends_the_function() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    for binary in ["get_user", "set_mute", "delete_user"] {
+        let lambda = Lambda::start(binary, &database.url);
+        database.be(TOO_SLOW);
+        // Enough for one attempt of 1.5 s and the answer, and too little for two.
+        let reply = reply(&lambda.run_within(&event(binary), Duration::from_millis(2800)));
+        refused(&reply, 503, "unavailable");
+        database.be(Mode::Working);
+        assert_ne!(lambda.invoke(&event(binary)).status, 503, "{binary}");
+        assert_eq!(database.take_calls().len(), 2, "{binary}: one attempt each time");
+    }
+}
+
+/// As `cargo lambda watch` sends it.
+#[test]
+fn a_deadline_that_was_over_before_the_invocation_is_none() {
+    let runner = Runner::ephemeral();
+    let lambda = Lambda::start("get_user", runner.dynamodb.as_deref().unwrap());
+    assert_eq!(reply(&lambda.run_until(&event("get_user"), 600_000)).status, 404);
+}
+
+#[test]
+fn a_consumer_whose_time_is_nearly_over_gives_back_what_is_left() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    let lambda = Lambda::start("on_state_change", &database.url);
+    let event = event("on_state_change");
+    let first = &event["Records"][0]["dynamodb"]["SequenceNumber"];
+    database.be(TOO_SLOW);
+    let outcome = lambda.run_within(&event, Duration::from_millis(2800));
+    assert_eq!(outcome["batchItemFailures"], json!([{"itemIdentifier": first}]));
+    database.be(Mode::Working);
+    assert_eq!(lambda.run(&event)["batchItemFailures"], json!([]));
 }
 
 #[test]

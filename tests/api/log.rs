@@ -1,9 +1,11 @@
 //! One line per request, with the fields of seed 004.
 
+use crate::support::witness::{Witness, join};
 use crate::support::{Reply, Runner, instant, keys};
 use serde_json::{Value, json};
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
+    "caller",
     "duration",
     "durationSeconds",
     "isCriticalEndpoint",
@@ -61,7 +63,7 @@ fn a_line_tells_how_long_it_took() {
 fn a_refusal_is_logged_as_an_error() {
     for (send, status) in [
         ((|runner: &Runner| runner.get("/api/users/nobody")) as fn(&Runner) -> Reply, 404),
-        (|runner| runner.post("/api/users/user-123/state", json!({})), 400),
+        (|runner| runner.post("/api/users/user-123/state", json!({"isMuted": 1})), 400),
         (|runner| runner.get("/api/nowhere"), 404),
     ] {
         let (_, line) = logged(send);
@@ -94,6 +96,23 @@ fn only_routes_that_change_state_are_critical() {
     ] {
         assert_eq!(runner.log_of(&reply)["isCriticalEndpoint"], critical, "{reply:?}");
     }
+}
+
+#[test]
+fn a_line_names_the_caller_and_none_where_nobody_proved_who_they_are() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    let mut witness = Witness::paired(&runner, "ada");
+    let attested = witness.attest(&runner, json!({}));
+    assert_eq!(runner.log_of(&attested)["caller"], format!("agent:{}", witness.id));
+    let forged = runner.post(&format!("/api/agents/{}/attestations", witness.id), json!({}));
+    assert_eq!((forged.status, &runner.log_of(&forged)["caller"]), (401, &Value::Null));
+    for (path, caller) in [("/api/users/ada", json!("open")), ("/api/health", Value::Null)] {
+        assert_eq!(runner.log_of(&runner.get(path))["caller"], caller, "{path}");
+    }
+    let strict = Runner::with_env(&[("AUTH_MODE", "strict")]);
+    let refused = strict.get("/api/users/ada");
+    assert_eq!((refused.status, &strict.log_of(&refused)["caller"]), (401, &Value::Null));
 }
 
 #[test]

@@ -10,12 +10,15 @@
 
 mod acceptance;
 mod agreement;
+mod asyncapi;
 mod browser;
 mod capacity;
 mod cloudwatch;
 mod conventions;
+mod documents;
 mod emf;
 mod lambda;
+mod layers;
 mod log;
 mod openapi;
 mod page_and_agent;
@@ -46,6 +49,11 @@ mod schedules {
 /// Taken, damaged, restored, drilled.
 mod snapshots {
     automod::dir!("api/snapshots");
+}
+
+/// One file per function that answers an event of the WebSocket API.
+mod sockets {
+    automod::dir!("api/sockets");
 }
 
 /// What follows from a table's stream.

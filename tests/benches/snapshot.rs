@@ -73,7 +73,7 @@ fn measured(what: &str, place: &[String]) -> (Duration, f64, String) {
 
 /// A data directory as a runner leaves it.
 fn fill(directory: &str, items: usize) {
-    let config = state::Config::read(|_| None).unwrap();
+    let config = state::Config::of_runner(|_| None).unwrap();
     let place = Place::Directory { path: directory.into(), durable: false };
     let store = store::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     store.database.enable_bulk_loading().unwrap();
@@ -106,7 +106,7 @@ fn fill(directory: &str, items: usize) {
         let binary = |hash: &domain::ledger::Hash| json!({"B": BASE64_STANDARD.encode(hash.as_bytes())});
         for number in 1..ENTRIES {
             let fact = Fact::DeviceChanged { user_id: "ada".parse().unwrap(), version: number as u64, device: None };
-            let entry = Entry::after(&head, &chain, Timestamp::from_ms(1_795_257_125_000), "user:ada", &fact);
+            let entry = Entry::after(&head, &chain, Timestamp::from_ms(1_795_257_125_000), "user:ada", None, &fact);
             head = entry.head();
             let mut item = key(format!("{:012}", entry.seq));
             item["data"] = json!({"S": canonical(&entry.data.clone().into())});

@@ -1,3 +1,5 @@
+// The operations page: asks for the metrics, and shows them.
+
 import { html, render, useEffect, useState } from '../vendor/htm-preact.js';
 import { AlertIcon, Brand, CheckIcon } from '../views/icons.js';
 import { Chart } from './chart.js';
@@ -50,7 +52,7 @@ function useServer() {
   return state;
 }
 
-/** Met, missed, or nothing known yet. */
+/** An objective: met, missed, or not known yet. */
 function Light({ met, title, text, id }) {
   const known = met !== null;
   return html`<li class=${known ? (met ? 'light' : 'light is-missed') : 'light is-unknown'} data-testid=${id} data-met=${String(met)}>
@@ -67,14 +69,14 @@ function Objectives({ metrics }) {
   </section>`;
 }
 
-/** A route may be broken at its slashes, nowhere else. */
+/** Allows line breaks in a route at its slashes only. */
 const breakable = (text) => text.split(/(?=\/)/).map((part) => html`<wbr />${part}`);
 
 function Table({ title, id, head, rows, empty }) {
   return html`<section class="card table" aria-labelledby=${id}>
     <h2 id=${id}>${title}</h2>
-    ${rows.length === 0 ? html`<p class="hint">${empty}</p>` : html`<div class="scroll" tabindex="0" role="region" aria-labelledby=${id}><table>
-      <thead><tr>${head.map((cell, at) => html`<th key=${cell} scope="col" class=${at ? 'number' : ''}>${cell}</th>`)}</tr></thead>
+    ${rows.length === 0 ? html`<p class="hint">${empty}</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label=${`${title}, table`}><table>
+      <thead><tr>${head.map((cell, at) => (cell ? html`<th key=${cell} scope="col" class=${at ? 'number' : ''}>${cell}</th>` : html`<td key="corner"></td>`))}</tr></thead>
       <tbody>${rows.map(([first, ...rest]) => html`<tr key=${first}><th scope="row">${breakable(first)}</th>${rest.map((cell, at) => html`<td key=${at} class="number">${cell}</td>`)}</tr>`)}</tbody>
     </table></div>`}
   </section>`;

@@ -1,3 +1,5 @@
+// A line chart.
+
 import { html, useLayoutEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { ago, inWords, minutesOf, nearest, path, short, ticks } from './scale.js';
 
@@ -5,8 +7,8 @@ const HEIGHT = 190;
 const EDGE = { top: 10, right: 12, bottom: 26, left: 46 };
 
 /**
- * One or more lines over the same minutes. The chart is drawn in real pixels, so that its text has the size of text on
- * a phone as well. Pointer and arrow keys move along it; without them the line above it says what is now.
+ * Draws one or more lines over the same minutes, in real pixels, so that its text has a readable size on a phone too.
+ * The pointer and the arrow keys choose a moment; otherwise the readout above the chart shows the newest values.
  */
 export function Chart({ title, unit, lines, times, limit = null, whole = false }) {
   const frame = useRef(null);

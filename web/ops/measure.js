@@ -1,12 +1,12 @@
-// What can be read out of one answer of /api/metrics, and out of two that follow each other. Nothing here touches the page.
+// Computes figures from one answer of /api/metrics, or from two in a row. Does not use the page.
 
-/** `45ms`, `0.4ms`, `12.5%`, `81 MB`, `75.00`: the number in front, or null. */
+/** The number at the start of a text such as `45ms`, `12.5%` or `81 MB`; null if there is none. */
 export function numberOf(text) {
   const found = /^\s*(-?\d+(?:\.\d+)?)/.exec(String(text ?? ''));
   return found ? Number(found[1]) : null;
 }
 
-/** One moment of the server, as numbers: milliseconds, megabytes, counts. */
+/** An answer as numbers: milliseconds, megabytes, counts. */
 export function sampleOf(metrics) {
   const { api, users, system } = metrics;
   return {
@@ -24,8 +24,8 @@ export function sampleOf(metrics) {
 }
 
 /**
- * Requests per second and errors in percent since the sample before. Null where there is none to compare with: at first,
- * and after a restart, when the counts begin anew.
+ * Requests per second and errors in percent since the sample before. Null if no earlier sample can be compared: at
+ * first, and after a restart, because the counts start again.
  */
 export function ratesOf(before, sample) {
   const none = { perSecond: null, errorPercent: null };
@@ -37,7 +37,7 @@ export function ratesOf(before, sample) {
   return { perSecond: requests / seconds, errorPercent: requests === 0 ? 0 : (errors * 100) / requests };
 }
 
-/** The history with one more sample, without what is older than `keepMs`. */
+/** The history with one more sample, without samples that are older than `keepMs`. */
 export function extended(history, sample, keepMs) {
   const last = history.at(-1);
   if (last && sample.atMs <= last.atMs) return history;
@@ -72,7 +72,7 @@ export function endpointsOf(byEndpoint) {
     .sort((a, b) => b.count - a.count || a.route.localeCompare(b.route));
 }
 
-/** Each objective of each profile: what is wanted, what is, and whether that is met. */
+/** Each objective of each profile: the target, the measured value, and whether the target is met. */
 export function objectivesOf(metrics) {
   return Object.entries(metrics.slo.profiles).flatMap(([profile, slo]) => [
     { profile, name: 'p95', wanted: `under ${slo.responseTimeTarget}`, is: metrics.api.responseTime.p95, met: slo.responseTimeMet },
@@ -80,12 +80,12 @@ export function objectivesOf(metrics) {
   ]);
 }
 
-/** No snapshot may be older: one is taken each night, and two hours are for what goes wrong. */
+/** The newest snapshot may not be older. One is taken each night; two hours are allowed for delays. */
 const SNAPSHOT_HOURS_MAX = 26;
 
 /**
- * What of the data could be brought back: `met` is null where nothing has run yet. The age of the newest snapshot counts, and
- * how the last run of each job ended.
+ * The state of the jobs that make the data restorable, from the age of the newest snapshot and the results of the last
+ * runs. `met` is null for a job that has not run yet.
  */
 export function snapshotsOf({ timestamp, snapshots: { ageHours, lastOk, lastAt, drillOk, drillAt } }) {
   const nowMs = Date.parse(timestamp);

@@ -1,11 +1,13 @@
-// The arithmetic of a line chart. Nothing here touches the page.
+// The arithmetic of a line chart. Does not use the page.
 
 const STEPS = 4;
 const WINDOWS = [2.5, 5, 10];
-/** No chart goes further back. */
+/** The longest time that a chart shows. */
 export const MINUTES_MAX = WINDOWS.at(-1);
 
-/** Round steps from zero to at least `max`, some four of them: the last one is the top of the axis. `whole` has no fractions. */
+/**
+ * About four round steps from zero to at least `max`; the last one is the top of the axis. `whole`: without fractions.
+ */
 export function ticks(max, whole = false) {
   if (!(max > 0)) return [0, 1];
   const rough = whole ? Math.max(1, max / STEPS) : max / STEPS;
@@ -15,13 +17,15 @@ export function ticks(max, whole = false) {
   return Array.from({ length: count + 1 }, (_, at) => Number((at * step).toPrecision(12)));
 }
 
-/** The minutes that a chart shows: as few as hold what there is, so that a page just opened is not empty. */
+/**
+ * How many minutes a chart shows: the shortest window that holds all samples, so that a new page is not mostly empty.
+ */
 export function minutesOf(times) {
   const span = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 60_000;
   return WINDOWS.find((minutes) => span <= minutes) ?? WINDOWS.at(-1);
 }
 
-/** A number as short as its size allows: `0.42`, `4.2`, `42`, `4 200`. */
+/** A number, rounded to the precision that matters at its size: `0.42`, `4.2`, `42`, `4 200`. */
 export function short(value) {
   if (value === null || value === undefined) return '–';
   const size = Math.abs(value);
@@ -30,7 +34,7 @@ export function short(value) {
   return (digits ? text.replace(/\.?0+$/, '') : text).replace(/\B(?=(\d{3})+$)/g, ' ');
 }
 
-/** An SVG path through the points; it lifts its pen where a value is missing. */
+/** An SVG path through the points, with a gap where a value is missing. */
 export function path(points, x, y) {
   let drawing = false;
   return points.map(([at, value]) => {
@@ -41,21 +45,21 @@ export function path(points, x, y) {
   }).filter(Boolean).join('');
 }
 
-/** The place in `times`, which ascend, that is nearest to `at`; -1 if there is none. */
+/** The index of the moment nearest to `at` in `times`, which ascend; -1 if `times` is empty. */
 export function nearest(times, at) {
   let best = -1;
   times.forEach((time, index) => { if (best < 0 || Math.abs(time - at) < Math.abs(times[best] - at)) best = index; });
   return best;
 }
 
-/** `now`, `42 s ago`, `3 min ago`. */
+/** An age: `now`, `42 s ago`, `3 min ago`. */
 export function ago(ms) {
   const seconds = Math.round(ms / 1000);
   if (seconds < 1) return 'now';
   return seconds < 90 ? `${seconds} s ago` : `${Math.round(seconds / 60)} min ago`;
 }
 
-/** A chart in words, for whom it is not drawn. */
+/** A chart in words, for people who cannot see it. */
 export function inWords(title, unit, lines, minutes) {
   const parts = lines.map(({ label, values }) => {
     const known = values.filter((value) => value !== null);

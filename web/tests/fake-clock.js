@@ -41,3 +41,23 @@ export function deferred() {
   const promise = new Promise((a, b) => { resolve = a; reject = b; });
   return { promise, resolve, reject };
 }
+
+/** The beat of a presence: `once()` is one beat. */
+export function fakeBeat() {
+  let run = null;
+  const beat = (onBeat) => {
+    run = onBeat;
+    return () => { run = null; };
+  };
+  return Object.assign(beat, { once: () => run?.(), running: () => run !== null });
+}
+
+/** Storage like that of `safeStorage`, in memory; like the real one it gives back copies. */
+export function fakeStorage() {
+  const map = new Map();
+  return {
+    read: (key) => JSON.parse(map.get(key) ?? 'null'),
+    write: (key, value) => { map.set(key, JSON.stringify(value)); },
+    remove: (key) => { map.delete(key); },
+  };
+}

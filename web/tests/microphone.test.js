@@ -1,5 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { isAlias, meantBy } from '../devices.js';
 import { createMicrophone } from '../microphone.js';
 import { deferred, fakeClock } from './fake-clock.js';
 
@@ -8,7 +9,7 @@ const { settle } = fakeClock();
 class FakeTrack extends EventTarget {
   constructor(deviceId, label) {
     super();
-    // Like a real track: audible until somebody says otherwise.
+    // Like a real track: enabled at first.
     Object.assign(this, { deviceId, label, enabled: true, muted: false, stopped: false });
   }
 
@@ -24,9 +25,21 @@ class FakeDevices extends EventTarget {
     this.tracks = [];
     this.asked = [];
     this.next = [];
+    this.nextLook = [];
   }
 
-  async enumerateDevices() { return this.devices.map(([deviceId, label, groupId = '']) => ({ kind: 'audioinput', deviceId, label, groupId })); }
+  async enumerateDevices() {
+    const answer = this.devices.map(([deviceId, label, groupId = '']) => ({ kind: 'audioinput', deviceId, label, groupId }));
+    const step = this.nextLook.shift();
+    if (step) await step;
+    return answer;
+  }
+
+  async changeTo(devices) {
+    this.devices = devices;
+    this.dispatchEvent(new Event('devicechange'));
+    await settle();
+  }
 
   async getUserMedia({ audio }) {
     this.asked.push(audio === true ? null : audio.deviceId.exact);
@@ -48,7 +61,7 @@ function setup(devices = [['a', 'Mic A'], ['b', 'Mic B']], muted = true) {
 }
 const refuse = (name) => Promise.reject(new DOMException('no', name));
 
-test('opens muted, and the flag follows the person', async () => {
+test('the microphone opens muted, and the track follows the mute', async () => {
   const { mic, mediaDevices } = setup();
   assert.equal(await mic.start(), true);
   assert.deepEqual([mic.view().status, mic.view().deviceId, mic.view().label], ['live', 'a', 'Mic A']);
@@ -57,7 +70,7 @@ test('opens muted, and the flag follows the person', async () => {
   assert.equal(mediaDevices.tracks[0].enabled, true);
 });
 
-test('a switch keeps the mute state of the moment it happens, and closes the old device', async () => {
+test('a new device takes over the mute state of that moment, and the old device is closed', async () => {
   const { mic, mediaDevices } = setup();
   mic.setMuted(false);
   await mic.start();
@@ -72,7 +85,7 @@ test('a switch keeps the mute state of the moment it happens, and closes the old
   assert.deepEqual([first.stopped, second.enabled, mic.view().label], [true, false, 'Mic B']);
 });
 
-test('of two quick switches the last one wins and the other is closed', async () => {
+test('of two quick switches the last one wins, and the stream of the other is closed', async () => {
   const { mic, mediaDevices } = setup();
   await mic.start();
   const slow = deferred();
@@ -95,7 +108,7 @@ test('a switch that fails leaves the working microphone in place', async () => {
   assert.equal(mediaDevices.tracks[0].stopped, false);
 });
 
-test('each way of having no microphone has its own name', async () => {
+test('each reason for having no microphone has its own status', async () => {
   for (const [error, status] of [['NotAllowedError', 'denied'], ['NotReadableError', 'busy'], ['TypeError', 'failed']]) {
     const { mic, mediaDevices } = setup();
     mediaDevices.next.push(refuse(error));
@@ -110,14 +123,14 @@ test('each way of having no microphone has its own name', async () => {
   assert.equal(insecure.view().status, 'insecure');
 });
 
-test('a remembered device that is gone gives way to the default', async () => {
+test('the default is opened if the remembered device is missing', async () => {
   const { mic, mediaDevices } = setup();
   await mic.start('gone');
   assert.deepEqual(mediaDevices.asked, ['gone', null]);
   assert.equal(mic.view().deviceId, 'a');
 });
 
-test('a pulled device is noticed by its track or by the list', async () => {
+test('an unplugged device is noticed by its track or by the list of devices', async () => {
   const byTrack = setup();
   await byTrack.mic.start();
   byTrack.mediaDevices.tracks[0].dispatchEvent(new Event('ended'));
@@ -133,17 +146,26 @@ test('a pulled device is noticed by its track or by the list', async () => {
   assert.equal(byList.mediaDevices.tracks[0].stopped, true);
 });
 
-test('a new device is listed, not opened', async () => {
+test('a new device is listed but not opened', async () => {
   const { mic, mediaDevices } = setup([['a', 'Mic A']]);
   await mic.start();
-  mediaDevices.devices = [['a', 'Mic A'], ['c', '']];
-  mediaDevices.dispatchEvent(new Event('devicechange'));
-  await settle();
-  assert.deepEqual(mic.view().devices, [{ deviceId: 'a', label: 'Mic A' }, { deviceId: 'c', label: 'Microphone 2' }]);
+  await mediaDevices.changeTo([['a', 'Mic A'], ['c', 'Mic C']]);
+  assert.deepEqual(mic.view().devices.map((device) => device.title), ['Mic A', 'Mic C']);
   assert.equal(mediaDevices.asked.length, 1);
 });
 
-test('start asks once while the prompt is open, and a stop during it closes what comes', async () => {
+test('a microphone without a name is claimed without a name, and keeps its number in the list', async () => {
+  const { mic, mediaDevices } = setup([['x1', ''], ['x2', '']]);
+  await mic.start();
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['x1', null]);
+  const titles = () => Object.fromEntries(mic.view().devices.map((device) => [device.deviceId, device.title]));
+  assert.deepEqual(titles(), { x1: 'Microphone 1', x2: 'Microphone 2' });
+  await mediaDevices.changeTo([['x0', ''], ['x1', ''], ['x2', '']]);
+  assert.deepEqual(titles(), { x0: 'Microphone 3', x1: 'Microphone 1', x2: 'Microphone 2' });
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['x1', null]);
+});
+
+test('start asks once while the prompt is open, and a stop during the prompt closes the stream that follows', async () => {
   const { mic, mediaDevices } = setup();
   const prompt = deferred();
   mediaDevices.next.push(prompt.promise);
@@ -156,7 +178,7 @@ test('start asks once while the prompt is open, and a stop during it closes what
   assert.equal(mediaDevices.tracks[0].stopped, true);
 });
 
-test('what the system prefers is captured by its own name', async () => {
+test('the system’s default is captured under its own id, not under the alias', async () => {
   const { mic, mediaDevices } = setup([['default', 'Default', 'g2'], ['a', 'Mic A', 'g1'], ['b', 'Mic B', 'g2']]);
   assert.equal(await mic.start(), true);
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
@@ -165,16 +187,95 @@ test('what the system prefers is captured by its own name', async () => {
   assert.deepEqual(mic.view().devices.map((device) => device.deviceId), ['a', 'b'], 'and the alias is no choice');
 });
 
-test('the only device there is must be the one that is meant', async () => {
+test('an alias stands for the only device if there is only one', async () => {
   const { mic } = setup([['default', 'Default'], ['a', 'Mic A']]);
   await mic.start();
   assert.equal(mic.view().deviceId, 'a');
 });
 
-test('a default that nothing identifies stays what it is, and is listed', async () => {
+test('a default that cannot be identified is captured as an alias, and is listed', async () => {
   const { mic, mediaDevices } = setup([['default', 'Default'], ['a', 'Mic A'], ['b', 'Mic B']]);
   await mic.start();
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['default', 'Default']);
   assert.equal(mic.view().devices.length, 3);
   assert.deepEqual(mediaDevices.tracks.map((track) => track.stopped), [false]);
+});
+
+// The headset's group has two inputs, so only the label tells which one the alias stands for.
+const HEADSET = ['aaa', 'Headset', 'g1'];
+const MIX = ['aa2', 'Stereo Mix', 'g1'];
+const BUILT_IN = ['bbb', 'Built-in', 'g2'];
+
+test('the label at the end of the alias’s label identifies the default, in any language', async () => {
+  for (const prefix of ['Default', 'Standard', '默认', 'افتراضي', 'Par défaut']) {
+    const { mic } = setup([['default', `${prefix} - Headset`, 'g1'], HEADSET, MIX, BUILT_IN]);
+    await mic.start();
+    assert.deepEqual([mic.view().deviceId, mic.view().label], ['aaa', 'Headset'], prefix);
+  }
+});
+
+test('the claimed device stays the captured one when the default changes', async () => {
+  const { mic, mediaDevices } = setup([['default', 'Default - Headset', 'g1'], HEADSET, MIX, BUILT_IN]);
+  await mic.start();
+  await mediaDevices.changeTo([['default', 'Default - Built-in', 'g2'], HEADSET, MIX, BUILT_IN]);
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['aaa', 'Headset']);
+  assert.equal(mediaDevices.tracks.at(-1).deviceId, 'aaa');
+});
+
+test('an alias that can be identified later is replaced by its device, still muted', async () => {
+  const { mic, mediaDevices, views } = setup([['default', 'Default'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  await mic.start();
+  const before = views.length;
+  await mediaDevices.changeTo([['default', 'Default - Mic B'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
+  const last = mediaDevices.tracks.at(-1);
+  assert.deepEqual([last.deviceId, last.enabled, last.stopped, mediaDevices.tracks[0].stopped], ['b', false, false, true]);
+  assert.ok(views.slice(before).every((view) => view.label !== 'Default - Mic B'), 'the alias is never claimed in between');
+});
+
+test('a stream that the system moves to another device changes the claimed device', async () => {
+  const { mic, mediaDevices } = setup();
+  await mic.start();
+  mediaDevices.tracks[0].deviceId = 'b';
+  await mediaDevices.changeTo(mediaDevices.devices);
+  assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
+});
+
+test('an older list of devices never replaces a newer one', async () => {
+  const { mic, mediaDevices } = setup();
+  await mic.start();
+  const slow = deferred();
+  mediaDevices.nextLook.push(slow.promise);
+  await mediaDevices.changeTo([['b', 'Mic B']]);
+  await mediaDevices.changeTo([['a', 'Mic A'], ['b', 'Mic B'], ['c', 'Mic C']]);
+  slow.resolve();
+  await settle();
+  assert.deepEqual([mic.view().status, mic.view().devices.map((device) => device.deviceId).join()], ['live', 'a,b,c']);
+});
+
+test('a change of the list does not override a choice that is under way', async () => {
+  const { mic, mediaDevices } = setup([['default', 'Default'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  await mic.start();
+  const prompt = deferred();
+  mediaDevices.next.push(prompt.promise);
+  const choosing = mic.choose('a');
+  await settle();
+  await mediaDevices.changeTo([['default', 'Default - Mic B'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  prompt.resolve();
+  assert.equal(await choosing, true);
+  assert.equal(mic.view().deviceId, 'a');
+});
+
+test('the longest label identifies an alias, then the group', () => {
+  const list = (alias, ...named) => [alias, ...named].map(([deviceId, label, groupId = '']) => ({ deviceId, label, groupId }));
+  const usb = ['u', 'USB Headset', 'g1'];
+  assert.equal(meantBy('default', '', list(['default', 'Default - USB Headset'], HEADSET, usb)), 'u');
+  assert.equal(meantBy('default', '', list(['default', 'Default - Headset'], HEADSET, usb)), 'aaa');
+  assert.equal(meantBy('default', '', list(['default', 'DefaultHeadset'], HEADSET, usb)), null, 'part of a word');
+  assert.equal(meantBy('default', '', list(['default', 'Default', 'g9'], ['a', 'Default'], ['b', 'Mic'])), null, 'a device may have this label itself');
+  const twins = list(['default', 'Default - Mic', 'g2'], ['a', 'Mic', 'g1'], ['b', 'Mic', 'g2']);
+  assert.equal(meantBy('default', '', twins), 'b');
+  assert.equal(meantBy('communications', 'Communications - Built-in', list(HEADSET, BUILT_IN)), 'bbb', 'by the label of the track');
+  for (const alias of ['default', 'DEFAULT', 'Communications']) assert.equal(isAlias(alias), true);
+  for (const other of ['', null, undefined, 'default2']) assert.equal(isAlias(other), false);
 });

@@ -22,7 +22,7 @@ const metrics = {
   },
 };
 
-test('a figure with its unit is read as a number, and what is none as nothing', () => {
+test('a figure with a unit is read as a number, and other text as null', () => {
   assert.deepEqual(['0.4ms', '45ms', '12.5%', '81 MB', '75.00'].map(numberOf), [0.4, 45, 12.5, 81, 75]);
   assert.deepEqual([null, undefined, '', 'ms', '–'].map(numberOf), [null, null, null, null, null]);
 });
@@ -32,7 +32,7 @@ test('an answer of the server becomes one sample', () => {
   assert.equal(sampleOf({ ...metrics, system: { memory: null, uptime: 1 } }).rss, null);
 });
 
-test('rates are those between two samples', () => {
+test('rates are computed between two samples', () => {
   const now = sampleOf(metrics);
   const before = { ...now, atMs: now.atMs - 2000, uptimeS: 58, requests: 20, errors: 2 };
   assert.deepEqual(ratesOf(before, now), { perSecond: 5, errorPercent: 10 });
@@ -48,7 +48,7 @@ test('a restart and a first sample have no rate', () => {
   assert.deepEqual(ratesOf(now, now), none, 'no time has passed');
 });
 
-test('the history forgets what is too old, and takes no moment twice', () => {
+test('the history drops old samples and ignores repeated ones', () => {
   const now = sampleOf(metrics);
   const at = (ms) => ({ ...now, atMs: now.atMs + ms });
   let history = [];
@@ -56,7 +56,7 @@ test('the history forgets what is too old, and takes no moment twice', () => {
   assert.deepEqual(history.map(({ atMs }) => atMs - now.atMs), [2000, 4000, 6000]);
 });
 
-test('verdicts are counted by value, mute and device apart', () => {
+test('verdicts are counted by value, separately for mute and device', () => {
   const user = (mute, device) => ({ verdict: { mute: { value: mute }, device: { value: device } } });
   const counts = verdictsOf([user('verified', 'verified'), user('contradicted', 'verified'), user('unverified', 'unverified')]);
   assert.deepEqual(counts, [
@@ -65,19 +65,19 @@ test('verdicts are counted by value, mute and device apart', () => {
   ]);
 });
 
-test('refusals of all endpoints add up by code, endpoints stand by how busy they are', () => {
+test('refusals are summed by code, and endpoints are sorted by their number of requests', () => {
   assert.deepEqual(refusalsOf(metrics.api.byEndpoint), [{ code: 'user_not_found', count: 3 }, { code: 'validation_failed', count: 1 }]);
   assert.deepEqual(endpointsOf(metrics.api.byEndpoint).map(({ count }) => count), [20, 10, 1]);
 });
 
-test('an objective says what is wanted, what is, and whether it is met', () => {
+test('an objective has its target, the measured value, and whether it is met', () => {
   assert.deepEqual(objectivesOf(metrics), [
     { profile: 'basic', name: 'p95', wanted: 'under 1000ms', is: '45ms', met: true },
     { profile: 'basic', name: 'errors', wanted: 'under 5.0%', is: '10.0%', met: false },
   ]);
 });
 
-test('what is known of snapshots and drills is said, and what is not known is no success', () => {
+test('snapshots and drills show their last result, and an unknown result is not a success', () => {
   const say = (snapshots) => snapshotsOf({ ...metrics, snapshots: { ageHours: null, lastOk: null, lastAt: null, drillOk: null, drillAt: null, ...snapshots } });
   const none = { met: null, is: 'none yet', text: 'shown once one has run' };
   assert.deepEqual(say({}), [{ name: 'snapshot', ...none }, { name: 'restore drill', ...none }]);
@@ -92,7 +92,7 @@ test('what is known of snapshots and drills is said, and what is not known is no
   assert.deepEqual(say({ drillOk: false, drillAt: '2026-11-21T11:00:00.000Z' })[1], { name: 'restore drill', met: false, is: 'failed', text: '1 h ago' });
 });
 
-test('refusals that nobody counted are none', () => {
+test('an endpoint without counted refusals adds none', () => {
   assert.deepEqual(refusalsOf({ 'GET /x': { refused: null } }), []);
 });
 
@@ -107,19 +107,19 @@ test('an axis begins at zero, has round steps and holds the largest value', () =
   }
 });
 
-test('what is counted in whole numbers has an axis of them', () => {
+test('an axis of whole numbers has whole steps', () => {
   assert.deepEqual([1, 3, 6, 10].map((max) => ticks(max, true)), [[0, 1], [0, 1, 2, 3], [0, 2, 4, 6], [0, 5, 10]]);
 });
 
-test('a chart shows as few minutes as hold what there is', () => {
+test('a chart shows the shortest window that holds all samples', () => {
   assert.deepEqual([[], [0], [0, 150_000], [0, 150_001], [0, 400_000], [0, 900_000]].map(minutesOf), [2.5, 2.5, 2.5, 5, 10, 10]);
 });
 
-test('a number is as long as its size is worth', () => {
+test('a number is rounded according to its size', () => {
   assert.deepEqual([null, 0, 0.421, 4.2, 4, 42.25, 1234.5, 12345].map(short), ['–', '0', '0.42', '4.2', '4', '42.3', '1 235', '12 345']);
 });
 
-test('a line lifts its pen where a value is missing', () => {
+test('a line has a gap where a value is missing', () => {
   const same = (value) => value;
   assert.equal(path([[0, 1], [1, 2], [2, null], [3, 4], [4, 5]], same, same), 'M0.0 1.0L1.0 2.0M3.0 4.0L4.0 5.0');
   assert.equal(path([[0, null]], same, same), '');
@@ -130,7 +130,7 @@ test('the nearest moment is found', () => {
   assert.equal(nearest([], 1), -1);
 });
 
-test('ages and charts are said in words', () => {
+test('ages and charts are described in words', () => {
   assert.deepEqual([0, 2000, 89_000, 180_000].map(ago), ['now', '2 s ago', '89 s ago', '3 min ago']);
   const lines = [{ label: 'p50', values: [null, 1, 3, 2] }, { label: 'p99', values: [null] }];
   assert.equal(inWords('Response time', 'ms', lines, 10), 'Response time, the last 10 minutes. p50: now 2 ms, from 1 to 3. p99: no values yet.');

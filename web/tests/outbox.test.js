@@ -1,13 +1,13 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { ApiError } from '../api.js';
+import { ApiError } from '../http.js';
 import { createOutbox } from '../outbox.js';
 import { deferred, fakeClock } from './fake-clock.js';
 
 const offline = () => new ApiError({});
 const status = (code, more = {}) => new ApiError({ status: code, code: `E${code}`, detail: 'no', ...more });
 
-/** A server that answers with whatever the test put into `script`, else with success. */
+/** A server that answers with the steps that the test puts into `script`, and then with success. */
 function setup({ claim = { isMuted: true, muteScope: 'app', deviceId: 'd1', deviceLabel: 'Mic', roomId: 'r' } } = {}) {
   const clock = fakeClock();
   const sent = [];
@@ -29,7 +29,7 @@ function setup({ claim = { isMuted: true, muteScope: 'app', deviceId: 'd1', devi
   return { clock, outbox, sent, acks, script, claim };
 }
 
-test('a press is sent with scope and counter, and is then "sent"', async () => {
+test('a mute is sent with scope and counter, and its status is then "sent"', async () => {
   const { clock, outbox, sent, acks } = setup();
   outbox.wantMute(false);
   assert.equal(outbox.muteStatus(), 'sending');
@@ -40,7 +40,7 @@ test('a press is sent with scope and counter, and is then "sent"', async () => {
   assert.equal(acks.length, 1);
 });
 
-test('after a drop only the latest intent is sent, with its own counter', async () => {
+test('after a lost connection only the latest intent is sent, with its own counter', async () => {
   const { clock, outbox, sent, script } = setup();
   script.push(offline(), offline());
   outbox.wantMute(false);
@@ -53,7 +53,7 @@ test('after a drop only the latest intent is sent, with its own counter', async 
   assert.equal(clock.waiting(), 0);
 });
 
-test('presses during a request wait for it, and only the last of them follows', async () => {
+test('of several presses during a request only the last one is sent after it', async () => {
   const { clock, outbox, sent, script } = setup();
   const slow = deferred();
   script.push(slow.promise);
@@ -80,7 +80,7 @@ test('the mute goes before the device, and each keeps its own status', async () 
   assert.deepEqual(sent.at(-1), { kind: 'device', deviceId: 'd2', deviceLabel: 'Other', seq: 2 });
 });
 
-test('404 means nothing is there to patch: the whole claim is sent, at once', async () => {
+test('after a 404 the whole claim is sent at once', async () => {
   const { clock, outbox, sent, script, claim } = setup();
   script.push(status(404));
   outbox.wantMute(true);
@@ -92,20 +92,110 @@ test('404 means nothing is there to patch: the whole claim is sent, at once', as
   assert.equal(outbox.muteStatus(), 'sent');
 });
 
-test('no device can only be said in a whole claim, which then covers the mute too', async () => {
-  const { clock, outbox, sent, script } = setup();
-  const slow = deferred();
-  script.push(slow.promise);
-  outbox.wantMute(true);
-  outbox.wantMute(true);
+test('a claim of no device is sent by itself and leaves the mute alone', async () => {
+  const { clock, outbox, sent } = setup();
   outbox.wantDevice(null, null);
-  slow.resolve({});
   await clock.settle();
-  assert.deepEqual(sent.map((s) => s.kind), ['mute', 'post']);
+  assert.deepEqual(sent, [{ kind: 'device', deviceId: null, seq: 1 }]);
   assert.equal(outbox.busy(), false);
 });
 
-test('a refused claim is not repeated until the next press', async () => {
+test('a refused device is no longer claimed, and does not hold up a waiting mute', async () => {
+  for (const code of [400, 403]) {
+    const { clock, outbox, sent, script } = setup();
+    const slow = deferred();
+    script.push(slow.promise);
+    outbox.wantDevice('d1', 'a label that is refused');
+    await clock.settle();
+    outbox.wantMute(true);
+    slow.reject(status(code));
+    await clock.settle();
+    assert.deepEqual(sent.slice(1), [{ kind: 'mute', isMuted: true, muteScope: 'app', seq: 2 }, { kind: 'device', deviceId: null, seq: 3 }],
+      'and the device of before is claimed no more');
+    assert.deepEqual([outbox.muteStatus(), outbox.deviceStatus(), outbox.busy(), outbox.refusal()], ['sent', 'refused', false, null]);
+    assert.equal(outbox.deviceRefusal().status, code);
+    outbox.wantDevice('d2', 'Other');
+    await clock.settle();
+    assert.equal(outbox.deviceStatus(), 'sent');
+  }
+});
+
+test('a refused mute does not hold up a waiting device', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(status(403));
+  outbox.wantMute(false);
+  outbox.wantDevice('d2', 'Other');
+  await clock.settle();
+  assert.deepEqual(sent.map((s) => s.kind), ['mute', 'device']);
+  assert.deepEqual([outbox.muteStatus(), outbox.deviceStatus(), outbox.busy()], ['refused', 'sent', false]);
+});
+
+test('a device whose label is refused is claimed without the label', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(status(400, { errors: [{ field: 'deviceLabel', rule: 'readable' }] }));
+  outbox.wantDevice('d1', 'bad');
+  await clock.settle();
+  assert.deepEqual(sent[1], { kind: 'device', deviceId: 'd1', deviceLabel: null, seq: 2 });
+});
+
+test('a whole claim is sent again without the device or the name that the server refuses', async () => {
+  const claim = { isMuted: true, muteScope: 'app', deviceId: 'd1', deviceLabel: 'Mic', roomId: 'r', name: 'Ada', lease: 'l' };
+  const { clock, outbox, sent, script } = setup({ claim });
+  const of = (field) => status(400, { errors: [{ field, rule: 'readable' }] });
+  script.push(status(404), of('deviceLabel'), of('deviceId'), of('name'));
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.deepEqual(sent.slice(1).map((s) => [s.kind, s.deviceId, s.deviceLabel, s.name]),
+    [['post', 'd1', 'Mic', 'Ada'], ['post', 'd1', null, 'Ada'], ['post', null, null, 'Ada'], ['post', null, null, undefined]]);
+  assert.deepEqual([outbox.muteStatus(), outbox.deviceStatus(), outbox.busy()], ['sent', 'refused', false]);
+});
+
+test('a whole claim that is refused for another reason is sent again only after a press', async () => {
+  const { clock, outbox, sent, script } = setup({ claim: { isMuted: true, deviceId: null, deviceLabel: null, roomId: 'r' } });
+  script.push(status(404), status(403));
+  outbox.wantMute(true);
+  await clock.advance(60_000);
+  assert.deepEqual([sent.length, outbox.muteStatus(), outbox.busy()], [2, 'refused', false]);
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.deepEqual([sent.at(-1).kind, outbox.muteStatus()], ['post', 'sent']);
+});
+
+test('after the server’s counter has overtaken ours, the next mute is sent without a counter', async () => {
+  const { clock, outbox, sent, script, acks } = setup();
+  script.push({ isMuted: true, applied: false });
+  outbox.wantMute(false);
+  await clock.settle();
+  assert.deepEqual([acks[0], outbox.muteStatus()], [{ isMuted: true }, 'sent']);
+  outbox.wantMute(false);
+  await clock.settle();
+  assert.deepEqual(sent.at(-1), { kind: 'mute', isMuted: false, muteScope: 'app' });
+});
+
+test('a retry of a request that was stored already does not count as overtaken', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(offline(), { isMuted: false, applied: false });
+  outbox.wantMute(false);
+  await clock.advance(1000);
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.equal(sent.at(-1).seq, 2);
+});
+
+test('a refused counter is replaced by a new one, once', async () => {
+  const { clock, outbox, sent, script } = setup();
+  const ahead = () => status(400, { errors: [{ field: 'seq', rule: 'range' }] });
+  script.push(ahead());
+  outbox.wantMute(false);
+  await clock.settle();
+  assert.deepEqual([sent.map((s) => s.seq), outbox.muteStatus()], [[1, 2], 'sent']);
+  script.push(ahead(), ahead());
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.deepEqual([sent.length, outbox.muteStatus()], [4, 'refused']);
+});
+
+test('a refused mute is not repeated until the next press', async () => {
   const { clock, outbox, sent, script } = setup();
   script.push(status(400));
   outbox.wantMute(false);
@@ -118,7 +208,7 @@ test('a refused claim is not repeated until the next press', async () => {
   assert.equal(outbox.muteStatus(), 'sent');
 });
 
-test('Retry-After is honoured, even when the way seems open again', async () => {
+test('Retry-After is honoured even if the network seems to be back', async () => {
   const { clock, outbox, sent, script } = setup();
   script.push(status(429, { retryAfterMs: 20_000 }));
   outbox.wantMute(false);
@@ -130,7 +220,7 @@ test('Retry-After is honoured, even when the way seems open again', async () => 
   assert.equal(sent.length, 2);
 });
 
-test('wake sends what waits without sitting out the backoff', async () => {
+test('wake sends a waiting retry at once', async () => {
   const { clock, outbox, sent, script } = setup();
   script.push(offline());
   outbox.wantMute(false);
@@ -144,7 +234,7 @@ test('wake sends what waits without sitting out the backoff', async () => {
   assert.equal(sent.length, 2);
 });
 
-test('close waits for the request under way and sends nothing more', async () => {
+test('close waits for the running request and sends nothing more', async () => {
   const { clock, outbox, sent, script } = setup();
   const slow = deferred();
   script.push(slow.promise);

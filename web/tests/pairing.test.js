@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { ApiError, createApi } from '../api.js';
+import { ApiError } from '../http.js';
 import { createPairing, formatCountdown, pairingCommand, pairingStage } from '../pairing.js';
 
 const NOW = Date.parse('2026-11-21T10:00:00.000Z');
@@ -17,15 +17,21 @@ function setup(answers = {}) {
     return answer;
   };
   const api = {
-    startPairing: call('start', { code: '7K3M-Q2XD-9VTA-B4NC', expiresAt: new Date(NOW + TEN).toISOString() }),
-    revokeAgent: call('revoke', { success: true }),
+    startPairing: call('start', { code: '7K3M-Q2XD-9VTA-B4NC', witness: 'w', expiresAt: new Date(NOW + TEN).toISOString() }),
+    stopAgent: call('stop', { success: true }),
     bindAgent: call('bind', { userId: 'ada', version: 3 }),
   };
-  const pairing = createPairing({ api, userId: 'ada-7f3k', announce: (text) => said.push(text) });
-  return { pairing, calls, said, answers, stage: (who, at = NOW) => pairingStage(pairing.view(), who, at) };
+  const kept = { paired: false, present: 'attached', calls: [] };
+  const note = (name, answer) => (...args) => { kept.calls.push([name, ...args]); return answer?.(); };
+  const witness = {
+    isPaired: () => kept.paired, await: note('await'), cancel: note('cancel'), forget: note('forget', () => { kept.paired = false; }),
+    present: async () => kept.present,
+  };
+  const pairing = createPairing({ api, userId: 'ada-7f3k', witness, announce: (text) => said.push(text) });
+  return { pairing, calls, said, answers, kept, stage: (who, at = NOW) => pairingStage(pairing.view(), who, at) };
 }
 
-test('a code is shown until it runs out, and goes by itself when the agent is there', async () => {
+test('a code is shown until it expires or an agent has used it', async () => {
   const t = setup();
   assert.equal(t.stage(null), 'none');
   await t.pairing.start(null);
@@ -38,7 +44,7 @@ test('a code is shown until it runs out, and goes by itself when the agent is th
   assert.equal(t.said.filter((text) => text === 'The agent is paired.').length, 1);
 });
 
-test('an agent of before does not end a new pairing', async () => {
+test('an agent from before does not end a new pairing', async () => {
   const t = setup();
   assert.equal(t.stage(agent('agt_1', true)), 'revoked');
   await t.pairing.start(agent('agt_1', true));
@@ -49,18 +55,18 @@ test('an agent of before does not end a new pairing', async () => {
   assert.equal(t.stage(agent('agt_2')), 'paired');
 });
 
-test('stopping shows at once, and only for the agent that was stopped', async () => {
+test('a stopped agent is shown as stopped at once, and no other agent is', async () => {
   const t = setup();
   await t.pairing.stop(agent('agt_1'));
-  assert.deepEqual(t.calls, [['revoke', 'agt_1']]);
+  assert.deepEqual([t.calls, t.kept.calls], [[['stop', 'ada-7f3k']], [['forget', 'agt_1']]]);
   assert.deepEqual([t.stage(agent('agt_1')), t.stage(agent('agt_2'))], ['revoked', 'paired']);
-  const gone = setup({ revoke: new ApiError({ status: 404 }) });
+  const gone = setup({ stop: new ApiError({ status: 404 }) });
   await gone.pairing.stop(agent('agt_1'));
   assert.deepEqual([gone.stage(agent('agt_1')), gone.pairing.view().problem], ['revoked', null]);
 });
 
-test('a failure is told, changes nothing, and can be tried again', async () => {
-  const t = setup({ start: new ApiError({}), revoke: new ApiError({ status: 503, detail: 'Try later.' }) });
+test('a failed call is reported, changes nothing, and can be repeated', async () => {
+  const t = setup({ start: new ApiError({}), stop: new ApiError({ status: 503, detail: 'Try later.' }) });
   await t.pairing.start(null);
   assert.deepEqual([t.stage(null), t.pairing.view().busy], ['none', false]);
   assert.match(t.pairing.view().problem, /cannot be reached/);
@@ -72,13 +78,13 @@ test('a failure is told, changes nothing, and can be tried again', async () => {
   assert.deepEqual([t.stage(null), t.pairing.view().problem], ['code', null]);
 });
 
-test('a second press while the first is under way asks nothing', async () => {
+test('a second press during a call sends nothing', async () => {
   const t = setup();
   await Promise.all([t.pairing.start(null), t.pairing.start(null)]);
   assert.equal(t.calls.length, 1);
 });
 
-test('a binding is said once, and its answer is passed on', async () => {
+test('a binding is sent once, and its answer is passed on', async () => {
   const t = setup();
   const states = [];
   await t.pairing.bind({ agentId: 'agt_1', deviceId: 'd1', agentDeviceId: 'pulse:1', label: 'Yeti' }, (state) => states.push(state));
@@ -86,27 +92,33 @@ test('a binding is said once, and its answer is passed on', async () => {
   assert.deepEqual([states, t.pairing.view().bound], [[{ userId: 'ada', version: 3 }], 'd1 pulse:1']);
 });
 
-test('the command is one line, and the countdown never goes below nothing', () => {
+test('the command is one line, and the countdown stops at zero', () => {
   assert.equal(pairingCommand('https://room.example', 'ada-7f3k', '7K3M-Q2XD-9VTA-B4NC'),
     'greenroom-agent enroll --url https://room.example --user ada-7f3k --code 7K3M-Q2XD-9VTA-B4NC && greenroom-agent watch');
   assert.deepEqual([600_000, 599_001, 65_000, 1, 0, -5].map(formatCountdown), ['10:00', '10:00', '1:05', '0:01', '0:00', '0:00']);
 });
 
-test('the calls go where the protocol has them', async () => {
-  const sent = [];
-  const fetch = async (path, { method, body }) => {
-    sent.push([method, path, body]);
-    return new Response('{}', { headers: { 'content-type': 'application/json' } });
-  };
-  const api = createApi({ fetch });
-  await api.startPairing('a@b');
-  await api.revokeAgent('agt_1');
-  await api.bindAgent('agt_1', { deviceId: 'd', agentDeviceId: 'p' });
-  await api.roomSafety('r:1');
-  assert.deepEqual(sent, [
-    ['POST', '/api/users/a%40b/pairing', undefined],
-    ['DELETE', '/api/agents/agt_1', undefined],
-    ['PUT', '/api/agents/agt_1/binding', '{"deviceId":"d","agentDeviceId":"p"}'],
-    ['GET', '/api/rooms/r%3A1/safe', undefined],
-  ]);
+test('the agent that this browser is paired with can be attached, and forgotten', async () => {
+  const t = setup();
+  t.kept.paired = true;
+  assert.equal(t.stage(null), 'idle');
+  t.kept.present = 'no';
+  await t.pairing.attach();
+  assert.match(t.pairing.view().problem, /does not know this agent/);
+  t.pairing.attached(false);
+  assert.deepEqual([t.pairing.view().problem, t.stage(agent('agt_1'))], [null, 'paired']);
+  t.pairing.forget();
+  assert.equal(t.stage(null), 'none');
+});
+
+test('a used code is shown no longer, even if the agent is the same as before', async () => {
+  const t = setup();
+  await t.pairing.stop(agent('agt_1'));
+  await t.pairing.start(agent('agt_1', true));
+  assert.equal(t.kept.calls.at(-1)[0], 'await');
+  t.pairing.attached(true);
+  assert.equal(t.stage(agent('agt_1')), 'paired');
+  await t.pairing.start(agent('agt_1'));
+  t.pairing.cancel();
+  assert.equal(t.kept.calls.at(-1)[0], 'cancel');
 });

@@ -1,11 +1,13 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { backoffDelay, parseRetryAfter } from '../backoff.js';
-import { createIdentityStore, claimUserId, describeUser, makeSuffix, makeUserId, safeStorage } from '../identity.js';
+import { backoffDelay, parseRetryAfter, retryDelay } from '../backoff.js';
+import { createIdentityStore, claimUserId, describeUser, isAlone, isOwnId, makeLease, makeUserId, safeStorage } from '../identity.js';
 import { levelOf, smoothLevel } from '../levels.js';
 import { createSequence } from '../seq.js';
-import { cleanLabel, ID_PATTERN, nameSlug, roomFromLink, roomSlug } from '../text.js';
-import { createServerClock, createTicker, formatAge, formatLeft, momentOf } from '../time.js';
+import { isMuteKey } from '../shortcut.js';
+import { cleanLabel, cleanName, cut, graphemes, ID_PATTERN, nameProblem, roomFromLink, roomProblem, roomSlug } from '../text.js';
+import { createServerClock, createTicker, createTimer, formatAge, formatFor, formatLeft, momentOf } from '../time.js';
+import { fakeClock } from './fake-clock.js';
 
 const memoryStorage = () => {
   const map = new Map();
@@ -18,28 +20,91 @@ test('ages use the coarsest informative unit', () => {
   for (const [ms, text] of cases) assert.equal(formatAge(ms), text, String(ms));
 });
 
-test('a moment is read from both forms that the protocol has, and from nothing else', () => {
+test('a moment is read from ISO 8601 or milliseconds, and from nothing else', () => {
   assert.equal(momentOf('2026-11-21T10:00:00.000Z'), 1795255200000);
   assert.equal(momentOf(1795255200000), 1795255200000);
   for (const none of [null, undefined, '', 'soon', NaN, Infinity]) assert.equal(momentOf(none), null, String(none));
 });
 
-test('what is left is rounded up, so that nothing is called over before it is', () => {
+test('remaining time is rounded up, so that nothing seems over too early', () => {
   assert.deepEqual([21_000, 20_001, 1, 0, -900, 600_000].map(formatLeft), ['21 s', '21 s', '1 s', '0 s', '0 s', '10 min']);
 });
 
+test('a duration is shown in the coarsest informative unit', () => {
+  const cases = [[-1, '0 s'], [59_999, '59 s'], [60_000, '1 min'], [240_000, '4 min'], [119 * 60_000, '119 min'], [120 * 60_000, '2 h']];
+  for (const [ms, text] of cases) assert.equal(formatFor(ms), text);
+});
+
+/** A machine with two clocks: `wall`, which anybody can set, and `steady`, which stands still while it sleeps. */
+function machine() {
+  const start = 1_700_000_000_000;
+  const time = { wall: start, steady: start };
+  const clock = createServerClock({ wall: () => time.wall, steady: () => time.steady });
+  const pass = (ms) => { time.wall += ms; time.steady += ms; };
+  const answer = (serverMs, sent = clock.mark()) => { pass(20); clock.observe(new Date(serverMs).toUTCString(), sent); };
+  return { start, time, clock, pass, answer };
+}
+
 test('the server clock follows a real difference and ignores the resolution of the header', () => {
-  const local = 1_700_000_000_000;
-  const clock = createServerClock({ now: () => local });
-  clock.observe(new Date(local).toUTCString(), local, local + 20);
-  assert.equal(clock.offset, 0);
-  clock.observe(new Date(local + 90_000).toUTCString(), local, local + 20);
-  assert.ok(Math.abs(clock.offset - 90_490) < 1, String(clock.offset));
-  const settled = clock.offset;
-  clock.observe(new Date(local + 91_000).toUTCString(), local, local + 20);
-  assert.equal(clock.offset, settled);
-  clock.observe(null, local, local);
-  assert.equal(clock.now(), local + settled);
+  const { start, clock, answer, time } = machine();
+  answer(start);
+  assert.equal(clock.now(), time.steady);
+  answer(start + 90_000);
+  const offset = clock.now() - time.steady;
+  assert.ok(Math.abs(offset - 90_490) < 40, String(offset));
+  answer(start + 91_000);
+  assert.equal(clock.now() - time.steady, offset);
+  clock.observe(null, clock.mark());
+  assert.equal(clock.now() - time.steady, offset);
+});
+
+test('setting the machine’s clock back does not set the time back', () => {
+  const { start, time, clock, pass } = machine();
+  pass(30_000);
+  const before = clock.now();
+  time.wall -= 3_600_000;
+  assert.equal(clock.now(), before);
+  pass(1000);
+  assert.equal(clock.now(), start + 31_000);
+});
+
+test('after a sleep the machine’s clock counts until the next answer', () => {
+  const { start, time, clock, answer } = machine();
+  answer(start);
+  time.wall += 60_000;
+  assert.ok(clock.now() >= start + 60_000, 'a verdict that expired during the sleep has expired');
+  answer(start + 60_000);
+  assert.ok(Math.abs(clock.now() - (start + 60_500)) < 100);
+  assert.ok(clock.now() < start + 62_000, 'the sleep is not counted twice');
+});
+
+test('an answer that was under way during a sleep does not set the clock', () => {
+  const { start, time, clock, answer } = machine();
+  const sent = clock.mark();
+  time.wall += 60_000;
+  answer(start, sent);
+  assert.ok(clock.now() >= start + 60_000);
+});
+
+test('after the machine’s clock was set forward, time is ahead only until the next answer', () => {
+  const { start, time, clock, answer } = machine();
+  answer(start);
+  time.wall += 3_600_000;
+  assert.ok(clock.now() > start + 3_500_000);
+  answer(start + 1000);
+  assert.ok(clock.now() < start + 3000);
+});
+
+test('the rounding of the header never sets the time back', () => {
+  const { start, clock, answer, pass } = machine();
+  answer(start + 10_000);
+  let last = clock.now();
+  for (const error of [-1500, 900, -1200, -2000, 400]) {
+    pass(50);
+    answer(clock.now() + error);
+    assert.ok(clock.now() >= last);
+    last = clock.now();
+  }
 });
 
 test('the ticker runs only while somebody listens', () => {
@@ -57,11 +122,34 @@ test('the ticker runs only while somebody listens', () => {
   assert.equal(running, 0);
 });
 
+test('a timer that is set again runs once, at the later time; a cleared one never runs', async () => {
+  const clock = fakeClock();
+  const timer = createTimer(clock);
+  const ran = [];
+  timer.set(() => ran.push('first'), 100);
+  timer.set(() => ran.push('second'), 200);
+  await clock.advance(100);
+  assert.deepEqual([ran, timer.isSet()], [[], true]);
+  await clock.advance(100);
+  assert.deepEqual([ran, timer.isSet()], [['second'], false]);
+  timer.set(() => ran.push('third'), 100);
+  timer.clear();
+  await clock.advance(200);
+  assert.deepEqual([ran, clock.waiting()], [['second'], 0]);
+});
+
 test('backoff grows, is capped and keeps its jitter in the upper half', () => {
   assert.equal(backoffDelay(0, { random: () => 0 }), 400);
   assert.equal(backoffDelay(0, { random: () => 1 }), 800);
   assert.equal(backoffDelay(2, { random: () => 0 }), 1600);
   assert.equal(backoffDelay(1000, { random: () => 1 }), 8000);
+});
+
+test('the wait after a failure is what the server asked for, and never less than the backoff', () => {
+  const random = () => 1;
+  assert.equal(retryDelay({ retryAfterMs: null }, 0, { random }), 800);
+  assert.equal(retryDelay({ retryAfterMs: 500 }, 0, { random }), 800);
+  assert.equal(retryDelay({ retryAfterMs: 5000 }, 0, { random }), 5000);
 });
 
 test('Retry-After is read as seconds or as a date, and bounded', () => {
@@ -73,15 +161,34 @@ test('Retry-After is read as seconds or as a date, and bounded', () => {
   for (const none of [null, undefined, '', 'soon']) assert.equal(parseRetryAfter(none, now), null);
 });
 
-test('rooms become the same slug however they are typed', () => {
-  for (const typed of ['weekly-sync', 'Weekly Sync', '  weekly   sync!', 'WEEKLY–SYNC']) assert.equal(roomSlug(typed), 'weekly-sync', typed);
+test('a room has the same id however its name is typed', () => {
+  for (const typed of ['weekly-sync', 'Weekly Sync', '  weekly   sync!', 'WEEKLY–SYNC', 'weekly sync 🎉']) assert.equal(roomSlug(typed), 'weekly-sync', typed);
   assert.equal(roomSlug('Café Zürich'), 'cafe-zurich');
-  for (const empty of ['', '..', '!!!', '...---', 'комната', null]) assert.equal(roomSlug(empty), '', String(empty));
+  for (const empty of ['', '..', '!!!', '...---', '🎤', null]) assert.equal(roomSlug(empty), '', String(empty));
   assert.match(roomSlug('x'.repeat(500)), ID_PATTERN);
   assert.equal(roomSlug('x'.repeat(500)).length, 128);
 });
 
-test('a valid room in a link is taken as it stands', () => {
+test('different names are different rooms in every script', () => {
+  const names = ['Отдел кадров 1', 'Комната 1', '会議室 1', '授業 1', '会議', 'غرفة', '1', 'Room 1', 'й', 'и', 'कि', 'की', 'Đoàn', 'Oàn', `${'x'.repeat(128)}a`, `${'x'.repeat(128)}b`];
+  const slugs = names.map(roomSlug);
+  assert.equal(new Set(slugs).size, names.length, slugs.join());
+  for (const [i, slug] of slugs.entries()) {
+    assert.match(slug, ID_PATTERN);
+    assert.equal(roomProblem(slug), null);
+    assert.equal(roomSlug(names[i].toUpperCase()), slug, 'in any case of letters');
+    assert.equal(roomSlug(`  ${names[i].normalize('NFD')} !`), slug);
+  }
+  assert.match(roomSlug('Team 会議'), /^team-[0-9a-v]{11}$/);
+  assert.equal(roomFromLink(`?room=${encodeURIComponent('会議')}`), roomSlug('会議'));
+});
+
+test('a room name that cannot be used is explained', () => {
+  assert.match(roomProblem(roomSlug('!!!')), /at least one letter or digit, in any script/);
+  assert.match(roomProblem(roomSlug('Greenroom Canary')), /reserved/);
+});
+
+test('a valid room id in a link is used unchanged', () => {
   assert.equal(roomFromLink('?room=weekly-sync'), 'weekly-sync');
   assert.equal(roomFromLink('?room=rm_01HZX'), 'rm_01HZX');
   assert.equal(roomFromLink('?room=Weekly%20Sync'), 'weekly-sync');
@@ -90,31 +197,78 @@ test('a valid room in a link is taken as it stands', () => {
   assert.equal(roomFromLink(''), '');
 });
 
-test('user ids are valid for any name, and tell namesakes apart', () => {
-  assert.equal(makeUserId('ada', '7f3k'), 'ada-7f3k');
-  assert.equal(makeUserId('Ada Lovelace', '7f3k'), 'Ada_Lovelace-7f3k');
-  assert.equal(makeUserId('Дмитрий', '7f3k'), 'guest-7f3k');
-  assert.equal(nameSlug(' Zoë  Müller '), 'Zoe_Muller');
-  for (const name of ['', '../..', '\u202eada', 'x'.repeat(400), '😀', '-', 'a b']) assert.match(makeUserId(name), ID_PATTERN, name);
-  assert.notEqual(makeUserId('ada'), makeUserId('ada', '0000'));
+test('an id is random and holds nothing of a name', () => {
+  const ids = Array.from({ length: 200 }, () => makeUserId());
+  for (const id of ids) {
+    assert.match(id, /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+    assert.ok(isOwnId(id) && ID_PATTERN.test(id));
+  }
+  assert.equal(new Set(ids).size, 200);
+  assert.equal(makeUserId(new Uint8Array(16).fill(255)), `p_7${'Z'.repeat(25)}`);
+  assert.equal(makeUserId(new Uint8Array(16)), `p_${'0'.repeat(26)}`);
+  assert.match(makeLease(), /^[A-Za-z0-9_-]{8,64}$/);
+  for (const other of ['ada-7f3k', 'p_ada', null, undefined]) assert.equal(isOwnId(other), false);
 });
 
-test('suffixes always hold a digit, so that they are recognised again', () => {
-  for (let i = 0; i < 500; i += 1) assert.match(makeSuffix(), /^(?=.*\d)[a-z0-9]{4}$/);
-  assert.deepEqual(describeUser('Ada_Lovelace-7f3k'), { name: 'Ada Lovelace', tag: '7f3k', initials: 'AL' });
-  assert.deepEqual(describeUser('mary-jane'), { name: 'mary-jane', tag: null, initials: 'MJ' });
-  assert.equal(describeUser('___').name, '___');
-  assert.equal(describeUser('alice@example.com').name, 'alice@example.com');
+test('people are shown by their names, and two people of the same name differ by their tags', () => {
+  const [one, two] = ['p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF', 'p_01JD0Q2K3V4W5X6Y7Z8A9B0001'];
+  assert.deepEqual(describeUser({ userId: one, name: 'Ada Lovelace' }), { name: 'Ada Lovelace', tag: 'cdef', initials: 'AL' });
+  assert.deepEqual(describeUser({ userId: two, name: 'Ada Lovelace' }), { name: 'Ada Lovelace', tag: '0001', initials: 'AL' });
+  assert.equal(describeUser({ userId: one, name: 'Дмитрий' }).initials, 'ДМ');
+  assert.equal(describeUser({ userId: one, name: '\u202e\u200b' }).name, 'Somebody');
+  assert.deepEqual(describeUser({ userId: one, name: null }), { name: 'Somebody', tag: 'cdef', initials: '?' });
 });
 
-test('labels are made fit for the server', () => {
+test('a state without a name is shown by its id', () => {
+  assert.deepEqual(describeUser({ userId: 'Ada_Lovelace-7f3k' }), { name: 'Ada Lovelace', tag: '7f3k', initials: 'AL' });
+  assert.deepEqual(describeUser({ userId: 'mary-jane' }), { name: 'mary-jane', tag: null, initials: 'MJ' });
+  assert.equal(describeUser({ userId: '___' }).name, '___');
+  assert.equal(describeUser({ userId: 'alice@example.com' }).name, 'alice@example.com');
+});
+
+test('a character of several code points is never cut', () => {
+  const family = '👩‍👩‍👧';
+  const of = (name) => describeUser({ userId: 'ada', name }).initials;
+  assert.deepEqual([of('😀'), of('😀 🎤'), of(`${family} Meier`), of('e\u0301a'), of('g\u0308x')], ['😀', '😀🎤', `${family}M`, 'ÉA', 'G\u0308X']);
+  assert.equal(of(`g${'\u0308'.repeat(50)}`), '?', 'and a character may be too large');
+  assert.deepEqual(graphemes(`a${family}e\u0308`), ['a', family, 'e\u0308']);
+  assert.equal(cut(`aaaa${family}`, 6), 'aaaa');
+  assert.equal(cut(`aaaa${family}`, 9), `aaaa${family}`);
+  assert.equal(cleanLabel(`${'a'.repeat(254)}${family}`), 'a'.repeat(254));
+  assert.equal(cleanLabel('\ud83d mic'), 'mic');
+});
+
+test('a name is kept as it is typed, or refused with a reason', () => {
+  assert.equal(cleanName(' Zoë \u202e Müller '), 'Zoë Müller');
+  assert.equal(nameProblem('Дмитрий'), null);
+  assert.equal(nameProblem('😀'.repeat(100)), null);
+  assert.match(nameProblem('😀'.repeat(101)), /at most 100/);
+  for (const none of ['', '  ', '\u200b', '\u200d\ufe0f', null]) assert.match(nameProblem(none), /Enter the name/);
+});
+
+test('the mute key is the letter M, or its position if the layout has no Latin letters', () => {
+  const pressed = (key, code, more = {}) => isMuteKey({ key, code, ...more });
+  for (const key of ['ь', 'Ь', 'μ', 'מ', 'ㅡ', 'ى', 'म', 'Process']) assert.equal(pressed(key, 'KeyM'), true, key);
+  assert.equal(pressed('m', 'Semicolon'), true, 'AZERTY: the letter');
+  assert.equal(pressed(',', 'KeyM'), false, 'AZERTY: what the key marked M on other keyboards gives');
+  assert.equal(pressed('M', 'KeyM'), true);
+  assert.equal(pressed('h', 'KeyM'), false, 'another Latin letter there');
+  assert.equal(pressed('ь', 'KeyB'), false);
+  assert.equal(pressed('ç', 'KeyM'), false);
+  assert.equal(pressed('Enter', 'KeyM'), false);
+  for (const modifier of ['ctrlKey', 'metaKey', 'altKey']) assert.equal(pressed('m', 'KeyM', { [modifier]: true }), false);
+  assert.equal(pressed('µ', 'KeyM', { getModifierState: (name) => name === 'AltGraph' }), false);
+  assert.equal(isMuteKey({}), false, 'autofill sends events without a key');
+});
+
+test('labels are cleaned by the server’s rules', () => {
   assert.equal(cleanLabel('  Built-in\u0000 \u202eMic '), 'Built-in Mic');
   assert.equal(cleanLabel('e\u0301'), 'é');
   assert.equal([...cleanLabel('😀'.repeat(300))].length, 256);
   for (const nothing of [null, undefined, '', ' \u200f ']) assert.equal(cleanLabel(nothing), null);
 });
 
-test('the counter rises over repeats, reloads, other tabs and a clock set back', () => {
+test('the counter rises across calls, reloads, tabs, and a clock that is set back', () => {
   const storage = memoryStorage();
   let time = 5000;
   const next = createSequence(storage, () => time);
@@ -129,7 +283,23 @@ test('the counter rises over repeats, reloads, other tabs and a clock set back',
   assert.equal(next(), 9000);
 });
 
-test('storage that is forbidden is replaced by memory', () => {
+test('a stored counter of more than a day ahead is ignored', () => {
+  const storage = memoryStorage();
+  const day = 86_400_000;
+  let time = 10 * day;
+  const next = createSequence(storage, () => time + 0.5);
+  for (const damaged of [Number.MAX_SAFE_INTEGER, 1e300, time + day + 1, -4, 'x', { a: 1 }, null, 1.5]) {
+    storage.write('greenroom:seq', damaged);
+    const seq = next();
+    assert.ok(Number.isSafeInteger(seq) && seq <= time + day, `${damaged}: ${seq}`);
+  }
+  const before = next();
+  time -= 3 * day;
+  assert.equal(next(), time, 'a clock that was set back does not freeze the mute');
+  assert.ok(before > time);
+});
+
+test('blocked storage is replaced by memory', () => {
   const storage = safeStorage(() => { throw new Error('blocked'); });
   storage.write('a', { b: 1 });
   assert.deepEqual(storage.read('a'), { b: 1 });
@@ -137,32 +307,49 @@ test('storage that is forbidden is replaced by memory', () => {
   assert.equal(storage.read('a'), null);
 });
 
-test('a session is resumed only when what was stored is usable', () => {
+const ADA = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
+
+test('a session is resumed only if the stored one is valid', () => {
   const tab = memoryStorage();
   const store = createIdentityStore({ tab, browser: memoryStorage() });
   assert.equal(store.session(), null);
-  store.saveSession({ userId: 'ada-7f3k', roomId: 'r', muted: true });
-  store.updateSession({ muted: false, deviceId: 'd' });
-  assert.deepEqual(store.session(), { userId: 'ada-7f3k', roomId: 'r', muted: false, deviceId: 'd' });
-  tab.write('greenroom:session', { userId: 'not valid!', roomId: 'r' });
-  assert.equal(store.session(), null);
+  store.saveSession({ userId: ADA, roomId: 'r' });
+  store.updateSession({ deviceId: 'd' });
+  assert.deepEqual(store.session(), { userId: ADA, roomId: 'r', deviceId: 'd' });
+  for (const unusable of [{ userId: 'not valid!', roomId: 'r' }, { userId: 'Ada-24t5', roomId: 'kb', muted: false }, { userId: ADA, roomId: '' }]) {
+    tab.write('greenroom:session', unusable);
+    assert.equal(store.session(), null, 'ids of earlier versions held names');
+  }
   store.endSession();
-  store.updateSession({ muted: true });
+  store.updateSession({ deviceId: 'e' });
   assert.equal(store.session(), null);
 });
 
-test('an id is reused for the same name unless another tab speaks under it', async () => {
+test('an id is reused for the same name unless another tab uses it', async () => {
   const taken = new Set();
   const locks = { request: async (name, _options, grant) => { const free = !taken.has(name); taken.add(name); return void grant(free ? {} : null); } };
-  const remembered = { name: 'ada', userId: 'ada-7f3k' };
-  assert.equal(await claimUserId('ada', remembered, locks), 'ada-7f3k');
-  assert.match(await claimUserId('bob', remembered, locks), /^bob-/);
-  taken.add('greenroom:eve-2345');
-  assert.notEqual(await claimUserId('eve', { name: 'eve', userId: 'eve-2345' }, locks), 'eve-2345');
-  assert.notEqual(await claimUserId('eve', { name: 'eve', userId: 'eve-2345' }, null), 'eve-2345');
+  const remembered = { name: 'ada', userId: ADA };
+  assert.equal(await claimUserId('ada', remembered, locks), ADA);
+  assert.notEqual(await claimUserId('bob', remembered, locks), ADA);
+  const eve = makeUserId();
+  taken.add(`greenroom:${eve}`);
+  assert.notEqual(await claimUserId('eve', { name: 'eve', userId: eve }, locks), eve);
+  assert.notEqual(await claimUserId('eve', { name: 'eve', userId: makeUserId() }, null), eve);
+  assert.ok(isOwnId(await claimUserId('ada', { name: 'ada', userId: 'ada-7f3k' }, locks)), 'an id of an earlier version held the name');
 });
 
-test('the level is 0 for silence, 100 for full scale and monotone between', () => {
+test('after a reload this tab waits for the id, and gives up if another tab keeps it', async () => {
+  const locksThatGrantAfter = (refusals) => ({ request: async (_name, _options, grant) => { refusals -= 1; return void grant(refusals < 0 ? {} : null); } });
+  let waits = 0;
+  const wait = async () => { waits += 1; };
+  assert.equal(await isAlone(makeUserId(), { locks: locksThatGrantAfter(2), wait }), true);
+  assert.equal(waits, 2);
+  assert.equal(await isAlone(makeUserId(), { locks: locksThatGrantAfter(99), wait }), false);
+  assert.equal(waits, 7);
+  assert.equal(await isAlone(makeUserId(), { locks: null }), true, 'without locks nobody can know');
+});
+
+test('the level is 0 for silence, 100 for full scale, and monotone in between', () => {
   const tone = (a) => Float32Array.from({ length: 512 }, (_, i) => a * Math.sign(Math.sin(i)));
   assert.equal(levelOf(new Float32Array(512)), 0);
   assert.equal(levelOf([]), 0);

@@ -1,12 +1,13 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { ApiError, createApi } from '../api.js';
-import { arrange, createRoomPoller, isNewer } from '../room.js';
+import { ApiError } from '../http.js';
+import { createRoomPoller } from '../room-poller.js';
+import { arrange, isNewer } from '../room.js';
 import { fakeClock } from './fake-clock.js';
 
 const at = (version, createdAt = '2026-11-21T10:00:00.000Z', more = {}) => ({ userId: 'me', version, createdAt, ...more });
 
-test('a recreated state is newer although its version is lower', () => {
+test('a state that was created again is newer although its version is lower', () => {
   assert.equal(isNewer(at(2), at(1)), true);
   assert.equal(isNewer(at(1), at(1)), false);
   assert.equal(isNewer(at(1, '2026-11-21T11:00:00.000Z'), at(9)), true);
@@ -14,7 +15,7 @@ test('a recreated state is newer although its version is lower', () => {
   assert.equal(isNewer(at(1), null), true);
 });
 
-test('a lagging listing never takes back what the server has confirmed', () => {
+test('a listing that lags never replaces a newer confirmed state', () => {
   const others = [{ userId: 'a' }, { userId: 'z' }];
   assert.deepEqual(arrange([others[0], at(1), others[1]], 'me', at(2)), { own: at(2), others });
   assert.deepEqual(arrange([at(3)], 'me', at(2)).own, at(3));
@@ -42,7 +43,7 @@ function poller({ hidden = false } = {}) {
   return { clock, updates, script, world, p };
 }
 
-test('polls at its pace, slower in a hidden tab, and says when nothing changed', async () => {
+test('a hidden tab polls more slowly, and an unchanged answer is reported as unchanged', async () => {
   const { clock, updates, script, world, p } = poller();
   script.push({ changed: true, items: [1], truncated: false });
   p.start();
@@ -59,7 +60,7 @@ test('polls at its pace, slower in a hidden tab, and says when nothing changed',
   assert.equal(world.calls, 1);
 });
 
-test('keeps the last data through a failure and recovers by itself', async () => {
+test('the poller keeps the last data during a failure, and recovers by itself', async () => {
   const { clock, updates, script, p } = poller();
   script.push({ changed: true, items: ['x'], truncated: false }, new ApiError({}), new ApiError({ status: 503 }));
   p.start();
@@ -75,7 +76,7 @@ test('keeps the last data through a failure and recovers by itself', async () =>
   assert.deepEqual([updates.at(-1).recovered, updates.at(-1).changed], [true, true]);
 });
 
-test('Retry-After holds back even a nudge', async () => {
+test('Retry-After is honoured even if somebody asks for an answer now', async () => {
   const { clock, script, world, p } = poller();
   script.push(new ApiError({ status: 429, retryAfterMs: 5000 }));
   p.start();
@@ -94,54 +95,4 @@ test('a stopped poller leaves no timer behind', async () => {
   p.stop();
   await clock.advance(60_000);
   assert.deepEqual([world.calls, clock.waiting()], [1, 0]);
-});
-
-function server(routes) {
-  const seen = [];
-  const api = createApi({
-    async fetch(url, init) {
-      seen.push({ url, method: init.method, headers: init.headers, body: init.body });
-      const r = routes[url]?.(init) ?? new Response(null, { status: 500 });
-      if (r instanceof Error) throw r;
-      return r;
-    },
-  });
-  return { api, seen };
-}
-const reply = (body, init = {}) => new Response(JSON.stringify(body), { status: 200, ...init });
-
-test('follows the cursor, and one unchanged page does not hide a changed one', async () => {
-  const root = '/api/rooms/r/users?limit=200';
-  let second = ['b'];
-  let tag = '"2"';
-  const conditional = (etag, body) => ({ headers }) => (headers['if-none-match'] === etag
-    ? new Response(null, { status: 304 }) : reply(body, { headers: { etag } }));
-  const { api } = server({
-    [root]: conditional('"1"', { items: ['a'], nextCursor: 'c 1' }),
-    [`${root}&cursor=c%201`]: (init) => conditional(tag, { items: second, nextCursor: null })(init),
-  });
-  assert.deepEqual(await api.roomUsers('r'), { changed: true, items: ['a', 'b'], truncated: false });
-  assert.deepEqual(await api.roomUsers('r'), { changed: false, items: ['a', 'b'], truncated: false });
-  second = ['c'];
-  tag = '"3"';
-  assert.deepEqual(await api.roomUsers('r'), { changed: true, items: ['a', 'c'], truncated: false });
-});
-
-test('problem documents become errors that say whether to try again', async () => {
-  const problem = { type: 'about:blank', title: 'T', status: 400, code: 'VALIDATION', detail: 'deviceLabel is too long', errors: [{ field: 'deviceLabel', rule: 'length' }], requestId: 'q1' };
-  const { api, seen } = server({
-    '/api/users/a%40b/state': () => reply(problem, { status: 400, headers: { 'content-type': 'application/problem+json' } }),
-    '/api/users/x/mute': () => reply({ code: 'RATE', detail: 'slow down' }, { status: 429, headers: { 'retry-after': '2' } }),
-    '/api/users/x/device': () => new Response('<html>', { status: 502 }),
-    '/api/users/x': () => new TypeError('failed to fetch'),
-  });
-  await assert.rejects(api.putState('a@b', { isMuted: true }), (e) => {
-    assert.equal(e.retryable, false);
-    assert.deepEqual([e.status, e.code, e.detail, e.errors[0].field, e.requestId], [400, 'VALIDATION', 'deviceLabel is too long', 'deviceLabel', 'q1']);
-    return true;
-  });
-  assert.equal(seen[0].body, '{"isMuted":true}');
-  await assert.rejects(api.patchMute('x', {}), (e) => e.retryable && e.retryAfterMs === 2000);
-  await assert.rejects(api.patchDevice('x', {}), (e) => e.retryable && e.status === 502);
-  await assert.rejects(api.removeUser('x'), (e) => e.retryable && e.status === 0);
 });

@@ -1,13 +1,15 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { ApiError } from '../api.js';
+import { ApiError } from '../http.js';
 import { createSession } from '../session.js';
-import { fakeClock } from './fake-clock.js';
+import { createWitnessStore } from '../witness-store.js';
+import { fakeBeat, fakeClock, fakeStorage } from './fake-clock.js';
 
-const ME = 'ada-7f3k';
+const ME = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
+const TOKEN = 't'.repeat(43);
 
-/** A server in memory with one room, and a microphone that does as the test says. */
-function setup({ muted = true, joined = true, mic: opens = true } = {}) {
+/** A session with a server in memory that has one room, and a microphone that the test controls. */
+function setup({ muted = true, joined = true, mic: opens = true, storage = fakeStorage() } = {}) {
   const clock = fakeClock();
   const calls = [];
   const said = [];
@@ -28,7 +30,11 @@ function setup({ muted = true, joined = true, mic: opens = true } = {}) {
   const known = (userId) => { if (!world.states.has(userId)) throw new ApiError({ status: 404 }); };
   const api = {
     putState: call('post', (userId, body) => write(userId, body)),
-    patchMute: call('mute', (userId, body) => { known(userId); return write(userId, { isMuted: body.isMuted }); }),
+    patchMute: call('mute', (userId, body) => {
+      known(userId);
+      if (world.unapplied) return { ...world.states.get(userId), applied: false };
+      return { ...write(userId, { isMuted: body.isMuted }), applied: true };
+    }),
     patchDevice: call('device', (userId, body) => { known(userId); return write(userId, { deviceId: body.deviceId, deviceLabel: body.deviceLabel }); }),
     getUser: call('get', (userId) => { known(userId); return { ...world.states.get(userId) }; }),
     removeUser: call('delete', (userId) => { known(userId); world.states.delete(userId); }),
@@ -42,8 +48,25 @@ function setup({ muted = true, joined = true, mic: opens = true } = {}) {
     if (world.safety instanceof Error) throw world.safety;
     return world.safety;
   };
-  api.startPairing = call('pair', () => ({ code: 'C', expiresAt: clock.now() + 600_000 }));
-  api.revokeAgent = call('revoke', () => ({ success: true }));
+  api.startPairing = call('pair', () => ({ code: 'C', witness: TOKEN, expiresAt: clock.now() + 600_000 }));
+  api.stopAgent = call('stop', () => ({ success: true }));
+  // Kept apart from the calls, because they are sent by timers and change no claim.
+  world.presences = [];
+  world.leaves = [];
+  world.offers = [];
+  api.renewPresence = async (roomId, body) => {
+    if (world.down) throw new ApiError({});
+    world.presences.push([roomId, body]);
+    if (world.states.get(body.participantId)?.roomId !== roomId) throw new ApiError({ status: 404 });
+  };
+  api.leaveRoom = (roomId, body) => { world.leaves.push([roomId, body]); };
+  api.attachAgent = async (userId, token) => {
+    world.offers.push(token);
+    if (!world.enrolled) throw new ApiError({ status: 404, code: 'agent_not_found' });
+    known(userId);
+    world.states.set(userId, { ...world.states.get(userId), agent: { agentId: 'agt_1', revoked: false, deviceId: 'x', deviceLabel: 'Mic' } });
+    return { ...world.states.get(userId) };
+  };
   api.bindAgent = call('bind', () => write(ME, {}));
   const track = { muted, status: 'off' };
   let changed = () => {};
@@ -63,46 +86,50 @@ function setup({ muted = true, joined = true, mic: opens = true } = {}) {
   const confirmed = joined ? write(ME, { isMuted: muted, deviceId: null, deviceLabel: null, roomId: 'r' }) : null;
   let snapshot = null;
   let seq = 0;
+  const beat = fakeBeat();
   const session = createSession({
-    api, store, createMicrophone, userId: ME, roomId: 'r', muted, confirmed, random: () => 1,
+    api, store, createMicrophone, userId: ME, name: 'Ada', lease: 'lease-of-this-load', roomId: 'r', confirmed, random: () => 1, beat,
+    witnessStore: createWitnessStore(storage),
     nextSeq: () => { seq += 1; return seq; }, now: clock.now,
     timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout }, onChange: (s) => { snapshot = s; },
     announce: (text) => said.push(text),
   });
   return {
-    clock, calls, said, world, track, session, saved, write,
+    clock, calls, said, world, track, session, saved, write, beat, storage,
     view: () => snapshot, me: () => world.states.get(ME),
     lose: () => { track.status = 'unplugged'; changed(); },
     names: () => calls.map((c) => c[0]),
   };
 }
 
-test('the track changes before anybody is told', async () => {
-  const t = setup();
+/** The same, after the page has opened its microphone and read the room. */
+async function started(options) {
+  const t = setup(options);
   t.session.start();
   await t.clock.settle();
+  return t;
+}
+
+test('the track changes before the server is told', async () => {
+  const t = await started();
   t.world.down = true;
   await t.session.toggle();
   assert.equal(t.track.muted, false);
   await t.clock.settle();
-  assert.deepEqual([t.view().muted, t.view().muteStatus, t.saved.muted], [false, 'unsent', false]);
+  assert.deepEqual([t.view().muted, t.view().muteStatus, t.saved.muted], [false, 'unsent', undefined], 'and nothing is stored that could open the microphone again');
   t.world.down = false;
   await t.clock.advance(5000);
   assert.deepEqual([t.me().isMuted, t.view().muteStatus], [false, 'sent']);
 });
 
-test('joining tells the device once it is known and does not touch the mute', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('after joining the device is sent once it is known, and the mute is not touched', async () => {
+  const t = await started();
   assert.deepEqual(t.names(), ['device']);
   assert.deepEqual([t.me().deviceLabel, t.me().isMuted], ['Mic', true]);
 });
 
 test('nothing from outside opens the microphone', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+  const t = await started();
   t.write(ME, { isMuted: false });
   await t.clock.advance(1500);
   assert.deepEqual([t.track.muted, t.view().muted, t.view().notice.kind], [true, true, 'says-unmuted']);
@@ -114,10 +141,8 @@ test('nothing from outside opens the microphone', async () => {
   assert.deepEqual([t.me().isMuted, t.view().notice], [true, null]);
 });
 
-test('a mute from outside is followed, and said', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('a mute from outside is followed and reported', async () => {
+  const t = await started();
   await t.session.toggle();
   await t.clock.settle();
   t.write(ME, { isMuted: true });
@@ -125,10 +150,8 @@ test('a mute from outside is followed, and said', async () => {
   assert.deepEqual([t.track.muted, t.view().muted, t.view().notice.kind], [true, true, 'muted-elsewhere']);
 });
 
-test('a pulled microphone mutes, and says that there is no device', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('an unplugged microphone mutes the person and claims no device', async () => {
+  const t = await started();
   await t.session.toggle();
   await t.clock.settle();
   t.lose();
@@ -137,29 +160,23 @@ test('a pulled microphone mutes, and says that there is no device', async () => 
   assert.deepEqual([t.me().isMuted, t.me().deviceId, t.me().roomId], [true, null, 'r']);
 });
 
-test('without a microphone one is in the room, muted, and cannot claim otherwise', async () => {
-  const t = setup({ mic: false });
-  t.session.start();
-  await t.clock.settle();
+test('without a microphone a person can join, muted, but cannot unmute', async () => {
+  const t = await started({ mic: false });
   await t.session.toggle();
   await t.clock.settle();
   assert.deepEqual([t.view().muted, t.view().blocked, t.me().isMuted], [true, true, true]);
 });
 
-test('an expired state is written again as a whole', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('an expired state is written again completely', async () => {
+  const t = await started();
   t.world.states.delete(ME);
   await t.clock.advance(9000);
   assert.ok(t.names().includes('get') && t.names().at(-1) === 'post');
   assert.deepEqual([t.me().roomId, t.me().deviceLabel, t.me().isMuted], ['r', 'Mic', true]);
 });
 
-test('a listing that merely lags causes no write', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('a listing that lags causes no write', async () => {
+  const t = await started();
   const before = t.names().filter((n) => n !== 'get').length;
   t.world.hideFromRoom = true;
   await t.clock.advance(20_000);
@@ -167,42 +184,84 @@ test('a listing that merely lags causes no write', async () => {
   assert.equal(t.view().own.userId, ME);
 });
 
-test('a resumed session says its state again, unmuted included', async () => {
-  const t = setup({ muted: false, joined: false });
+test('a page that is opened again is muted, and claims the mute whatever it claimed before', async () => {
+  const t = setup({ joined: false });
+  t.write(ME, { isMuted: false, roomId: 'r' });
   t.session.start();
   await t.clock.settle();
-  assert.deepEqual([t.me().isMuted, t.me().roomId, t.track.muted], [false, 'r', false]);
+  assert.deepEqual([t.me().isMuted, t.me().roomId, t.track.muted, t.view().muted], [true, 'r', true, true]);
 });
 
-test('being moved by another tab is said, not undone', async () => {
-  const t = setup();
+test('a person is present while the page is open, and not after it has closed', async () => {
+  const t = await started();
+  const body = { participantId: ME, lease: 'lease-of-this-load' };
+  assert.deepEqual(t.world.presences, [['r', body]]);
+  await t.session.toggle();
+  await t.clock.settle();
+  t.session.away();
+  assert.deepEqual([t.world.leaves, t.track.muted, t.beat.running()], [[['r', body]], true, false]);
+  await t.clock.settle();
+  assert.equal(t.me().isMuted, false, 'a page that closes sends no claim');
+  t.session.back();
+  await t.clock.settle();
+  assert.deepEqual([t.world.presences.length, t.track.muted, t.view().muted, t.me().isMuted], [2, true, true, true]);
+});
+
+test('an agent is attached when the person joins or comes back, and at no other time', async () => {
+  const storage = fakeStorage();
+  createWitnessStore(storage).settle(TOKEN, 'agt_1');
+  const t = setup({ storage });
+  t.world.enrolled = true;
   t.session.start();
   await t.clock.settle();
+  assert.deepEqual([t.world.offers.length, t.view().agent.agentId], [1, 'agt_1']);
+  t.write(ME, { agent: null });
+  await t.clock.advance(9000);
+  assert.equal(t.world.offers.length, 1, 'another tab may have it now');
+  t.session.away();
+  t.session.back();
+  await t.clock.advance(1500);
+  assert.deepEqual([t.world.offers.length, t.view().agent.agentId], [2, 'agt_1']);
+  t.world.states.delete(ME);
+  await t.clock.advance(9000);
+  assert.deepEqual([t.me().name, t.me().lease, t.me().agent.agentId], ['Ada', 'lease-of-this-load', 'agt_1'], 'the agent is attached again to a state that is written again');
+});
+
+test('after a change that was not applied, the state is read again and followed', async () => {
+  const t = await started();
+  await t.session.toggle();
+  await t.clock.settle();
+  t.write(ME, { isMuted: true });
+  t.world.unapplied = true;
+  await t.session.toggle();
+  await t.session.toggle();
+  await t.clock.settle();
+  assert.deepEqual([t.view().muted, t.track.muted, t.view().notice.kind], [true, true, 'muted-elsewhere']);
+});
+
+test('a move by another tab is reported, not undone', async () => {
+  const t = await started();
   t.write(ME, { roomId: 'other' });
   await t.clock.advance(1500);
   assert.deepEqual(t.view().notice, { kind: 'moved', roomId: 'other' });
   assert.equal(t.me().roomId, 'other');
 });
 
-test('leaving closes everything first, then removes the claim', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('leaving first stops everything, then removes the state', async () => {
+  const t = await started();
   await t.session.leave();
   assert.equal(t.names().at(-1), 'delete');
   assert.deepEqual([t.world.states.has(ME), t.track.status, t.saved.ended, t.clock.waiting()], [false, 'off', true, 0]);
 });
 
-// Evidence changes a verdict without changing the claim, so the version stays.
+// A measurement changes the verdict but not the claim, so the version stays.
 const measure = (t, value, reason) => {
   const mute = { value, reason, observedAt: t.clock.now(), expiresAt: t.clock.now() + 25_000, assurance: 'self-hosted' };
   t.world.states.set(ME, { ...t.me(), agent: { agentId: 'agt_1', revoked: false, deviceId: 'x', deviceLabel: 'Mic' }, verdict: { mute, device: mute } });
 };
 
-test('a verdict is shown although the claim has the version it had, and changes nothing of it', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('a new verdict on an unchanged claim is shown, and changes no claim', async () => {
+  const t = await started();
   const before = t.calls.length;
   for (const [value, reason] of [['verified', 'digital_zero'], ['contradicted', 'device_mismatch'], ['contradicted', 'silent_device'], ['unverified', 'agent_revoked']]) {
     measure(t, value, reason);
@@ -213,7 +272,7 @@ test('a verdict is shown although the claim has the version it had, and changes 
   assert.equal(t.calls.length, before);
 });
 
-test('a contradiction of oneself is said once, and again only after it was over', async () => {
+test('a contradiction of the own claim is announced once, and again only after it has ended', async () => {
   const t = setup();
   const contradictions = () => t.said.filter((text) => text.includes('contradicted')).length;
   t.session.start();
@@ -226,7 +285,7 @@ test('a contradiction of oneself is said once, and again only after it was over'
   await t.clock.advance(30_000);
   measure(t, 'contradicted', 'device_mismatch');
   await t.clock.advance(1500);
-  assert.equal(contradictions(), 1, 'a measurement that was late does not make it news');
+  assert.equal(contradictions(), 1, 'a late measurement does not repeat the announcement');
   measure(t, 'contradicted', 'device_missing');
   await t.clock.advance(1500);
   assert.equal(contradictions(), 2);
@@ -237,7 +296,7 @@ test('a contradiction of oneself is said once, and again only after it was over'
   assert.equal(contradictions(), 3);
 });
 
-test('whoever is listed as not silent for sure has said no, and the room is not asked', async () => {
+test('the server is not asked whether the room is safe while the listing shows that it is not', async () => {
   const t = setup();
   t.session.start();
   await t.clock.advance(6000);
@@ -247,10 +306,10 @@ test('whoever is listed as not silent for sure has said no, and the room is not 
   assert.equal(t.view().safety, t.world.safety);
   measure(t, 'contradicted', 'device_missing');
   await t.clock.advance(1500);
-  assert.equal(t.view().safety, null, 'what was safe is forgotten');
+  assert.equal(t.view().safety, null, 'the earlier answer is dropped');
 });
 
-test('the room is asked whether it is safe when something has changed or the answer is over', async () => {
+test('the server is asked whether the room is safe when the listing has changed or its answer has expired', async () => {
   const t = setup();
   measure(t, 'verified', 'digital_zero');
   t.world.safety = { safe: true, expiresAt: t.clock.now() + 10_000 };
@@ -265,7 +324,7 @@ test('the room is asked whether it is safe when something has changed or the ans
   assert.equal(t.view().safety, t.world.safety);
 });
 
-test('the list goes on without that answer, and the room is then not known to be safe', async () => {
+test('a failed answer about safety does not stop the listing, and the room is then not known to be safe', async () => {
   const t = setup();
   measure(t, 'verified', 'digital_zero');
   t.world.safety = new ApiError({ status: 503 });
@@ -274,17 +333,20 @@ test('the list goes on without that answer, and the room is then not known to be
   assert.deepEqual([t.view().connection, t.view().loaded, t.view().safety], ['online', true, null]);
 });
 
-test('pairing, binding and stopping go to the server and never touch the microphone', async () => {
-  const t = setup();
-  t.session.start();
-  await t.clock.settle();
+test('pairing, binding and stopping an agent never touch the microphone', async () => {
+  const t = await started();
   await t.session.startPairing();
   assert.equal(t.view().pairing.code.text, 'C');
-  measure(t, 'unverified', 'device_unbound');
-  await t.clock.advance(1500);
-  assert.equal(t.view().pairing.code, null);
+  assert.ok(!JSON.stringify(t.view()).includes(TOKEN), 'the token is not for the page’s views');
+  await t.clock.advance(6000);
+  assert.ok(t.world.offers.length >= 2 && t.view().pairing.code !== null, 'the token is presented while the code is shown');
+  t.world.enrolled = true;
+  await t.clock.advance(3000);
+  assert.deepEqual([t.view().pairing.code, t.view().agent.agentId], [null, 'agt_1']);
   await t.session.bind({ agentId: 'agt_1', deviceId: 'd1', agentDeviceId: 'x' });
   await t.session.stopAgent();
-  assert.deepEqual(t.names().slice(-3), ['pair', 'bind', 'revoke']);
-  assert.deepEqual([t.track.muted, t.me().isMuted, t.view().pairing.stopped], [true, true, 'agt_1']);
+  assert.deepEqual(t.names().slice(-3), ['pair', 'bind', 'stop']);
+  assert.deepEqual([t.track.muted, t.me().isMuted, t.view().pairing.stopped, t.view().pairing.kept], [true, true, 'agt_1', false]);
+  await t.session.leave();
+  assert.equal(t.clock.waiting(), 0);
 });

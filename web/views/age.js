@@ -1,17 +1,20 @@
+// Ages and expiry on the page: what changes while nothing happens but time.
+
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { createTicker, formatAge, momentOf } from '../time.js';
 
 const ticker = createTicker();
 
-/** Renders once a second while it is shown. */
+/** Renders the component once a second while it is shown. */
 export function useSeconds() {
   const [, tick] = useState(0);
   useEffect(() => ticker.subscribe(() => tick((n) => n + 1)), []);
 }
 
 /**
- * Renders when one of these moments has passed since `renderedAt`. It asks the clock each second instead of waiting on a
- * timer: a timer stands still while the machine sleeps, and what had expired would be shown as valid after waking.
+ * Renders the component when one of these moments has passed since `renderedAt`. It asks the clock each second instead
+ * of setting a timer: a timer stands still while the machine sleeps, and after waking an expired verdict would look
+ * valid.
  */
 export function useExpiry(moments, renderedAt, now) {
   const [, tick] = useState(0);
@@ -23,7 +26,7 @@ export function useExpiry(moments, renderedAt, now) {
   }), []);
 }
 
-/** Re-renders itself only, so that ages run on while the rest of the page stands still. */
+/** An age. It renders only itself each second, not the rest of the page. */
 export function Age({ at, now, testid, format = formatAge }) {
   useSeconds();
   const moment = momentOf(at);

@@ -1,4 +1,7 @@
+// The mute button and the microphone card.
+
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
+import { isAlias } from '../devices.js';
 import { MicIcon, MicOffIcon } from './icons.js';
 
 const SYNC = {
@@ -30,7 +33,7 @@ export function MuteState({ muted, status, refusal, blocked }) {
   </p>`;
 }
 
-/** Written past the renderer: ten updates a second should not be ten renderings. */
+/** Writes to the element without the renderer: ten levels a second should not cause ten renderings. */
 export function LevelMeter({ mic, active }) {
   const meter = useRef(null);
   const fill = useRef(null);
@@ -73,7 +76,7 @@ function captionOf(microphone, muted) {
   return 'Live in this page. The level stays in your browser.';
 }
 
-export function MicrophoneCard({ microphone, mic, muted, deviceStatus, onChoose, onRetry }) {
+export function MicrophoneCard({ microphone, mic, muted, deviceStatus, refusal, onChoose, onRetry }) {
   const trouble = troubleOf(microphone);
   const caption = captionOf(microphone, muted);
   const { devices } = microphone;
@@ -92,11 +95,13 @@ export function MicrophoneCard({ microphone, mic, muted, deviceStatus, onChoose,
       <label class="visually-hidden" for="device-select">Microphone</label>
       <select id="device-select" data-testid="device-select" value=${selected} onChange=${choose} disabled=${devices.length === 0}>
         ${!devices.some((d) => d.deviceId === selected) && html`<option value="" selected>${devices.length ? 'Choose a microphone' : 'No microphone'}</option>`}
-        ${devices.map((d) => html`<option key=${d.deviceId} value=${d.deviceId} selected=${d.deviceId === selected}>${d.label}</option>`)}
+        ${devices.map((d) => html`<option key=${d.deviceId} value=${d.deviceId} selected=${d.deviceId === selected}>${d.title}</option>`)}
       </select>
     </div>
     <${LevelMeter} mic=${mic} active=${microphone.status === 'live' && !muted} />
     ${caption && html`<p class="hint" data-testid="mic-caption">${caption}${deviceStatus === 'unsent' ? ' The choice of microphone is not sent yet.' : ''}</p>`}
+    ${microphone.status === 'live' && isAlias(microphone.deviceId) && html`<p class="hint" data-testid="mic-alias">Your browser only says that this is the system’s default. Choose your microphone by its name, so that an agent can measure it.</p>`}
+    ${refusal && html`<p class="alert" role="alert" data-testid="mic-refused">The server did not accept this microphone’s name: ${refusal.message}</p>`}
     ${microphone.problem && html`<p class="alert" role="alert">That microphone could not be opened. The previous one stays in use.</p>`}
     ${trouble && html`<div class="trouble" role="status" data-testid="mic-trouble">
       <p class="trouble-title">${trouble[0]}</p><p>${trouble[1]}</p>

@@ -1,6 +1,11 @@
+// Copying a text to the clipboard.
+
 import { useEffect, useState } from '../vendor/htm-preact.js';
 
-/** Whether something was copied a moment ago, and what copies it; null where the browser does not let a page copy. */
+/**
+ * Whether the text was copied in the last two seconds, and the function that copies it (null if the browser allows
+ * none).
+ */
 export function useCopy(textOf) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {

@@ -1,3 +1,5 @@
+// The dialog that explains the words of the page.
+
 import { html, useEffect, useRef } from '../vendor/htm-preact.js';
 import { AlertIcon, CheckIcon, CloseIcon } from './icons.js';
 
@@ -8,7 +10,7 @@ export function HelpDialog({ open, onClose }) {
     if (open && !d.open) d.showModal();
     if (!open && d.open) d.close();
   }, [open]);
-  // A click on the dialog element itself, not on its contents, is a click beside it.
+  // The target is the dialog element itself only for a click outside its contents.
   const beside = (event) => { if (event.target === dialog.current) onClose(); };
   return html`<dialog ref=${dialog} class="help" aria-labelledby="help-title" data-testid="help-dialog" onClose=${onClose} onClick=${beside}>
     <div class="help-body">
@@ -35,11 +37,13 @@ export function HelpDialog({ open, onClose }) {
       <p data-testid="help-honesty">A contradiction is strong. A verification is bounded, and expires. Exact digital zero means that nothing can leave the device while it lasts; a quiet room is weaker evidence. Each measurement is signed, and a signature shows who said it, not that it is true: the agent runs on the participant’s own machine (“self-hosted”). Levels and sound never leave that machine.</p>
       <dl>
         <dt>The room</dt>
-        <dd>It is safe to assume silence only if everybody says muted and every one of them is verified. Whoever is unknown counts as not safe.</dd>
+        <dd>It is safe to assume silence only if everybody says muted and every one of them is verified. If nothing is known about a person, the room is not safe.</dd>
         <dt>“12 s ago”</dt>
         <dd>How long ago the server last took down a change of that claim, or how long ago it was last measured. A recent claim is not a better one.</dd>
         <dt>Names</dt>
         <dd>Nobody’s name is checked. The letters behind a name tell two people of the same name apart.</dd>
+        <dt>“Silent for 4 min”</dt>
+        <dd>How long silence has been measured without a break. A noise gate is silent between two words too, so a short silence says less than a long one.</dd>
         <dt>Your sound</dt>
         <dd>Greenroom carries no sound. The level meter is drawn in your browser, and the level is not sent anywhere.</dd>
       </dl>

@@ -1,3 +1,5 @@
+// The icons, and the mark of the product.
+
 import { html } from '../vendor/htm-preact.js';
 
 const svg = (body, className = 'icon') => html`<svg class=${className} viewBox="0 0 24 24" aria-hidden="true" focusable="false">${body}</svg>`;
@@ -17,7 +19,7 @@ export const QuestionIcon = () => svg(html`<path d="M12 3l7.5 2.8v5.4c0 4.6-3 8-
 export const CopyIcon = () => svg(html`<rect x="9" y="9" width="11" height="11" rx="2" /><path d="M15 9V6a2 2 0 0 0-2-2H6a2 2 0 0 0-2 2v7a2 2 0 0 0 2 2h3" />`);
 export const CloseIcon = () => svg(html`<path d="M6 6l12 12M18 6L6 18" />`);
 
-/** The mark is drawn with a broken line for the same reason as the claims are. */
+/** Name and mark of the product. The mark has a broken line because the chips of claims have one. */
 export const Brand = () => html`<span class="brand">
   <svg class="brand-mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
     <rect class="mark-ground" width="32" height="32" rx="8" />

@@ -1,11 +1,14 @@
+// The card for pairing the agent.
+
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { formatCountdown, pairingCommand, pairingStage } from '../pairing.js';
 import { bindingQuestion } from '../verdict.js';
-import { useSeconds } from './age.js';
+import { formatClock, formatFor } from '../time.js';
+import { Age, useSeconds } from './age.js';
 import { useCopy } from './copy.js';
 import { CheckIcon, CopyIcon } from './icons.js';
 
-const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting', paired: 'agent paired', revoked: 'agent stopped' };
+const STATUS = { none: 'no agent', expired: 'no agent', code: 'waiting', idle: 'not measuring', paired: 'agent paired', revoked: 'agent stopped' };
 
 function CopyButton({ text }) {
   const [copied, copy] = useCopy(() => text);
@@ -24,7 +27,7 @@ function Code({ code, userId, clock, onCancel }) {
     <p class="hint">Run this on the machine that your microphone is connected to:</p>
     <p class="pairing-command"><code data-testid="pairing-command">${command}</code></p>
     <p class="pairing-code"><span class="hint">Code</span><code data-testid="pairing-code">${code.text}</code></p>
-    <p class="hint">Good once, for another <${Countdown} expiresAt=${code.expiresAt} clock=${clock} />. Whoever has it can speak for your microphone, so show it to nobody.</p>
+    <p class="hint">It can be used once, within <${Countdown} expiresAt=${code.expiresAt} clock=${clock} />. Do not show it to anybody: with it, another person’s agent could measure in your place.</p>
     <div class="actions"><${CopyButton} text=${command} /><button type="button" class="button quiet" onClick=${onCancel} data-testid="pairing-cancel">Cancel</button></div>`;
 }
 
@@ -36,21 +39,26 @@ function Offer({ question, busy, onAccept }) {
   </div>`;
 }
 
-function Paired({ agent, verdict, question, busy, session }) {
+function Silence({ since, clock }) {
+  return html`<dt>Silent</dt><dd data-testid="pairing-silence">for <${Age} at=${since} now=${clock.now} format=${formatFor} />, since ${formatClock(since)}</dd>`;
+}
+
+function Paired({ agent, verdict, question, busy, session, clock }) {
   const [asking, setAsking] = useState(false);
   const keep = useRef(null);
   useEffect(() => { if (asking) keep.current.focus(); }, [asking]);
   const unsettled = verdict.value === 'stale' || verdict.value === 'unverified';
   return html`
-    <dl class="facts"><dt>Measures</dt><dd data-testid="pairing-device">${agent.deviceLabel ?? 'nothing yet'}</dd></dl>
+    <dl class="facts"><dt>Measures</dt><dd data-testid="pairing-device">${agent.deviceLabel ?? 'nothing yet'}</dd>
+      ${verdict.since !== null && html`<${Silence} since=${verdict.since} clock=${clock} />`}</dl>
     ${question
       ? html`<${Offer} question=${question} busy=${busy} onAccept=${() => session.bind(question)} />`
       : unsettled && html`<p class="hint" data-testid="pairing-advice">${verdict.means} ${verdict.todo}</p>`}
     ${asking
-      ? html`<div class="offer" role="group" aria-label="Stop verifying"><p>Your claims will be claims only, for everyone. The agent stops by itself.</p>
-          <div class="actions"><button type="button" class="button danger" aria-disabled=${busy ? 'true' : undefined} onClick=${session.stopAgent} data-testid="pairing-stop-confirm">Stop</button>
+      ? html`<div class="offer" role="group" aria-label="Stop the agent"><p>The agent ends, and your claims will be claims only, for everyone. If you only leave the room, it waits until you join again.</p>
+          <div class="actions"><button type="button" class="button danger" aria-disabled=${busy ? 'true' : undefined} onClick=${session.stopAgent} data-testid="pairing-stop-confirm">Stop the agent</button>
           <button type="button" class="button" ref=${keep} onClick=${() => setAsking(false)}>Keep</button></div></div>`
-      : html`<div class="actions"><button type="button" class="button" onClick=${() => setAsking(true)} data-testid="pairing-stop">Stop verifying</button></div>`}`;
+      : html`<div class="actions"><button type="button" class="button" onClick=${() => setAsking(true)} data-testid="pairing-stop">Stop the agent</button></div>`}`;
 }
 
 const INTRO = {
@@ -64,18 +72,31 @@ function Start({ stage, busy, session }) {
     <div class="actions"><button type="button" class="button" aria-disabled=${busy ? 'true' : undefined} onClick=${session.startPairing} data-testid="pairing-start">Verify with the agent</button></div>`;
 }
 
-/** `own` is this person's state, `verdict` what is in force of it, `settled` whether the server has got what this page claims. */
+/** The agent of this browser measures for nobody, or for another id of this person, for instance in another tab. */
+function Idle({ busy, session }) {
+  const disabled = busy ? 'true' : undefined;
+  return html`<p class="hint" data-testid="pairing-idle">Your agent is paired with this browser, but it does not measure here. Perhaps it measures in another tab.</p>
+    <div class="actions"><button type="button" class="button" aria-disabled=${disabled} onClick=${session.attachAgent} data-testid="pairing-attach">Measure here</button>
+      <button type="button" class="button quiet" aria-disabled=${disabled} onClick=${session.startPairing} data-testid="pairing-start">Pair another agent</button>
+      <button type="button" class="button quiet" onClick=${session.forgetAgent} data-testid="pairing-forget">Forget this agent</button></div>`;
+}
+
+/**
+ * `own` is this person's state, `verdict` its verdict at this moment, `settled` whether the server has the page's
+ * newest claim.
+ */
 export function PairingCard({ view, own, verdict, settled, session, clock }) {
   const card = useRef(null);
   const stage = pairingStage(view.pairing, view.agent, clock.now());
   const asked = settled && stage === 'paired' ? bindingQuestion(own, clock.now()) : null;
   const question = asked && view.pairing.bound !== `${asked.deviceId} ${asked.agentDeviceId}` ? asked : null;
-  // On a narrow screen the people come after this card, so it takes its room only when it is wanted.
+  // On a narrow screen the people come after this card, so it opens there only when the person wants it.
   const [open, setOpen] = useState(() => !globalThis.matchMedia?.('(max-width: 760px)').matches);
   const urgent = stage === 'code' || question !== null;
   useEffect(() => { if (urgent) setOpen(true); }, [urgent]);
 
-  // What was pressed is gone after a change of stage; whoever uses the keyboard stays where it was.
+  // A change of stage removes the pressed button. The focus moves to the summary, so that the keyboard stays in this
+  // card.
   const inside = card.current?.contains(document.activeElement) ?? false;
   useEffect(() => { if (inside && document.activeElement === document.body) card.current.querySelector('summary').focus(); });
 
@@ -84,7 +105,8 @@ export function PairingCard({ view, own, verdict, settled, session, clock }) {
       <summary><h2 id="pairing-title" class="card-title">Verification</h2><span class="pairing-status">${STATUS[stage]}</span></summary>
       <div class="pairing-body">
         ${stage === 'code' && html`<${Code} code=${view.pairing.code} userId=${view.userId} clock=${clock} onCancel=${session.cancelPairing} />`}
-        ${stage === 'paired' && html`<${Paired} key=${view.agent.agentId} agent=${view.agent} verdict=${verdict} question=${question} busy=${view.pairing.busy} session=${session} />`}
+        ${stage === 'paired' && html`<${Paired} key=${view.agent.agentId} agent=${view.agent} verdict=${verdict} question=${question} busy=${view.pairing.busy} session=${session} clock=${clock} />`}
+        ${stage === 'idle' && html`<${Idle} busy=${view.pairing.busy} session=${session} />`}
         ${INTRO[stage] && html`<${Start} stage=${stage} busy=${view.pairing.busy} session=${session} />`}
         ${view.pairing.problem && html`<p class="alert" role="alert">${view.pairing.problem}</p>`}
       </div>

@@ -1,14 +1,25 @@
+// One person in the list.
+
 import { html, useMemo } from '../vendor/htm-preact.js';
 import { describeUser } from '../identity.js';
-import { formatLeft } from '../time.js';
+import { formatFor, formatLeft } from '../time.js';
 import { Age } from './age.js';
 import { AlertIcon, CheckIcon, ClockIcon, MicIcon, MicOffIcon } from './icons.js';
 
 const SENDING = { sending: 'sending…', unsent: 'not sent yet', refused: 'refused by the server' };
-/** A claim that is honest about a hot microphone: neither wrong nor silent, so it has a look of its own. */
+/**
+ * A mute in the app while the microphone is open in the system: not a contradiction, and not silence, so it looks
+ * different.
+ */
 const HOT = 'app_muted_device_hot';
 
 const left = (ms) => formatLeft(-ms);
+
+/** How long silence has been measured without a break. It is shown because a pause between two words is silent too. */
+function Silence({ verdict, clock }) {
+  if (verdict.since === null) return null;
+  return html`<span data-testid="participant-silence">silent for <${Age} at=${verdict.since} now=${clock.now} format=${formatFor} /></span>`;
+}
 
 function tintOf(userId) {
   let sum = 0;
@@ -18,7 +29,7 @@ function tintOf(userId) {
 
 const MuteIcon = ({ isMuted }) => (isMuted ? html`<${MicOffIcon} />` : html`<${MicIcon} />`);
 
-/** The claim alone, in a broken outline. */
+/** A claim without a measurement, in a broken outline. */
 function ClaimChip({ isMuted, hot }) {
   const look = isMuted ? (hot ? 'chip chip-hot' : 'chip chip-muted') : 'chip chip-live';
   return html`<span class=${look}><${MuteIcon} isMuted=${isMuted} />Says ${isMuted ? 'muted' : 'unmuted'}</span>`;
@@ -26,7 +37,7 @@ function ClaimChip({ isMuted, hot }) {
 
 function Verified({ isMuted, verdict, clock }) {
   return html`<span class="chip chip-verified" data-testid="participant-verdict"><${MuteIcon} isMuted=${isMuted} />${verdict.headline}<${CheckIcon} /></span>
-    <span class="person-meta">${verdict.short} · <span class="age">lapses in <${Age} at=${verdict.expiresAt} now=${clock.now} format=${left} /></span></span>`;
+    <span class="person-meta">${verdict.short}${verdict.since !== null && html` · <${Silence} verdict=${verdict} clock=${clock} />`} · <span class="age">lapses in <${Age} at=${verdict.expiresAt} now=${clock.now} format=${left} /></span></span>`;
 }
 
 function Contradicted({ verdict, self }) {
@@ -43,26 +54,27 @@ function Unverified({ isMuted, verdict, lastUpdated, clock }) {
     : html`${plain ? 'claimed, not verified' : `not verified · ${verdict.short}`}`;
   return html`<${ClaimChip} isMuted=${isMuted} hot=${verdict.reason === HOT} />
     <span class=${verdict.reason === HOT ? 'person-meta is-hot' : 'person-meta'}>${verdict.value === 'stale' && html`<${ClockIcon} />`}<span data-testid="participant-verdict">${why}</span>${
+      verdict.since !== null && html` · <${Silence} verdict=${verdict} clock=${clock} />`}${
       plain && lastUpdated && html` · <${Age} at=${lastUpdated} now=${clock.now} testid="participant-age" />`}</span>`;
 }
 
 const LOOKS = { verified: Verified, contradicted: Contradicted };
 
-/** One person: what they say, and whether a measurement agrees. `verdict` is the one in force, described. */
-export function Participant({ userId, isMuted, deviceLabel, lastUpdated, verdict, self = false, sync = 'sent', clock }) {
-  const who = describeUser(userId);
+/** One person: their claim, and whether a measurement agrees. `verdict` comes from `describeVerdict`. */
+export function Participant({ userId, name = null, isMuted, deviceId, deviceLabel, lastUpdated, verdict, self = false, sync = 'sent', clock }) {
+  const who = describeUser({ userId, name });
   const Look = LOOKS[verdict.value] ?? Unverified;
   return useMemo(() => html`<li class=${`person is-${verdict.value}${self ? ' is-self' : ''}`} data-testid="participant" data-user-id=${userId}
       data-muted=${String(isMuted)} data-self=${String(self)} data-sync=${self ? sync : undefined} data-verdict=${verdict.value} data-reason=${verdict.reason}>
     <span class=${`avatar tint-${tintOf(userId)}`} aria-hidden="true">${who.initials}</span>
     <div class="person-text">
-      <p class="person-name" title=${userId}><span class="clamp">${who.name}</span>${who.tag && html`<span class="tag">${who.tag}</span>`}${self && html`<span class="you">You</span>`}</p>
-      <p class="person-device" data-testid="participant-device" title=${deviceLabel ?? undefined}><span class="clamp">${deviceLabel ?? 'No microphone named'}</span></p>
+      <p class="person-name" title=${name ? `${who.name} (${userId})` : userId}><span class="clamp">${who.name}</span>${who.tag && html`<span class="tag">${who.tag}</span>`}${self && html`<span class="you">You</span>`}</p>
+      <p class="person-device" data-testid="participant-device" title=${deviceLabel ?? undefined}><span class="clamp">${deviceLabel ?? (deviceId ? 'A microphone without a name' : 'No microphone named')}</span></p>
       <p class="person-claim" data-testid="participant-claim">
         ${sync === 'sent'
           ? html`<${Look} isMuted=${isMuted} verdict=${verdict} lastUpdated=${lastUpdated} self=${self} clock=${clock} />`
           : html`<${ClaimChip} isMuted=${isMuted} /><span class="person-meta pending">${SENDING[sync]}</span>`}
       </p>
     </div>
-  </li>`, [userId, isMuted, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.short, verdict.means]);
+  </li>`, [userId, name, isMuted, deviceId, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.since, verdict.short, verdict.means]);
 }

@@ -1,4 +1,7 @@
+// The room: who is in it, and everything that this person can do there.
+
 import { html, useState } from '../vendor/htm-preact.js';
+import { steadyNow } from '../time.js';
 import { beforeClaim, describeVerdict, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
 import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
@@ -20,7 +23,7 @@ function Banner({ view }) {
   return html`<section class="banner" aria-label="Connection" data-testid="connection-banner">
     <span class="spinner" aria-hidden="true"></span>
     <p><strong>Reconnecting…</strong>${' '}
-      ${view.okAt ? html`What you see is what was known <${Age} at=${view.okAt} now=${Date.now} />.` : 'Nothing has been heard from the server yet.'}
+      ${view.okAt ? html`What you see is what was known <${Age} at=${view.okAt} now=${steadyNow} />.` : 'Nothing has been heard from the server yet.'}
       ${view.error?.status ? html` <span class="banner-why">The server answered: ${view.error.detail}</span>` : ''}</p>
   </section>`;
 }
@@ -57,7 +60,7 @@ function summaryOf(view) {
   return { all, text: parts.join(', ') };
 }
 
-/** What a contradiction means for the person it is about, and what to do. The announcer has said it. */
+/** Explains a contradicted claim to the person it is about. The screen reader has heard it already. */
 function OwnContradiction({ verdict }) {
   if (verdict.value !== 'contradicted') return null;
   return html`<section class="contradiction" aria-label="Your claim is contradicted" data-testid="own-contradiction"><${AlertIcon} />
@@ -75,65 +78,83 @@ function ClaimsNote({ verdicts }) {
   return html`<p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
 }
 
+function TopBar({ connection, onHelp, onLeave }) {
+  return html`<header class="topbar">
+    <div class="topbar-inner">
+      <${Brand} />
+      <${ConnectionStatus} connection=${connection} />
+      <div class="topbar-actions">
+        <${CopyLink} />
+        <button type="button" class="button quiet" onClick=${onHelp} data-testid="help" aria-haspopup="dialog"><${HelpIcon} /><span class="wide-only">What does this mean?</span><span class="visually-hidden narrow-name">What does this mean?</span></button>
+        <button type="button" class="button" onClick=${onLeave} data-testid="leave"><${LeaveIcon} />Leave</button>
+      </div>
+    </div>
+  </header>`;
+}
+
+/** What is about this person: mute, microphone and agent. */
+function Side({ view, session, verdict, isSettled, clock }) {
+  return html`<aside class="side" aria-label="You">
+    <section class="dock" aria-label="Mute">
+      <${MuteState} muted=${view.muted} status=${view.muteStatus} refusal=${view.refusal} blocked=${view.blocked} />
+      <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
+      <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
+    </section>
+    <${OwnContradiction} verdict=${verdict} />
+    <${Notice} notice=${view.notice} session=${session} />
+    <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus} refusal=${view.deviceRefusal}
+      onChoose=${session.chooseDevice} onRetry=${session.startMicrophone} />
+    <${PairingCard} view=${view} own=${view.own} verdict=${verdict} settled=${isSettled} session=${session} clock=${clock} />
+  </aside>`;
+}
+
+/** `people` are the states that are shown, this person's first, each with its verdict. */
+function People({ view, people, isStale, clock }) {
+  return html`<section class="people-section" aria-label="People">
+    <ul class=${isStale ? 'people is-stale' : 'people'} data-testid="people" role="list">
+      ${people.map(({ state, verdict }, i) => html`<${Participant} key=${state.userId} userId=${state.userId} name=${state.name} isMuted=${state.isMuted} deviceId=${state.deviceId} deviceLabel=${state.deviceLabel}
+        lastUpdated=${state.lastUpdated} verdict=${verdict} self=${i === 0} sync=${i === 0 ? view.muteStatus : 'sent'} clock=${clock} />`)}
+    </ul>
+    ${view.loaded && view.others.length === 0 && html`<div class="empty" data-testid="empty-room">
+      <p class="empty-title">${isStale ? 'You were the only one here' : 'You are the only one here'}</p>
+      <p>Send the link to this room to the people you are expecting. They appear here as soon as they join.</p>
+    </div>`}
+    ${!view.loaded && !isStale && html`<p class="hint">Loading the list of people…</p>`}
+    ${view.truncated && html`<p class="hint">This room is larger than this page can list. Not everyone is shown.</p>`}
+  </section>`;
+}
+
+/** This person's state as the page claims it. Until the server has that claim, its verdict is about an earlier one. */
+function selfOf(view, isSettled) {
+  return {
+    ...view.own, userId: view.userId, name: view.name ?? view.own?.name ?? null, isMuted: view.muted,
+    deviceId: view.device.deviceId, deviceLabel: view.device.label,
+    verdict: isSettled ? view.own.verdict : { mute: beforeClaim(view.own?.verdict?.mute) },
+  };
+}
+
 export function RoomView({ view, session, clock, onLeave }) {
   const [help, setHelp] = useState(false);
   const now = clock.now();
-  const settled = view.muteStatus === 'sent' && view.deviceStatus === 'sent' && view.own?.isMuted === view.muted;
-  const self = {
-    ...view.own, userId: view.userId, isMuted: view.muted, deviceLabel: view.device.label,
-    verdict: settled ? view.own.verdict : { mute: beforeClaim(view.own?.verdict?.mute) },
-  };
-  const people = [self, ...view.others].map((state) => ({ state, verdict: describeVerdict(state, now) }));
+  const isSettled = view.muteStatus === 'sent' && view.deviceStatus === 'sent' && view.own?.isMuted === view.muted;
+  const isStale = view.connection === 'reconnecting';
+  const people = [selfOf(view, isSettled), ...view.others].map((state) => ({ state, verdict: describeVerdict(state, now) }));
   const verdicts = people.map((person) => person.verdict);
-  const [own] = verdicts;
   const safety = roomSafety(view.safety, people.map(({ state, verdict }) => ({ userId: state.userId, isMuted: state.isMuted, value: verdict.value })), now);
   useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
-  const stale = view.connection === 'reconnecting';
   return html`<div class="room">
-    <header class="topbar">
-      <div class="topbar-inner">
-        <${Brand} />
-        <${ConnectionStatus} connection=${view.connection} />
-        <div class="topbar-actions">
-          <${CopyLink} />
-          <button type="button" class="button quiet" onClick=${() => setHelp(true)} data-testid="help" aria-haspopup="dialog"><${HelpIcon} /><span class="wide-only">What does this mean?</span><span class="visually-hidden narrow-name">What does this mean?</span></button>
-          <button type="button" class="button" onClick=${onLeave} data-testid="leave"><${LeaveIcon} />Leave</button>
-        </div>
-      </div>
-    </header>
+    <${TopBar} connection=${view.connection} onHelp=${() => setHelp(true)} onLeave=${onLeave} />
     <${Banner} view=${view} />
     <main class="layout">
       <div class="heading">
         <h1 data-testid="room-title" title=${view.roomId}>${view.roomId}</h1>
         <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
-        ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} offline=${stale} />`}
+        ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} people=${people.map(({ state }) => state)} offline=${isStale} />`}
         <${ClaimsNote} verdicts=${verdicts} />
       </div>
-      <aside class="side" aria-label="You">
-        <section class="dock" aria-label="Mute">
-          <${MuteState} muted=${view.muted} status=${view.muteStatus} refusal=${view.refusal} blocked=${view.blocked} />
-          <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
-          <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
-        </section>
-        <${OwnContradiction} verdict=${own} />
-        <${Notice} notice=${view.notice} session=${session} />
-        <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus}
-          onChoose=${session.chooseDevice} onRetry=${session.startMicrophone} />
-        <${PairingCard} view=${view} own=${view.own} verdict=${own} settled=${settled} session=${session} clock=${clock} />
-      </aside>
-      <section class="people-section" aria-label="People">
-        <ul class=${stale ? 'people is-stale' : 'people'} data-testid="people" role="list">
-          ${people.map(({ state, verdict }, i) => html`<${Participant} key=${state.userId} userId=${state.userId} isMuted=${state.isMuted} deviceLabel=${state.deviceLabel}
-            lastUpdated=${state.lastUpdated} verdict=${verdict} self=${i === 0} sync=${i === 0 ? view.muteStatus : 'sent'} clock=${clock} />`)}
-        </ul>
-        ${view.loaded && view.others.length === 0 && html`<div class="empty" data-testid="empty-room">
-          <p class="empty-title">${stale ? 'You were the only one here' : 'You are the only one here'}</p>
-          <p>Send the link to this room to the people you are expecting. They appear here as soon as they join.</p>
-        </div>`}
-        ${!view.loaded && !stale && html`<p class="hint">Looking who is here…</p>`}
-        ${view.truncated && html`<p class="hint">This room is larger than this page can list. Not everyone is shown.</p>`}
-      </section>
+      <${Side} view=${view} session=${session} verdict=${verdicts[0]} isSettled=${isSettled} clock=${clock} />
+      <${People} view=${view} people=${people} isStale=${isStale} clock=${clock} />
     </main>
     <${HelpDialog} open=${help} onClose=${() => setHelp(false)} />
   </div>`;

@@ -2,14 +2,14 @@
 //!
 //! The tests hold every function to its budget, so `docs/cost.md` cannot promise less than is used.
 
+use functions::DECLARED;
+use functions::function::{Budget, Kind, Trigger, declared};
 use state::metrics::Metric;
 use std::fmt::Write as _;
 
 /// What one call of a function may use of the table, index included, at most.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Budget {
-    /// The name of its binary.
-    pub function: &'static str,
+pub struct Units {
     /// Calls of DynamoDB.
     pub calls: usize,
     /// Read request units.
@@ -18,56 +18,33 @@ pub struct Budget {
     pub writes: f64,
 }
 
-const fn budget(function: &'static str, calls: usize, reads: f64, writes: f64) -> Budget {
-    Budget { function, calls, reads, writes }
+/// What a function declares. None: there is no such function, or it reads whole tables.
+#[must_use]
+pub fn budget(name: &str) -> Option<Units> {
+    match declared(name)?.function.budget {
+        Budget::Units { calls, reads, writes } => Some(Units { calls, reads, writes }),
+        Budget::WholeTables => None,
+    }
 }
 
-const ATTEST: Budget = budget("attest", 2, 0.5, 2.0);
-// With a look at the rooms, to one above the default limit.
-const CANARY: Budget = budget("canary", 5, 2.0, 2.0);
-const ON_STATE_CHANGE: Budget = budget("on_state_change", 3, 1.0, 12.0);
-const SET_MUTE: Budget = budget("set_mute", 1, 0.0, 2.0);
-
-/// States of ordinary length, in a room of [`ROOM`] people who all have an agent.
-pub const BUDGETS: &[Budget] = &[
-    ATTEST,
-    CANARY,
-    budget("create_pairing", 1, 0.0, 2.0),
-    budget("delete_user", 1, 0.0, 2.0),
-    budget("enroll_agent", 2, 1.0, 7.0),
-    budget("get_health", 1, 0.5, 0.0),
-    budget("get_metrics", 0, 0.0, 0.0),
-    budget("get_openapi", 0, 0.0, 0.0),
-    // A page of a hundred entries.
-    budget("get_room_audit", 2, 14.0, 0.0),
-    budget("get_room_safe", 1, 2.0, 0.0),
-    budget("get_user", 1, 0.5, 0.0),
-    budget("list_room_events", 2, 14.0, 0.0),
-    budget("list_room_users", 1, 2.0, 0.0),
-    budget("list_users", 1, 2.5, 0.0),
-    budget("no_route", 0, 0.0, 0.0),
-    // Of a join and a mute in one batch: where the chain ends, and twice marker, entry and head, each counted double.
-    ON_STATE_CHANGE,
-    budget("revoke_agent", 3, 0.5, 3.0),
-    budget("set_binding", 2, 0.5, 2.0),
-    budget("set_device", 1, 0.0, 2.0),
-    SET_MUTE,
-    budget("set_state", 1, 0.0, 2.0),
-];
-
-/// Functions without a budget: they read whole tables, a read unit per 4 KB.
-pub const WHOLE_TABLES: &[&str] = &["restore", "restore_drill", "snapshot_tables"];
+/// The same for a function that is known to have one.
+fn units(name: &str) -> Units {
+    budget(name).unwrap_or(Units { calls: 0, reads: f64::NAN, writes: f64::NAN })
+}
 
 /// People in a room.
 pub const ROOM: usize = 25;
 /// Bytes of a function's log line, its metrics included, at most.
-pub const LOG_LINE: usize = 800;
+pub const LOG_LINE: usize = 850;
 /// Bytes that a room's list takes per person with an agent, at most.
 pub const PERSON_BYTES: usize = 900;
 /// Series that all alarms together look at, which is what they are billed by.
-pub const ALARMED: usize = 20;
-/// Series that one look at `/api/metrics` reads.
-pub const SERIES_READ: usize = 69;
+pub const ALARMED: usize = 22;
+/// Series that one look at `/api/metrics` reads: five for each route, and those of the whole stage.
+#[must_use]
+pub fn series_read() -> usize {
+    13 + 5 * functions::described().len()
+}
 /// Bytes of a state with evidence in the table, at most.
 const ITEM_BYTES: f64 = 600.0;
 /// Bytes of an entry in the ledger, about.
@@ -89,6 +66,8 @@ mod price {
     pub(super) const RESTORABLE: f64 = 0.20;
     /// Millions of requests through the HTTP API, and dollars per million.
     pub(super) const GATEWAY: &[(f64, f64)] = &[(300.0, 1.00), (f64::INFINITY, 0.90)];
+    /// A million messages over `WebSocket` connections, in each direction.
+    pub(super) const MESSAGES: f64 = 1.00;
     /// GB of logs.
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
     /// GB sent to the internet.
@@ -110,6 +89,8 @@ const ACCESS_LINE: f64 = 330.0;
 /// Bytes of headers per answer, and of a body that is one state.
 const HEADERS: f64 = 500.0;
 const STATE_BODY: f64 = 700.0;
+/// Bytes of the answer to a page that says it is still open.
+const PRESENCE_BODY: f64 = 80.0;
 
 /// How people use it.
 #[derive(Debug, Clone, Copy)]
@@ -119,14 +100,22 @@ struct Use {
     hours: f64,
     flips_per_hour: f64,
     poll_s: f64,
+    lease_s: f64,
     /// None: nobody has an agent.
     attest_s: Option<f64>,
     /// Share of the time in which the agent attests.
     attesting: f64,
 }
 
-const USUAL: Use =
-    Use { people: 1000.0, hours: 42.0, flips_per_hour: 20.0, poll_s: 1.5, attest_s: Some(10.0), attesting: 1.0 };
+const USUAL: Use = Use {
+    people: 1000.0,
+    hours: 42.0,
+    flips_per_hour: 20.0,
+    poll_s: 1.5,
+    lease_s: 12.0,
+    attest_s: Some(10.0),
+    attesting: 1.0,
+};
 
 /// What is used up in a month.
 #[derive(Debug, Default, Clone, Copy)]
@@ -183,35 +172,47 @@ impl Use {
         let mut bill = Bill::default();
         bill.add(polls, reads, 0.0, self.changed() * room * as_f64(PERSON_BYTES));
         // A page that sees a change in a room in which everybody is silent for sure asks whether it is safe.
-        bill.add(polls * self.changed() * SILENT, reads, 0.0, STATE_BODY);
+        // That reads the index, and then everybody consistently: a unit each.
+        bill.add(polls * self.changed() * SILENT, reads + room, 0.0, STATE_BODY);
+        bill
+    }
+
+    /// What says that a page is still open.
+    fn presence(self) -> Bill {
+        let mut bill = Bill::default();
+        let Units { reads, writes, .. } = units("renew_presence");
+        bill.add(self.people * self.hours * 3600.0 / self.lease_s, reads, writes, PRESENCE_BODY);
         bill
     }
 
     fn flips(self) -> Bill {
         let mut bill = Bill::default();
-        let Budget { reads, writes, .. } = SET_MUTE;
+        let Units { reads, writes, .. } = units("set_mute");
         bill.add(self.people * self.hours * self.flips_per_hour, reads, writes, STATE_BODY);
         bill
     }
 
     fn attestations(self) -> Bill {
         let mut bill = Bill::default();
-        let Budget { reads, writes, .. } = ATTEST;
+        let Units { reads, writes, .. } = units("attest");
         let each = self.attest_s.map_or(0.0, |seconds| 3600.0 / seconds);
         bill.add(self.people * self.hours * each * self.attesting, reads, writes, STATE_BODY);
         bill
     }
 
     /// What follows from the stream, each change in a batch of its own: at worst two entries for a flip, the verdict's being
-    /// the second, and none for an attestation that says what the one before said. Entries stay for ever.
+    /// the second, and none for an attestation that says what the one before said, or for a page that is still open. Entries
+    /// stay for ever.
     fn history(self) -> Dollars {
-        let (flips, attestations) = (self.flips().requests, self.attestations().requests);
-        let writes = flips * (ON_STATE_CHANGE.writes / 2.0 + 2.0);
+        let flips = self.flips().requests;
+        let on_state_change = units("on_state_change");
+        let records = flips + self.attestations().requests + self.presence().requests;
+        let writes = flips * (on_state_change.writes / 2.0 + 2.0);
         let stored = flips * 2.0 * ENTRY_BYTES / 1e9;
         Dollars {
             gateway: 0.0,
-            lambda: (flips + attestations) * invocation(),
-            dynamodb: (flips * ON_STATE_CHANGE.reads * price::READS + writes * price::WRITES) / 1e6
+            lambda: records * invocation(),
+            dynamodb: (flips * on_state_change.reads * price::READS + writes * price::WRITES) / 1e6
                 + stored * (price::STORED + price::RESTORABLE),
             logs: 0.0,
             sent: 0.0,
@@ -219,13 +220,15 @@ impl Use {
     }
 
     fn month(self) -> Dollars {
-        let bill =
-            [self.polls(), self.flips(), self.attestations()].into_iter().fold(Bill::default(), |sum, part| Bill {
+        let bill = [self.polls(), self.presence(), self.flips(), self.attestations()].into_iter().fold(
+            Bill::default(),
+            |sum, part| Bill {
                 requests: sum.requests + part.requests,
                 reads: sum.reads + part.reads,
                 writes: sum.writes + part.writes,
                 sent: sum.sent + part.sent,
-            });
+            },
+        );
         let history = self.history();
         let stored = self.people * 2.0 * (ITEM_BYTES + 100.0) / 1e9;
         let mut dollars = bill.dollars();
@@ -289,22 +292,36 @@ fn row(page: &mut String, name: &str, cost: Dollars, per: f64) {
     let _ = writeln!(page, "| {name} | {cells} | **{}** | {:.3} |", dollars(cost.sum()), cost.sum() / per);
 }
 
+/// A row for each function, by name.
+fn calls(page: &mut String) {
+    page.push_str("\n## What a call costs\n\n| Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n|---|---|---|---|---|---|\n");
+    let mut functions: Vec<_> = DECLARED.iter().collect();
+    functions.sort_by_key(|declared| declared.name);
+    for declared in functions {
+        let Budget::Units { calls, reads, writes } = declared.function.budget else { continue };
+        let function = declared.name;
+        let table = reads * price::READS + writes * price::WRITES;
+        let lines = as_f64(LOG_LINE) * price::LOGS[0].1 / 1e3;
+        let gateway = match declared.kind {
+            Kind::Endpoint => price::GATEWAY[0].1 + ACCESS_LINE * price::LOGS[0].1 / 1e3,
+            // Each message, and its answer if there is one.
+            Kind::Socket => {
+                let answers = |trigger: &Trigger| matches!(trigger, Trigger::Message { answers: true, .. });
+                let messages = if declared.function.triggers.iter().any(answers) { 2.0 } else { 1.0 };
+                messages * price::MESSAGES + ACCESS_LINE * price::LOGS[0].1 / 1e3
+            }
+            Kind::Consumer | Kind::Job => 0.0,
+        };
+        let all = gateway + invocation() * 1e6 + table + lines;
+        let _ = writeln!(page, "| `{function}` | {calls} | {reads} | {writes} | {table:.3} | {all:.2} |");
+    }
+}
+
 /// `docs/cost.md`
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
-    page.push_str("\n## What a call costs\n\n| Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n|---|---|---|---|---|---|\n");
-    for Budget { function, calls, reads, writes } in BUDGETS {
-        let table = reads * price::READS + writes * price::WRITES;
-        let lines = (as_f64(LOG_LINE) + ACCESS_LINE) * price::LOGS[0].1 / 1e3;
-        let all = price::GATEWAY[0].1 + invocation() * 1e6 + table + lines;
-        let all = if ["canary", "on_state_change"].contains(function) {
-            all - price::GATEWAY[0].1 - ACCESS_LINE * price::LOGS[0].1 / 1e3
-        } else {
-            all
-        };
-        let _ = writeln!(page, "| `{function}` | {calls} | {reads} | {writes} | {table:.3} | {all:.2} |");
-    }
+    calls(&mut page);
     page.push_str(CALLS);
 
     let hours = USUAL.people * USUAL.hours;
@@ -312,9 +329,12 @@ pub fn markdown() -> String {
         page,
         "\n## What a person's hour is made of\n\nIn a room of {ROOM}, everybody with an agent:\n\n| | Requests | Read units | Write units | Sent, MB | $ per 1 000 hours |\n|---|---|---|---|---|---|\n"
     );
-    for (name, bill) in
-        [("polling", USUAL.polls()), ("attestations", USUAL.attestations()), ("mute flips", USUAL.flips())]
-    {
+    for (name, bill) in [
+        ("polling", USUAL.polls()),
+        ("presence", USUAL.presence()),
+        ("attestations", USUAL.attestations()),
+        ("mute flips", USUAL.flips()),
+    ] {
         let Bill { requests, reads, writes, sent } = bill;
         let _ = writeln!(
             page,
@@ -337,13 +357,17 @@ pub fn markdown() -> String {
     page.push_str(MONTH);
 
     let runs = 30.4 * 24.0 * 60.0;
-    let canary_run = invocation()
-        + (CANARY.reads * price::READS + CANARY.writes * price::WRITES) / 1e6
+    // What it writes has its place in the history: a join and a departure.
+    let (canary, history) = (units("canary"), units("on_state_change"));
+    let reads = canary.reads + history.reads;
+    let writes = canary.writes + history.writes;
+    let canary_run = 2.0 * invocation()
+        + (reads * price::READS + writes * price::WRITES) / 1e6
         + as_f64(LOG_LINE) * price::LOGS[0].1 / 1e9;
     let fixed = [
         ("the key of the alarms' topic", 1.0, price::KEY, 0.0),
         ("series that the ten alarms look at", as_f64(ALARMED), price::ALARM, 10.0),
-        ("series of our own", as_f64(Metric::ALL.len()), price::METRIC, 10.0),
+        ("series of our own", as_f64(Metric::of_the_stage().count()), price::METRIC, 10.0),
         ("the dashboard", 1.0, price::DASHBOARD, 3.0),
         ("runs of the canary", runs, canary_run, 0.0),
     ];
@@ -357,10 +381,10 @@ pub fn markdown() -> String {
         let _ = writeln!(page, "| {name} | {count:.0} | {} | {} |", dollars(cost), dollars(paid));
     }
     let _ = writeln!(page, "| **together** | | **{}** | **{}** |", dollars(list), dollars(free));
-    let series = as_f64(SERIES_READ);
+    let series = as_f64(series_read());
     let _ = write!(
         page,
-        "\nWith snapshots; without, an alarm with three series and three series of our own fewer. Eight of the series in alarms are those of
+        "\nWith snapshots; without, an alarm with four series and four series of our own fewer. Eight of the series in alarms are those of
 `table-throttled`. A run of the canary is reckoned with the default limit of ten people: it counts to one more than that, half a read unit for
 every six or seven. With `ConcurrentUserLimit` at 100 000 and as many people that would be some {} $ a month.
 
@@ -402,13 +426,16 @@ compared with a bill.
 | DynamoDB on demand | 0.625 per million write units (1 KB), 0.125 per million read units (4 KB, half for an eventual read); 0.25 per GB-month stored, 0.20 restorable |
 | Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; reckoned with 10 ms a call |
 | HTTP API | 1.00 per million up to 300 million, then 0.90 |
-| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 800 bytes of ours and 330 of the gateway's per request |
+| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 850 bytes of ours and 330 of the gateway's per request |
 | Data out | 0.09 per GB up to 10 TB, then 0.085, 0.07, 0.05 |
 ";
 
 const CALLS: &str = "
 For lists: a room of 25 people with agents, and a table that holds no others. `list_users` reads the whole table for every page, so its
-cost grows with the table: half a read unit for every five people and their agents. `enroll_agent` writes in one transaction, which counts double.
+cost grows with the table: half a read unit for every five people and their agents. `enroll_agent` and `attach_agent` write in one
+transaction, which counts double. `get_room_safe` reads each person as they are now, a read unit each. A message over a
+WebSocket costs 1.00 per million in each direction; whether AWS charges for opening and closing one is not documented, and reckoned
+as a message. Minutes of connections cost 0.25 per million.
 
 Not listed is `snapshot_tables`, which reads all of both tables once a night: a read unit per 4 KB, 0.03 a GB and night, and a write unit or two for its lease.
 `restore` and, once a week, `restore_drill` write all of it: a write unit per KB of each item, twice that for people and agents because of the index, 0.6 to 1.3 per
@@ -416,8 +443,8 @@ million items; the drill reads it back as well.
 ";
 
 const HOUR: &str = "
-A page polls every 1.5 s and a flip is one of 20 an hour. An agent attests every 10 s. **Attestations are nearly all the writes; polling is most
-of the money**, and attestations are part of why: each one changes the room's list, so hardly any poll is answered by 304, and each answer carries 25 people. A page
+A page polls every 1.5 s, says every 12 s that it is still open, and a flip is one of 20 an hour. An agent attests every 10 s. **Attestations and presence are
+nearly all the writes; polling is most of the money**, and attestations are part of why: each one changes the room's list, so hardly any poll is answered by 304, and each answer carries 25 people. A page
 that sees everybody silent asks for `safe` as well; reckoned with a tenth of the time.
 ";
 

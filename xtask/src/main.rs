@@ -1,21 +1,35 @@
-//! `cargo xtask new …` makes the files of an endpoint; `cargo xtask docs` writes the generated pages.
+//! `cargo xtask new …` makes an endpoint; `cargo xtask docs` writes what follows from the declarations.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage:
   cargo xtask new MODULE NAME METHOD PATH   make the files of an endpoint, for example
                                             cargo xtask new users set_volume PATCH '/api/users/{userId}/volume'
-  cargo xtask docs                          write the generated pages of docs/";
+  cargo xtask docs                          write what follows from the declarations: template.yaml, events/,
+                                            the binaries, and the generated pages of docs/";
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
+/// Writes what is generated with the new function in it, which this program does not know yet.
+fn generate() -> Result<(), String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["run", "--quiet", "--package", "xtask", "--", "docs"];
+    let status = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("the files are made; `cargo xtask docs` fails".to_owned()),
+        Err(error) => Err(format!("the files are made; cargo cannot be started: {error}")),
+    }
+}
+
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["new", module, name, method, path] => {
-            xtask::Endpoint::new(module, name, method, path).and_then(|endpoint| endpoint.write(&root))
+            let written = xtask::Endpoint::new(module, name, method, path).and_then(|endpoint| endpoint.write(&root));
+            written.and_then(|files| generate().map(|()| files))
         }
         ["docs"] => xtask::docs(&root),
         _ => Err(USAGE.to_owned()),
@@ -23,12 +37,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(written) => {
             for file in written {
-                println!("{file}");
+                // A reader that has gone away wants no more.
+                let _ = writeln!(std::io::stdout(), "{file}");
             }
             ExitCode::SUCCESS
         }
         Err(problem) => {
-            eprintln!("{problem}");
+            let _ = writeln!(std::io::stderr(), "{problem}");
             ExitCode::from(2)
         }
     }

@@ -1,75 +1,111 @@
 //! `POST /api/agents/{agentId}/attestations`: an agent tells what it measured.
 
-use crate::http::{json, ok, path, signed};
+use crate::auth::{Act, Caller, SIGNATURE_INVALID};
+use crate::error::ClaimView;
+use crate::function::{Callers, Class, Function, STATE, allow, route};
+use crate::http::{cause, json, ok, path};
 use crate::{ApiError, Reply, Request, State};
-use domain::{AgentId, Attestation, Challenge, DeviceId, Label, MuteScope, Purpose, Verdicts, Version};
+use domain::{AgentId, Attestation, Challenge, Purpose, SKEW_MAX, Timestamp, Verdicts};
 use serde::Serialize;
-use state::StateError;
+use state::dynamodb::{AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER};
+use state::{Kind, Refusal, StateError};
+
+pub(crate) const FUNCTION: Function = route!(POST "/api/agents/{agentId}/attestations")
+    .callers(Callers::SelfProving("signature_invalid"))
+    .throttled(Class::Attest)
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("bound* device* isMuted mute* name pairing* roomId"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
+    ])
+    .costs(2, 0.5, 2.0)
+    .signed_body(
+        concat!(
+            r#"{"seq":1,"challenge":"k3J9Zc0wQ1uV5pXyT7bEaA","version":4,"fromMs":1773342229390,"toMs":1773342239390,"#,
+            r#""silentSinceMs":1773342229390,"condition":"measured","flag":"muted","signal":"digital_zero","#,
+            r#""route":"direct","device":{"id":"pulseaudio:alsa_input.usb-Blue_Yeti-00","label":"Blue Yeti","unique":true}}"#
+        ),
+        "nMUFxMsajYiw6L0YE0b9QmaI3-vdRfJY2z1CA9FCaacWYrmtwvdREAotTWt7_ckxFyjtRaVpqLOE-VSLmBcrDQ",
+    )
+    // Signed once for all, so no server can know the agent.
+    .answers(401, 401)
+    .describes(
+        "Needs no token: the signature is the permission. Accepted by one conditional write if `seq` and `challenge` \
+         are the next and `toMs` has grown; the very same bytes once more get the stored answer. A refused one \
+         changes nothing. An agent that does not know its place sends `seq` 0, which is never accepted and is \
+         answered 409.",
+    )
+    .takes("Attestation")
+    .gives(&[(200, "Accepted, with the verdicts that follow.", "Accepted")])
+    .refuses(&[(409, "SequenceConflict"), (410, "AgentRevoked")]);
+
+/// 401: the agent's clock or the server's is wrong. It shows the server's time.
+const CLOCK_SKEW: Refusal = Refusal::new(Kind::Unauthenticated, "clock_skew", "toMs must be near the server's time");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Accepted {
     verdict: Verdicts,
     /// What the person claims, so that the agent can follow their device.
-    claim: Claim,
+    claim: ClaimView,
     seq: u64,
     next_challenge: Challenge,
     interval_ms: u128,
     at_ms: u64,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Claim {
-    is_muted: bool,
-    mute_scope: MuteScope,
-    device_id: Option<DeviceId>,
-    device_label: Option<Label>,
-    version: Version,
-}
-
 /// Needs no token: the signature is the permission, and nothing of the body is read before it.
 ///
 /// # Errors
-/// 400 signed, but malformed; 401 wrong signature or clock; 404 no such user; 409 not the next one; 410 revoked.
+/// 400 signed, but malformed; 401 wrong signature or clock; 409 not the next one, or attached to nobody; 410 revoked.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
     // A stranger does not learn which agents exist.
-    let agent = state.agents.get(&agent_id).await.map_err(|error| match error {
-        StateError::AgentNotFound => ApiError::Signature,
-        other => other.into(),
+    let agent = state.agents.get(&agent_id, (state.clock)()).await.map_err(|error| {
+        // Of a tombstone no key is known, so nobody could have signed.
+        let is_unknown = error.is(AGENT_NOT_FOUND) || error.is(AGENT_REVOKED);
+        if is_unknown { ApiError::from(SIGNATURE_INVALID).logged_as("agent_unknown") } else { error.into() }
     })?;
-    signed(&request, Purpose::Attestation, &agent.public_key)?;
+    let caller = Caller::signed(&request, Purpose::Attestation, &agent.public_key)?;
+    let caller = caller.must(Act::BeAgent(&agent_id))?;
     if agent.revoked {
-        return Err(StateError::AgentRevoked.into());
+        return Err(AGENT_REVOKED.into());
     }
     let attestation: Attestation = json(&request)?;
     attestation.check().map_err(|(field, rule)| ApiError::invalid(field, rule.to_string()))?;
-    let at = (state.clock)();
+    let cause = cause(&state, &request, &caller);
+    let at = cause.at;
     if attestation.is_skewed(at) {
-        return Err(ApiError::ClockSkew { at });
+        let detail = format!("toMs must be at most {} s from the server's time", SKEW_MAX.as_secs());
+        return Err(ApiError::from(CLOCK_SKEW).with_detail(detail).at(at));
     }
 
     let body: &[u8] = request.body().as_ref();
     let next = state::random::<16>()?.into();
-    let attested = state.agents.attest(&agent, attestation, body, next, at).await.map_err(|error| match error {
-        StateError::Sequence { expected, challenge } => ApiError::Sequence { expected, challenge, at },
-        other => other.into(),
-    })?;
+    let asks = attestation.seq == 0;
+    let attested = state.agents.attest(&agent, attestation, body, next, &cause).await;
+    let attested = attested.map_err(|error| refused(error, asks, at))?;
 
-    let user = attested.user;
     ok(&Accepted {
-        verdict: user.verdict,
-        claim: Claim {
-            is_muted: user.is_muted,
-            mute_scope: user.mute_scope,
-            device_id: user.device_id,
-            device_label: user.device_label,
-            version: user.version,
-        },
+        verdict: attested.user.verdict,
+        claim: attested.user.into(),
         seq: attested.seq,
         next_challenge: attested.next_challenge,
         interval_ms: state.agents.policy().interval.as_millis(),
         at_ms: at.ms(),
     })
+}
+
+/// What an agent is told: with the time, where it is to attest again.
+fn refused(error: StateError, asks: bool, at: Timestamp) -> ApiError {
+    let told = ApiError::from(error);
+    match told.refusal() {
+        AGENT_IDLE => told.with_detail("no person has attached this agent; ask again later").at(at),
+        // An agent that asks where to begin makes no mistake.
+        SEQUENCE_CONFLICT if asks => told.logged_as("agent_begins").at(at),
+        SEQUENCE_CONFLICT | WINDOW_NOT_NEWER => told.at(at),
+        _ => told,
+    }
 }

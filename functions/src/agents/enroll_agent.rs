@@ -1,19 +1,43 @@
 //! `POST /api/agents`: an agent proves that it knows the code a person was shown, and that it holds its key.
 
-use crate::http::{json, signed, with_status};
+use crate::auth::{Act, Caller};
+use crate::function::{Callers, Function, STATE, allow, route};
+use crate::http::{cause, json, with_status};
 use crate::{Reply, Request, State};
-use domain::{AgentId, Challenge, Enrolment, MinEvidence, Policy, Purpose, UserId};
+use domain::{AgentId, Enrolment, MinEvidence, Policy, Purpose, RECENT, UserId};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
+
+pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
+    .callers(Callers::SelfProving("code_invalid"))
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
+        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId"),
+    ])
+    .costs(2, 1.0, 7.0)
+    .signed_body(
+        r#"{"userId":"ada","code":"7K3M-Q2XD-9VTA-B4NC","publicKey":"6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw"}"#,
+        "BSWdakzKExkVUYldSJg2V4y0ck0QjZ2HiMAG10WPrsSVsybewqthZ8eiSBQf4Q2BWwqo0L9qQPYRDyoqUKC8DQ",
+    )
+    // Signed once for all, so no server can know the code.
+    .answers(401, 401)
+    .describes(
+        "Needs no token: the code and the signature are the permission. The code is used up; the same enrolment again \
+         gets the same answer while the code would be good. Enrolling attaches the agent to nobody: `attachAgent` \
+         does.",
+    )
+    .takes("Enrolment")
+    .gives(&[(201, "Paired with the browser that was shown the code.", "Enrolled")])
+    .refuses(&[(409, "KeyBound"), (410, "AgentRevoked")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Enrolled {
     agent_id: AgentId,
     user_id: UserId,
-    /// The last accepted attestation: none yet.
-    seq: u64,
-    challenge: Challenge,
     at_ms: u64,
     policy: PolicyView,
 }
@@ -23,6 +47,7 @@ struct Enrolled {
 struct PolicyView {
     interval_ms: u128,
     fresh_ms: u128,
+    recent_ms: u128,
     min_evidence: MinEvidence,
 }
 
@@ -31,26 +56,25 @@ impl From<Policy> for PolicyView {
         Self {
             interval_ms: policy.interval.as_millis(),
             fresh_ms: policy.fresh.as_millis(),
+            recent_ms: RECENT.as_millis(),
             min_evidence: policy.min_evidence,
         }
     }
 }
 
-/// Needs no token: the code and the signature are the permission.
+/// Needs no token: the code and the signature are the permission. The agent is attached to nobody yet.
 ///
 /// # Errors
-/// 400 malformed body; 401 wrong signature or code; 409 the key has an agent already.
+/// 400 malformed body; 401 wrong signature or code; 409 the key has an agent already; 410 that one was revoked.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let enrolment: Enrolment = json(&request)?;
-    signed(&request, Purpose::Enrolment, &enrolment.public_key)?;
-    let at = (state.clock)();
+    let agent_id = AgentId::of(&enrolment.public_key);
+    let caller = Caller::signed(&request, Purpose::Enrolment, &enrolment.public_key)?;
+    let caller = caller.must(Act::BeAgent(&agent_id))?;
+    let cause = cause(&state, &request, &caller);
 
-    let challenge = state.agents.enroll(&enrolment, state::random::<16>()?.into(), at).await?;
+    state.agents.enroll(&enrolment, &cause).await?;
 
     let policy = state.agents.policy().into();
-    let agent_id = AgentId::of(&enrolment.public_key);
-    with_status(
-        StatusCode::CREATED,
-        &Enrolled { agent_id, user_id: enrolment.user_id, seq: 0, challenge, at_ms: at.ms(), policy },
-    )
+    with_status(StatusCode::CREATED, &Enrolled { agent_id, user_id: enrolment.user_id, at_ms: cause.at.ms(), policy })
 }

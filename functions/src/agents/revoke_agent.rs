@@ -1,10 +1,25 @@
 //! `DELETE /api/agents/{agentId}`: a person ends an agent; it may never attest again.
 
-use crate::auth::{Act, permit};
-use crate::http::{ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, ok, path};
 use crate::{Reply, Request, State};
 use domain::AgentId;
 use serde::Serialize;
+
+pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["AGENT#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("challenge device* isMuted lease* mute* name pairing* roomId"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
+    ])
+    .costs(3, 0.5, 3.0)
+    .answers(404, 404)
+    .describes("It may never attest again. Once more is harmless.")
+    .gives(&[(200, "Ended.", "Revoked")])
+    .refuses(&[(404, "AgentNotFound")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,9 +34,11 @@ struct Revoked {
 /// 400 malformed id; 401 no caller; 404 no such agent.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    permit(&state, Act::ManageAgent(&agent_id))?;
+    let caller = Caller::of(&state, &request)?;
+    let owner = state.agents.owner(&agent_id, (state.clock)()).await?;
+    let caller = caller.must(Act::ManageAgent { agent: &agent_id, owner: owner.as_ref() })?;
 
-    state.agents.revoke(&agent_id, (state.clock)()).await?;
+    state.agents.revoke(&agent_id, &cause(&state, &request, &caller)).await?;
 
     ok(&Revoked { success: true, agent_id })
 }

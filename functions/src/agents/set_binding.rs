@@ -1,10 +1,27 @@
 //! `PUT /api/agents/{agentId}/binding`: a person says which device of the agent's is the one of their browser.
 
-use crate::auth::{Act, permit};
-use crate::http::{json, ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, json, ok, path};
 use crate::{ApiError, Reply, Request, State};
 use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId};
 use serde::Deserialize;
+
+pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding")
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("attested challenge device* heard* isMuted lease* mute* name pairing* roomId"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
+    ])
+    .costs(3, 1.5, 5.0)
+    .body(r#"{"deviceId":"usb-1","agentDeviceId":"pulseaudio:alsa_input.usb-Blue_Yeti-00"}"#)
+    .answers(404, 404)
+    .describes("Where labels do not tell. One binding is kept: that of the device said last.")
+    .takes("SetBinding")
+    .gives(&[(200, "The state, with the verdicts that follow.", "UserState")])
+    .refuses(&[(404, "AgentNotFound"), (409, "AgentIdle"), (410, "AgentRevoked")]);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,15 +35,17 @@ struct SetBinding {
 /// Answers the state with the verdicts that follow. One binding is kept: that of the device said last.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 404 no such agent or user; 410 revoked.
+/// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    permit(&state, Act::ManageAgent(&agent_id))?;
+    let caller = Caller::of(&state, &request)?;
     let body: SetBinding = json(&request)?;
     if body.device_id.is_alias() {
         return Err(ApiError::invalid("deviceId", "must name one device, not whichever the system prefers"));
     }
     let word = DeviceBinding { device_id: body.device_id, agent_device_id: body.agent_device_id };
+    let agent = state.agents.get(&agent_id, (state.clock)()).await?;
+    let caller = caller.must(Act::ManageAgent { agent: &agent.id, owner: agent.user_id.as_ref() })?;
 
-    ok(&state.agents.bind(&agent_id, word, (state.clock)()).await?)
+    ok(&state.agents.bind(&agent, word, &cause(&state, &request, &caller)).await?)
 }

@@ -1,4 +1,4 @@
-//! The Lambda of the endpoint of the same name.
+//! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
     functions::serve(functions::entries::delete_user)
 }

@@ -1,4 +1,4 @@
-//! The Lambda of the endpoint of the same name. Its figures are those of the stage, which no other binary can read.
+//! Written by `cargo xtask docs`. Its figures are those of the stage, which no other function reads.
 use cloudwatch::{CloudWatch, Function};
 
 fn main() -> Result<(), functions::Error> {

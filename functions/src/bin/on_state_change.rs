@@ -1,4 +1,4 @@
-//! The Lambda of the consumer of the same name.
+//! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
     functions::consume(functions::streams::on_state_change::run)
 }

@@ -1,4 +1,4 @@
-//! The Lambda of the command of the same name.
+//! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
     functions::serve_schedule(functions::commands::restore::run)
 }

@@ -1,4 +1,4 @@
-//! The Lambda of the schedule of the same name.
+//! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
     functions::serve_schedule(functions::schedules::snapshot_tables::run)
 }

@@ -1,6 +1,7 @@
 //! Invoked by hand with `{"snapshot":"latest"}` or the name of one: restores it into the stage's tables, which must be
-//! empty.
+//! empty. Every agent is revoked, unless `"keepAgents":true` is in the event as well.
 
+use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, allow, job};
 use crate::log::progress;
 use crate::{Outcome, State};
 use serde_json::Value;
@@ -13,6 +14,31 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub(crate) const FUNCTION: Function = job(&[])
+    .may(&[
+        allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[STATE, LEDGER]),
+        allow(&["dynamodb:BatchWriteItem"], &[STATE]).keys(&["USER#*", "AGENT#*", "WITNESS#*"]),
+        allow(&["dynamodb:BatchWriteItem"], &[LEDGER]).keys(&["CHAIN#room:*"]),
+        allow(&["dynamodb:DeleteItem", "dynamodb:UpdateItem"], &[STATE])
+            .keys(&["LEASE#restore"])
+            .because("Its lease, and nothing else."),
+        allow(&["s3:ListBucket"], &[BUCKET]),
+        allow(&["s3:GetObject"], &[SNAPSHOTS]),
+    ])
+    .whole_tables()
+    .event(r#"{"snapshot": "latest"}"#)
+    .properties(
+        "MemorySize: 512
+Timeout: 900
+# Not even one: an account that must keep all it has unreserved could not be stopped then.
+ReservedConcurrentExecutions: !Ref AWS::NoValue
+# A run that was interrupted is gone on with by whoever started it.
+EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}
+Environment:
+  Variables:
+    SNAPSHOT_BUCKET: !Ref SnapshotBucket",
+    );
+
 /// When to stop and leave the rest to the next invocation: a minute before Lambda ends this one.
 const STOP_AFTER: Duration = Duration::from_mins(14);
 
@@ -20,10 +46,10 @@ const STOP_AFTER: Duration = Duration::from_mins(14);
 #[must_use]
 pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
-        let wanted = wanted(&event)?;
+        let asked = asked(&event)?;
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
-        let restored = perform(&state, &objects, &wanted).await;
+        let restored = perform(&state, &objects, &asked).await;
         match &restored {
             Ok(restored) => tracing::info!(
                 snapshot = %restored.snapshot, lines = restored.lines, of = restored.of, done = restored.done, "restored"
@@ -34,25 +60,40 @@ pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> +
     })
 }
 
-/// Which snapshot an event asks for. It must say so: nobody restores by a slip.
-fn wanted(event: &Value) -> Result<Wanted, String> {
-    const EVENT: &str = r#"the event must be {"snapshot":"latest"} or {"snapshot":"YYYY-MM-DD-HH-MM-SS"}"#;
-    event["snapshot"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| EVENT.to_owned())
+/// What an event asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which snapshot. An event must say so: nobody restores by a slip.
+    pub snapshot: Wanted,
+    /// Whether agents come back as they were.
+    pub keep_agents: bool,
+}
+
+fn asked(event: &Value) -> Result<Asked, String> {
+    const EVENT: &str = r#"the event must be {"snapshot":"latest"} or {"snapshot":"YYYY-MM-DD-HH-MM-SS"}, and may have "keepAgents":true"#;
+    let snapshot = event["snapshot"].as_str().and_then(|text| text.parse().ok());
+    let known = |name: &String| ["snapshot", "keepAgents"].contains(&name.as_str());
+    let only_known = event.as_object().is_some_and(|members| members.keys().all(known));
+    match (snapshot, event.get("keepAgents").map_or(Some(false), Value::as_bool)) {
+        (Some(snapshot), Some(keep_agents)) if only_known => Ok(Asked { snapshot, keep_agents }),
+        _ => Err(EVENT.to_owned()),
+    }
 }
 
 /// Restores from these objects into the tables of the stage.
 ///
 /// # Errors
 /// As [`Restore::run`].
-pub async fn perform(state: &State, objects: &Objects, wanted: &Wanted) -> Result<Restored, SnapshotError> {
+pub async fn perform(state: &State, objects: &Objects, asked: &Asked) -> Result<Restored, SnapshotError> {
     let tables = Tables {
         client: state.database.clone(),
         state: state.config.state_table.clone(),
         ledger: state.config.ledger_table.clone(),
     };
     let until = Some(Instant::now() + STOP_AFTER);
-    let restore = Restore { objects, tables: &tables, clock: state.clock, alone: false, until };
-    restore.run(wanted, &mut progress()).await
+    let keep_agents = asked.keep_agents;
+    let restore = Restore { objects, tables: &tables, clock: state.clock, keep_agents, alone: false, until };
+    restore.run(&asked.snapshot, &mut progress()).await
 }
 
 #[cfg(test)]
@@ -61,12 +102,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_event_says_which_snapshot() {
-        assert_eq!(wanted(&json!({"snapshot": "latest"})), Ok(Wanted::Latest));
+    fn an_event_says_which_snapshot_and_whether_agents_come_back() {
+        let revoking = |snapshot| Ok(Asked { snapshot, keep_agents: false });
+        assert_eq!(asked(&json!({"snapshot": "latest"})), revoking(Wanted::Latest));
         let id = "2026-11-21-03-00-00";
-        assert_eq!(wanted(&json!({"snapshot": id})), Ok(Wanted::This(id.parse().unwrap())));
+        assert_eq!(asked(&json!({"snapshot": id})), revoking(Wanted::This(id.parse().unwrap())));
+        assert_eq!(asked(&json!({"snapshot": id, "keepAgents": false})), revoking(Wanted::This(id.parse().unwrap())));
+        let keeping = Ok(Asked { snapshot: Wanted::Latest, keep_agents: true });
+        assert_eq!(asked(&json!({"snapshot": "latest", "keepAgents": true})), keeping);
         for none in [json!({}), json!(null), json!({"snapshot": ""}), json!({"snapshot": "newest"})] {
-            assert!(wanted(&none).is_err(), "{none}");
+            assert!(asked(&none).is_err(), "{none}");
+        }
+        for slip in [json!({"snapshot": id, "keepAgents": "true"}), json!({"snapshot": id, "keep_agents": true})] {
+            assert!(asked(&slip).is_err(), "{slip}");
         }
     }
 }

@@ -1,11 +1,19 @@
 //! `GET /api/rooms/{room}/audit`: a room's history with its hashes, to be checked elsewhere.
 
-use crate::auth::{Act, permit};
-use crate::http::{ok, path, replay_query};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, LEDGER, allow, route};
+use crate::http::{ok, replay_query, room_id};
 use crate::{Reply, Request, State};
 use domain::RoomId;
 use domain::ledger::{Entry, Head};
 use serde::Serialize;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
+    .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .costs(2, 14.0, 0.0)
+    .describes("What is stored, to be checked elsewhere: `greenroom verify-ledger` does it offline.")
+    .parameters(&["Since", "EventLimit"])
+    .gives(&[(200, "Entries by number.", "RoomAudit")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,8 +29,8 @@ struct Audit {
 /// # Errors
 /// 400 malformed room or query; 401 no caller.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let room_id: RoomId = path(&request, "room")?;
-    permit(&state, Act::ReadRoom)?;
+    let room_id = room_id(&request)?;
+    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 
     let part = state.ledger.read(&room_id, query.since(), query.limit()).await?;

@@ -1,12 +1,23 @@
 //! `GET /api/rooms/{room}/events`: what has happened in a room since an event, without gaps.
 
-use crate::auth::{Act, permit};
-use crate::http::{ok, path, replay_query};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, LEDGER, allow, route};
+use crate::http::{ok, replay_query, room_id};
 use crate::{Reply, Request, State};
 use domain::RoomId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use state::StateError;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
+    .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .costs(2, 14.0, 0.0)
+    .describes(
+        "Every change since an event, in order and without gaps. A room in which nothing has happened has no events. \
+         The history follows a change within moments.",
+    )
+    .parameters(&["Since", "EventLimit"])
+    .gives(&[(200, "Events by number.", "RoomEvents")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,8 +43,8 @@ struct Event {
 /// # Errors
 /// 400 malformed room or query; 401 no caller; 500 if events are missing.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let room_id: RoomId = path(&request, "room")?;
-    permit(&state, Act::ReadRoom)?;
+    let room_id = room_id(&request)?;
+    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 
     let part = state.ledger.read(&room_id, query.since(), query.limit()).await?;

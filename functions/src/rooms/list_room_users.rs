@@ -1,17 +1,30 @@
 //! `GET /api/rooms/{room}/users`: the states of everybody in a room, by user id.
 
-use crate::auth::{Act, permit};
-use crate::http::{ok, page_query, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, ROOM_INDEX, allow, route};
+use crate::http::{ok, page_query, room_id};
 use crate::{Reply, Request, State};
 use domain::{RoomId, User};
 use serde::Serialize;
+use state::dynamodb::Cursor;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
+    .may(&[allow(&["dynamodb:Query"], &[ROOM_INDEX])])
+    .costs(1, 2.0, 0.0)
+    .describes(
+        "A room that nobody is in is an empty list, not a 404. On AWS the list may lag behind a write by moments. \
+         People whose lease has lapsed are left out. A page may hold fewer than `limit`, even none, and still have a \
+         `nextCursor`.",
+    )
+    .parameters(&["Limit", "Cursor"])
+    .gives(&[(200, "One page of the list.", "RoomPage")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RoomPage {
     room_id: RoomId,
     items: Vec<User>,
-    next_cursor: Option<String>,
+    next_cursor: Option<Cursor>,
 }
 
 /// A room that nobody is in is an empty list.
@@ -19,11 +32,11 @@ struct RoomPage {
 /// # Errors
 /// 400 malformed room, query or cursor; 401 no caller.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let room_id: RoomId = path(&request, "room")?;
-    permit(&state, Act::ReadRoom)?;
+    let room_id = room_id(&request)?;
+    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = page_query(&request)?;
 
     let page = state.users.list_room(&room_id, query.limit(), query.cursor(), (state.clock)()).await?;
 
-    ok(&RoomPage { room_id, items: page.users, next_cursor: page.next_cursor })
+    ok(&RoomPage { room_id, items: page.items, next_cursor: page.next_cursor })
 }

@@ -1,33 +1,61 @@
-//! `rate(1 minute)`: does the deployment still do its work? Asks for its health, then writes, reads and deletes a state.
-//! And counts who is in a room, because nobody else looks at all rooms.
+//! `rate(1 minute)`: does the deployment still do its work? Asks for its health, writes, reads and deletes a state, and waits
+//! until the history of its room tells of it. And counts who is in a room, because nobody else looks at all rooms.
 
+use crate::function::{Function, LEDGER, ROOM_INDEX, STATE, Trigger, allow, job};
 use crate::log::publish;
 use crate::{Request, State, entries};
-use domain::{Claim, MuteClaim, MuteScope, Timestamp, UserId, Version};
+use domain::{Actor, Claim, MuteClaim, MuteScope, RoomId, Timestamp, UserId, Version};
 use serde::Serialize;
 use serde_json::Value;
-use state::dynamodb::Guard;
+use state::dynamodb::{Cause, Guard, USER_NOT_FOUND, Written};
 use state::metrics::Metric;
 use state::{Chain, StateError};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+pub(crate) const FUNCTION: Function =
+    job(&[Trigger::Schedule { when: "rate(1 minute)", name: "canary", input: None, only_if: None }])
+        .may(&[
+            allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#greenroom-canary", "HEALTH"]),
+            allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#greenroom-canary"]),
+            allow(&["dynamodb:UpdateItem"], &[STATE])
+                .keys(&["USER#greenroom-canary"])
+                .sparing("agent* attested bound* challenge heard* pairing*"),
+            allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:greenroom-canary"]),
+            allow(&["dynamodb:Scan"], &[ROOM_INDEX])
+                .counting()
+                .because("It may count who is in a room, and read nobody."),
+        ])
+        .costs(20, 12.0, 4.0)
+        .properties(
+            "# A run that failed has said so; the next one comes in a minute.
+EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}",
+        );
+
 /// The one user it may touch: its permissions name no other.
 pub const USER: &str = "greenroom-canary";
-/// For all four steps. Half of a function's own limit, so that a failure is still reported.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Its room, whose history it reads. Clients can name neither.
+pub const ROOM: &str = "greenroom-canary";
+/// For all steps. A failure must still be reported within a function's own limit of 10 s.
+const TIMEOUT: Duration = Duration::from_secs(7);
 /// For the count of users, which is not a step: a canary that cannot count has not failed.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
+const COUNT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A read may lag behind the write before it. One that still does after a second is a failure.
 const READS_MAX: u32 = 10;
 const BETWEEN_READS: Duration = Duration::from_millis(100);
+/// A change is in the history after some 100 ms, and after a second if its consumer has to start first. One that is not
+/// there after four seconds is a failure.
+const LOOKS_MAX: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Entries read at once. A run makes two.
+const ENTRIES_MAX: u16 = 50;
 
 /// One run, as a line of the log and as the answer to whoever invoked it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
     timestamp: Timestamp,
-    /// `health`, `write`, `read` or `delete`.
+    /// `health`, `write`, `read`, `delete` or `ledger`.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +68,8 @@ struct Outcome {
 #[must_use]
 pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
     Box::pin(async move {
+        // First, while the room of the last run is empty again.
+        let users = users(&state).await;
         let began = Instant::now();
         let mut step = "health";
         let run = tokio::time::timeout(TIMEOUT, round_trip(&state, &mut step)).await;
@@ -55,7 +85,7 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome
             cause: failure,
             duration: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        if let Some(users) = users(&state).await {
+        if let Some(users) = users {
             measured.push((Metric::ConcurrentUsers, users.into()));
         }
         Ok(publish(&state, outcome.timestamp, &outcome, &measured))
@@ -65,7 +95,7 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome
 /// People in rooms, at most one more than count as full: that there are too many is what is to be known, and what a look
 /// costs has an end.
 async fn users(state: &State) -> Option<u32> {
-    let count = state.users.count_in_rooms(state.config.concurrent_user_limit + 1);
+    let count = state.users.count_in_rooms(state.config.concurrent_user_limit + 1, (state.clock)());
     match tokio::time::timeout(COUNT_TIMEOUT, count).await {
         Ok(Ok(users)) => Some(users),
         Ok(Err(error)) => {
@@ -85,21 +115,50 @@ async fn round_trip(state: &State, step: &mut &'static str) -> Result<(), String
     if status != 200 {
         return Err(format!("answers {status}"));
     }
-    let user: UserId = USER.parse().map_err(|_| "its own id is not one".to_owned())?;
+    let reserved = |_| "its own ids are none".to_owned();
+    let user: UserId = USER.parse().map_err(reserved)?;
+    let room: RoomId = ROOM.parse().map_err(reserved)?;
+    *step = "ledger";
+    let before = state.ledger.read(&room, u64::MAX, 1).await.map_err(|error| text(&error))?.head.seq;
     *step = "write";
+    let request_id = format!("canary-{:032x}", fastrand::u128(..));
+    let mut written = write(state, &user, &room, &request_id).await?;
+    if !written.created {
+        // What a run left behind: the same state again would be no change, and the history would not tell of it.
+        state.users.delete(&user, None, (state.clock)()).await.map_err(|error| text(&error))?;
+        written = write(state, &user, &room, &request_id).await?;
+    }
+    *step = "read";
+    read(state, &user, written.user.version).await?;
+    *step = "delete";
+    state.users.delete(&user, None, (state.clock)()).await.map_err(|error| text(&error))?;
+    *step = "ledger";
+    find(state, &room, before, &request_id).await
+}
+
+async fn write(state: &State, user: &UserId, room: &RoomId, request_id: &str) -> Result<Written, String> {
     let claim = Claim {
         mute: MuteClaim { is_muted: true, mute_scope: MuteScope::App },
         device_id: None,
         device_label: None,
-        // In no room: nobody's page shows it, and it costs one write unit instead of two.
-        room_id: None,
+        room_id: Some(room.clone()),
+        name: None,
+        lease: None,
     };
-    let written =
-        state.users.set_state(&user, claim, Guard::default(), (state.clock)()).await.map_err(|error| text(&error))?;
-    *step = "read";
-    read(state, &user, written.user.version).await?;
-    *step = "delete";
-    state.users.delete(&user, None).await.map_err(|error| text(&error))
+    let cause = Cause { at: (state.clock)(), request_id: Some(request_id.to_owned()), by: Actor::Service };
+    state.users.set_state(user, claim, Guard::default(), &cause).await.map_err(|error| text(&error))
+}
+
+/// Looks into the history, behind the entry of this number, until it tells of the change that this request made.
+async fn find(state: &State, room: &RoomId, before: u64, request_id: &str) -> Result<(), String> {
+    for _ in 0..LOOKS_MAX {
+        let part = state.ledger.read(room, before, ENTRIES_MAX).await.map_err(|error| text(&error))?;
+        if part.entries.iter().any(|entry| entry.data.get("requestId").and_then(Value::as_str) == Some(request_id)) {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err("the change that was made is not in the history".to_owned())
 }
 
 /// Reads until what was written is seen.
@@ -107,8 +166,8 @@ async fn read(state: &State, user: &UserId, version: Version) -> Result<(), Stri
     for _ in 0..READS_MAX {
         match state.users.get(user, (state.clock)()).await {
             Ok(read) if read.version >= version => return Ok(()),
-            Ok(_) | Err(StateError::UserNotFound) => tokio::time::sleep(BETWEEN_READS).await,
-            Err(error) => return Err(text(&error)),
+            Err(error) if !error.is(USER_NOT_FOUND) => return Err(text(&error)),
+            Ok(_) | Err(_) => tokio::time::sleep(BETWEEN_READS).await,
         }
     }
     Err("the state that was written did not appear".to_owned())

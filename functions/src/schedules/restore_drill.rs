@@ -1,5 +1,6 @@
 //! `cron(0 4 ? * SUN *)`: restores the newest snapshot into scratch tables, compares every item, and removes them again.
 
+use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::{progress, publish};
 use crate::{Outcome, State};
 use domain::Timestamp;
@@ -7,12 +8,53 @@ use serde::Serialize;
 use serde_json::Value;
 use snapshot::SnapshotError;
 use snapshot::drill::{Drill, Drilled, scratch};
+use snapshot::drilled;
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
 use state::metrics::Metric;
 use state::{Chain, config};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+pub(crate) const FUNCTION: Function = job(&[Trigger::Schedule {
+    when: "cron(0 4 ? * SUN *)",
+    name: "restore-drill",
+    input: None,
+    only_if: Some("TakesSnapshots"),
+}])
+.may(&[
+    allow(
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:BatchWriteItem",
+            "dynamodb:CreateTable",
+            "dynamodb:DeleteTable",
+            "dynamodb:DescribeTable",
+            "dynamodb:Scan",
+        ],
+        &[
+            "!Sub \"arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/greenroom-${Stage}-drill-state\"",
+            "!Sub \"arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/greenroom-${Stage}-drill-ledger\"",
+        ],
+    ),
+    allow(&["dynamodb:DescribeTable"], &[STATE, LEDGER]),
+    allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["LEASE#drill", "LEASE#drilled"])
+        .because("Its lease and its mark, and nothing else."),
+    allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["LEASE#drill"]),
+    allow(&["s3:ListBucket"], &[BUCKET]),
+    allow(&["s3:GetObject"], &[SNAPSHOTS]),
+])
+.whole_tables()
+.properties(
+    "MemorySize: 512
+Timeout: 900
+# A run that failed has said so.
+EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 3600}
+Environment:
+  Variables:
+    SNAPSHOT_BUCKET: !Ref SnapshotBucket",
+);
 
 /// For a whole run. Half a minute before Lambda ends it, so that a failure is still reported.
 const TIMEOUT: Duration = Duration::from_secs(870);
@@ -59,6 +101,11 @@ pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
         Ok(outcome) => outcome,
         // What is left in the scratch tables is removed by the next run.
         Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),
+    };
+    // A success that cannot be noted is a failure: its age would grow.
+    let outcome = match outcome {
+        Ok(drilled) => drilled::note(&live, (state.clock)()).await.map(|()| drilled),
+        failed => failed,
     };
     let run = Run {
         timestamp: (state.clock)(),

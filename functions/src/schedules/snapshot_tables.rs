@@ -1,13 +1,15 @@
 //! `cron(0 3 * * ? *)`: takes a snapshot of both tables and verifies it. Asked by `{"task":"age"}`, says every hour how old
-//! the last one is.
+//! the last one is, and how long ago a restore was last practised.
 
+use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::publish;
 use crate::{Outcome, State};
 use domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use snapshot::SnapshotError;
-use snapshot::format::{Compression, Manifest};
+use snapshot::drilled;
+use snapshot::format::Manifest;
 use snapshot::keep::{self, Removed};
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
@@ -16,6 +18,51 @@ use state::metrics::Metric;
 use state::{Chain, config};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+pub(crate) const FUNCTION: Function = job(&[
+    Trigger::Schedule {
+        when: "cron(0 3 * * ? *)",
+        name: "snapshot-tables",
+        input: None,
+        only_if: Some("TakesSnapshots"),
+    },
+    Trigger::Schedule {
+        when: "rate(1 hour)",
+        name: "snapshot-age",
+        input: Some(r#"{"task":"age"}"#),
+        only_if: Some("TakesSnapshots"),
+    },
+])
+.may(&[
+    allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[STATE]),
+    allow(&["dynamodb:GetItem"], &[STATE])
+        .keys(&["LEASE#restore"])
+        .because("Whether a restore is at work: what it has not finished is no state to take a snapshot of."),
+    allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["LEASE#snapshot", "LEASE#drilled"])
+        .because("Its lease and the mark of the last drill, and nothing else."),
+    allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["LEASE#snapshot"]),
+    allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[LEDGER]),
+    allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"]),
+    allow(&["s3:ListBucket", "s3:ListBucketMultipartUploads"], &[BUCKET]),
+    allow(&["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"], &[SNAPSHOTS])
+        .because("DeleteObject hides a version and DeleteObjectVersion would remove it: only the first is granted."),
+])
+.whole_tables()
+.properties(
+    r#"# A page of each segment, a part on its way up and one being made.
+MemorySize: 512
+Timeout: 900
+Environment:
+  Variables:
+    SNAPSHOT_BUCKET: !Ref SnapshotBucket
+    SNAPSHOT_RETENTION_DAYS: !Ref SnapshotRetentionDays
+    SNAPSHOT_COMPRESSION: !Ref SnapshotCompression
+    SNAPSHOT_STORAGE_CLASS: !Ref SnapshotStorageClass
+    SNAPSHOT_SEGMENTS: "4"
+    # A snapshot takes a third of them, and requests find the rest.
+    SNAPSHOT_READ_UNITS: !Ref MaxReadUnits"#,
+);
 
 /// For a whole run. Half a minute before Lambda ends it, so that a failure is still reported.
 const TIMEOUT: Duration = Duration::from_secs(870);
@@ -54,6 +101,9 @@ pub struct Run {
     /// Hours since the last good snapshot was begun; none if there is none.
     #[serde(skip)]
     age: Option<f64>,
+    /// Hours since a drill last succeeded; none if that was not asked for.
+    #[serde(skip)]
+    drill_age: Option<f64>,
     /// There was a snapshot for this moment already.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     already_done: bool,
@@ -109,6 +159,7 @@ pub async fn perform(
         task: if task == Task::Age { "age" } else { "snapshot" },
         failed: None,
         age: None,
+        drill_age: None,
         already_done: false,
         verified: None,
         removed: Vec::new(),
@@ -125,13 +176,28 @@ pub async fn perform(
         Err(_) => Ok(None),
     };
     run.age = aged.as_ref().ok().copied().flatten().map(hours);
-    let outcome = outcome.and(aged.map(drop));
+    let drilled = match task {
+        Task::Age => drilled::last(&live(state), (state.clock)()).await.map(Some),
+        Task::Snapshot(_) => Ok(None),
+    };
+    let since = |at: Timestamp| hours(Duration::from_millis((state.clock)().ms().saturating_sub(at.ms())));
+    run.drill_age = drilled.as_ref().ok().copied().flatten().map(since);
+    let outcome = outcome.and(aged.map(drop)).and(drilled.map(drop));
     run.cause = outcome.as_ref().err().map(|error| Chain(error).to_string());
     run.duration = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     for (metric, value) in run.measured() {
         state.window.note(metric, value, run.timestamp);
     }
     (run, outcome)
+}
+
+/// The tables in use.
+fn live(state: &State) -> Tables {
+    Tables {
+        client: state.database.clone(),
+        state: state.config.state_table.clone(),
+        ledger: state.config.ledger_table.clone(),
+    }
 }
 
 async fn snapshot(
@@ -141,17 +207,8 @@ async fn snapshot(
     (slot, alone): (Option<Timestamp>, bool),
     run: &mut Run,
 ) -> Result<(), SnapshotError> {
-    let tables = Tables {
-        client: state.database.clone(),
-        state: state.config.state_table.clone(),
-        ledger: state.config.ledger_table.clone(),
-    };
-    let settings = Settings {
-        stage: state.config.stage.clone(),
-        compression: if settings.gzip { Compression::Gzip } else { Compression::None },
-        retention: Duration::from_hours(24) * u32::from(settings.retention_days),
-        segments: settings.segments,
-    };
+    let tables = live(state);
+    let settings = Settings::new(&state.config.stage, settings);
     let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: state.clock, alone };
     let performed = match tokio::time::timeout(TIMEOUT, snapshots.perform(slot)).await {
         Ok(performed) => performed,
@@ -180,7 +237,8 @@ impl Run {
     fn measured(&self) -> Vec<(Metric, f64)> {
         let failed = self.failed.map(|failed| (Metric::SnapshotFailed, f64::from(u8::from(failed))));
         let age = self.age.map(|age| (Metric::BackupAgeHours, age));
-        failed.into_iter().chain(age).collect()
+        let drill_age = self.drill_age.map(|age| (Metric::RestoreDrillAgeHours, age));
+        failed.into_iter().chain(age).chain(drill_age).collect()
     }
 
     /// What was verified; none if the snapshot was there already, or none was asked for or could be taken.

@@ -1,15 +1,44 @@
-//! `GET /api/health`: can this deployment do its work?
+//! `GET /api/health`: can this deployment do its work? With `?deep=1`: all of it?
 
+use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};
+use crate::schedules::canary::ROOM;
 use crate::{Reply, Request, State};
-use domain::Timestamp;
+use domain::{RoomId, Timestamp};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
-use state::{Chain, process};
+use state::config::AuthMode;
+use state::metrics::{Metric, Noted};
+use state::{Chain, StateError, process};
 use std::time::{Duration, Instant};
+
+pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
+    .callers(Callers::Anybody)
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["HEALTH"]),
+        allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER])
+            .keys(&["CHAIN#room:greenroom-canary"])
+            .because("When the canary's last change came into the history, which ?deep=1 tells."),
+    ])
+    .costs(1, 0.5, 0.0)
+    .describes(
+        "Asks the database, for at most two seconds. With `deep=1` it asks both tables, tells how late the history \
+         is, how old the newest snapshot and which settings hold; `unknown` is what cannot be seen from here. Needs \
+         no token.",
+    )
+    .parameters(&["Deep"])
+    .momentary()
+    .gives(&[
+        (200, "The database answers.", "Health"),
+        (503, "The database does not answer. Same members as the 200, without `Retry-After`.", "Health"),
+    ]);
 
 /// How long the database may take to answer before it counts as disconnected.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The canary changes something each minute: if the history's last word of it is older, changes do not come into it.
+const HISTORY_LATE: Duration = Duration::from_mins(5);
+/// A snapshot is taken each night; the same bound as the alarm's in template.yaml.
+const SNAPSHOT_OLD_HOURS: f64 = 26.0;
 
 #[derive(Serialize)]
 struct Health {
@@ -23,6 +52,50 @@ struct Health {
     region: Option<String>,
     version: &'static str,
     commit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deep: Option<Deep>,
+}
+
+/// What takes more than one call to know. Where something cannot be seen from here, it says `unknown`.
+#[derive(Serialize)]
+struct Deep {
+    tables: Tables,
+    history: History,
+    snapshots: Snapshots,
+    settings: Settings,
+}
+
+#[derive(Serialize)]
+struct Tables {
+    /// `ok` or `error`.
+    state: &'static str,
+    ledger: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct History {
+    /// `ok` or `late`; `unknown` where no canary runs.
+    status: &'static str,
+    /// Since the last change of the canary that is in the history.
+    age_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Snapshots {
+    /// `ok` or `old`; `unknown` where this process takes none, and may not see the bucket.
+    status: &'static str,
+    age_hours: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    auth_mode: &'static str,
+    min_evidence: &'static str,
+    state_ttl_days: u16,
+    log_sample_percent: u8,
 }
 
 #[derive(Serialize)]
@@ -59,8 +132,9 @@ struct Cpu {
     count: usize,
 }
 
-/// 200 if the database answers, else 503.
-pub(crate) async fn handle(state: State, _request: Request) -> Reply {
+/// 200 if the database answers, else 503; asked deeply, if both tables do.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let deep = if is_deep(&request) { Some(deep(&state).await) } else { None };
     let asked = Instant::now();
     let connected = match tokio::time::timeout(DATABASE_TIMEOUT, state.users.ping()).await {
         Ok(Ok(())) => true,
@@ -74,9 +148,16 @@ pub(crate) async fn handle(state: State, _request: Request) -> Reply {
         }
     };
     let response_time = format!("{:.1}ms", asked.elapsed().as_secs_f64() * 1e3);
+    let deep = deep.map(|(ledger, history)| Deep {
+        tables: Tables { state: word(connected), ledger: word(ledger) },
+        history,
+        snapshots: snapshots(&state),
+        settings: settings(&state),
+    });
+    let works = connected && deep.as_ref().is_none_or(|deep| deep.tables.ledger == word(true));
     let uptime = process::uptime().as_secs();
     let health = Health {
-        status: if connected { "ok" } else { "error" },
+        status: word(works),
         timestamp: (state.clock)(),
         uptime: Uptime {
             seconds: uptime,
@@ -98,12 +179,81 @@ pub(crate) async fn handle(state: State, _request: Request) -> Reply {
             count: std::thread::available_parallelism().map_or(1, usize::from),
         },
         environment: state.config.stage.clone(),
-        region: std::env::var("AWS_REGION").ok(),
+        region: std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()),
         version: env!("CARGO_PKG_VERSION"),
         commit: state.config.commit.clone(),
+        deep,
     };
-    let status = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if works { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(momentary(with_status(status, &health)?))
+}
+
+fn word(works: bool) -> &'static str {
+    if works { "ok" } else { "error" }
+}
+
+fn is_deep(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "deep" && value == "1")
+}
+
+/// Whether the ledger answers, and how late it is.
+async fn deep(state: &State) -> (bool, History) {
+    let last = match tokio::time::timeout(DATABASE_TIMEOUT, last_change(state)).await {
+        Ok(Ok(last)) => Ok(last),
+        Ok(Err(error)) => {
+            tracing::error!(error = %Chain(&error), "health: the ledger does not answer");
+            Err(())
+        }
+        Err(_) => {
+            tracing::error!("health: the ledger did not answer in time");
+            Err(())
+        }
+    };
+    let age = last.ok().flatten().map(|at| Duration::from_millis((state.clock)().ms().saturating_sub(at.ms())));
+    let status = match age {
+        None => "unknown",
+        Some(age) if age > HISTORY_LATE => "late",
+        Some(_) => "ok",
+    };
+    (last.is_ok(), History { status, age_seconds: age.map(|age| age.as_secs()) })
+}
+
+/// When the canary made the last change that is in the history.
+async fn last_change(state: &State) -> Result<Option<Timestamp>, StateError> {
+    let Ok(room) = ROOM.parse::<RoomId>() else { return Ok(None) };
+    let head = state.ledger.read(&room, u64::MAX, 1).await?.head;
+    let Some(before) = head.seq.checked_sub(1) else { return Ok(None) };
+    let part = state.ledger.read(&room, before, 1).await?;
+    Ok(part.entries.last().and_then(|entry| entry.at.parse().ok()))
+}
+
+/// As the job that runs in this process has said: the runner's does, and a function's process runs none.
+fn snapshots(state: &State) -> Snapshots {
+    let now = (state.clock)();
+    let age = state.window.figures(now).noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
+        let since = Duration::from_millis(now.ms().saturating_sub(at.ms()));
+        ((value + since.as_secs_f64() / 3600.0) * 10.0).round() / 10.0
+    });
+    let status = match age {
+        None => "unknown",
+        Some(age) if age > SNAPSHOT_OLD_HOURS => "old",
+        Some(_) => "ok",
+    };
+    Snapshots { status, age_hours: age }
+}
+
+fn settings(state: &State) -> Settings {
+    let config = &state.config;
+    Settings {
+        auth_mode: match config.auth_mode {
+            AuthMode::Open => "open",
+            AuthMode::Strict => "strict",
+        },
+        min_evidence: config.min_evidence.as_str(),
+        state_ttl_days: config.state_ttl_days,
+        log_sample_percent: config.log_sample_percent,
+    }
 }
 
 /// Like `45 MB`.

@@ -1,7 +1,8 @@
 //! `GET /api/metrics`: how fast, how often, how well.
 
 use super::get_health::megabytes;
-use crate::auth::{Act, permit};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, allow, route};
 use crate::http::{momentary, ok};
 use crate::{Reply, Request, State};
 use domain::Timestamp;
@@ -10,6 +11,18 @@ use state::metrics::{Degraded, Figures, Metric, Noted, Route, Scope};
 use state::process;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
+    .may(&[allow(&["cloudwatch:GetMetricData"], &["*"]).because(
+        "IAM knows no resource and no condition for this action: it is this star or nothing. docs/decisions.md, 57.",
+    )])
+    .describes(
+        "On AWS the last hour of the whole stage, as CloudWatch has it, read at most once a minute; in the runner \
+         what its process has counted since its start. `degraded` says when CloudWatch could not be read. On AWS a \
+         run that ended without an answer counts as an error and a failure of its endpoint.",
+    )
+    .momentary()
+    .gives(&[(200, "The counts at this moment.", "Metrics")]);
 
 #[derive(Serialize)]
 struct Metrics {
@@ -32,6 +45,7 @@ struct Snapshots {
     age_hours: Option<f64>,
     last_ok: Option<bool>,
     last_at: Option<Timestamp>,
+    drill_age_hours: Option<f64>,
     drill_ok: Option<bool>,
     drill_at: Option<Timestamp>,
 }
@@ -62,6 +76,8 @@ struct Endpoint {
     /// Milliseconds.
     avg_duration: f64,
     error_rate: String,
+    /// Answers of 500 or above.
+    failures: u64,
     /// Refusals by code.
     refused: Option<BTreeMap<&'static str, u64>>,
 }
@@ -125,8 +141,8 @@ const PROFILES: [(&str, Duration, f64); 2] =
 
 /// # Errors
 /// 401 no caller.
-pub(crate) async fn handle(state: State, _request: Request) -> Reply {
-    permit(&state, Act::ReadMetrics)?;
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    Caller::of(&state, &request)?.must(Act::ReadMetrics)?;
     let now = (state.clock)();
     let figures = match &state.figures {
         Some(source) => source.read(&state.window, now).await,
@@ -192,11 +208,15 @@ fn metrics(figures: Figures, limit: u32, now: Timestamp) -> Metrics {
 fn snapshots(noted: &BTreeMap<Metric, Noted>, now: Timestamp) -> Snapshots {
     let last = |metric| noted.get(&metric).map(|Noted { value, at }| (*value == 0.0, *at));
     let (snapshot, drill) = (last(Metric::SnapshotFailed), last(Metric::RestoreDrillFailed));
-    Snapshots {
-        age_hours: noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
+    let age = |metric| {
+        noted.get(&metric).map(|Noted { value, at }| {
             let since = Duration::from_millis(now.ms().saturating_sub(at.ms()));
             ((value + since.as_secs_f64() / 3600.0) * 10.0).round() / 10.0
-        }),
+        })
+    };
+    Snapshots {
+        age_hours: age(Metric::BackupAgeHours),
+        drill_age_hours: age(Metric::RestoreDrillAgeHours),
         last_ok: snapshot.map(|(ok, _)| ok),
         last_at: snapshot.map(|(_, at)| at),
         drill_ok: drill.map(|(ok, _)| ok),
@@ -228,6 +248,7 @@ fn endpoint(route: Route) -> Endpoint {
         count: route.count,
         avg_duration: (average * 100.0).round() / 100.0,
         error_rate: format!("{:.1}%", percent(route.errors, route.count)),
+        failures: route.failures,
         refused: route.refused,
     }
 }

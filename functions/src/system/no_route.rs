@@ -1,10 +1,22 @@
 //! `$default`: whatever no other route takes.
 
 use super::get_openapi::DOCUMENT;
-use crate::{ApiError, Reply, Request, State};
+use crate::answer::allowed_origin;
+use crate::function::{Callers, Function, route};
+use crate::{ApiError, Reply, Request, Response, State};
+use lambda_http::Body;
+use lambda_http::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ALLOW, HeaderValue, ORIGIN,
+};
+use lambda_http::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use state::{Kind, Refusal};
 use std::collections::BTreeMap;
+
+pub(crate) const FUNCTION: Function =
+    route!(ANY "$default").callers(Callers::Anybody).at("/api/nowhere").answers(404, 404);
 
 #[derive(Deserialize)]
 struct Described<'a> {
@@ -12,13 +24,45 @@ struct Described<'a> {
     paths: BTreeMap<&'a str, BTreeMap<&'a str, &'a RawValue>>,
 }
 
+/// How long browsers may remember a preflight, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+/// Headers that a page of another origin may send: the same list as in `template.yaml`.
+const ALLOWED_HEADERS: &str = "authorization, content-type, if-match, if-none-match, x-request-id";
+
+/// 404: there is no such path.
+const ROUTE_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "route_not_found", "there is nothing at this path");
+/// 405: the path exists, the method does not.
+const METHOD_NOT_ALLOWED: Refusal =
+    Refusal::new(Kind::Method, "method_not_allowed", "this path does not answer this method");
+
+/// Answers a preflight for a path that exists. The gateway of AWS may answer it itself; it must be right either way.
+///
 /// # Errors
-/// Always: 405 if the path exists with other methods, else 404.
-pub(crate) async fn handle(_state: State, request: Request) -> Reply {
-    Err(match methods(request.uri().path()) {
-        Some(allow) => ApiError::Method { allow },
-        None => ApiError::NoRoute,
+/// Anything else: 405 if the path exists with other methods, else 404.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let methods = methods(request.uri().path()).ok_or(ROUTE_NOT_FOUND)?;
+    let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && asks {
+        return Ok(preflight(&state, request.headers().get(ORIGIN), &methods));
+    }
+    let refused = ApiError::from(METHOD_NOT_ALLOWED).with_detail(format!("this path answers {methods}"));
+    Err(match HeaderValue::from_str(&methods) {
+        Ok(methods) => refused.with_header(ALLOW, methods),
+        Err(_) => refused,
     })
+}
+
+/// What a page of this origin may do; nothing is said to one that is not listed. Which origin may is said with every answer.
+fn preflight(state: &State, origin: Option<&HeaderValue>, methods: &str) -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if allowed_origin(&state.config.cors_origins, origin).is_some() {
+        let headers = response.headers_mut();
+        headers.extend(HeaderValue::from_str(methods).map(|methods| (ACCESS_CONTROL_ALLOW_METHODS, methods)));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
+    }
+    response
 }
 
 /// The methods of a path, separated by commas. Read from the description, which a test holds equal to the routes.
@@ -52,6 +96,7 @@ mod tests {
     #[test]
     fn a_known_path_names_its_methods() {
         assert_eq!(methods("/api/users/ada").as_deref(), Some("DELETE, GET"));
+        assert_eq!(methods("/api/health").as_deref(), Some("GET, HEAD"));
         assert_eq!(methods("/api/nowhere"), None);
     }
 }

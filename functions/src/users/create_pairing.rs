@@ -1,12 +1,27 @@
 //! `POST /api/users/{userId}/pairing`: a person asks for a code that pairs an agent with them.
 
-use crate::auth::{Act, permit};
-use crate::http::{path, with_status};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, no_form, user_id, with_status};
 use crate::{Reply, Request, State};
-use domain::{PairingCode, Timestamp, UserId};
+use domain::{PairingCode, Timestamp, UserId, WitnessToken};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 use std::time::Duration;
+
+pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["USER#*"])
+        .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId")])
+    .costs(1, 0.0, 2.0)
+    .answers(201, 201)
+    .describes(
+        "The page shows the code; `greenroom-agent enroll` uses it, once and within ten minutes; a new code makes the \
+         one before useless. `witness` is for the browser to keep: with it the page attaches the agent that enrolled \
+         with the code. Takes no body.",
+    )
+    .gives(&[(201, "The code.", "Pairing")])
+    .refuses(&[(404, "UserNotFound"), (415, "MediaTypeNotSupported")]);
 
 /// Long enough to reach another window, short enough to be of no use tomorrow.
 const CODE_LIFE: Duration = Duration::from_mins(10);
@@ -17,20 +32,24 @@ struct Pairing {
     user_id: UserId,
     /// Shown once; only its fingerprint is stored.
     code: PairingCode,
+    /// Attaches the agent that enrols with the code. Kept in the browser; only its fingerprint is stored.
+    witness: WitnessToken,
     expires_at: Timestamp,
 }
 
 /// A new code makes the one before useless.
 ///
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user.
+/// 400 malformed id; 401 no caller; 404 no such user; 415 a form.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ChangeUser(&user_id))?;
-    let code = PairingCode::from_random(state::random()?);
-    let expires_at = (state.clock)().plus(CODE_LIFE);
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    no_form(&request)?;
+    let (code, witness) = (PairingCode::from_random(state::random()?), state::random::<32>()?.into());
+    let cause = cause(&state, &request, &caller);
+    let expires_at = cause.at.plus(CODE_LIFE);
 
-    state.agents.start_pairing(&user_id, code.fingerprint(), expires_at).await?;
+    state.agents.start_pairing(&user_id, &code, &witness, expires_at, &cause).await?;
 
-    with_status(StatusCode::CREATED, &Pairing { user_id, code, expires_at })
+    with_status(StatusCode::CREATED, &Pairing { user_id, code, witness, expires_at })
 }

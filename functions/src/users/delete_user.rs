@@ -1,10 +1,23 @@
 //! `DELETE /api/users/{userId}`: forget one user's state.
 
-use crate::auth::{Act, permit};
-use crate::http::{if_match, ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{if_match, ok, user_id};
 use crate::{Reply, Request, State};
 use domain::UserId;
 use serde::Serialize;
+
+pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
+    .may(&[allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#*"])])
+    .costs(1, 0.0, 2.0)
+    .answers(200, 404)
+    .describes(
+        "Removes the state at once. Without a request, a state is removed some time after it has not changed for \
+         `STATE_TTL_DAYS` (30) days.",
+    )
+    .parameters(&["IfMatch"])
+    .gives(&[(200, "The state is gone; the next read answers 404.", "Deleted")])
+    .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,10 +29,10 @@ struct Deleted {
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user; 412 lost race.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ChangeUser(&user_id))?;
+    let user_id = user_id(&request)?;
+    Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
 
-    state.users.delete(&user_id, if_match(&request)?).await?;
+    state.users.delete(&user_id, if_match(&request)?, (state.clock)()).await?;
 
     ok(&Deleted { success: true, user_id })
 }

@@ -1,15 +1,22 @@
 //! `GET /api/users/{userId}`: one user's state.
 
-use crate::auth::{Act, permit};
-use crate::http::{ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{ok, user_id};
 use crate::{Reply, Request, State};
-use domain::UserId;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/users/{userId}")
+    .may(&[allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"])])
+    .costs(1, 0.5, 0.0)
+    .describes("A read right after a write may still answer the state before it.")
+    .gives(&[(200, "The state.", "UserState")])
+    .refuses(&[(404, "UserNotFound")]);
 
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ReadUser(&user_id))?;
+    let user_id = user_id(&request)?;
+    Caller::of(&state, &request)?.must(Act::ReadUser(&user_id))?;
 
     ok(&state.users.get(&user_id, (state.clock)()).await?)
 }

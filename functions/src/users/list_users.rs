@@ -1,25 +1,44 @@
 //! `GET /api/users`: everybody's state, the one changed last first.
 
-use crate::auth::{Act, permit};
+use crate::auth::{Act, Caller};
+use crate::function::{Class, Function, STATE, allow, route};
 use crate::http::{ok, page_query};
 use crate::{Reply, Request, State};
 use domain::User;
 use serde::Serialize;
+use state::dynamodb::Cursor;
+
+pub(crate) const FUNCTION: Function = route!(GET "/api/users")
+    .throttled(Class::List)
+    .may(&[allow(&["dynamodb:Scan"], &[STATE])])
+    .costs(2, 3.0, 0.0)
+    .query("limit=25")
+    .properties(
+        "ReservedConcurrentExecutions:
+  !If [IsStopped, 0, !If [LimitsLists, !Ref ListConcurrency,
+    !If [ReservesConcurrency, !Ref ReservedConcurrency, !Ref AWS::NoValue]]]",
+    )
+    .describes(
+        "Reads the whole table for every page. A user who changes between two pages moves to the front and can be \
+         missed by a client that only follows cursors.",
+    )
+    .parameters(&["Limit", "Cursor"])
+    .gives(&[(200, "One page of the list.", "UserPage")]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UserPage {
     items: Vec<User>,
-    next_cursor: Option<String>,
+    next_cursor: Option<Cursor>,
 }
 
 /// # Errors
 /// 400 malformed query or cursor; 401 no caller.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    permit(&state, Act::ListAll)?;
+    Caller::of(&state, &request)?.must(Act::ListAll)?;
     let query = page_query(&request)?;
 
     let page = state.users.list(query.limit(), query.cursor(), (state.clock)()).await?;
 
-    ok(&UserPage { items: page.users, next_cursor: page.next_cursor })
+    ok(&UserPage { items: page.items, next_cursor: page.next_cursor })
 }

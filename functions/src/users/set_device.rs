@@ -1,16 +1,34 @@
 //! `PATCH /api/users/{userId}/device`: a person claims which microphone they use.
 
-use crate::auth::{Act, permit};
-use crate::http::{if_match, json, ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Reply, Request, State};
-use domain::{DeviceClaim, DeviceId, Label, Seq, UserId};
+use domain::{DeviceClaim, DeviceId, Label, Seq};
 use serde::Deserialize;
 use state::dynamodb::Guard;
+
+pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["USER#*"])
+        .sparing("agent* attested bound* challenge heard* isMuted lease* mute* name pairing* roomId")])
+    .costs(1, 0.0, 2.0)
+    .body(r#"{"deviceId":"usb-podcast","deviceLabel":"USB Podcast Microphone"}"#)
+    .describes(
+        "Changes the device claim and never `isMuted`. A label belongs to its device: leaving it out clears it. `seq` \
+         works as for a mute, with a counter of its own, so an old device change never blocks a mute.",
+    )
+    .parameters(&["IfMatch"])
+    .takes("SetDevice")
+    .gives(&[(200, "The stored state.", "AppliedState")])
+    .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetDevice {
-    device_id: DeviceId,
+    /// `null` clears it; a member that is left out is a mistake.
+    #[serde(deserialize_with = "Option::deserialize")]
+    device_id: Option<DeviceId>,
     #[serde(default)]
     device_label: Option<Label>,
     #[serde(default)]
@@ -22,11 +40,12 @@ struct SetDevice {
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ChangeUser(&user_id))?;
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetDevice = json(&request)?;
-    let guard = Guard { if_match: if_match(&request)?, seq: body.seq };
+    let cause = cause(&state, &request, &caller);
+    let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = DeviceClaim { device_id: body.device_id, device_label: body.device_label };
 
-    ok(&state.users.set_device(&user_id, claim, guard, (state.clock)()).await?)
+    ok(&Applied::from(&state.users.set_device(&user_id, claim, guard, &cause).await?))
 }

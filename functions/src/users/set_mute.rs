@@ -1,11 +1,29 @@
 //! `PATCH /api/users/{userId}/mute`: a person claims their own microphone is muted or open.
 
-use crate::auth::{Act, permit};
-use crate::http::{if_match, json, ok, path};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Reply, Request, State};
-use domain::{MuteClaim, MuteScope, Seq, UserId};
+use domain::{MuteClaim, MuteScope, Seq};
 use serde::Deserialize;
 use state::dynamodb::Guard;
+
+pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["USER#*"])
+        .sparing("agent* attested bound* challenge device* heard* lease* name pairing* roomId")])
+    .costs(1, 0.0, 2.0)
+    .body(r#"{"isMuted":false}"#)
+    .describes(
+        "Changes the mute claim and nothing else. `isMuted` is the wanted end state, not a toggle, so a repeated \
+         request is harmless. With `seq`, a counter that is not greater than the one of the last mute changes nothing \
+         and answers the stored state, so a fast mute, unmute, mute that arrives out of order ends where the person \
+         ended.",
+    )
+    .parameters(&["IfMatch"])
+    .takes("SetMute")
+    .gives(&[(200, "The stored state.", "AppliedState")])
+    .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,11 +40,12 @@ struct SetMute {
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ChangeUser(&user_id))?;
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetMute = json(&request)?;
-    let guard = Guard { if_match: if_match(&request)?, seq: body.seq };
+    let cause = cause(&state, &request, &caller);
+    let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = MuteClaim { is_muted: body.is_muted, mute_scope: body.mute_scope.unwrap_or_default() };
 
-    ok(&state.users.set_mute(&user_id, claim, guard, (state.clock)()).await?)
+    ok(&Applied::from(&state.users.set_mute(&user_id, claim, guard, &cause).await?))
 }

@@ -1,16 +1,40 @@
 //! `POST /api/users/{userId}/state`: a person claims everything about their microphone at once.
 
-use crate::auth::{Act, permit};
-use crate::http::{if_match, json, path, with_status};
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{Applied, cause, if_match, json, near, open_room, user_id, with_status};
 use crate::{Reply, Request, State};
-use domain::{Claim, DeviceId, Label, MuteClaim, MuteScope, RoomId, Seq, UserId};
+use domain::{Claim, DeviceId, Label, LeaseId, MuteClaim, MuteScope, Name, RoomId, Seq};
 use lambda_http::http::StatusCode;
 use serde::Deserialize;
 use state::dynamodb::Guard;
 
+pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["USER#*"])
+        .sparing("agent* attested bound* challenge heard* pairing*")])
+    .costs(1, 0.0, 2.0)
+    .body(r#"{"isMuted":true,"deviceId":"default","deviceLabel":"Built-in Microphone","roomId":"demo-room"}"#)
+    .answers(201, 200)
+    .describes(
+        "Replaces the whole claim of a user, creating the state if there is none. What the body leaves out is \
+         cleared, the counters of `seq` too. With `seq`, a counter that is not greater than one stored for this \
+         user's mute or device changes nothing and answers 200 with the stored state; that includes a repeated \
+         request.",
+    )
+    .parameters(&["IfMatch"])
+    .takes("SetState")
+    .gives(&[
+        (200, "The state was replaced, or the `seq` was not newer and nothing changed.", "AppliedState"),
+        (201, "This was the user's first claim.", "AppliedState"),
+    ])
+    .refuses(&[(412, "VersionConflict")]);
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetState {
+    /// Left out, it means open, as the first clients did.
+    #[serde(default)]
     is_muted: bool,
     #[serde(default)]
     mute_scope: Option<MuteScope>,
@@ -21,6 +45,10 @@ struct SetState {
     #[serde(default)]
     room_id: Option<RoomId>,
     #[serde(default)]
+    name: Option<Name>,
+    #[serde(default)]
+    lease: Option<LeaseId>,
+    #[serde(default)]
     seq: Option<Seq>,
 }
 
@@ -29,18 +57,21 @@ struct SetState {
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 412 lost race.
 pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let user_id: UserId = path(&request, "userId")?;
-    permit(&state, Act::ChangeUser(&user_id))?;
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetState = json(&request)?;
-    let guard = Guard { if_match: if_match(&request)?, seq: body.seq };
+    let cause = cause(&state, &request, &caller);
+    let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = Claim {
         mute: MuteClaim { is_muted: body.is_muted, mute_scope: body.mute_scope.unwrap_or_default() },
         device_id: body.device_id,
         device_label: body.device_label,
-        room_id: body.room_id,
+        room_id: body.room_id.map(|room| open_room("roomId", room)).transpose()?,
+        name: body.name,
+        lease: body.lease,
     };
 
-    let written = state.users.set_state(&user_id, claim, guard, (state.clock)()).await?;
+    let written = state.users.set_state(&user_id, claim, guard, &cause).await?;
 
-    with_status(if written.created { StatusCode::CREATED } else { StatusCode::OK }, &written.user)
+    with_status(if written.created { StatusCode::CREATED } else { StatusCode::OK }, &Applied::from(&written))
 }

@@ -12,7 +12,8 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 /// The last count of users is the present one if it is no older: the canary counts each minute, and a series lags.
 const USERS_CURRENT: Duration = Duration::from_mins(5);
 /// What jobs publish.
-const JOBS: [Metric; 3] = [Metric::BackupAgeHours, Metric::SnapshotFailed, Metric::RestoreDrillFailed];
+const JOBS: [Metric; 4] =
+    [Metric::BackupAgeHours, Metric::SnapshotFailed, Metric::RestoreDrillFailed, Metric::RestoreDrillAgeHours];
 
 /// Values with the begin of the period they are of.
 pub(crate) type Series = Vec<(Timestamp, f64)>;
@@ -53,8 +54,10 @@ const STATISTICS: [(&str, Metric, &str); 8] = [
     ("memory", Metric::MemoryUsedMb, "Maximum"),
 ];
 
-/// What Lambda counts for each function.
+/// What Lambda counts for each function. An error is a run without an answer: a crash, or a time-out.
 const COUNTED: [&str; 3] = ["Invocations", "Errors", "Duration"];
+/// What each function counts of its answers.
+const ANSWERED: [Metric; 2] = [Metric::RouteErrors, Metric::RouteFailures];
 
 /// The last hour, of the stage and of each function.
 pub(crate) fn of_the_hour(stage: &str, functions: &[Function]) -> Vec<Query> {
@@ -70,15 +73,17 @@ pub(crate) fn of_the_hour(stage: &str, functions: &[Function]) -> Vec<Query> {
         STATISTICS.iter().map(|(id, metric, statistic)| own(id, *metric, statistic, HOUR)).collect();
     queries.push(own("users", Metric::ConcurrentUsers, "Maximum", Duration::from_mins(1)));
     for Function { binary, .. } in functions {
-        queries.extend(COUNTED.map(|metric| Query {
+        let of_function = |namespace: String, metric| Query {
             id: id(binary, metric),
-            namespace: "AWS/Lambda".to_owned(),
+            namespace,
             metric,
             // As template.yaml names them.
             function: Some(format!("greenroom-{stage}-{}", binary.replace('_', "-"))),
             statistic: "Sum",
             period: HOUR,
-        }));
+        };
+        queries.extend(COUNTED.map(|metric| of_function("AWS/Lambda".to_owned(), metric)));
+        queries.extend(ANSWERED.map(|metric| of_function(namespace(stage), metric.name())));
     }
     queries
 }
@@ -120,9 +125,15 @@ pub(crate) fn figures(
         Some((*metric, Noted { value, at }))
     });
     let routes = functions.iter().filter_map(|Function { binary, route }| {
-        let [count, errors, duration] = COUNTED.map(|metric| sum(&id(binary, metric)));
-        let route_counts =
-            Route { count: whole(count), errors: whole(errors), total: milliseconds(duration), refused: None };
+        let [count, unanswered, duration] = COUNTED.map(|metric| sum(&id(binary, metric)));
+        let [errors, failures] = ANSWERED.map(|metric| sum(&id(binary, metric.name())));
+        let route_counts = Route {
+            count: whole(count),
+            errors: whole(errors + unanswered),
+            failures: whole(failures + unanswered),
+            total: milliseconds(duration),
+            refused: None,
+        };
         (route_counts.count > 0).then(|| (route.clone(), route_counts))
     });
     let counted = STATISTICS.iter().filter_map(|(id, ..)| hour.get(*id)).flatten().map(|(at, _)| *at);

@@ -1,6 +1,6 @@
 //! What an agent sends: the bodies, and the signature over their exact bytes. `docs/attestation.md` is the protocol.
 
-use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Refused, Route, Signal, Timestamp, UserId};
+use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Refused, Route, Signal, Timestamp, UserId, Version};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -28,28 +28,42 @@ pub enum Purpose {
 impl Purpose {
     const fn tag(self) -> &'static [u8] {
         match self {
+            Self::Enrolment => b"greenroom-enrolment-v2\n",
+            Self::Attestation => b"greenroom-attestation-v2\n",
+        }
+    }
+
+    /// The tag of protocol 1, which named no version of the claim.
+    const fn superseded_tag(self) -> &'static [u8] {
+        match self {
             Self::Enrolment => b"greenroom-enrolment-v1\n",
             Self::Attestation => b"greenroom-attestation-v1\n",
         }
     }
 
-    fn signed(self, body: &[u8]) -> Vec<u8> {
-        [self.tag(), body].concat()
-    }
-
     /// Signs a body, for the header [`SIGNATURE_HEADER`].
     #[must_use]
     pub fn sign(self, key: &SigningKey, body: &[u8]) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(key.sign(&self.signed(body)).to_bytes())
+        BASE64_URL_SAFE_NO_PAD.encode(key.sign(&[self.tag(), body].concat()).to_bytes())
     }
 
     /// Whether `signature` is that of `key` over exactly this body. Keys of small order and signatures that are not
     /// reduced are refused (RFC 8032, 5.1.7, and the stricter rules of ed25519-dalek's `verify_strict`).
     #[must_use]
     pub fn verify(self, key: &PublicKey, body: &[u8], signature: &str) -> bool {
-        let Some(signature) = bytes(signature).map(|bytes| Signature::from_bytes(&bytes)) else { return false };
-        VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(&self.signed(body), &signature).is_ok())
+        is_signed(key, &[self.tag(), body].concat(), signature)
     }
+
+    /// Whether `signature` is that of `key` over this body by protocol 1: then the agent only needs an update.
+    #[must_use]
+    pub fn verify_superseded(self, key: &PublicKey, body: &[u8], signature: &str) -> bool {
+        is_signed(key, &[self.superseded_tag(), body].concat(), signature)
+    }
+}
+
+fn is_signed(key: &PublicKey, text: &[u8], signature: &str) -> bool {
+    let Some(signature) = bytes(signature).map(|bytes| Signature::from_bytes(&bytes)) else { return false };
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(text, &signature).is_ok())
 }
 
 /// Exactly `N` bytes out of base64url. Another encoding of the same bytes is refused, so there is one text per value.
@@ -102,6 +116,19 @@ base64_bytes! {
 base64_bytes! {
     /// What an agent must repeat, so that an attestation is known to be made after it.
     Challenge, 16, "be 16 bytes in base64url without padding"
+}
+
+base64_bytes! {
+    /// A browser's proof that it asked for an agent's pairing: whoever presents it decides whose microphone the agent measures.
+    WitnessToken, 32, "be 32 bytes in base64url without padding"
+}
+
+impl WitnessToken {
+    /// What is stored of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0)
+    }
 }
 
 base64_bytes! {
@@ -202,10 +229,14 @@ pub struct Attestation {
     pub seq: u64,
     /// What the server gave last.
     pub challenge: Challenge,
+    /// The version of the claim under which the whole window was measured.
+    pub version: Version,
     /// Begin of the window, in milliseconds since 1970, in the server's time.
     pub from_ms: u64,
     /// End of the window.
     pub to_ms: u64,
+    /// Since when no signal was delivered, without a break; none unless `signal` is silence.
+    pub silent_since_ms: Option<u64>,
     /// Whether the agent could measure.
     pub condition: Condition,
     /// The system's mute flag.
@@ -231,6 +262,15 @@ impl Attestation {
         if self.condition != Condition::Measured && self.signal != Signal::NotOpened {
             return Err(("signal", Refused("be not_opened unless condition is measured")));
         }
+        if self.route == Route::Silenced && self.signal != Signal::NotOpened {
+            return Err(("signal", Refused("be not_opened while route is silenced")));
+        }
+        if self.signal.is_silence() != self.silent_since_ms.is_some() {
+            return Err(("silentSinceMs", Refused("be given if signal is digital_zero or floor, and else be null")));
+        }
+        if self.silent_since_ms.is_some_and(|since| since > self.to_ms) {
+            return Err(("silentSinceMs", Refused("be at most toMs")));
+        }
         if self.condition == Condition::Measured && self.device.is_none() {
             return Err(("device", Refused("name what was measured")));
         }
@@ -246,13 +286,19 @@ impl Attestation {
     /// What it says, as it is stored. A window that ends in the future ended now: no clock makes evidence live longer.
     #[must_use]
     pub fn evidence(self, now: Timestamp) -> Evidence {
+        let observed_at = Timestamp::from_ms(self.to_ms).min(now);
         Evidence {
-            observed_at: Timestamp::from_ms(self.to_ms).min(now),
+            version: self.version,
+            observed_at,
             condition: self.condition,
             flag: self.flag,
             signal: self.signal,
             route: self.route,
             device: self.device,
+            // Its length is what was measured, whatever the two clocks say.
+            silent_since: self
+                .silent_since_ms
+                .map(|since| Timestamp::from_ms(observed_at.ms().saturating_sub(self.to_ms.saturating_sub(since)))),
         }
     }
 }
@@ -376,8 +422,10 @@ mod tests {
         Attestation {
             seq: 1,
             challenge: Challenge([0; 16]),
+            version: 1,
             from_ms: 1000,
             to_ms: 2000,
+            silent_since_ms: Some(500),
             condition: Condition::Measured,
             flag: Flag::Muted,
             signal: Signal::DigitalZero,
@@ -397,6 +445,10 @@ mod tests {
         assert_eq!(refused(&Attestation { to_ms: 999, ..attestation() }), "toMs");
         assert_eq!(refused(&Attestation { to_ms: 61_001, ..attestation() }), "toMs");
         assert_eq!(refused(&Attestation { condition: Condition::NoData, ..attestation() }), "signal");
+        assert_eq!(refused(&Attestation { route: Route::Silenced, ..attestation() }), "signal");
+        assert_eq!(refused(&Attestation { silent_since_ms: None, ..attestation() }), "silentSinceMs");
+        assert_eq!(refused(&Attestation { silent_since_ms: Some(2001), ..attestation() }), "silentSinceMs");
+        assert_eq!(refused(&Attestation { signal: Signal::Signal, ..attestation() }), "silentSinceMs");
         assert_eq!(refused(&Attestation { device: None, ..attestation() }), "device");
     }
 
@@ -407,6 +459,8 @@ mod tests {
         assert_eq!(ending(120_000).evidence(now).observed_at, now);
         assert_eq!(ending(90_000).evidence(now).observed_at, Timestamp::from_ms(90_000));
         assert!(!ending(70_000).is_skewed(now) && !ending(130_000).is_skewed(now));
+        let silence = Attestation { to_ms: 120_000, silent_since_ms: Some(115_000), ..attestation() }.evidence(now);
+        assert_eq!(silence.silent_since, Some(Timestamp::from_ms(95_000)), "five seconds, by whose clock ever");
         assert!(ending(69_999).is_skewed(now) && ending(130_001).is_skewed(now));
     }
 

@@ -1,6 +1,6 @@
 //! What an agent measured: coarse classes only, never levels.
 
-use crate::{AgentDeviceId, DeviceId, Label, Timestamp};
+use crate::{AgentDeviceId, DeviceId, Label, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 
 /// A closed set of words that the API and the storage share.
@@ -90,6 +90,14 @@ words! {
     }
 }
 
+impl Signal {
+    /// Whether something listened and heard no signal.
+    #[must_use]
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::DigitalZero | Self::Floor)
+    }
+}
+
 words! {
     /// Which device the agent's stream was attached to.
     Route {
@@ -97,6 +105,8 @@ words! {
         Direct = "direct",
         /// Another one: the system moved the stream, so its silence says nothing.
         Moved = "moved",
+        /// The agent's own stream is muted or turned down in the system's mixer, so its silence says nothing.
+        Silenced = "silenced",
     }
 }
 
@@ -115,6 +125,8 @@ pub struct AgentDevice {
 /// The last attestation that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
+    /// The version of the claim under which the whole window was measured.
+    pub version: Version,
     /// The end of the measured window.
     pub observed_at: Timestamp,
     /// Whether the agent could measure.
@@ -127,6 +139,8 @@ pub struct Evidence {
     pub route: Route,
     /// The device that was opened.
     pub device: Option<AgentDevice>,
+    /// Since when it has delivered no signal, without a break; none unless `signal` is silence.
+    pub silent_since: Option<Timestamp>,
 }
 
 /// A person's word that the browser's device and the agent's are one.
@@ -149,13 +163,15 @@ pub enum Binding {
     Unbound,
     /// Their labels bind them, but another input has the same label.
     Ambiguous,
+    /// The claim names no device of its own, but the one that the system prefers, which may change at any time.
+    Alias,
 }
 
 impl Binding {
     /// Every case.
-    pub const ALL: &[Self] = &[Self::Same, Self::Other, Self::Unbound, Self::Ambiguous];
+    pub const ALL: &[Self] = &[Self::Same, Self::Other, Self::Unbound, Self::Ambiguous, Self::Alias];
 
-    /// A person's word counts first, then equal labels.
+    /// An alias is never bound. Otherwise a person's word counts first, then equal labels.
     #[must_use]
     pub fn of(
         claimed: Option<&DeviceId>,
@@ -163,6 +179,9 @@ impl Binding {
         word: Option<&DeviceBinding>,
         opened: Option<&AgentDevice>,
     ) -> Self {
+        if claimed.is_some_and(DeviceId::is_alias) {
+            return Self::Alias;
+        }
         let (Some(claimed), Some(opened)) = (claimed, opened) else { return Self::Unbound };
         if let Some(word) = word.filter(|word| word.device_id == *claimed) {
             return if word.agent_device_id == opened.id { Self::Same } else { Self::Other };
@@ -180,22 +199,19 @@ impl Binding {
     }
 }
 
-/// Whether a browser's label and a system's name one device: equal but for what browsers add.
+/// Whether a browser's label and a system's name one device: equal but for the suffixes that browsers add. The prefix of
+/// Chromium's aliases (`Default - `, in any language) is kept: a label with it names whichever device is preferred now.
 #[must_use]
 pub fn same_label(a: &str, b: &str) -> bool {
     let (a, b) = (bare(a), bare(b));
     !a.is_empty() && a == b
 }
 
-/// A label without the prefixes of Chromium's pseudo devices and without the suffixes that name a USB id or a socket.
+/// A label without the suffixes that name a USB id or a socket.
 fn bare(label: &str) -> &str {
     let mut text = label.trim();
     loop {
-        let shorter = ["Default - ", "Communications - "]
-            .iter()
-            .find_map(|prefix| text.strip_prefix(prefix))
-            .or_else(|| text.strip_suffix("(Built-in)"))
-            .or_else(|| without_usb_id(text));
+        let shorter = text.strip_suffix("(Built-in)").or_else(|| without_usb_id(text));
         match shorter {
             Some(shorter) => text = shorter.trim(),
             None => return text,
@@ -236,15 +252,21 @@ mod tests {
     fn what_browsers_add_to_a_label_does_not_count() {
         for (claimed, opened) in [
             ("Blue Yeti", "Blue Yeti"),
-            ("Default - Blue Yeti (046d:0ab7)", "Blue Yeti"),
-            ("Communications - Blue Yeti", " Blue Yeti "),
+            ("Blue Yeti (046d:0ab7)", "Blue Yeti"),
+            ("Blue Yeti (Built-in)", " Blue Yeti "),
             ("MacBook Pro Microphone (Built-in)", "MacBook Pro Microphone"),
         ] {
             assert!(same_label(claimed, opened), "{claimed} / {opened}");
         }
-        for (claimed, opened) in
-            [("Blue Yeti", "Blue Yeti 2"), ("Yeti (046d:0ab)", "Yeti"), ("Yeti (front)", "Yeti"), ("(Built-in)", "")]
-        {
+        for (claimed, opened) in [
+            ("Blue Yeti", "Blue Yeti 2"),
+            ("Yeti (046d:0ab)", "Yeti"),
+            ("Yeti (front)", "Yeti"),
+            ("(Built-in)", ""),
+            ("Default - Blue Yeti", "Blue Yeti"),
+            ("Communications - Blue Yeti", "Blue Yeti"),
+            ("Standard - Blue Yeti", "Blue Yeti"),
+        ] {
             assert!(!same_label(claimed, opened), "{claimed} / {opened}");
         }
     }
@@ -254,7 +276,8 @@ mod tests {
         let claimed = browser("e3b0");
         let of =
             |text: &str, unique| Binding::of(Some(&claimed), Some(&label(text)), None, Some(&device("Yeti", unique)));
-        assert_eq!(of("Default - Yeti", true), Binding::Same);
+        assert_eq!(of("Yeti (046d:0ab7)", true), Binding::Same);
+        assert_eq!(of("Default - Yeti", true), Binding::Unbound);
         assert_eq!(of("Yeti", false), Binding::Ambiguous);
         assert_eq!(of("Headset", true), Binding::Unbound);
     }
@@ -273,6 +296,20 @@ mod tests {
         assert_eq!(of(&word("pulseaudio:other"), true), Binding::Other);
         let other = DeviceBinding { device_id: browser("ffff"), ..word("pulseaudio:other") };
         assert_eq!(of(&other, true), Binding::Same, "a word about another device says nothing about this one");
+    }
+
+    #[test]
+    fn an_alias_is_bound_neither_by_its_label_nor_by_a_word() {
+        for alias in ["default", "communications", "Default", "COMMUNICATIONS"].map(browser) {
+            let word = DeviceBinding {
+                device_id: alias.clone(),
+                agent_device_id: "pulseaudio:desk_mic".to_owned().try_into().unwrap(),
+            };
+            for opened in [Some(device("Yeti", true)), None] {
+                let of = |word| Binding::of(Some(&alias), Some(&label("Yeti")), word, opened.as_ref());
+                assert_eq!((of(None), of(Some(&word))), (Binding::Alias, Binding::Alias), "{alias:?}");
+            }
+        }
     }
 
     #[test]

@@ -53,14 +53,45 @@ macro_rules! id {
 }
 
 id! {
-    /// A person, as the client names them: `^[A-Za-z0-9_.:@-]{1,128}$`.
+    /// A person, as the client names them: `^[A-Za-z0-9_.:@-]{1,128}$`, not of dots alone.
+    ///
+    /// What is stored may also be an id of ours, which begins with [`RESERVED_PREFIX`]; a client may not name one:
+    /// [`UserId::is_open`].
     UserId, free
 }
 
 id! {
-    /// A room, as the client names it: `^[A-Za-z0-9_.:@-]{1,128}$`.
+    /// A room, as the client names it: `^[A-Za-z0-9_.:@-]{1,128}$`, not of dots alone. As for [`UserId`], a client may
+    /// not name one of ours.
     RoomId, free
 }
+
+/// Begins the ids that Greenroom itself uses, in any case of its letters.
+pub const RESERVED_PREFIX: &str = "greenroom-";
+
+macro_rules! open {
+    ($($name:ident),+) => {
+        $(impl $name {
+            /// Checks that a client may name this one. A path segment of dots would not survive a URL.
+            ///
+            /// # Errors
+            /// It is of dots alone, or reserved for Greenroom itself.
+            pub fn is_open(&self) -> Result<(), Refused> {
+                let text = self.as_str();
+                if text.bytes().all(|byte| byte == b'.') {
+                    return Err(Refused("not be of dots alone"));
+                }
+                let start = text.get(..RESERVED_PREFIX.len()).unwrap_or_default();
+                if start.eq_ignore_ascii_case(RESERVED_PREFIX) {
+                    return Err(Refused("not begin with greenroom-, which is reserved"));
+                }
+                Ok(())
+            }
+        })+
+    };
+}
+
+open!(UserId, RoomId);
 
 /// Digits of Crockford's base32, as a ULID is written (<https://www.crockford.com/base32.html>).
 pub(crate) const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -90,6 +121,20 @@ fn agent(text: &str) -> Result<(), Refused> {
         Ok(())
     } else {
         Err(Refused("be agt_ and 26 digits of Crockford's base32"))
+    }
+}
+
+id! {
+    /// A WebSocket connection, as API Gateway names it: 1 to 128 characters of base64, such as `L0SM9cOFvHcCIhw=`.
+    ConnectionId, connection
+}
+
+fn connection(text: &str) -> Result<(), Refused> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
+    if (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(Refused("be 1 to 128 characters of base64"))
     }
 }
 
@@ -138,6 +183,27 @@ mod tests {
             "agt_01JD0Q2K3V4W5X6Y7Z8A9BCDEU",
         ] {
             assert!(bad.parse::<AgentId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_connection_has_an_id_of_base64() {
+        for good in ["L0SM9cOFvHcCIhw=", "a-_+/", &"x".repeat(128)] {
+            assert_eq!(good.parse::<ConnectionId>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a#b", "é", &"x".repeat(129)] {
+            assert!(bad.parse::<ConnectionId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_of_dots_and_of_our_own_are_not_for_clients() {
+        for bad in [".", "..", "....", "greenroom-canary", "Greenroom-x", "greenroom-"] {
+            assert!(bad.parse::<UserId>().unwrap().is_open().is_err(), "{bad}");
+            assert!(bad.parse::<RoomId>().unwrap().is_open().is_err(), "{bad}");
+        }
+        for good in ["ada", "a..", "greenroom", "my-greenroom-1"] {
+            assert_eq!(good.parse::<UserId>().unwrap().is_open(), Ok(()), "{good}");
         }
     }
 

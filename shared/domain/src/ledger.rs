@@ -3,7 +3,7 @@
 
 use crate::evidence::words;
 use crate::{
-    AgentId, DeviceId, Fingerprint, MuteScope, Reason, Refused, RoomId, Timestamp, User, UserId, Value, Verdicts,
+    Actor, AgentId, DeviceId, Fingerprint, MuteScope, Reason, Refused, RoomId, Timestamp, User, UserId, Value, Verdicts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -223,7 +223,7 @@ pub enum Fact {
         /// A digest of the device; none if they claim none.
         device: Option<Fingerprint>,
     },
-    /// Somebody has another agent.
+    /// Somebody has an agent, or another one than before.
     AgentPaired {
         /// Who.
         user_id: UserId,
@@ -236,6 +236,13 @@ pub enum Fact {
         user_id: UserId,
         /// The agent; none if it is not even known any more.
         agent_id: Option<AgentId>,
+    },
+    /// Somebody has no agent any more; it may serve somebody else.
+    AgentDetached {
+        /// Who.
+        user_id: UserId,
+        /// The agent.
+        agent_id: AgentId,
     },
     /// Something else can be said about a claim than before.
     VerdictChanged {
@@ -318,14 +325,26 @@ impl Change<'_> {
         claimed.max(observed.filter(|_| before != observed)).unwrap_or(self.noted_at)
     }
 
-    /// Who made it, as far as anybody knows: `user:<id>`, `agent:<id>` or `service`.
+    /// The request that made it, if one did: every write says which, but a removal leaves nothing that could.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.new?.request_id.as_deref()
+    }
+
+    /// Who made it: the [`Actor`] that the state names. A removal leaves no state, and a state written by a version that
+    /// noted nobody names nobody: then it is `agent:<id>` for a new measurement, and `user:<id>` for anything else.
     #[must_use]
     pub fn actor(&self) -> String {
-        let Some(user) = self.new.or(self.old) else { return "service".into() };
+        let Some(user) = self.new.or(self.old).filter(|_| self.new.is_some() || !self.expired) else {
+            return Actor::Service.to_string();
+        };
+        // What the state before names is the change before.
+        if let Some(actor) = self.new.and_then(|new| new.changed_by.as_ref()) {
+            return actor.to_string();
+        }
         let measured = self.old.is_some() && self.old.and_then(observed_at) != observed_at(user);
         match &user.agent {
-            _ if self.new.is_none() && self.expired => "service".into(),
-            Some(agent) if measured && observed_at(user).is_some() => format!("agent:{}", agent.agent_id),
+            Some(agent) if measured && observed_at(user).is_some() => Actor::Agent(agent.agent_id.clone()).to_string(),
             _ => format!("user:{}", user.user_id),
         }
     }
@@ -346,12 +365,18 @@ fn differences(old: &User, new: &User, key: &DigestKey) -> Vec<Fact> {
         let device = new.device_id.as_ref().map(|device| key.digest(device));
         facts.push(Fact::DeviceChanged { user_id: user_id.clone(), version, device });
     }
-    let agent = pairing(new);
-    if pairing(old) != agent {
-        facts.push(match agent {
-            Some(Pairing { agent_id, revoked: false }) => Fact::AgentPaired { user_id: user_id.clone(), agent_id },
-            other => Fact::AgentRevoked { user_id: user_id.clone(), agent_id: other.map(|agent| agent.agent_id) },
-        });
+    match (pairing(old), pairing(new)) {
+        (before, after) if before == after => {}
+        (_, Some(Pairing { agent_id, revoked: false })) => {
+            facts.push(Fact::AgentPaired { user_id: user_id.clone(), agent_id });
+        }
+        (_, Some(Pairing { agent_id, revoked: true })) => {
+            facts.push(Fact::AgentRevoked { user_id: user_id.clone(), agent_id: Some(agent_id) });
+        }
+        (Some(Pairing { agent_id, .. }), None) => {
+            facts.push(Fact::AgentDetached { user_id: user_id.clone(), agent_id });
+        }
+        (None, None) => {}
     }
     // Nobody writes when a verdict runs out, so fresh evidence after a gap is news even if it says the same.
     let lapsed = match (old.verdict.mute.expires_at, observed_at(new)) {
@@ -408,7 +433,9 @@ pub struct Entry {
 impl Entry {
     /// The entry that comes after `head`.
     #[must_use]
-    pub fn after(head: &Head, chain: &str, at: Timestamp, actor: &str, fact: &Fact) -> Self {
+    ///
+    /// `request_id` names the request that made the change, if one did; it stands in `data`.
+    pub fn after(head: &Head, chain: &str, at: Timestamp, actor: &str, request_id: Option<&str>, fact: &Fact) -> Self {
         let mut members = match serde_json::to_value(fact) {
             Ok(Json::Object(members)) => members,
             // A fact is an object of plain members: this cannot fail.
@@ -416,6 +443,10 @@ impl Entry {
         };
         let data =
             members.remove("data").and_then(|data| if let Json::Object(data) = data { Some(data) } else { None });
+        let mut data = data.unwrap_or_default();
+        if let Some(request_id) = request_id {
+            data.insert("requestId".to_owned(), request_id.into());
+        }
         let action = members.remove("action").and_then(|action| action.as_str().map(str::to_owned));
         let mut entry = Self {
             chain: chain.to_owned(),
@@ -423,7 +454,7 @@ impl Entry {
             at: at.to_string(),
             actor: actor.to_owned(),
             action: action.unwrap_or_default(),
-            data: data.unwrap_or_default(),
+            data,
             prev: head.hash,
             hash: Hash::NONE,
         };
@@ -591,6 +622,11 @@ pub fn fold(facts: impl IntoIterator<Item = Fact>) -> BTreeMap<String, Presence>
             Fact::AgentRevoked { user_id, agent_id } => {
                 if let Some(person) = present.get_mut(user_id.as_str()) {
                     person.agent = agent_id.map(|agent_id| Pairing { agent_id, revoked: true });
+                }
+            }
+            Fact::AgentDetached { user_id, .. } => {
+                if let Some(person) = present.get_mut(user_id.as_str()) {
+                    person.agent = None;
                 }
             }
             Fact::VerdictChanged { user_id, verdict, .. } => {

@@ -1,7 +1,9 @@
 //! Greenroom's rules and vocabulary. Nothing here knows AWS, HTTP, a clock or an executor, so every rule can be
 //! tested with values alone.
 
+mod actor;
 mod attestation;
+mod connection;
 mod evidence;
 mod id;
 pub mod ledger;
@@ -11,19 +13,21 @@ mod time;
 mod user;
 mod verdict;
 
+pub use actor::Actor;
 pub use attestation::{
     Attestation, Challenge, Enrolment, Fingerprint, PairingCode, PublicKey, Purpose, SIGNATURE_HEADER, SKEW_MAX,
-    WINDOW_MAX,
+    WINDOW_MAX, WitnessToken,
 };
+pub use connection::{BEARER_SUBPROTOCOL, CONNECTION_LEASE, PING_EVERY, SUBPROTOCOL};
 pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
-pub use id::{AgentId, RoomId, UserId};
+pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId};
 pub use room::{Blocking, Counts, RoomSafety};
-pub use text::{AgentDeviceId, DeviceId, Label};
+pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, Name};
 pub use time::Timestamp;
-pub use user::{Claim, DeviceClaim, MuteClaim, MuteScope, PairedAgent, Seq, Source, User, Version};
+pub use user::{Claim, DeviceClaim, LEASE, MuteClaim, MuteScope, PairedAgent, Seq, Source, User, Version};
 pub use verdict::table::markdown as verdicts_markdown;
-pub use verdict::{Assurance, Claimed, MinEvidence, Policy, Reason, Value, Verdict, Verdicts, Witness};
+pub use verdict::{Assurance, Claimed, MinEvidence, Policy, RECENT, Reason, Value, Verdict, Verdicts, Witness};
 
 /// Why a value was refused: a rule, phrased to complete "must …".
 ///

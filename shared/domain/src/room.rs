@@ -99,10 +99,12 @@ mod tests {
             reason: Reason::DigitalZero,
             observed_at: Some(NOW),
             expires_at: Some(Timestamp::from_ms(NOW.ms() + lives_ms)),
+            since: None,
             assurance: Assurance::SelfHosted,
         };
         User {
             user_id: "ada".parse().unwrap(),
+            name: None,
             is_muted,
             mute_scope: MuteScope::App,
             device_id: None,
@@ -114,6 +116,10 @@ mod tests {
             source: Source::Open,
             agent: None,
             verdict: Verdicts { mute: verdict, device: verdict },
+            lease_until: None,
+            expires_at: Timestamp::from_ms(NOW.ms() + 1_000_000),
+            request_id: None,
+            changed_by: None,
         }
     }
 

@@ -6,10 +6,15 @@ use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 /// Longest label, in characters.
 const LABEL_CHARS_MAX: usize = 256;
+/// Longest name of a person, in characters.
+const NAME_CHARS_MAX: usize = 100;
+/// A lease is named by a client, per page load.
+const LEASE_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 /// Longest `deviceId`, in bytes; Chromium's are 64 hexadecimal digits.
 const DEVICE_ID_BYTES_MAX: usize = 256;
 
-/// A device's human-readable name: 1 to 256 characters, NFC, without control or bidirectional-control characters.
+/// A device's human-readable name: 1 to 256 characters, NFC, something of it visible, without control, bidirectional-control
+/// or invisible characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
@@ -19,8 +24,13 @@ pub struct Label(String);
 #[serde(try_from = "String", into = "String")]
 pub struct AgentDeviceId(String);
 
+/// What a person wants to be called: 1 to 100 characters, by the rules of a label, without outer blanks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
 macro_rules! readable {
-    ($name:ident) => {
+    ($name:ident, $chars_max:expr, $length:literal) => {
         impl $name {
             /// The text itself.
             #[must_use]
@@ -33,7 +43,7 @@ macro_rules! readable {
             type Error = Refused;
 
             fn try_from(text: String) -> Result<Self, Refused> {
-                readable(text).map(Self)
+                readable(text, $chars_max, Refused($length)).map(Self)
             }
         }
 
@@ -45,17 +55,67 @@ macro_rules! readable {
     };
 }
 
-readable!(Label);
-readable!(AgentDeviceId);
+readable!(Label, LABEL_CHARS_MAX, "be 1 to 256 characters");
+readable!(AgentDeviceId, LABEL_CHARS_MAX, "be 1 to 256 characters");
 
-fn readable(text: String) -> Result<String, Refused> {
+impl Name {
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        readable(text.trim().to_owned(), NAME_CHARS_MAX, Refused("be 1 to 100 characters")).map(Self)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+/// What tells one page load of a person from another, so that the end of one never ends the other's presence:
+/// `^[A-Za-z0-9_-]{8,64}$`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LeaseId(String);
+
+impl TryFrom<String> for LeaseId {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if LEASE_BYTES.contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text))
+        } else {
+            Err(Refused("be 8 to 64 characters out of A-Z a-z 0-9 _ -"))
+        }
+    }
+}
+
+impl From<LeaseId> for String {
+    fn from(lease: LeaseId) -> Self {
+        lease.0
+    }
+}
+
+fn readable(text: String, chars_max: usize, length: Refused) -> Result<String, Refused> {
     // Composing is the one change made: it alters how a text is stored, never how it looks or reads.
     let text = if is_nfc(&text) { text } else { text.nfc().collect() };
-    if text.is_empty() || text.chars().count() > LABEL_CHARS_MAX {
-        return Err(Refused("be 1 to 256 characters"));
+    if text.is_empty() || text.chars().count() > chars_max {
+        return Err(length);
     }
     if text.chars().any(is_deceptive) {
-        return Err(Refused("not contain control or bidirectional-control characters"));
+        return Err(Refused("not contain control, bidirectional-control or invisible characters"));
+    }
+    if !text.chars().any(is_visible) {
+        return Err(Refused("contain at least one visible character"));
     }
     Ok(text)
 }
@@ -81,7 +141,7 @@ impl DeviceId {
     /// Whether a browser means by this whatever device the system prefers at the moment: another one tomorrow.
     #[must_use]
     pub fn is_alias(&self) -> bool {
-        matches!(self.0.as_str(), "default" | "communications")
+        ["default", "communications"].iter().any(|alias| self.0.eq_ignore_ascii_case(alias))
     }
 }
 
@@ -97,9 +157,20 @@ fn is_deceptive(c: char) -> bool {
         || matches!(c,
             // Line and paragraph separators; bidirectional marks, embeddings, overrides and isolates (UAX #9).
             '\u{2028}' | '\u{2029}' | '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-            // Invisible: zero-width space, byte order mark, tag characters; and what Unicode will never assign.
-            | '\u{200B}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}' | '\u{FDD0}'..='\u{FDEF}')
+            // Invisible (Default_Ignorable_Code_Point of UAX #44), without the joiners and variation selectors that scripts and
+            // emoji need.
+            | '\u{00AD}' | '\u{034F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}' | '\u{200B}'
+            | '\u{2060}'..='\u{2065}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}'
+            | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E00FF}' | '\u{E01F0}'..='\u{E0FFF}'
+            // What Unicode will never assign.
+            | '\u{FDD0}'..='\u{FDEF}')
         || (c as u32) & 0xFFFE == 0xFFFE
+}
+
+/// Whether a reader sees something: no blank, joiner or variation selector.
+fn is_visible(c: char) -> bool {
+    !(c.is_whitespace()
+        || matches!(c, '\u{200C}' | '\u{200D}' | '\u{2800}' | '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}'))
 }
 
 #[cfg(test)]
@@ -129,6 +200,31 @@ mod tests {
         for bad in ["a\nb", "a\0", "\u{202E}cim", "a\u{2066}b", "x\u{200B}y", "x\u{85}", "x\u{FFFE}", "\u{7f}"] {
             assert!(label(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_text_that_nobody_sees_is_refused() {
+        for bad in
+            ["\u{3164}", " ", "\u{a0}\u{2003}", "\u{200D}\u{200C}", "\u{2800}", "\u{FE0F}", "M\u{AD}ic", "a\u{2060}b"]
+        {
+            assert!(label(bad).is_err(), "{bad:?}");
+            assert!(Name::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_loses_its_outer_blanks_and_has_at_most_a_hundred_characters() {
+        let name = |text: &str| Name::try_from(text.to_owned()).map(String::from);
+        assert_eq!(name("  Zoë 👩‍🎤 "), Ok("Zoë 👩‍🎤".to_owned()));
+        assert!(name(&"é".repeat(100)).is_ok() && name(&"é".repeat(101)).is_err());
+        assert!(name("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_lease_is_named_by_eight_to_sixty_four_plain_characters() {
+        let lease = |text: &str| LeaseId::try_from(text.to_owned());
+        assert!(lease("a1_-b2c3").is_ok() && lease(&"x".repeat(64)).is_ok());
+        assert!(lease("short").is_err() && lease(&"x".repeat(65)).is_err() && lease("with blank").is_err());
     }
 
     proptest! {

@@ -1,8 +1,11 @@
 //! A user's audio state: what their client claims.
 
 use crate::evidence::words;
-use crate::{AgentDeviceId, AgentId, DeviceId, Label, Refused, RoomId, Timestamp, UserId, Verdicts};
+use crate::{
+    Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId, Verdicts,
+};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Counts the changes of one state, from 1. Sent back as `If-Match: "<version>"`.
 pub type Version = u64;
@@ -64,8 +67,8 @@ pub struct MuteClaim {
 /// A person says which microphone they use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceClaim {
-    /// The browser's name for the device.
-    pub device_id: DeviceId,
+    /// The browser's name for the device; none if they use none.
+    pub device_id: Option<DeviceId>,
     /// What people call it.
     pub device_label: Option<Label>,
 }
@@ -81,7 +84,14 @@ pub struct Claim {
     pub device_label: Option<Label>,
     /// The room the person is in.
     pub room_id: Option<RoomId>,
+    /// What the person is called.
+    pub name: Option<Name>,
+    /// The page load that keeps the person present; without one they are present until their state expires.
+    pub lease: Option<LeaseId>,
 }
+
+/// How long somebody is present after the last sign of life of their page.
+pub const LEASE: Duration = Duration::from_secs(35);
 
 /// The agent that is paired with a user, and what it measured last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,6 +113,8 @@ pub struct PairedAgent {
 pub struct User {
     /// Whose state this is.
     pub user_id: UserId,
+    /// What the person is called.
+    pub name: Option<Name>,
     /// The claim: muted or open.
     pub is_muted: bool,
     /// The claim: how deep the mute goes.
@@ -125,6 +137,26 @@ pub struct User {
     pub agent: Option<PairedAgent>,
     /// What Greenroom says about the claim.
     pub verdict: Verdicts,
+    /// The end of their presence unless it is renewed; none for a client without leases. Not shown: it moves every few seconds.
+    #[serde(skip)]
+    pub lease_until: Option<Timestamp>,
+    /// When the state is forgotten.
+    #[serde(skip)]
+    pub expires_at: Timestamp,
+    /// The request that changed the state last, if that is known.
+    #[serde(skip)]
+    pub request_id: Option<String>,
+    /// Who changed the state last; none if that was not noted.
+    #[serde(skip)]
+    pub changed_by: Option<Actor>,
+}
+
+impl User {
+    /// Whether the person is there at `now`: their state is not past its time, and no lease of theirs has lapsed.
+    #[must_use]
+    pub fn is_present(&self, now: Timestamp) -> bool {
+        now < self.expires_at && self.lease_until.is_none_or(|until| now < until)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! One pure function, small enough that a client can recompute it. `docs/verdicts.md` is generated from it.
 
 use crate::evidence::words;
-use crate::{Binding, Condition, DeviceId, Evidence, Flag, MuteScope, Route, Signal, Timestamp};
+use crate::{Binding, Condition, Evidence, Flag, MuteScope, Route, Signal, Timestamp, Version};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -38,12 +38,16 @@ words! {
         DeviceBusy = "device_busy",
         /// The agent is paired and has not measured anything, or the device delivers nothing.
         NoData = "no_data",
-        /// The claim is newer than what was measured.
+        /// The claim is not the one under which was measured.
         ClaimNewer = "claim_newer",
         /// The claimed device is gone.
         DeviceMissing = "device_missing",
         /// The stream hears another device than the claimed one.
         DeviceMismatch = "device_mismatch",
+        /// The agent's own stream is muted or turned down, so its silence says nothing.
+        StreamSilenced = "stream_silenced",
+        /// The claim names whichever device the system prefers, which may be another one at any time.
+        DeviceAlias = "device_alias",
         /// Nothing binds the claimed device to the one that was measured.
         DeviceUnbound = "device_unbound",
         /// Two inputs have the claimed device's label.
@@ -60,6 +64,8 @@ words! {
         DigitalZero = "digital_zero",
         /// A quiet floor, which the policy accepts.
         FloorAccepted = "floor_accepted",
+        /// Silent for too short a time: it may be the pause between two sentences.
+        RecentSignal = "recent_signal",
         /// Less than the policy asks for.
         WeakEvidence = "weak_evidence",
         /// The system's mute flag alone, which the policy accepts.
@@ -110,8 +116,12 @@ pub struct Policy {
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Two and a half intervals.
 const FRESH: Duration = Duration::from_secs(25);
-/// Evidence may be this much older than the claim: clocks differ, and a claim takes a moment to arrive.
+/// By how much clocks may differ, and how long a claim takes to arrive. Evidence of the claim's own version may be this much
+/// older than the claim; evidence of another version contradicts only if it is this much newer.
 const CLAIM_GRACE: Duration = Duration::from_secs(2);
+/// How long silence must have lasted before it verifies a mute that the system's flag does not confirm: longer than the
+/// pauses in which a noise gate gives exact zeros between two sentences.
+pub const RECENT: Duration = Duration::from_secs(3);
 
 impl Policy {
     /// The usual times with this weakest evidence.
@@ -136,15 +146,15 @@ pub enum Witness<'a> {
 
 /// The part of a claim that a verdict is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claimed<'a> {
+pub struct Claimed {
     /// Muted or open.
     pub is_muted: bool,
     /// How deep the mute goes.
     pub mute_scope: MuteScope,
-    /// The device in use.
-    pub device_id: Option<&'a DeviceId>,
     /// When it was claimed.
     pub at: Timestamp,
+    /// Which version of the state that is.
+    pub version: Version,
 }
 
 /// One verdict, with its reason and how long it holds.
@@ -159,6 +169,8 @@ pub struct Verdict {
     pub observed_at: Option<Timestamp>,
     /// When the verdict turns stale by itself; absent without evidence.
     pub expires_at: Option<Timestamp>,
+    /// Since when the claimed device has been silent without a break; absent unless it was measured, and for the device verdict.
+    pub since: Option<Timestamp>,
     /// Who vouches for the evidence.
     pub assurance: Assurance,
 }
@@ -175,25 +187,30 @@ pub struct Verdicts {
 impl Verdicts {
     /// Compares a claim with what an agent measured.
     #[must_use]
-    pub fn of(claimed: Claimed<'_>, witness: Witness<'_>, binding: Binding, policy: Policy, now: Timestamp) -> Self {
+    pub fn of(claimed: Claimed, witness: Witness<'_>, binding: Binding, policy: Policy, now: Timestamp) -> Self {
         let evidence = match witness {
             Witness::Nobody => return Self::without_evidence(Reason::NoAgent),
             Witness::Revoked => return Self::without_evidence(Reason::AgentRevoked),
             Witness::Paired => return Self::without_evidence(Reason::NoData),
             Witness::Attested(evidence) => evidence,
         };
-        let (mute, device) = match obstacle(claimed, evidence, binding, policy, now) {
-            Some(same) => (same, same),
-            None => (of_mute(claimed, evidence, policy), of_device(evidence)),
+        let (mute, device, since) = match obstacle(claimed, evidence, binding, policy, now) {
+            // What was measured under another claim knows nothing of a device that is claimed since.
+            Some((Value::Contradicted, reason)) if evidence.version != claimed.version => {
+                ((Value::Contradicted, reason), (Value::Stale, Reason::ClaimNewer), None)
+            }
+            Some(same) => (same, same, None),
+            None => (of_mute(claimed, evidence, policy), of_device(evidence), evidence.silent_since),
         };
-        let verdict = |(value, reason)| Verdict {
+        let verdict = |(value, reason), since| Verdict {
             value,
             reason,
             observed_at: Some(evidence.observed_at),
             expires_at: Some(evidence.observed_at.plus(policy.fresh)),
+            since,
             assurance: Assurance::SelfHosted,
         };
-        Self { mute: verdict(mute), device: verdict(device) }
+        Self { mute: verdict(mute, since), device: verdict(device, None) }
     }
 
     const fn without_evidence(reason: Reason) -> Self {
@@ -202,6 +219,7 @@ impl Verdicts {
             reason,
             observed_at: None,
             expires_at: None,
+            since: None,
             assurance: Assurance::SelfHosted,
         };
         Self { mute: verdict, device: verdict }
@@ -210,7 +228,7 @@ impl Verdicts {
 
 /// What keeps the evidence from being about the claim at all; in this order, the first one that holds.
 fn obstacle(
-    claimed: Claimed<'_>,
+    claimed: Claimed,
     evidence: &Evidence,
     binding: Binding,
     policy: Policy,
@@ -226,31 +244,50 @@ fn obstacle(
         Condition::NoData => return Some((Value::Unverified, Reason::NoData)),
         Condition::Measured | Condition::DeviceMissing => {}
     }
+    if evidence.version != claimed.version {
+        return Some(of_another_claim(claimed, evidence, binding, policy));
+    }
     if evidence.observed_at.plus(CLAIM_GRACE) < claimed.at {
         return Some((Value::Stale, Reason::ClaimNewer));
     }
-    if evidence.condition == Condition::DeviceMissing {
-        // Who claims no device is not contradicted by one that is gone.
-        return Some(match claimed.device_id {
-            Some(_) => (Value::Contradicted, Reason::DeviceMissing),
-            None => (Value::Unverified, Reason::DeviceUnbound),
-        });
-    }
-    if binding == Binding::Other || evidence.route == Route::Moved {
-        return Some((Value::Contradicted, Reason::DeviceMismatch));
-    }
     match binding {
-        Binding::Unbound => Some((Value::Unverified, Reason::DeviceUnbound)),
-        Binding::Ambiguous => Some((Value::Unverified, Reason::DeviceAmbiguous)),
-        Binding::Same | Binding::Other => None,
+        Binding::Alias => return Some((Value::Unverified, Reason::DeviceAlias)),
+        Binding::Unbound => return Some((Value::Unverified, Reason::DeviceUnbound)),
+        Binding::Ambiguous => return Some((Value::Unverified, Reason::DeviceAmbiguous)),
+        Binding::Other => return Some((Value::Contradicted, Reason::DeviceMismatch)),
+        Binding::Same => {}
+    }
+    // From here on what the agent opened is what the person claims.
+    if evidence.condition == Condition::DeviceMissing {
+        return Some((Value::Contradicted, Reason::DeviceMissing));
+    }
+    match evidence.route {
+        Route::Moved => Some((Value::Contradicted, Reason::DeviceMismatch)),
+        Route::Silenced => Some((Value::Unverified, Reason::StreamSilenced)),
+        Route::Direct => None,
+    }
+}
+
+/// What evidence says that was measured under another claim. It never verifies, and it knows nothing of a device that is
+/// claimed since. It contradicts a mute if it was measured well after the claim, on the device that is claimed now.
+fn of_another_claim(claimed: Claimed, evidence: &Evidence, binding: Binding, policy: Policy) -> (Value, Reason) {
+    let about_this_device = claimed.is_muted
+        && binding == Binding::Same
+        && evidence.condition == Condition::Measured
+        && evidence.route == Route::Direct
+        && evidence.observed_at >= claimed.at.plus(CLAIM_GRACE);
+    match of_mute(claimed, evidence, policy) {
+        contradicted @ (Value::Contradicted, _) if about_this_device => contradicted,
+        _ => (Value::Stale, Reason::ClaimNewer),
     }
 }
 
 /// The two matrices. They match without a wildcard, so that a new class of evidence has to be decided here.
-fn of_mute(claimed: Claimed<'_>, evidence: &Evidence, policy: Policy) -> (Value, Reason) {
+fn of_mute(claimed: Claimed, evidence: &Evidence, policy: Policy) -> (Value, Reason) {
     use Value::{Contradicted, Unverified, Verified};
     let Evidence { flag, signal, .. } = *evidence;
     let accepts = |weakest| policy.min_evidence >= weakest;
+    let is_recent = evidence.silent_since.is_none_or(|since| since.plus(RECENT) > evidence.observed_at);
     if claimed.is_muted {
         match (signal, claimed.mute_scope, flag) {
             (Signal::Signal, MuteScope::App, _) | (Signal::NotOpened, MuteScope::App, Flag::Unmuted) => {
@@ -261,6 +298,10 @@ fn of_mute(claimed: Claimed<'_>, evidence: &Evidence, policy: Policy) -> (Value,
                 (Contradicted, Reason::SignalPresent)
             }
             (Signal::DigitalZero | Signal::Floor, _, Flag::Muted) => (Verified, Reason::SilentAndFlagged),
+            (Signal::DigitalZero, _, Flag::Unmuted | Flag::Unknown) if is_recent => (Unverified, Reason::RecentSignal),
+            (Signal::Floor, _, Flag::Unmuted | Flag::Unknown) if accepts(MinEvidence::Floor) && is_recent => {
+                (Unverified, Reason::RecentSignal)
+            }
             (Signal::DigitalZero, _, Flag::Unmuted | Flag::Unknown) => (Verified, Reason::DigitalZero),
             (Signal::Floor, _, Flag::Unmuted | Flag::Unknown) if accepts(MinEvidence::Floor) => {
                 (Verified, Reason::FloorAccepted)
@@ -274,6 +315,7 @@ fn of_mute(claimed: Claimed<'_>, evidence: &Evidence, policy: Policy) -> (Value,
     } else {
         match (signal, flag) {
             (Signal::Signal, _) => (Verified, Reason::SignalPresent),
+            (Signal::DigitalZero, Flag::Unmuted | Flag::Unknown) if is_recent => (Unverified, Reason::RecentSignal),
             (Signal::DigitalZero, _) | (Signal::Floor | Signal::NotOpened, Flag::Muted) => {
                 (Contradicted, Reason::SilentDevice)
             }

@@ -35,6 +35,17 @@ pub enum SnapshotError {
         /// Whose restore was begun.
         snapshot: String,
     },
+    /// The tables hold part of this snapshot, and the run before did otherwise with its agents.
+    #[error(
+        "the restore of snapshot {snapshot} was begun {} --keep-agents; finish it in the same way, or empty the tables",
+        if *kept { "with" } else { "without" }
+    )]
+    OtherAgents {
+        /// Whose restore was begun.
+        snapshot: String,
+        /// Whether agents were restored as they were.
+        kept: bool,
+    },
     /// A table of the snapshot is found by another key than the table it would be restored to.
     #[error("{object} has a {table:?} table with another key than the one there is")]
     Key {
@@ -82,7 +93,7 @@ impl SnapshotError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotEmpty { .. } | Self::Begun { .. } | Self::Stream { .. } => 3,
+            Self::NotEmpty { .. } | Self::Begun { .. } | Self::OtherAgents { .. } | Self::Stream { .. } => 3,
             Self::Damaged { .. } | Self::NotFound(_) => 4,
             Self::Schema { .. } | Self::Key { .. } => 5,
             Self::Unreachable(_) => 6,

@@ -3,6 +3,7 @@
 use crate::SnapshotError;
 use crate::format::SnapshotId;
 use crate::objects::{Listed, Objects};
+use crate::verify::manifest;
 use domain::Timestamp;
 use std::time::Duration;
 
@@ -19,18 +20,63 @@ pub struct Removed {
     pub leftovers: usize,
 }
 
-/// Whether it is a snapshot and not what is left of one.
-#[must_use]
-pub fn is_good(listed: &Listed) -> bool {
-    listed.has_manifest && listed.lines_key.is_some() && listed.snapshot.taken_at().is_some()
+/// Why an entry of the list is no snapshot. `None` if it is one: its manifest can be read, and the object that the manifest
+/// names is there in its length. Whatever speaks of the newest snapshot asks here, so that all of it means the same one.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub async fn flaw(objects: &Objects, listed: &Listed) -> Result<Option<String>, SnapshotError> {
+    if !listed.has_manifest {
+        return Ok(Some("it has no manifest".to_owned()));
+    }
+    if listed.snapshot.taken_at().is_none() {
+        return Ok(Some("its name is no moment".to_owned()));
+    }
+    let object = match manifest(objects, &listed.snapshot).await {
+        Ok(manifest) => manifest.object,
+        // A snapshot of another version is one. Whoever restores it is told which schema it has.
+        Err(SnapshotError::Schema { .. }) => return Ok(None),
+        Err(error @ (SnapshotError::Damaged { .. } | SnapshotError::NotFound(_))) => {
+            return Ok(Some(error.to_string()));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match listed.lines.get(&object.key) {
+        Some(bytes) if *bytes == object.bytes => None,
+        Some(bytes) => Some(format!("{} has {bytes} bytes of {}", object.key, object.bytes)),
+        None => Some(format!("{} is missing", object.key)),
+    })
 }
 
-/// The last good snapshot.
+/// The snapshots there are, the oldest first, without what is none.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub async fn snapshots(objects: &Objects) -> Result<Vec<SnapshotId>, SnapshotError> {
+    let mut found = Vec::new();
+    for listed in objects.list().await? {
+        if flaw(objects, &listed).await?.is_none() {
+            found.push(listed.snapshot);
+        }
+    }
+    Ok(found)
+}
+
+/// The newest snapshot.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
 pub async fn newest(objects: &Objects) -> Result<Option<SnapshotId>, SnapshotError> {
-    Ok(objects.list().await?.into_iter().rfind(is_good).map(|listed| listed.snapshot))
+    newest_of(objects, &objects.list().await?).await
+}
+
+async fn newest_of(objects: &Objects, listed: &[Listed]) -> Result<Option<SnapshotId>, SnapshotError> {
+    for listed in listed.iter().rev() {
+        if flaw(objects, listed).await?.is_none() {
+            return Ok(Some(listed.snapshot.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// How long ago the last good snapshot was begun; none if there is none.
@@ -51,7 +97,7 @@ pub(crate) async fn clean_up(objects: &Objects, listed: &[Listed], now: Timestam
     let mut removed = 0;
     let old = |at: Timestamp| at.plus(LEFTOVER_AGE) < now;
     for leftover in listed.iter().filter(|listed| !listed.has_manifest && old(listed.last_modified)) {
-        for key in &leftover.keys {
+        for key in leftover.lines.keys() {
             objects.delete(key).await?;
             removed += 1;
         }
@@ -70,14 +116,14 @@ pub(crate) async fn clean_up(objects: &Objects, listed: &[Listed], now: Timestam
 /// [`SnapshotError::Unreachable`].
 pub(crate) async fn sweep(objects: &Objects, retention: Duration, now: Timestamp) -> Result<Removed, SnapshotError> {
     let listed = objects.list().await?;
-    let newest = listed.iter().rfind(|listed| is_good(listed)).map(|listed| &listed.snapshot);
+    let newest = newest_of(objects, &listed).await?;
     let mut snapshots = Vec::new();
-    for old in listed.iter().filter(|listed| listed.has_manifest && Some(&listed.snapshot) != newest) {
+    for old in listed.iter().filter(|listed| listed.has_manifest && Some(&listed.snapshot) != newest.as_ref()) {
         if old.snapshot.taken_at().is_none_or(|at| at.plus(retention) >= now) {
             continue;
         }
         objects.delete(&old.snapshot.manifest_key()).await?;
-        for key in &old.keys {
+        for key in old.lines.keys() {
             objects.delete(key).await?;
         }
         snapshots.push(old.snapshot.clone());

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use domain::Timestamp;
 use serde_json::Value;
 use state::Chain;
+use state::dynamodb::keys;
 use std::time::Duration;
 
 /// How long a lease lasts after it was last renewed. Longer than any one step of a run, retries included.
@@ -124,7 +125,7 @@ impl Lease {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.key().into()))
+            .set_key(Some(self.key()))
             .condition_expression(condition)
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":holder", AttributeValue::S(self.holder.clone()))
@@ -157,17 +158,17 @@ impl Lease {
     /// # Errors
     /// [`SnapshotError::Unreachable`].
     pub async fn progress_of(client: &Client, table: &str, what: &str) -> Result<Option<Value>, SnapshotError> {
-        let request = client.get_item().table_name(table).set_key(Some(key(what).into())).consistent_read(true);
+        let request = client.get_item().table_name(table).set_key(Some(keys::lease(what).into())).consistent_read(true);
         request.send().await.map(|output| noted(output.item)).map_err(|error| unreachable(&error))
     }
 
-    fn key(&self) -> [(String, AttributeValue); 2] {
-        key(self.what)
+    fn key(&self) -> Item {
+        keys::lease(self.what).into()
     }
 
     /// Gives it back, with all that was noted: the work is done. A lease that cannot be given back ends by itself.
     pub async fn give_back(self) {
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key().into()));
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key()));
         let request = request
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", AttributeValue::S(self.holder.clone()));
@@ -178,7 +179,7 @@ impl Lease {
 
     /// Ends it and keeps what was noted, for the run that goes on with the work.
     pub async fn pause(self) {
-        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key().into()));
+        let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key()));
         let request = request
             .update_expression("SET #until = :ended")
             .expression_attribute_names("#until", "until")
@@ -189,11 +190,6 @@ impl Lease {
             tracing::warn!(error = %Chain(&error), lease = self.what, "lease not ended");
         }
     }
-}
-
-fn key(what: &str) -> [(String, AttributeValue); 2] {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    [("pk".to_owned(), text(&format!("LEASE#{what}"))), ("sk".to_owned(), text("LEASE"))]
 }
 
 fn noted(item: Option<Item>) -> Option<Value> {

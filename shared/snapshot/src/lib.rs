@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod drill;
+pub mod drilled;
 mod error;
 pub mod format;
 pub mod keep;
@@ -9,7 +10,9 @@ pub mod keys;
 pub mod lease;
 pub mod lines;
 pub mod objects;
+pub mod pace;
 pub mod restore;
+pub mod revoke;
 mod scan;
 pub mod tables;
 pub mod take;

@@ -9,19 +9,19 @@ use flate2::write::GzEncoder;
 use md5::Md5;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use state::dynamodb::LedgerItem;
+use state::dynamodb::{LedgerItem, keys};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read, Write as _};
 
 /// Bytes of lines that are decoded at once.
 const STEP_BYTES: usize = 64 << 10;
-/// What a lease's partition key begins with. Leases are no data.
-const LEASE_PREFIX: &str = "LEASE#";
 
-/// Whether an item of the state table is one of those that only runs of ours leave there.
+/// Whether an item of the state table is no data, so that no snapshot holds it: a lease, which only runs of ours leave there,
+/// or a WebSocket connection, none of which is open any more when a snapshot is restored.
 #[must_use]
-pub fn is_lease(item: &Item) -> bool {
-    matches!(item.get("pk"), Some(AttributeValue::S(key)) if key.starts_with(LEASE_PREFIX))
+pub fn is_transient(item: &Item) -> bool {
+    let transient = |key: &str| key.starts_with(keys::LEASE) || key.starts_with(keys::CONNECTION);
+    matches!(item.get(keys::PK), Some(AttributeValue::S(key)) if transient(key))
 }
 
 /// What is known of an object while its bytes pass by.

@@ -79,10 +79,8 @@ pub struct Listed {
     pub snapshot: SnapshotId,
     /// Whether it has its manifest. Without, it is no snapshot but what a run left that was interrupted.
     pub has_manifest: bool,
-    /// Its object of lines, if that is there; the last one by name if an interrupted run left another.
-    pub lines_key: Option<String>,
-    /// All its objects but the manifest.
-    pub keys: Vec<String>,
+    /// Bytes of its objects by their keys, the manifest left out.
+    pub lines: BTreeMap<String, u64>,
     /// When the last of its objects was written.
     pub last_modified: Timestamp,
     /// All its bytes.
@@ -188,19 +186,18 @@ impl Objects {
                 let listed = found.entry(id.clone()).or_insert_with(|| Listed {
                     snapshot: id.clone(),
                     has_manifest: false,
-                    lines_key: None,
-                    keys: Vec::new(),
+                    lines: BTreeMap::new(),
                     last_modified: Timestamp::from_ms(0),
                     bytes: 0,
                 });
+                let bytes = object.size().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
                 if key == id.manifest_key() {
                     listed.has_manifest = true;
                 } else {
-                    listed.lines_key = Some(key.to_owned());
-                    listed.keys.push(key.to_owned());
+                    listed.lines.insert(key.to_owned(), bytes);
                 }
                 listed.last_modified = listed.last_modified.max(timestamp(object.last_modified()));
-                listed.bytes += object.size().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+                listed.bytes += bytes;
             }
         }
         Ok(found.into_values().collect())

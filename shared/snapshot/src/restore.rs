@@ -3,8 +3,10 @@
 use crate::SnapshotError;
 use crate::batch::{self, PUT_MAX};
 use crate::format::{Item, SnapshotId, Table};
+use crate::keep::{flaw, newest};
 use crate::lease::Lease;
 use crate::objects::Objects;
+use crate::revoke::{Ending, restored};
 use crate::tables::Tables;
 use crate::verify::{Fit, Line, Snapshot, manifest};
 use domain::Timestamp;
@@ -82,6 +84,8 @@ pub struct Restored {
     pub of: u64,
     /// Lines that an earlier run had written.
     pub resumed_at: u64,
+    /// Whether agents are as they were. If not, each of them is revoked.
+    pub keep_agents: bool,
     /// Whether all of it is there. If not, time was over: run it again.
     pub done: bool,
 }
@@ -93,6 +97,13 @@ struct Begun {
     snapshot: SnapshotId,
     line_sha256: String,
     lines: u64,
+    /// A version that did not note it restored agents as they were.
+    #[serde(default = "kept")]
+    keep_agents: bool,
+}
+
+const fn kept() -> bool {
+    true
 }
 
 /// From where to where, and how.
@@ -104,6 +115,9 @@ pub struct Restore<'a> {
     pub tables: &'a Tables,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
+    /// Whether agents, evidence, codes and leases come back as they were. Otherwise every agent is revoked, because one that
+    /// was revoked since would come back as well.
+    pub keep_agents: bool,
     /// Nobody else can reach the tables, so that a lease in them is one of a run that has died.
     pub alone: bool,
     /// When to stop, and leave the rest to the next run.
@@ -115,6 +129,7 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot,
+    /// [`SnapshotError::OtherAgents`],
     /// [`SnapshotError::Stream`], [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`],
     /// [`SnapshotError::Key`], [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
@@ -150,8 +165,12 @@ impl Restore<'_> {
         }
         let mut snapshot = Snapshot::open(self.objects, manifest(self.objects, &id).await?).await?;
         let object = &snapshot.manifest().object;
-        let mut done = Begun { snapshot: id, line_sha256: object.line_sha256.clone(), lines: 0 };
+        let (line_sha256, keep_agents) = (object.line_sha256.clone(), self.keep_agents);
+        let mut done = Begun { snapshot: id, line_sha256, lines: 0, keep_agents };
         if let Some(begun) = begun {
+            if begun.keep_agents != keep_agents {
+                return Err(SnapshotError::OtherAgents { snapshot: begun.snapshot.into(), kept: begun.keep_agents });
+            }
             if begun.line_sha256 != done.line_sha256 {
                 let problem = "it is another one than the one whose restore was begun".to_owned();
                 return Err(SnapshotError::Damaged { object: object.key.clone(), problem });
@@ -216,16 +235,33 @@ impl Restore<'_> {
             let Some(line) = line else { break };
             if new {
                 if self.until.is_some_and(|until| Instant::now() >= until) && wave.lines == 0 {
-                    return Ok(Restored { snapshot: done.snapshot, lines: done.lines, of, resumed_at, done: false });
+                    return Ok(self.restored(done, (of, resumed_at), false));
                 }
-                wave.push(line);
+                wave.push(self.prepared(line));
             } else if snapshot.lines().is_multiple_of(LOOK_EVERY) {
                 // What an earlier run has written is only read.
                 lease.keep((self.clock)()).await?;
             }
         }
         self.count(snapshot, Table::State).await?;
-        Ok(Restored { snapshot: done.snapshot, lines: of, of, resumed_at, done: true })
+        done.lines = of;
+        Ok(self.restored(done, (of, resumed_at), true))
+    }
+
+    fn restored(&self, begun: Begun, (of, resumed_at): (u64, u64), done: bool) -> Restored {
+        let Begun { snapshot, lines, .. } = begun;
+        Restored { snapshot, lines, of, resumed_at, keep_agents: self.keep_agents, done }
+    }
+
+    /// A line as it is written: always the same, so that a run after an interrupted one changes nothing that stands there.
+    fn prepared(&self, mut line: Line) -> Line {
+        if line.table == Table::State {
+            restored(&mut line.item);
+            if !self.keep_agents {
+                Ending::of(&line.item).apply(&mut line.item);
+            }
+        }
+        line
     }
 
     /// Finds out whether a table holds as many items as it must, at least: others may be at work by now.
@@ -262,10 +298,19 @@ async fn note(lease: &mut Lease, now: Timestamp, done: &Begun) -> Result<(), Sna
 /// The newest snapshot.
 ///
 /// # Errors
-/// [`SnapshotError::NotFound`] if there is none; [`SnapshotError::Unreachable`].
+/// [`SnapshotError::NotFound`] if there is none, with what is wrong with the newest entry; [`SnapshotError::Unreachable`].
 pub async fn latest(objects: &Objects) -> Result<SnapshotId, SnapshotError> {
-    let newest = objects.list().await?.into_iter().filter(|listed| listed.has_manifest).map(|listed| listed.snapshot);
-    newest.max().ok_or_else(|| SnapshotError::NotFound("at all".to_owned()))
+    if let Some(newest) = newest(objects).await? {
+        return Ok(newest);
+    }
+    let none = match objects.list().await?.last() {
+        Some(last) => {
+            let flaw = flaw(objects, last).await?.unwrap_or_default();
+            format!("at all; {} is none: {flaw}", last.snapshot)
+        }
+        None => "at all".to_owned(),
+    };
+    Err(SnapshotError::NotFound(none))
 }
 
 /// The schemas of the tables there are.

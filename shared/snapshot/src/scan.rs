@@ -3,18 +3,19 @@
 use crate::SnapshotError;
 use crate::batch::Patience;
 use crate::format::{Item, Table};
-use crate::lines::{Summing, is_lease};
+use crate::lines::{Summing, is_transient};
+use crate::pace::Pace;
 use crate::tables::Tables;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::ledger::Head;
-use state::dynamodb::LedgerItem;
+use state::dynamodb::{LedgerItem, keys};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Items of one page at most. DynamoDB ends a page after 1 MB, whatever this is; the embedded engine reads as many items
-/// as it is asked for before it looks at their size.
-const PAGE_ITEMS: i32 = 1000;
 /// How often the head of a chain is read again until it is as new as its entries: they are written in one transaction,
 /// which a scan may see half of.
 const HEAD_TRIES: u32 = 20;
@@ -29,14 +30,14 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Reads a table in so many segments. The items of a partition are all in one segment, in the order of their sort key.
-    pub(crate) fn read(tables: &Tables, table: Table, segments: u16) -> Self {
+    pub(crate) fn read(tables: &Tables, table: Table, segments: u16, pace: &Pace) -> Self {
         // Each reader holds a page; one more waits here.
         let (sender, pages) = mpsc::channel(1);
         let mut readers = JoinSet::new();
         let segments = i32::from(segments.max(1));
         for segment in 0..segments {
-            let (sender, tables) = (sender.clone(), tables.clone());
-            readers.spawn(async move { read_segment(&tables, table, segment, segments, &sender).await });
+            let (sender, tables, pace) = (sender.clone(), tables.clone(), pace.clone());
+            readers.spawn(async move { read_segment(&tables, &pace, table, (segment, segments), &sender).await });
         }
         Self { pages, _readers: readers }
     }
@@ -49,14 +50,14 @@ impl Pages {
 
 async fn read_segment(
     tables: &Tables,
+    pace: &Pace,
     table: Table,
-    segment: i32,
-    segments: i32,
+    segment: (i32, i32),
     pages: &mpsc::Sender<Result<Vec<Item>, SnapshotError>>,
 ) {
     let mut after = None;
     loop {
-        let page = page(tables, table, segment, segments, after.take()).await;
+        let page = page(tables, pace, table, segment, after.take()).await;
         let ended = match page {
             Ok((items, next)) => {
                 after = next;
@@ -75,19 +76,22 @@ async fn read_segment(
 
 async fn page(
     tables: &Tables,
+    pace: &Pace,
     table: Table,
-    segment: i32,
-    segments: i32,
+    (segment, segments): (i32, i32),
     after: Option<Item>,
 ) -> Result<(Vec<Item>, Option<Item>), SnapshotError> {
     let mut patience = Patience::default();
     loop {
         // Consistent: what was acknowledged before the scan began must be in it.
-        let request = tables.client.scan().table_name(tables.name(table)).limit(PAGE_ITEMS).consistent_read(true);
+        let request =
+            tables.client.scan().table_name(tables.name(table)).limit(pace.page_items()).consistent_read(true);
         let request = request.segment(segment).total_segments(segments).set_exclusive_start_key(after.clone());
-        let Some(output) = patience.outcome(request.send().await).await? else { continue };
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let read = pace.call(Box::pin(request.send()), ScanOutput::consumed_capacity).await;
+        let Some(output) = patience.outcome(read).await? else { continue };
         let mut items = output.items.unwrap_or_default();
-        items.retain(|item| !is_lease(item));
+        items.retain(|item| !is_transient(item));
         return Ok((items, output.last_evaluated_key.filter(|key| !key.is_empty())));
     }
 }
@@ -96,6 +100,7 @@ async fn page(
 /// head, and the head that its entries need.
 pub(crate) struct Whole<'a> {
     pub(crate) tables: &'a Tables,
+    pub(crate) pace: &'a Pace,
 }
 
 impl Whole<'_> {
@@ -149,8 +154,10 @@ impl Whole<'_> {
         let mut patience = Patience::default();
         loop {
             let request = self.tables.client.get_item().table_name(&self.tables.ledger).consistent_read(true);
-            let request = request.key("pk", partition(chain)).key("sk", AttributeValue::S("HEAD".to_owned()));
-            let Some(output) = patience.outcome(request.send().await).await? else { continue };
+            let request = request.set_key(Some(keys::head(chain).into()));
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let read = self.pace.call(Box::pin(request.send()), GetItemOutput::consumed_capacity).await;
+            let Some(output) = patience.outcome(read).await? else { continue };
             let Some(item) = output.item else { return Ok(None) };
             return match LedgerItem::read(&item).map_err(|error| self.damaged(error.to_string()))? {
                 LedgerItem::Head { head, .. } => Ok(Some((item, head))),
@@ -167,12 +174,14 @@ impl Whole<'_> {
             let request = self.tables.client.query().table_name(&self.tables.ledger).consistent_read(true);
             let request = request
                 .key_condition_expression("pk = :chain AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":chain", partition(chain))
-                .expression_attribute_values(":from", AttributeValue::S(format!("{:012}", after + 1)))
-                .expression_attribute_values(":to", AttributeValue::S(format!("{until:012}")))
-                .limit(PAGE_ITEMS)
+                .expression_attribute_values(":chain", AttributeValue::S(keys::partition(chain)))
+                .expression_attribute_values(":from", AttributeValue::S(keys::place(after + 1)))
+                .expression_attribute_values(":to", AttributeValue::S(keys::place(until)))
+                .limit(self.pace.page_items())
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .set_exclusive_start_key(start.clone());
-            let Some(output) = patience.outcome(request.send().await).await? else { continue };
+            let read = self.pace.call(Box::pin(request.send()), QueryOutput::consumed_capacity).await;
+            let Some(output) = patience.outcome(read).await? else { continue };
             items.extend(output.items.unwrap_or_default());
             start = output.last_evaluated_key.filter(|key| !key.is_empty());
             if start.is_none() {
@@ -185,8 +194,4 @@ impl Whole<'_> {
     pub(crate) fn damaged(&self, problem: String) -> SnapshotError {
         SnapshotError::Damaged { object: format!("table {}", self.tables.ledger), problem }
     }
-}
-
-fn partition(chain: &str) -> AttributeValue {
-    AttributeValue::S(format!("CHAIN#{chain}"))
 }

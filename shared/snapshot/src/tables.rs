@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde_json::{Map, Value, json};
 use state::Chain;
-use state::dynamodb::stream_began;
+use state::dynamodb::{keys, stream_began};
 use std::time::Duration;
 
 /// How long a table may take to come into being, or to go. Both take seconds.
@@ -122,7 +122,7 @@ impl Tables {
         self.counted(table, u64::MAX).await
     }
 
-    /// Whether a table holds no items but leases.
+    /// Whether a table holds no items but leases and connections.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -136,8 +136,9 @@ impl Tables {
         loop {
             let request = self.client.scan().table_name(self.name(table)).select(Select::Count).consistent_read(true);
             let request = request
-                .filter_expression("NOT begins_with(pk, :lease)")
-                .expression_attribute_values(":lease", AttributeValue::S("LEASE#".to_owned()))
+                .filter_expression("NOT begins_with(pk, :lease) AND NOT begins_with(pk, :connection)")
+                .expression_attribute_values(":lease", AttributeValue::S(keys::LEASE.to_owned()))
+                .expression_attribute_values(":connection", AttributeValue::S(keys::CONNECTION.to_owned()))
                 .set_exclusive_start_key(after);
             let page = request.send().await.map_err(|error| refused(self.name(table), &error))?;
             count += u64::try_from(page.count).unwrap_or_default();

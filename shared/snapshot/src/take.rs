@@ -4,10 +4,11 @@ use crate::SnapshotError;
 use crate::format::{
     ChainSummary, Compression, FORMAT, Item, Manifest, ObjectSummary, SCHEMA, SnapshotId, Table, write_line,
 };
-use crate::keep::{Removed, clean_up, is_good, sweep};
+use crate::keep::{Removed, clean_up, newest, sweep};
 use crate::lease::Lease;
 use crate::lines::{Encoder, Summing, tables as summaries};
 use crate::objects::{Listed, Objects, Upload};
+use crate::pace::{Pace, Pause, sleep};
 use crate::restore;
 use crate::scan::{Pages, Whole};
 use crate::tables::Tables;
@@ -31,6 +32,25 @@ pub struct Settings {
     pub retention: Duration,
     /// Parts of a table that are read at once.
     pub segments: u16,
+    /// Read units a second that each table serves, of which a snapshot takes a third; 0: it need not spare any.
+    pub read_units: u32,
+    /// How a run waits for its share of them.
+    pub pause: Pause,
+}
+
+impl Settings {
+    /// As the variables of this stage say.
+    #[must_use]
+    pub fn new(stage: &str, settings: &state::config::Snapshots) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            compression: if settings.gzip { Compression::Gzip } else { Compression::None },
+            retention: Duration::from_hours(24) * u32::from(settings.retention_days),
+            segments: settings.segments,
+            read_units: settings.read_units,
+            pause: sleep,
+        }
+    }
 }
 
 /// Takes snapshots of two tables.
@@ -80,10 +100,13 @@ impl Snapshots<'_> {
         self.refuse_half_of_another().await?;
         let listed = self.objects.list().await?;
         let leftovers = clean_up(self.objects, &listed, (self.clock)()).await?;
-        let done = slot.and_then(|slot| {
-            let of_slot = |one: &&Listed| is_good(one) && one.snapshot.taken_at().is_some_and(|at| at >= slot);
-            listed.iter().rev().find(of_slot).map(|one| one.snapshot.clone())
-        });
+        let done = match slot {
+            Some(slot) => {
+                let of_slot = |newest: &SnapshotId| newest.taken_at().is_some_and(|at| at >= slot);
+                newest(self.objects).await?.filter(of_slot)
+            }
+            None => None,
+        };
         let (newest, taken) = if let Some(done) = done {
             (done, None)
         } else {
@@ -153,9 +176,10 @@ impl Snapshots<'_> {
         lease: &mut Lease,
     ) -> Result<(Contents, bool), SnapshotError> {
         let mut writer = Writer { encoder: Encoder::new(key, self.settings.compression), summing: Summing::default() };
-        let whole = Whole { tables: self.tables };
+        let pace = Pace::new(self.settings.read_units, self.settings.pause);
+        let whole = Whole { tables: self.tables, pace: &pace };
         for table in Tables::ALL {
-            let mut pages = Pages::read(self.tables, table, self.settings.segments);
+            let mut pages = Pages::read(self.tables, table, self.settings.segments, &pace);
             while let Some(page) = pages.next().await? {
                 for item in page {
                     let items =

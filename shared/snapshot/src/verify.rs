@@ -3,11 +3,13 @@
 use crate::SnapshotError;
 use crate::format::{FORMAT, Item, Manifest, SCHEMA, SnapshotId, Table, read_line, write_line};
 use crate::keys::Keys;
-use crate::lines::{Decoder, Summing, is_lease};
+use crate::lines::{Decoder, Summing, is_transient};
 use crate::objects::{Objects, Reader};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use state::dynamodb::keys::{self, PK};
 use std::collections::{BTreeMap, HashSet};
 
 /// Longest manifest, in bytes. One has some two thousand, whatever the tables hold.
@@ -15,6 +17,10 @@ const MANIFEST_BYTES_MAX: usize = 64 << 10;
 /// Keys that are remembered to find one that comes twice: 16 bytes each, some 35 MB. Beyond, the count after a restore
 /// finds it.
 const KEYS_MAX: usize = 1 << 20;
+
+/// What partition keys begin with. No other item is restored: the function that does it may write no other.
+const STATE_KEYS: &[&str] = &[keys::USER, keys::AGENT, keys::WITNESS];
+const LEDGER_KEYS: &[&str] = &[keys::ROOM_HISTORY];
 
 /// Lines that are read before others get a turn.
 const LINES_AT_ONCE: u64 = 64;
@@ -264,13 +270,19 @@ impl Fit {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&mut self, line: &Line) -> Result<(), String> {
-        if is_lease(&line.item) {
-            return Err("a lease is no data".to_owned());
+        if is_transient(&line.item) {
+            return Err("a lease or a connection is no data".to_owned());
         }
         let Some(keys) = self.keys.get(&line.table) else {
             return Err("a table that is not in the manifest".to_owned());
         };
         keys.check(&line.item)?;
+        let known = if line.table == Table::State { STATE_KEYS } else { LEDGER_KEYS };
+        if let Some(AttributeValue::S(key)) = line.item.get(PK)
+            && !known.iter().any(|prefix| key.starts_with(prefix))
+        {
+            return Err(format!("{key:?} is no key of this table"));
+        }
         if self.seen.len() < KEYS_MAX {
             let mut key = Vec::new();
             write_line(&mut key, line.table, &keys.key(&line.item)).map_err(|error| error.to_string())?;

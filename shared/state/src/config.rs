@@ -31,38 +31,38 @@ const STAGE: Variable = Variable {
 };
 const AUTH_MODE: Variable = Variable {
     name: "AUTH_MODE",
-    default: "open",
-    meaning: "`open`: anybody may act for anybody (demonstrations). `strict`: every call needs a token, but health and the API description.",
+    default: "",
+    meaning: "`open`: anybody may act for anybody (demonstrations). `strict`: every state call needs a token. A function does not start without it; the runner's default is `open`.",
 };
 const CORS_ORIGIN: Variable = Variable {
     name: "CORS_ORIGIN",
-    default: "*",
-    meaning: "Origins whose pages may call the API, separated by commas, or `*`.",
+    default: "",
+    meaning: "Origins whose pages may call the API, separated by commas, or `*`. Unset: only the API's own page. The runner always allows its own addresses.",
 };
 const CONCURRENT_USER_LIMIT: Variable = Variable {
     name: "CONCURRENT_USER_LIMIT",
     default: "10",
-    meaning: "Users that `/api/metrics` counts as full capacity, 1 to 1000000. Informs; refuses nobody.",
+    meaning: "Number of users that `/api/metrics` counts as full capacity, 1 to 1000000. It limits nobody.",
 };
 const STATE_TTL_DAYS: Variable = Variable {
     name: "STATE_TTL_DAYS",
     default: "30",
-    meaning: "Days a user state is kept after its last change, 1 to 3650.",
+    meaning: "Days for which a user state is kept after its last change, 1 to 3650.",
 };
 const MIN_EVIDENCE: Variable = Variable {
     name: "MIN_EVIDENCE",
     default: "digital_zero",
-    meaning: "The weakest evidence that verifies a mute: `digital_zero` (exact zeros, or silence under the system's mute), `flag` (also the system's mute alone), `floor` (also a quiet microphone).",
+    meaning: "Weakest evidence that verifies a mute: `digital_zero` (exact zeros, or silence under the system's mute), `flag` (also that mute alone), `floor` (also quiet).",
 };
 const LOG_LEVEL: Variable = Variable {
     name: "LOG_LEVEL",
     default: "info",
-    meaning: "Least severe diagnostic that is logged: `error`, `warn`, `info`, `debug` or `trace`. Request lines do not depend on it.",
+    meaning: "Least severe diagnostic that is logged: `error`, `warn`, `info`, `debug` or `trace`. The line per request is always logged.",
 };
 const LOG_SAMPLE_PERCENT: Variable = Variable {
     name: "LOG_SAMPLE_PERCENT",
     default: "100",
-    meaning: "Of a hundred successful requests that were not slow, so many get a line in a function's log, 1 to 100. All others always do; metrics count every one. The runner writes every line.",
+    meaning: "How many of a hundred successful, fast requests get a line in a function's log, 1 to 100. Metrics count every request. The runner writes every line.",
 };
 const GIT_COMMIT: Variable = Variable {
     name: "GIT_COMMIT",
@@ -73,12 +73,12 @@ const GIT_COMMIT: Variable = Variable {
 const SNAPSHOT_BUCKET: Variable = Variable {
     name: "SNAPSHOT_BUCKET",
     default: "greenroom-snapshots",
-    meaning: "Name of the S3 bucket that keeps the snapshots. Read by the functions of the snapshots.",
+    meaning: "Name of the S3 bucket that keeps the snapshots. Only the snapshot functions read it.",
 };
 const SNAPSHOT_RETENTION_DAYS: Variable = Variable {
     name: "SNAPSHOT_RETENTION_DAYS",
     default: "7",
-    meaning: "Days a snapshot is kept, 1 to 3650. The last good one is kept however old it is.",
+    meaning: "Days for which a snapshot is kept, 1 to 3650. The last good one is kept however old it is.",
 };
 const SNAPSHOT_COMPRESSION: Variable = Variable {
     name: "SNAPSHOT_COMPRESSION",
@@ -88,15 +88,20 @@ const SNAPSHOT_COMPRESSION: Variable = Variable {
 const SNAPSHOT_STORAGE_CLASS: Variable = Variable {
     name: "SNAPSHOT_STORAGE_CLASS",
     default: "STANDARD",
-    meaning: "S3's storage class of a snapshot's lines: `STANDARD`, `STANDARD_IA`, `ONEZONE_IA`, `INTELLIGENT_TIERING` or `GLACIER_IR`.",
+    meaning: "S3 storage class of a snapshot's lines: `STANDARD`, `STANDARD_IA`, `ONEZONE_IA`, `INTELLIGENT_TIERING` or `GLACIER_IR`.",
 };
 const SNAPSHOT_SEGMENTS: Variable = Variable {
     name: "SNAPSHOT_SEGMENTS",
     default: "4",
-    meaning: "Parts of a table that a snapshot reads at once, 1 to 64. Each holds a page of some megabytes in memory.",
+    meaning: "Number of segments of a table that a snapshot reads at once, 1 to 64. Each holds a page of some megabytes in memory.",
+};
+const SNAPSHOT_READ_UNITS: Variable = Variable {
+    name: "SNAPSHOT_READ_UNITS",
+    default: "0",
+    meaning: "Maximum read units per second of each table. A snapshot takes a third of them; 0: no limit.",
 };
 
-/// All variables, in the order the documentation lists them.
+/// Variables that every function reads, in the order the documentation lists them.
 pub const VARIABLES: &[Variable] = &[
     STATE_TABLE,
     LEDGER_TABLE,
@@ -109,16 +114,49 @@ pub const VARIABLES: &[Variable] = &[
     LOG_LEVEL,
     LOG_SAMPLE_PERCENT,
     GIT_COMMIT,
+];
+
+/// Those that only the functions of the snapshots read.
+pub const SNAPSHOT_VARIABLES: &[Variable] = &[
     SNAPSHOT_BUCKET,
     SNAPSHOT_RETENTION_DAYS,
     SNAPSHOT_COMPRESSION,
     SNAPSHOT_STORAGE_CLASS,
     SNAPSHOT_SEGMENTS,
+    SNAPSHOT_READ_UNITS,
 ];
 
-/// Those that only the functions of the snapshots read.
-pub const SNAPSHOT_VARIABLES: &[Variable] =
-    &[SNAPSHOT_BUCKET, SNAPSHOT_RETENTION_DAYS, SNAPSHOT_COMPRESSION, SNAPSHOT_STORAGE_CLASS, SNAPSHOT_SEGMENTS];
+const PORT: Variable =
+    Variable { name: "PORT", default: "3001", meaning: "Port to listen on; 0 takes a free one (`--port`)." };
+const HOST: Variable = Variable {
+    name: "HOST",
+    default: "127.0.0.1",
+    meaning: "IP address to listen on, or `localhost`. An address that is not loopback opens the API to the network (`--host`).",
+};
+const GREENROOM_PUBLIC_URL: Variable = Variable {
+    name: "GREENROOM_PUBLIC_URL",
+    default: "",
+    meaning: "Origin under which people open the page if it differs from the listening address, such as `https://meet.example` (`--public-url`).",
+};
+const GREENROOM_DATA_DIR: Variable = Variable {
+    name: "GREENROOM_DATA_DIR",
+    default: ".greenroom",
+    meaning: "Directory that keeps the data (`--data-dir`).",
+};
+const GREENROOM_SNAPSHOT_DIR: Variable = Variable {
+    name: "GREENROOM_SNAPSHOT_DIR",
+    default: "",
+    meaning: "Directory that keeps the snapshots (`--snapshot-dir`). Unset: `snapshots` in the data directory.",
+};
+const GREENROOM_DYNAMODB_PORT: Variable = Variable {
+    name: "GREENROOM_DYNAMODB_PORT",
+    default: "",
+    meaning: "Port of 127.0.0.1 on which the embedded database is served as DynamoDB (`--dynamodb-port`). Unset: none.",
+};
+
+/// The options of the runner that the environment can set too.
+pub const RUNNER_VARIABLES: &[Variable] =
+    &[PORT, HOST, GREENROOM_PUBLIC_URL, GREENROOM_DATA_DIR, GREENROOM_SNAPSHOT_DIR, GREENROOM_DYNAMODB_PORT];
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,18 +214,34 @@ pub struct BadSetting {
 }
 
 impl Config {
-    /// Reads the settings of this process.
+    /// Reads the settings of a function.
+    ///
+    /// # Errors
+    /// The first variable that is set to something unusable, or that has no default and is not set.
+    pub fn from_env() -> Result<Self, BadSetting> {
+        Self::read(environment)
+    }
+
+    /// Reads the settings of a runner or one of its commands, which is open unless the environment says otherwise.
     ///
     /// # Errors
     /// The first variable that is set to something unusable.
-    pub fn from_env() -> Result<Self, BadSetting> {
-        Self::read(|name| std::env::var(name).ok())
+    pub fn of_runner_from_env() -> Result<Self, BadSetting> {
+        Self::of_runner(environment)
+    }
+
+    /// The same through `lookup`.
+    ///
+    /// # Errors
+    /// The first variable that is set to something unusable.
+    pub fn of_runner(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
+        Self::read(|name| set(&lookup, name).or_else(|| (name == AUTH_MODE.name).then(|| "open".to_owned())))
     }
 
     /// Reads the settings through `lookup`; an empty value counts as unset.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable.
+    /// The first variable that is set to something unusable, or that has no default and is not set.
     pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |variable: &Variable| text(&lookup, variable);
 
@@ -213,6 +267,7 @@ impl Config {
         };
         let cors_origins = match text(&CORS_ORIGIN).as_str() {
             "*" => CorsOrigins::Any,
+            "" => CorsOrigins::Listed(Vec::new()),
             list => {
                 let origins: Vec<_> = list.split(',').map(|origin| origin.trim().to_owned()).collect();
                 if !origins.iter().all(|origin| is_origin(origin)) {
@@ -280,6 +335,8 @@ pub struct Snapshots {
     pub storage_class: String,
     /// `SNAPSHOT_SEGMENTS`
     pub segments: u16,
+    /// `SNAPSHOT_READ_UNITS`
+    pub read_units: u32,
 }
 
 impl Snapshots {
@@ -288,7 +345,7 @@ impl Snapshots {
     /// # Errors
     /// The first variable that is set to something unusable.
     pub fn from_env() -> Result<Self, BadSetting> {
-        Self::read(|name| std::env::var(name).ok())
+        Self::read(environment)
     }
 
     /// Reads the settings through `lookup`; an empty value counts as unset.
@@ -323,13 +380,114 @@ impl Snapshots {
             },
             storage_class,
             segments: number(&SNAPSHOT_SEGMENTS, 1..=64, "be a whole number from 1 to 64")?,
+            read_units: text(&SNAPSHOT_READ_UNITS)
+                .parse()
+                .map_err(|_| refuse(&SNAPSHOT_READ_UNITS, "be a whole number from 0 to 4294967295"))?,
         })
     }
 }
 
+/// The options of the runner that the environment sets. Each is read on its own, because an option on the command line
+/// goes before its variable, which then need not be valid.
+pub mod runner {
+    use super::{
+        BadSetting, GREENROOM_DATA_DIR, GREENROOM_DYNAMODB_PORT, GREENROOM_PUBLIC_URL, GREENROOM_SNAPSHOT_DIR, HOST,
+        PORT, Variable, environment, public_url as parse_public_url, refuse, text,
+    };
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::PathBuf;
+
+    /// `PORT`
+    ///
+    /// # Errors
+    /// It is no port.
+    pub fn port() -> Result<u16, BadSetting> {
+        text(environment, &PORT).parse().map_err(|_| refuse(&PORT, "be a port from 0 to 65535"))
+    }
+
+    /// `HOST`
+    ///
+    /// # Errors
+    /// It is neither an IP address nor `localhost`.
+    pub fn host() -> Result<IpAddr, BadSetting> {
+        parse_host(&text(environment, &HOST)).map_err(|rule| refuse(&HOST, rule))
+    }
+
+    /// `GREENROOM_PUBLIC_URL`
+    ///
+    /// # Errors
+    /// It is no origin.
+    pub fn public_url() -> Result<Option<String>, BadSetting> {
+        let text = Some(text(environment, &GREENROOM_PUBLIC_URL)).filter(|text| !text.is_empty());
+        text.map(|text| parse_public_url(&text).map_err(|rule| refuse(&GREENROOM_PUBLIC_URL, rule))).transpose()
+    }
+
+    /// `GREENROOM_DYNAMODB_PORT`
+    ///
+    /// # Errors
+    /// It is no port.
+    pub fn dynamodb_port() -> Result<Option<u16>, BadSetting> {
+        let text = Some(text(environment, &GREENROOM_DYNAMODB_PORT)).filter(|text| !text.is_empty());
+        let refused = |_| refuse(&GREENROOM_DYNAMODB_PORT, "be a port from 0 to 65535");
+        text.map(|text| text.parse().map_err(refused)).transpose()
+    }
+
+    /// `GREENROOM_DATA_DIR`
+    #[must_use]
+    pub fn data_dir() -> PathBuf {
+        path(&GREENROOM_DATA_DIR).unwrap_or_else(|| GREENROOM_DATA_DIR.default.into())
+    }
+
+    /// `GREENROOM_SNAPSHOT_DIR`
+    #[must_use]
+    pub fn snapshot_dir() -> Option<PathBuf> {
+        path(&GREENROOM_SNAPSHOT_DIR)
+    }
+
+    /// A path need not be text.
+    fn path(variable: &Variable) -> Option<PathBuf> {
+        std::env::var_os(variable.name).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    /// An address to listen on: an IP address, or `localhost`.
+    ///
+    /// # Errors
+    /// The rule that the text breaks, completing "must …".
+    pub fn parse_host(text: &str) -> Result<IpAddr, &'static str> {
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        text.parse().map_err(|_| "be an IP address or localhost")
+    }
+}
+
+/// An origin in the form in which browsers send it: lower case, no slash at the end, no default port.
+///
+/// # Errors
+/// The rule that the text breaks, completing "must …".
+pub fn public_url(text: &str) -> Result<String, &'static str> {
+    let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    if !is_origin(&origin) {
+        return Err("be an origin like https://meet.example");
+    }
+    let default_port = if origin.starts_with("https:") { ":443" } else { ":80" };
+    Ok(origin.strip_suffix(default_port).unwrap_or(&origin).to_owned())
+}
+
+/// A variable of this process. Characters that are no Unicode are replaced, so that no variable which holds some passes as
+/// unset.
+fn environment(name: &'static str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// What a variable is set to, if it is set to something.
+fn set(lookup: impl Fn(&'static str) -> Option<String>, name: &'static str) -> Option<String> {
+    lookup(name).filter(|value| !value.is_empty())
+}
+
 /// What a variable is set to; its default if it is unset or empty.
 fn text(lookup: impl Fn(&'static str) -> Option<String>, variable: &Variable) -> String {
-    lookup(variable.name).filter(|value| !value.is_empty()).unwrap_or_else(|| variable.default.to_owned())
+    set(lookup, variable.name).unwrap_or_else(|| variable.default.to_owned())
 }
 
 fn refuse(variable: &Variable, rule: &'static str) -> BadSetting {
@@ -345,14 +503,11 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-/// What is read elsewhere: by the runner's command line, and where a function opens its connection.
+/// What a function reads where it opens its connections.
 const OTHERS: &str = "
-The runner takes its options from `PORT`, `HOST`, `GREENROOM_DATA_DIR`, `GREENROOM_SNAPSHOT_DIR` and
-`GREENROOM_DYNAMODB_PORT` too: `greenroom --help`.
-
-A function also needs what Lambda gives it: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
-`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` sends it to another database, `AWS_ENDPOINT_URL_S3` to another store of
-objects, `AWS_ENDPOINT_URL_CLOUDWATCH` the metrics' function to another CloudWatch; `AWS_CA_BUNDLE` names the certificates it
+A function also needs the variables that Lambda sets: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+`AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` selects another database, `AWS_ENDPOINT_URL_S3` another object store,
+and `AWS_ENDPOINT_URL_CLOUDWATCH` another CloudWatch for `get_metrics`. `AWS_CA_BUNDLE` names the certificates that it
 trusts instead of Amazon's.
 ";
 
@@ -363,12 +518,22 @@ pub fn markdown() -> String {
         "<!-- Generated by `cargo xtask docs` from shared/state/src/config.rs. -->\n# Environment variables\n\n\
          | Variable | Default | Meaning |\n|---|---|---|\n",
     );
-    for Variable { name, default, meaning } in VARIABLES {
+    rows(&mut page, VARIABLES);
+    rows(&mut page, SNAPSHOT_VARIABLES);
+    page.push_str(
+        "\nAn empty variable counts as unset. Variables can also set the options of the runner; an option overrides its variable:\n\n\
+         | Variable | Default | Meaning |\n|---|---|---|\n",
+    );
+    rows(&mut page, RUNNER_VARIABLES);
+    page.push_str(OTHERS);
+    page
+}
+
+fn rows(page: &mut String, variables: &[Variable]) {
+    for Variable { name, default, meaning } in variables {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let _ = writeln!(page, "| `{name}` | {default} | {meaning} |");
     }
-    page.push_str(OTHERS);
-    page
 }
 
 #[cfg(test)]
@@ -376,20 +541,56 @@ mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &str) -> Result<Config, BadSetting> {
-        Config::read(|asked| (asked == name).then(|| value.to_owned()))
+        Config::of_runner(|asked| (asked == name).then(|| value.to_owned()))
     }
 
     #[test]
-    fn the_defaults_are_valid_and_open() {
-        let config = Config::read(|_| None).unwrap();
-        assert_eq!((config.auth_mode, config.concurrent_user_limit), (AuthMode::Open, 10));
-        assert_eq!(config.cors_origins, CorsOrigins::Any);
+    fn a_function_has_no_default_for_who_may_call() {
+        for unset in [None, Some(String::new())] {
+            let refused = Config::read(|name| unset.clone().filter(|_| name == "AUTH_MODE")).unwrap_err();
+            assert_eq!(refused.to_string(), "AUTH_MODE must be open or strict");
+        }
+    }
+
+    #[test]
+    fn a_runner_is_open_and_allows_its_own_page_alone() {
+        for unset in [None, Some(String::new())] {
+            let config = Config::of_runner(|_| unset.clone()).unwrap();
+            assert_eq!((config.auth_mode, config.concurrent_user_limit), (AuthMode::Open, 10));
+            assert_eq!(config.cors_origins, CorsOrigins::Listed(Vec::new()));
+        }
+        assert_eq!(with("AUTH_MODE", "strict").unwrap().auth_mode, AuthMode::Strict);
     }
 
     #[test]
     fn an_empty_variable_counts_as_unset() {
         for variable in VARIABLES {
             with(variable.name, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_localhost() {
+        for (text, wanted) in [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1")] {
+            assert_eq!(runner::parse_host(text).unwrap().to_string(), wanted);
+        }
+        for text in ["", "nowhere", "127.0.0.1:80", "[::1]"] {
+            assert!(runner::parse_host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin_as_browsers_send_it() {
+        for (text, wanted) in [
+            ("https://meet.example", "https://meet.example"),
+            ("HTTPS://Meet.Example:443/", "https://meet.example"),
+            ("http://meet.example:80", "http://meet.example"),
+            ("http://meet.example:8080", "http://meet.example:8080"),
+        ] {
+            assert_eq!(public_url(text).as_deref(), Ok(wanted));
+        }
+        for text in ["meet.example", "https://", "https://meet.example/room", "ftp://meet.example", "https://a b"] {
+            assert!(public_url(text).is_err(), "{text}");
         }
     }
 
@@ -405,6 +606,7 @@ mod tests {
             ("SNAPSHOT_COMPRESSION", "zip"),
             ("SNAPSHOT_STORAGE_CLASS", "GLACIER"),
             ("SNAPSHOT_SEGMENTS", "65"),
+            ("SNAPSHOT_READ_UNITS", "-1"),
         ] {
             assert_eq!(with(name, value).unwrap_err().name, name, "{value}");
         }

@@ -1,6 +1,7 @@
 //! What Greenroom remembers, and how it is told what to be.
 
 pub mod config;
+pub mod deadline;
 pub mod dynamodb;
 mod error;
 pub mod metrics;
@@ -8,5 +9,5 @@ pub mod process;
 mod random;
 
 pub use config::Config;
-pub use error::{Chain, StateError};
+pub use error::{Chain, Kind, Place, Refusal, Shown, StateError};
 pub use random::random;

@@ -18,8 +18,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 macro_rules! metrics {
     ($($(#[$meaning:meta])+ $metric:ident = $name:literal in $unit:literal),* $(,)?) => {
-        /// Every series that a stage publishes: nothing else may name one. Each is one series, for none has a dimension; ten
-        /// of them are free in an account.
+        /// Every metric that a stage publishes: nothing else may name one. Each is one series, but those that are
+        /// [by function](Metric::is_by_function); ten series are free in an account.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
             $($(#[$meaning])+ $metric),*
@@ -55,7 +55,11 @@ metrics! {
     ApiErrorRate = "api_error_rate" in "Percent",
     /// The most memory that an execution environment ever held. The maximum.
     MemoryUsedMb = "memory_used_mb" in "Megabytes",
-    /// 1 for a refused attestation, 0 for an accepted one. The sum.
+    /// 1 for an answer with a status of 400 or above, by function. The sum.
+    RouteErrors = "route_errors" in "Count",
+    /// 1 for an answer with a status of 500 or above, by function. The sum.
+    RouteFailures = "route_failures" in "Count",
+    /// 1 for a refused attestation of a known agent, 0 for an accepted one. The sum.
     AttestationRejected = "attestation_rejected" in "Count",
     /// People in rooms, counted to one above the declared limit. The maximum.
     ConcurrentUsers = "concurrent_users" in "Count",
@@ -67,6 +71,22 @@ metrics! {
     BackupAgeHours = "backup_age_hours" in "None",
     /// 1 for a restore drill that failed, else 0. The sum.
     RestoreDrillFailed = "restore_drill_failed" in "Count",
+    /// Hours since a restore drill last succeeded. The maximum.
+    RestoreDrillAgeHours = "restore_drill_age_hours" in "None",
+}
+
+impl Metric {
+    /// Whether each function has a series of its own, with the dimension `FunctionName` as Lambda's own metrics have it.
+    /// A series is charged by the hour in which it has a value: these have none while nothing goes wrong.
+    #[must_use]
+    pub const fn is_by_function(self) -> bool {
+        matches!(self, Self::RouteErrors | Self::RouteFailures)
+    }
+
+    /// Those with one series each.
+    pub fn of_the_stage() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|metric| !metric.is_by_function())
+    }
 }
 
 /// The namespace of a stage's series. In one namespace the stages of an account would raise each other's alarms.
@@ -84,6 +104,8 @@ pub struct Sample<'a> {
     pub duration: Duration,
     /// Whether the answer's status was 400 or above.
     pub is_error: bool,
+    /// Whether it was 500 or above.
+    pub is_failure: bool,
     /// Why it was refused, if it was.
     pub code: Option<&'static str>,
     /// The user in the path, if any.
@@ -123,6 +145,8 @@ pub struct Route {
     pub count: u64,
     /// Answers with a status of 400 or above.
     pub errors: u64,
+    /// Answers with a status of 500 or above.
+    pub failures: u64,
     /// Sum of all durations.
     pub total: Duration,
     /// Refusals by code; none where nobody counts them.
@@ -222,6 +246,7 @@ impl Window {
         if let Some(route) = counts.routes.get_mut(sample.route) {
             route.count += 1;
             route.errors += u64::from(sample.is_error);
+            route.failures += u64::from(sample.is_failure);
             route.total += sample.duration;
             let refused = route.refused.get_or_insert_default();
             if let Some(code) = sample.code {
@@ -320,6 +345,7 @@ mod tests {
             route: "GET /x",
             duration,
             is_error,
+            is_failure: is_error,
             code: is_error.then_some("x"),
             user: Some(&user),
         });
@@ -346,7 +372,7 @@ mod tests {
         let figures = window.figures(NOW);
         assert_eq!((figures.errors, figures.users, figures.users_peak), (1, Some(1), Some(1)));
         let refused = Some([("x", 1)].into());
-        let route = Route { count: 2, errors: 1, total: Duration::from_millis(2), refused };
+        let route = Route { count: 2, errors: 1, failures: 1, total: Duration::from_millis(2), refused };
         assert_eq!(figures.routes[&Box::from("GET /x")], route);
     }
 
@@ -365,9 +391,9 @@ mod tests {
     }
 
     #[test]
-    fn at_most_ten_series_have_names_of_their_own() {
+    fn names_differ_and_at_most_ten_series_are_there_while_nothing_goes_wrong() {
         let names: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
         assert_eq!(names.len(), Metric::ALL.len());
-        assert!(names.len() <= 10, "ten are free in an account");
+        assert!(Metric::of_the_stage().count() <= 10, "ten are free in an account");
     }
 }

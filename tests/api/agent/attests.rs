@@ -1,8 +1,9 @@
 //! From a virtual microphone to a verdict: sound server, agent and runner together.
 
+use crate::support::binaries::binary;
 use crate::support::pulse::{Pulse, Sound, Watch};
-use crate::support::witness::code;
-use crate::support::{PATIENCE, Runner};
+use crate::support::witness::{attach, now_ms};
+use crate::support::{PATIENCE, Runner, await_that};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 struct Scene {
     runner: Runner,
     pulse: Pulse,
+    /// What her browser keeps of the pairing.
+    witness: String,
     watch: Watch,
 }
 
@@ -19,9 +22,9 @@ impl Scene {
     fn begin(claim: &Value, pulse: Pulse) -> Self {
         let runner = Runner::ephemeral();
         claims(&runner, claim);
-        pair(&runner, &pulse);
+        let (_, witness) = pulse.pair(&runner, "ada");
         let watch = pulse.watch(&[]);
-        Self { runner, pulse, watch }
+        Self { runner, pulse, witness, watch }
     }
 
     /// The same with somebody who speaks at the desk.
@@ -49,19 +52,12 @@ fn muted_by_the_system() -> Value {
 }
 
 fn claims(runner: &Runner, claim: &Value) {
-    let mut body = json!({"deviceId": "e3b0", "deviceLabel": "Default - Desk Microphone", "roomId": "demo"});
+    let mut body = json!({"deviceId": "e3b0", "deviceLabel": "Desk Microphone", "roomId": "demo"});
     for (name, value) in claim.as_object().unwrap() {
         body[name] = value.clone();
     }
     let claimed = runner.post("/api/users/ada/state", body);
     assert!(claimed.status < 300, "{}", claimed.text);
-}
-
-fn pair(runner: &Runner, pulse: &Pulse) -> String {
-    let code = code(runner, "ada");
-    let (status, paired) = pulse.agent_json(&["enroll", "--url", &runner.url, "--user", "ada", "--code", &code]);
-    assert_eq!((status, &paired["userId"]), (0, &json!("ada")));
-    paired["agentId"].as_str().unwrap().to_owned()
 }
 
 fn await_verdict(runner: &Runner, patience: Duration, value: &str, reason: &str) -> Value {
@@ -192,32 +188,141 @@ fn an_agent_that_is_stopped_leaves_a_stale_verdict_and_one_that_is_started_again
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
 fn a_calm_agent_attests_every_ten_seconds_so_its_verdict_does_not_expire() {
     let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
-    let first = scene.verdict("verified", "digital_zero")["verdict"]["mute"]["expiresAt"].clone();
-    scene.watch.says(|line| line["event"] == "attested");
-    scene.watch.says(|line| line["event"] == "attested");
-    let second = scene.verdict("verified", "digital_zero")["verdict"]["mute"]["expiresAt"].clone();
+    let expires = || {
+        scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "digital_zero")["verdict"]["mute"]["expiresAt"]
+            .clone()
+    };
+    let (first, second) = (expires(), expires());
     assert!(first.as_str().unwrap() < second.as_str().unwrap(), "{first} {second}");
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn an_agent_that_is_replaced_or_revoked_ends_and_says_why() {
+fn an_agent_that_is_replaced_rests_and_one_that_is_revoked_ends_and_says_why() {
     let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
     scene.verdict("verified", "digital_zero");
-    let second = pair(&scene.runner, &scene.pulse);
-    let (status, errors) = scene.watch.wait();
+    let other = Pulse::with_desk();
+    other.pair(&scene.runner, "ada");
+    scene.watch.says(|line| line["event"] == "idle");
+    let second = other.watch(&[]);
+    second.says(|line| line["event"] == "attested");
+    assert_eq!(scene.runner.delete("/api/users/ada/agent").status, 200);
+    let (status, errors) = second.wait();
     assert_eq!((status, errors.lines().count()), (6, 1), "{errors}");
     assert!(errors.contains("pair anew with `greenroom-agent enroll`"), "{errors}");
-    let watch = scene.pulse.watch(&[]);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn an_agent_that_nobody_has_attached_leaves_the_microphone_closed() {
+    let scene = Scene::speaking(&muted_by_the_system());
+    scene.verdict("contradicted", "signal_present");
+    assert_eq!(scene.pulse.listeners(), 1);
+    assert_eq!(scene.runner.delete("/api/users/ada").status, 200);
+    scene.watch.says(|line| line["event"] == "idle");
+    await_that("the microphone is closed", || scene.pulse.listeners() == 0);
+    // Whoever takes the id next has not paired it.
+    claims(&scene.runner, &muted_by_the_system());
+    let idle = scene.watch.says(|line| line["event"] == "idle");
+    assert!(idle["retryMs"].as_u64() <= Some(30_000), "{idle}");
+    assert_eq!(scene.runner.get("/api/users/ada").json()["agent"], Value::Null);
+    assert_eq!(scene.pulse.listeners(), 0);
+    assert_eq!(attach(&scene.runner, "ada", &scene.witness).status, 200);
+    scene.verdict("contradicted", "signal_present");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_started_agent_that_nobody_has_attached_says_so_and_opens_nothing() {
+    let runner = Runner::ephemeral();
+    claims(&runner, &muted_by_the_system());
+    let pulse = Pulse::with_desk();
+    let (_, witness) = pulse.pair(&runner, "ada");
+    assert_eq!(runner.delete("/api/users/ada").status, 200);
+    let watch = pulse.watch(&[]);
+    watch.says(|line| line["event"] == "idle");
+    let observed = |watch: &Watch| watch.log().iter().any(|line| line["event"] == "observed");
+    assert!(!observed(&watch) && pulse.listeners() == 0);
+    claims(&runner, &muted_by_the_system());
+    assert_eq!(attach(&runner, "ada", &witness).status, 200);
+    watch.says(|line| line["event"] == "attached");
     watch.says(|line| line["event"] == "attested");
-    assert_eq!(scene.runner.delete(&format!("/api/agents/{second}")).status, 200);
-    assert_eq!(watch.wait().0, 6);
+    let (_, said) = pulse.agent_json(&["doctor"]);
+    let server =
+        said["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == "server").unwrap().clone();
+    assert_eq!(server["ok"], true, "{said}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn silence_of_the_agents_own_stream_never_verifies_a_mute() {
+    let scene = Scene::speaking(&muted_by_the_system());
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.mute_own(true);
+    scene.verdict("unverified", "stream_silenced");
+    scene.pulse.mute_own(false);
+    scene.verdict("contradicted", "signal_present");
+    scene.pulse.volume_own(1);
+    scene.verdict("unverified", "stream_silenced");
+    assert!(!scene.told().contains(&"verified".to_owned()), "{:?}", scene.told());
+    // The sound server remembers the volume, and the next start does not mind.
+    assert_eq!(scene.watch.stop(Signal::TERM).0, 0);
+    let watch = scene.pulse.watch(&[]);
+    watch.says(|line| line["verdict"]["mute"]["reason"] == "signal_present");
+    assert!(!watch.log().iter().any(|line| line["verdict"]["mute"]["value"] == "verified"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_pause_behind_a_noise_gate_never_verifies_a_mute_and_lasting_silence_does() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Gated);
+    let mut scene = Scene::begin(&muted_by_the_system(), pulse);
+    for _ in 0..3 {
+        scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "recent_signal");
+        scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "signal_present");
+    }
+    assert!(!scene.told().contains(&"verified".to_owned()), "{:?}", scene.told());
+    scene.pulse.hears_nothing("desk");
+    let state = scene.verdict("verified", "digital_zero");
+    let time = |name: &str| state["verdict"]["mute"][name].as_str().unwrap().to_owned();
+    assert!(time("since") < time("observedAt"), "{state}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_new_claim_is_attested_at_once_and_in_a_window_of_its_own() {
+    let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
+    scene.verdict("verified", "digital_zero");
+    claims(&scene.runner, &json!({"isMuted": true, "muteScope": "device"}));
+    let state = scene.runner.get("/api/users/ada").json();
+    assert_eq!(state["verdict"]["mute"]["reason"], "claim_newer", "{state}");
+    // The agent learns of it by its next attestation, and attests again at once.
+    scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "claim_newer");
+    let next = scene.watch.says(|line| line["event"] == "attested");
+    assert_eq!(next["verdict"]["mute"]["reason"], "digital_zero", "{next}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn an_alias_binds_nothing_and_leads_nowhere() {
+    let scene = Scene::speaking(&json!({"isMuted": true, "muteScope": "os", "deviceId": "default"}));
+    scene.pulse.plug_in("headset", "Headset Microphone");
+    scene.verdict("unverified", "device_alias");
+    let alias = json!({"deviceId": "default", "deviceLabel": "Default - Headset Microphone"});
+    scene.runner.patch("/api/users/ada/device", alias);
+    let state = scene.verdict("unverified", "device_alias");
+    assert_eq!(state["agent"]["deviceId"], "pulseaudio:desk");
+    let label_alone = json!({"deviceId": "f00d", "deviceLabel": "Default - Headset Microphone"});
+    scene.runner.patch("/api/users/ada/device", label_alone);
+    let state = scene.verdict("unverified", "device_unbound");
+    assert_eq!(state["agent"]["deviceId"], "pulseaudio:desk");
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
 fn a_server_that_is_gone_is_tried_again_and_measuring_goes_on() {
-    let Scene { runner, pulse, watch } = Scene::speaking(&json!({"isMuted": false}));
+    let Scene { runner, pulse, watch, .. } = Scene::speaking(&json!({"isMuted": false}));
     watch.says(|line| line["event"] == "attested");
     runner.kill();
     let told = watch.says(|line| line["event"] == "not_attested");
@@ -244,4 +349,57 @@ fn a_code_that_is_not_good_pairs_nothing_and_leaves_nothing() {
     runner.kill();
     let unreachable = pulse.agent(&["enroll", "--url", &url, "--user", "ada", "--code", "7K3M-Q2XD-9VTA-B4NC"]);
     assert_eq!(unreachable.status.code(), Some(5));
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn plain_http_to_another_machine_is_refused_before_anything_is_sent() {
+    let pulse = Pulse::start();
+    let code = ["--user", "ada", "--code", "7K3M-Q2XD-9VTA-B4NC"];
+    let refused = pulse.agent(&[&["enroll", "--url", "http://greenroom.example"], &code[..]].concat());
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+    assert!(errors.contains("must begin with https://"), "{errors}");
+    assert_eq!(pulse.watch(&[]).wait().0, 4, "nothing is kept of it");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn a_forged_401_is_waited_out_and_a_revocation_ends_the_agent() {
+    let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.server_addr());
+    let pulse = Pulse::with_desk();
+    // Building it may take longer than the server below waits.
+    binary("greenroom-agent");
+    std::thread::scope(|scope| {
+        let answers = scope.spawn(|| {
+            enrols_anybody(&server);
+            let refuse = |status: u16, code: &str| {
+                let problem = json!({"status": status, "code": code, "detail": "forged"});
+                let request = server.recv_timeout(PATIENCE).unwrap().expect("it asks again");
+                request
+                    .respond(tiny_http::Response::from_string(problem.to_string()).with_status_code(status))
+                    .unwrap();
+            };
+            refuse(401, "signature_invalid");
+            refuse(401, "signature_invalid");
+            refuse(410, "agent_revoked");
+        });
+        let (status, _) =
+            pulse.agent_json(&["enroll", "--url", &url, "--user", "ada", "--code", "7K3M-Q2XD-9VTA-B4NC"]);
+        assert_eq!(status, 0);
+        let watch = pulse.watch(&[]);
+        watch.says(|line| line["event"] == "not_attested" && line["retryMs"].as_u64() <= Some(30_000));
+        assert_eq!(watch.wait().0, 6);
+        answers.join().unwrap();
+    });
+}
+
+/// Answers an enrolment as a server does that takes every code.
+fn enrols_anybody(server: &tiny_http::Server) {
+    let mut request = server.recv_timeout(PATIENCE).unwrap().expect("an enrolment");
+    let enrolment: domain::Enrolment = serde_json::from_reader(request.as_reader()).unwrap();
+    let agent = domain::AgentId::of(&enrolment.public_key);
+    let enrolled = json!({"agentId": agent, "userId": enrolment.user_id, "atMs": now_ms()});
+    request.respond(tiny_http::Response::from_string(enrolled.to_string()).with_status_code(201)).unwrap();
 }

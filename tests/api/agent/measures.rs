@@ -1,18 +1,19 @@
 //! What the agent measures, and says on the command line.
 
-use crate::support::binaries::agent_without_capture;
+use crate::support::binaries::{agent_without_capture, binary};
 use crate::support::pulse::{Pulse, Sound};
-use crate::support::{PATIENCE, keys};
+use crate::support::{await_that, keys};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const HEARD: [&str; 4] = ["measured", "unmuted", "signal", "direct"];
 const QUIET: [&str; 4] = ["measured", "unmuted", "floor", "direct"];
 const ZEROS: [&str; 4] = ["measured", "unmuted", "digital_zero", "direct"];
 const MUTED: [&str; 4] = ["measured", "muted", "digital_zero", "direct"];
 const MOVED: [&str; 4] = ["measured", "unmuted", "not_opened", "moved"];
+const SILENCED: [&str; 4] = ["measured", "unmuted", "not_opened", "silenced"];
 const ASLEEP: [&str; 4] = ["no_data", "unmuted", "not_opened", "direct"];
 const GONE: [&str; 4] = ["device_missing", "unknown", "not_opened", "direct"];
 const NO_HOST: [&str; 4] = ["host_unavailable", "unknown", "not_opened", "direct"];
@@ -123,6 +124,98 @@ fn what_the_system_mutes_is_muted_and_what_it_unmutes_is_heard() {
     watch.measures(HEARD);
     let contradicting = |line: &Value| line["flag"] == "muted" && line["signal"] == "signal";
     assert!(!watch.log().iter().any(contradicting), "a mute is told when it can be heard: {:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn silence_of_its_own_stream_is_not_silence_of_the_device() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    pulse.mute_own(true);
+    watch.measures(SILENCED);
+    pulse.mute_own(false);
+    watch.measures(HEARD);
+    for percent in [1, 0, 99] {
+        pulse.volume_own(percent);
+        watch.measures(SILENCED);
+        pulse.volume_own(100);
+        watch.measures(HEARD);
+    }
+    pulse.mute_own(true);
+    pulse.mute("desk", true);
+    watch.measures(["measured", "muted", "not_opened", "silenced"]);
+    pulse.mute_own(false);
+    watch.measures(MUTED);
+    let log = watch.log();
+    let zeros = log.iter().filter(|line| line["signal"] == "digital_zero");
+    assert!(zeros.clone().all(|line| line["flag"] == "muted"), "{log:#?}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn what_the_sound_server_remembers_of_its_last_stream_does_not_silence_the_next_one() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    for (muted, percent) in [(true, 100), (false, 1), (false, 0), (true, 1)] {
+        let watch = pulse.watch(&["--offline"]);
+        watch.measures(HEARD);
+        pulse.mute_own(muted);
+        pulse.volume_own(percent);
+        watch.measures(SILENCED);
+        assert_eq!(watch.stop(Signal::TERM).0, 0);
+        let next = pulse.watch(&["--offline"]);
+        next.measures(HEARD);
+        assert_eq!(pulse.own_now(), Some((false, 100)));
+        assert!(!signals(&next.log()).contains(&"digital_zero"), "{:#?}", next.log());
+        assert_eq!(next.stop(Signal::TERM).0, 0);
+    }
+    let (code, said, _) = text(&pulse.agent(&["check"]));
+    assert_eq!((code, said.contains("is heard")), (0, true), "{said}");
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn with_flat_volumes_its_stream_leaves_the_device_alone_and_follows_it() {
+    let mut pulse = Pulse::flat().desk();
+    pulse.hears("desk", Sound::Speech);
+    pulse.volume("desk", 60);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    assert_eq!((pulse.volume_of("desk"), pulse.own_now()), (60, Some((false, 60))));
+    pulse.volume("desk", 80);
+    pulse.mute("desk", true);
+    watch.measures(MUTED);
+    pulse.mute("desk", false);
+    watch.measures(HEARD);
+    assert!(watch.log().iter().all(|line| line["route"] != "silenced"), "{:#?}", watch.log());
+    pulse.mute_own(true);
+    watch.measures(SILENCED);
+    pulse.mute_own(false);
+    watch.measures(HEARD);
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn with_flat_volumes_a_stream_below_its_device_is_turned_down() {
+    let mut pulse = Pulse::flat().desk();
+    pulse.hears("desk", Sound::Speech);
+    let watch = pulse.watch(&["--offline"]);
+    watch.measures(HEARD);
+    // Another program keeps the device up.
+    let _other = pulse.other_listener("desk");
+    pulse.volume_own(1);
+    watch.measures(SILENCED);
+    assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn people_are_told_that_the_stream_is_silenced_and_what_to_do() {
+    let pulse = Pulse::with_desk();
+    let shown = pulse.watch_as_people_do(|pulse| pulse.mute_own(true), "turned down in the mixer");
+    assert!(shown.last().unwrap().contains("greenroom-agent's own stream is muted or turned down"), "{shown:#?}");
 }
 
 #[test]
@@ -309,11 +402,22 @@ fn a_signal_ends_it_in_order() {
         let watch = pulse.watch(&["--offline"]);
         watch.measures(ZEROS);
         assert_eq!(watch.stop(signal), (0, String::new()));
-        let deadline = Instant::now() + PATIENCE;
-        while pulse.listeners() > 0 {
-            assert!(Instant::now() < deadline, "nobody listens any more");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        await_that("nobody listens any more", || pulse.listeners() == 0);
+    }
+}
+
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn it_ends_quietly_when_nobody_reads_what_it_says() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    for args in [&["devices"][..], &["watch", "--offline", "--json"]] {
+        let mut command = Command::new(binary("greenroom-agent"));
+        command.args(args).envs(pulse.env()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut agent = command.spawn().unwrap();
+        drop(agent.stdout.take());
+        let (code, _, errors) = text(&agent.wait_with_output().unwrap());
+        assert_eq!((code, errors.as_str()), (141, ""), "{args:?}");
     }
 }
 

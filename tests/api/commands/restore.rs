@@ -27,7 +27,10 @@ fn users(runner: &Runner) -> usize {
 fn a_snapshot_is_restored_and_the_histories_go_on() {
     let (runner, _s3, lambda) = start(&Archive::new(ID, lines(2, 3, 20)));
     let answer = lambda.run(&event("restore"));
-    assert_eq!(answer, json!({"snapshot": ID, "lines": 30, "of": 30, "resumedAt": 0, "done": true}));
+    assert_eq!(
+        answer,
+        json!({"snapshot": ID, "lines": 30, "of": 30, "resumedAt": 0, "keepAgents": false, "done": true})
+    );
     assert_eq!(users(&runner), 20);
     // The stream was followed all the while: its entries come after those that were restored.
     let entries = audit_of(&runner, "room-0", 13);

@@ -18,6 +18,7 @@ fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
         ("muteScope", Some(text("loud"))),
         ("deviceId", Some(text("a b"))),
         ("deviceLabel", Some(json!({"N": "7"}))),
+        ("changedBy", Some(text("somebody"))),
         ("agentId", Some(text("agt_1"))),
         ("heardAt", Some(text("now"))),
         ("heardFlag", None),

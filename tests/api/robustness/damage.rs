@@ -2,7 +2,7 @@
 
 use super::wire::Wire;
 use crate::support::process::Process;
-use crate::support::{Runner, binary};
+use crate::support::{NAMED, Runner, binary};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -117,7 +117,7 @@ fn damage(place: &Path, n: u64) -> String {
 /// Starts on a damaged directory. None if it refuses, as it must: exit code 4 and one line. Else all that it serves.
 fn served(place: &Path, said: &str) -> Option<Vec<Value>> {
     let mut command = Command::new(binary("greenroom"));
-    let mut process = Process::start(command.args(["--port", "0", "--data-dir"]).arg(place), &[]);
+    let mut process = Process::start(command.args(["--port", "0", "--data-dir"]).arg(place), &[NAMED]);
     let url = loop {
         let log = process.log();
         if let Some(listening) = log.iter().find(|line| line["event"] == "listening") {

@@ -4,7 +4,10 @@
 use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::refused;
 use crate::support::scene::{Scene, join};
+use functions::DECLARED;
+use functions::function::{Callers, Kind, declared};
 use serde_json::{Value, json};
+use state::deadline::under;
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -13,8 +16,12 @@ use std::time::{Duration, Instant};
 /// What Lambda grants a function (`Timeout` in the template).
 const DEADLINE: Duration = Duration::from_secs(10);
 
-const COMMANDS: [&str; 8] =
-    ["set_state", "set_mute", "set_device", "delete_user", "enroll_agent", "attest", "set_binding", "revoke_agent"];
+/// Every endpoint that changes something, but the one whose answer is new each time: a pairing code, of which the last is good.
+fn commands() -> impl Iterator<Item = &'static str> {
+    let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+    let readings: Vec<_> = Command::readings().into_iter().map(|reading| reading.binary).collect();
+    endpoints.map(|declared| declared.name).filter(move |name| !readings.contains(name) && *name != "create_pairing")
+}
 
 /// What is stored after a command that met no fault, and what it answered.
 async fn once(binary: &str) -> (Value, u16) {
@@ -24,21 +31,8 @@ async fn once(binary: &str) -> (Value, u16) {
 }
 
 #[tokio::test]
-async fn the_list_of_commands_holds_every_one() {
-    let scene = Scene::new().await;
-    let names: Vec<_> = scene.commands().iter().map(|command| command.binary).collect();
-    assert_eq!(names, COMMANDS);
-    // A code is new each time it is asked for; the last one is good.
-    let reading = ["create_pairing", "get_", "list_", "no_route"];
-    for (name, _) in functions::ENDPOINTS {
-        let reads = reading.iter().any(|prefix| name.starts_with(prefix));
-        assert!(reads || COMMANDS.contains(name), "{name} changes something: add it to `commands`");
-    }
-}
-
-#[tokio::test]
 async fn every_command_asked_for_twice_has_one_effect() {
-    for binary in COMMANDS {
+    for binary in commands() {
         let (expected, status) = once(binary).await;
         let scene = Scene::new().await;
         let (state, command) = (scene.faulty.state(), scene.command(binary));
@@ -60,7 +54,7 @@ async fn every_command_asked_for_twice_has_one_effect() {
 #[tokio::test]
 async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect() {
     for fault in [Fault::LostAfter, Fault::ErrorAfter, Fault::LostBefore, Fault::Throttle] {
-        for binary in COMMANDS {
+        for binary in commands() {
             let (expected, status) = once(binary).await;
             let calls = {
                 let scene = Scene::new().await;
@@ -101,7 +95,7 @@ async fn stopped_after(polls: usize, command: &Command, scene: &Scene) -> bool {
 
 #[tokio::test]
 async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_repeated() {
-    for binary in COMMANDS {
+    for binary in commands() {
         let (expected, status) = once(binary).await;
         let before = Scene::new().await.stored().await;
         for polls in 0.. {
@@ -111,7 +105,8 @@ async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_r
             let ended = stopped_after(polls, &command, &scene).await;
             let stored = scene.stored().await;
             // Two steps, of which the first alone decides that an agent is ended.
-            let half = binary == "revoke_agent" && stored["AGENT#AGENT"]["revoked"]["BOOL"] == true;
+            let half =
+                ["revoke_agent", "end_agent"].contains(&binary) && stored["AGENT#AGENT"]["revoked"]["BOOL"] == true;
             assert!(stored == before || stored == expected || half, "{binary} after {polls} polls: {stored:#}");
             let again = command.run(&scene.faulty.state()).await;
             let gone = binary == "delete_user" && again.status == 404;
@@ -160,7 +155,7 @@ async fn of_calls_that_are_throttled_a_third_of_the_time_99_in_100_succeed_withi
 #[tokio::test]
 async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_deadline_and_nothing_changes() {
     for fault in [Fault::Throttle, Fault::Conflict, Fault::LostBefore, Fault::Hang] {
-        let outcomes = COMMANDS.map(|binary| async move {
+        let outcomes = commands().map(|binary| async move {
             let scene = Scene::new().await;
             let before = scene.stored().await;
             scene.faulty.be(Box::new(move |_, _| Some(fault)));
@@ -173,4 +168,48 @@ async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_dea
         });
         futures_util::future::join_all(outcomes).await;
     }
+}
+
+/// Endpoints that read tables and nothing else, for a person: health has an answer of its own.
+fn reads() -> Vec<Command> {
+    let of_tables = |reading: &Command| {
+        let function = declared(reading.binary).unwrap().function;
+        let actions = function.grants.iter().flat_map(|grant| grant.actions);
+        function.callers == Callers::Person && actions.clone().all(|action| action.starts_with("dynamodb:"))
+    };
+    Command::readings().into_iter().filter(of_tables).collect()
+}
+
+#[tokio::test]
+async fn no_attempt_begins_that_could_not_end_before_the_deadline() {
+    // Attempts take up to 1.5 s: there is time for one.
+    let time = Duration::from_millis(2500);
+    let all: Vec<_> = commands().chain(reads().into_iter().map(|read| read.binary)).collect();
+    let outcomes = all.into_iter().map(|binary| async move {
+        let scene = Scene::new().await;
+        let command = reads().into_iter().find(|read| read.binary == binary).unwrap_or_else(|| scene.command(binary));
+        let before = scene.stored().await;
+        scene.faulty.be(Box::new(|_, _| Some(Fault::Hang)));
+        let state = scene.faulty.state();
+        let reply = under(tokio::time::Instant::now() + time, command.run(&state)).await;
+        refused(&reply, 503, "unavailable");
+        assert_eq!(scene.faulty.calls().len(), 1, "{binary}");
+        assert_eq!(scene.stored().await, before, "{binary}");
+    });
+    futures_util::future::join_all(outcomes).await;
+}
+
+#[tokio::test]
+async fn several_slow_calls_end_with_the_request_and_not_each_with_its_own_time() {
+    let outcomes = ["enroll_agent", "attest", "set_binding", "revoke_agent"].map(|binary| async move {
+        let scene = Scene::new().await;
+        // Each call succeeds with its last attempt.
+        scene.faulty.be(Box::new(|number, _| (number % 4 != 3).then_some(Fault::Hang)));
+        let began = Instant::now();
+        let reply = scene.command(binary).run(&scene.faulty.state()).await;
+        assert!(began.elapsed() < DEADLINE, "{binary}: {:?}", began.elapsed());
+        refused(&reply, 503, "unavailable");
+        assert!(scene.faulty.calls().len() < 8, "{binary}: {:?}", scene.faulty.calls());
+    });
+    futures_util::future::join_all(outcomes).await;
 }

@@ -6,12 +6,13 @@ use crate::support::{PATIENCE, Runner};
 use domain::{Claim, MuteClaim, MuteScope, Timestamp};
 use functions::Consumer;
 use local::engine::{Engine, UNLIMITED};
-use local::pump::{self, BEHIND_MAX, Pump};
+use local::pump::{BEHIND_MAX, Pump};
+use local::records;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
 use state::Config;
-use state::dynamodb::{BatchOutcome, FailedRecord, Guard};
+use state::dynamodb::{BatchOutcome, Cause, FailedRecord, Guard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,8 +127,8 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
     // As the next start would find it.
     let place = Place::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&place, &template, &Config::read(|_| None).unwrap()).unwrap();
-    assert!(pump::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
+    let store = store::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
+    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
 }
 
 /// A data directory of the version before: a table without a stream, and no ledger.
@@ -137,13 +138,14 @@ async fn a_directory_from_before_gets_its_history_with_the_next_change() {
     let place = Place::Directory { path: data.path().to_owned(), durable: false };
     let before = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
     assert_ne!(before, TEMPLATE);
-    let store = store::open(&place, &Template::parse(&before).unwrap(), &Config::read(|_| None).unwrap()).unwrap();
+    let store = store::open(&place, &Template::parse(&before).unwrap(), &Config::of_runner(|_| None).unwrap()).unwrap();
     let item = json!({"TableName": "greenroom-state", "Item": {
         "pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": true}, "roomId": {"S": "room-0"},
         "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
+        "expiresAt": {"N": "4102444800"},
     }});
     store.database.put_item(serde_json::from_value(item).unwrap()).unwrap();
-    assert!(pump::read(&store.stream, "greenroom-state", 1).unwrap().is_none());
+    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none());
     drop(store);
 
     let runner = Runner::start(&["--data-dir", data.path().to_str().unwrap()]);
@@ -186,7 +188,7 @@ async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
 #[tokio::test]
 async fn a_history_that_fails_holds_nobody_up() {
     let bed = Unfollowed::new();
-    let config = Config::read(|_| None).unwrap();
+    let config = Config::of_runner(|_| None).unwrap();
     let fails: Consumer = |_, event| {
         let first = event.records[0].sequence_number().to_owned();
         Box::pin(async { BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: first }] } })
@@ -198,11 +200,13 @@ async fn a_history_that_fails_holds_nobody_up() {
         device_id: None,
         device_label: None,
         room_id: Some("demo".parse().unwrap()),
+        name: None,
+        lease: None,
     };
     for number in 0..BEHIND_MAX + 100 {
         let user = format!("user-{}", number % 50).parse().unwrap();
         let now = Timestamp::from_ms(1_795_257_125_000 + number as u64);
-        bed.state.users.set_state(&user, claim(), Guard::default(), now).await.unwrap();
+        bed.state.users.set_state(&user, claim(), Guard::default(), &Cause::service(now)).await.unwrap();
     }
     pump.abort();
 }

@@ -3,13 +3,13 @@
 use super::wire::{Answer, Wire};
 use crate::support::Runner;
 use domain::{Claim, DeviceClaim, MuteClaim, MuteScope, Timestamp, UserId};
+use local::client;
 use local::engine::Engine;
-use local::runner;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use serde_json::Value;
 use state::Config;
-use state::dynamodb::Guard;
+use state::dynamodb::{Cause, Guard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -196,31 +196,43 @@ impl functions::Observer for Nobody {
 /// Two machines' clocks differ, and each may be set back: what is stored never goes back with them.
 #[test]
 fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
-    let config = Config::read(|_| None).unwrap();
+    let config = Config::of_runner(|_| None).unwrap();
     let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     let id: UserId = "ada".parse().unwrap();
     let mute = |is_muted| MuteClaim { is_muted, mute_scope: MuteScope::App };
-    let claim = |is_muted| Claim { mute: mute(is_muted), device_id: None, device_label: None, room_id: None };
+    let claim = |is_muted| Claim {
+        mute: mute(is_muted),
+        device_id: None,
+        device_label: None,
+        room_id: None,
+        name: None,
+        lease: None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-        let users = runner::state(engine, config, Arc::new(Nobody)).users;
+        let users = client::state(engine, config, Arc::new(Nobody)).users;
         let born = Timestamp::from_ms(1_795_257_125_000);
-        let mut last = users.set_state(&id, claim(true), Guard::default(), born).await.unwrap().user;
+        let mut last = users.set_state(&id, claim(true), Guard::default(), &Cause::service(born)).await.unwrap().user;
         let mut rng = fastrand::Rng::with_seed(7);
         let mut newest = born;
         for n in 0..1000_u64 {
             // Up to ten minutes off in either direction, now and then at the epoch.
             let now = if n % 50 == 0 { 0 } else { born.ms() + n * 100 + rng.u64(..1_200_000) - 600_000 };
             let now = Timestamp::from_ms(now);
+            let cause = Cause::service(now);
             let muted = rng.bool();
             let next = match rng.u8(..3) {
-                0 => users.set_mute(&id, mute(muted), Guard::default(), now).await.unwrap(),
+                0 => users.set_mute(&id, mute(muted), Guard::default(), &cause).await.unwrap().user,
                 1 => {
-                    let device = DeviceClaim { device_id: format!("d-{n}").try_into().unwrap(), device_label: None };
-                    users.set_device(&id, device, Guard { if_match: Some(last.version), seq: None }, now).await.unwrap()
+                    let device = DeviceClaim { device_id: format!("d-{n}").try_into().ok(), device_label: None };
+                    users
+                        .set_device(&id, device, Guard { if_match: Some(last.version), seq: None }, &cause)
+                        .await
+                        .unwrap()
+                        .user
                 }
-                _ => users.set_state(&id, claim(muted), Guard::default(), now).await.unwrap().user,
+                _ => users.set_state(&id, claim(muted), Guard::default(), &cause).await.unwrap().user,
             };
             newest = newest.max(now);
             assert_eq!(

@@ -1,11 +1,12 @@
 //! A handler that panics and a log that nobody reads are no reason to stop.
 
 use super::wire::Wire;
-use crate::support::{PATIENCE, Reply, binary, refused};
+use crate::support::{NAMED, PATIENCE, Reply, binary, refused};
 use functions::{Entry, Observer, Request, RequestLine, State, answer};
+use local::client;
+use local::engine::Engine;
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
-use local::{engine::Engine, runner};
 use serde_json::Value;
 use state::Config;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -25,11 +26,11 @@ impl Observer for Noted {
 
 /// What handlers get, on an engine in memory.
 async fn state(observer: Arc<dyn Observer>) -> State {
-    let config = Config::read(|_| None).unwrap();
+    let config = Config::of_runner(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
     let store = store::open(&Place::Memory, &template, &config).unwrap();
     let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-    runner::state(engine, config, observer)
+    client::state(engine, config, observer)
 }
 
 async fn ask(state: &State, entry: Entry) -> Reply {
@@ -71,7 +72,7 @@ impl Drop for Bare {
 /// The runner, its standard output and its URL.
 fn bare() -> (Bare, BufReader<std::process::ChildStdout>, String) {
     let mut command = Command::new(binary("greenroom"));
-    command.args(["--ephemeral", "--port", "0"]).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["--ephemeral", "--port", "0"]).env_clear().envs([NAMED]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut runner = Bare(command.spawn().unwrap());
     let mut output = BufReader::new(runner.0.stdout.take().unwrap());
     let mut line = String::new();

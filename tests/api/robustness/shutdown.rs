@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT: whoever was asked something is answered, then everything is closed in order (seed 004).
 
 use super::wire::Wire;
-use crate::support::{Runner, instant, keys};
+use crate::support::{Runner, await_that, instant, keys};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,9 +59,7 @@ fn stops_in_order(signal: &str) {
                 }
             });
         }
-        while acknowledged.iter().any(|version| version.load(Ordering::Relaxed) < 20) {
-            std::thread::yield_now();
-        }
+        await_that("each has written", || acknowledged.iter().all(|version| version.load(Ordering::Relaxed) >= 20));
         let start = Instant::now();
         runner.signal(signal);
         runner.await_log(|line| line["event"] == "shutdown_initiated");

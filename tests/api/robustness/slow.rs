@@ -1,7 +1,7 @@
 //! Clients that stall, and clients that are too many.
 
 use super::wire::Wire;
-use crate::support::Runner;
+use crate::support::{Ends, Runner};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,9 +31,10 @@ fn sixty_stalled_clients_are_let_go_and_nobody_else_notices() {
 
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ends = Ends(&done);
         let normal = scope.spawn(|| {
             let mut requests = 0;
-            while !done.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Acquire) {
                 let asked = Instant::now();
                 assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": requests % 2 == 0})).status, 200);
                 assert!(asked.elapsed() < UNAFFECTED, "a stalled client held up another: {:?}", asked.elapsed());
@@ -54,7 +55,7 @@ fn sixty_stalled_clients_are_let_go_and_nobody_else_notices() {
             })
             .collect();
         let outcomes: Vec<_> = waiting.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         assert!(normal.join().unwrap() > 100);
         for outcome in outcomes {
             outcome.unwrap();

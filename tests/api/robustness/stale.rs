@@ -1,6 +1,7 @@
 //! An index that lags: a list may be late, nothing is decided from it, and it catches up.
 
 use crate::support::faults::{Command, Faulty};
+use crate::support::scene::Scene;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,5 +89,20 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
             let expected = undisturbed.get_or_insert_with(|| outcome.clone());
             assert_eq!(&outcome, expected, "{lag} writes behind, seed {seed}");
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_just_unmuted_is_never_counted_as_silent_however_far_the_index_lags() {
+    for lag in LAGS {
+        let scene = Scene::new().await;
+        let state = scene.faulty.state();
+        let safe = async || Command::new("get_room_safe", "room", "demo").run(&state).await.json();
+        assert_eq!(safe().await["safe"], true, "Ada is muted, and verified to be");
+        scene.faulty.lag(Some(lag)).await;
+        let open = Command::new("set_mute", "userId", "ada").with(json!({"isMuted": false})).run(&state).await;
+        assert_eq!(open.status, 200, "{}", open.text);
+        let safety = safe().await;
+        assert_eq!((&safety["safe"], &safety["counts"]["muted"]), (&json!(false), &json!(0)), "{lag} writes behind");
     }
 }

@@ -5,6 +5,7 @@ use crate::support::{Runner, binary};
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use state::Config;
+use state::config::{RUNNER_VARIABLES, SNAPSHOT_VARIABLES, VARIABLES};
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -97,10 +98,81 @@ fn a_bad_setting_is_named() {
         ("CONCURRENT_USER_LIMIT", "-1"),
         ("STATE_TTL_DAYS", "0"),
         ("GIT_COMMIT", "<b>"),
+        ("GREENROOM_PUBLIC_URL", "meet.example"),
+        ("GREENROOM_DYNAMODB_PORT", "http"),
+        ("HOST", "nowhere"),
     ] {
         let (code, said) = fails(&["--ephemeral", "--port", "0"], &[(name, value)]);
         assert_eq!(code, 2, "{said}");
         assert!(said.contains(name), "{said}");
+    }
+    let (code, said) = fails(&["--ephemeral"], &[("PORT", "http")]);
+    assert_eq!((code, said.as_str()), (2, "greenroom: PORT must be a port from 0 to 65535\n"));
+}
+
+/// As a compose file or a pipeline passes on a variable that is not set.
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let names = VARIABLES.iter().chain(SNAPSHOT_VARIABLES).chain(RUNNER_VARIABLES).map(|variable| variable.name);
+    let mut empty: Vec<_> = names.map(|name| (name, "")).collect();
+    let runner = Runner::start_as(&["--ephemeral"], &empty);
+    assert_eq!(runner.get("/api/health").json()["environment"], "local");
+    runner.kill();
+
+    empty.retain(|(name, _)| *name != "GREENROOM_DATA_DIR");
+    let data = TempDir::new().unwrap();
+    let runner = Runner::start_as(&["--data-dir", data.path().to_str().unwrap()], &empty);
+    runner.kill();
+    assert!(data.path().join("greenroom.db").exists());
+    let list = ["snapshot", "--list", "--data-dir", data.path().to_str().unwrap()];
+    let mut listing = Process::start(Command::new(binary("greenroom")).args(list), &empty);
+    assert_eq!(listing.wait(), (0, String::new()));
+}
+
+#[test]
+fn an_option_goes_before_its_variable() {
+    let runner = Runner::start_as(&["--ephemeral", "--host", "localhost"], &[("PORT", "http"), ("HOST", "nowhere")]);
+    assert_eq!(runner.get("/api/health").status, 200);
+}
+
+#[test]
+fn localhost_is_an_address() {
+    let runner = Runner::start_as(&["--ephemeral"], &[("HOST", "localhost")]);
+    assert!(runner.url.starts_with("http://127.0.0.1:"), "{}", runner.url);
+}
+
+#[test]
+fn the_program_knows_its_own_name() {
+    let said = Command::new(binary("greenroom")).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("greenroom {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// As in `greenroom help | head -1`.
+#[test]
+fn a_command_whose_reader_has_gone_ends_quietly() {
+    let directory = TempDir::new().unwrap();
+    for args in [
+        &["snapshot", "--list"][..],
+        &["--help"],
+        &["--version"],
+        &["help", "restore"],
+        &["verify-ledger", "/dev/null"],
+        &["verify-ledger", "/nowhere"],
+        &["restore"],
+    ] {
+        let broken = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let mut command = Command::new(binary("greenroom"));
+        command.args(args).current_dir(&directory).env_clear();
+        let read = command.output().unwrap().status.code();
+        let said = command.stdout(broken()).output().unwrap();
+        assert!(!String::from_utf8_lossy(&said.stderr).contains("panicked"), "{args:?}: {said:?}");
+        assert_eq!(said.status.code(), read, "{args:?}: the code says what came of it, whoever reads");
+        let unheard = command.stdout(broken()).stderr(broken()).status().unwrap();
+        assert_eq!(unheard.code(), read, "{args:?}");
     }
 }
 
@@ -109,7 +181,7 @@ fn a_bad_argument_is_named() {
     for (args, env, wanted) in [
         (&["--port", "99999"][..], &[][..], "--port"),
         (&["--port", "-1"], &[], "-1"),
-        (&[], &[("PORT", "http")], "--port"),
+        (&[], &[("PORT", "http")], "PORT"),
         (&["--host", "nowhere"], &[], "--host"),
         (&["--ephemeral", "--durable"], &[], "--durable"),
         (&["--ephemeral", "--data-dir", "x"], &[], "--data-dir"),
@@ -127,7 +199,7 @@ fn a_bad_argument_is_named() {
 fn a_table_that_was_made_without_its_time_to_live_gets_it_at_the_next_start() {
     let data = TempDir::new().unwrap();
     let place = Place::Directory { path: data.path().to_owned(), durable: false };
-    let config = Config::read(|_| None).unwrap();
+    let config = Config::of_runner(|_| None).unwrap();
     let before = TEMPLATE.replace("TimeToLiveSpecification: {AttributeName: expiresAt, Enabled: true}", "Tags: []");
     let enabled = |template: &str| {
         let store = store::open(&place, &Template::parse(template).unwrap(), &config).unwrap();

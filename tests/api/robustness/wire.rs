@@ -40,7 +40,6 @@ impl Wire {
         Ok(Self { stream, unread: Vec::new() })
     }
 
-    /// Sends bytes. A server that has already refused and closed may not take them all.
     /// Whether the server has not closed it, as it does with those that idle.
     pub(super) fn is_open(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
@@ -49,6 +48,15 @@ impl Wire {
         open
     }
 
+    /// Whether the connection still takes bytes, if only into a full queue.
+    pub(super) fn takes_more(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let gone = self.stream.write(b"\r\n").is_err_and(|error| error.kind() != ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        !gone
+    }
+
+    /// Sends bytes. A server that has already refused and closed may not take them all.
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.stream.write_all(bytes.as_ref()) {
             assert!(is_gone(error.kind()), "not sent: {error}");

@@ -1,11 +1,9 @@
 use crate::support::bucket::Bucket;
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, environment, event};
-use crate::support::{PATIENCE, Runner};
+use crate::support::{Runner, await_that};
 use serde_json::{Value, json};
-use snapshot::keep::is_good;
-use std::thread;
-use std::time::{Duration, Instant};
+use snapshot::keep::snapshots;
 
 /// What the template gives the function beside what it gives all.
 fn start(database: &str, s3: &str) -> Lambda {
@@ -25,8 +23,7 @@ fn metrics(line: &Value) -> Vec<&str> {
 
 fn good(bucket: &Bucket) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let listed = runtime.block_on(bucket.objects().list()).unwrap();
-    listed.iter().filter(|listed| is_good(listed)).count()
+    runtime.block_on(snapshots(&bucket.objects())).unwrap().len()
 }
 
 /// A call of the database past the function.
@@ -41,11 +38,9 @@ fn with_ada() -> Runner {
     let runner = Runner::ephemeral();
     let joined = runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
     assert_eq!(joined.status, 201);
-    let deadline = Instant::now() + PATIENCE;
-    while runner.get("/api/rooms/demo/events").json()["events"].as_array().is_none_or(Vec::is_empty) {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(10));
-    }
+    await_that("the room has a history", || {
+        runner.get("/api/rooms/demo/events").json()["events"].as_array().is_some_and(|events| !events.is_empty())
+    });
     runner
 }
 
@@ -90,7 +85,7 @@ fn the_age_is_reported_each_hour_and_nothing_is_while_there_is_none() {
     lambda.run(&json!({}));
     let answer = lambda.run(&asked);
     assert!(answer["backup_age_hours"].is_number() && answer["snapshot_failed"].is_null(), "{answer}");
-    assert_eq!(metrics(&line(&lambda, &answer)), ["backup_age_hours"]);
+    assert_eq!(metrics(&line(&lambda, &answer)), ["backup_age_hours", "restore_drill_age_hours"]);
     assert_eq!(good(&bucket), 1, "to ask for the age takes no snapshot");
 }
 
@@ -127,4 +122,23 @@ fn a_run_beside_another_one_is_repeated_and_rings_no_bell() {
     let key = json!({"pk": lease["pk"], "sk": lease["sk"]});
     call(database, "DeleteItem", json!({"TableName": "greenroom-state", "Key": key}));
     assert_eq!(lambda.run(&json!({}))["snapshot_failed"], 0);
+}
+
+#[test]
+fn the_age_of_the_last_drill_grows_from_the_first_look_and_a_good_drill_ends_it() {
+    let (runner, bucket) = (with_ada(), Bucket::new());
+    let s3 = bucket.serve();
+    let database = runner.dynamodb.as_deref().unwrap();
+    let lambda = start(database, &s3.url);
+    let age = || lambda.run(&json!({"task": "age"}))["restore_drill_age_hours"].as_f64().unwrap();
+    assert!((0.0..0.05).contains(&age()), "no drill yet, and nobody has looked before");
+    let key = json!({"pk": {"S": "LEASE#drilled"}, "sk": {"S": "LEASE"}, "at": {"N": "1"}});
+    call(database, "PutItem", json!({"TableName": "greenroom-state", "Item": key}));
+    assert!(age() > 8.0 * 24.0, "since 1970");
+    lambda.run(&json!({}));
+    let mut env = environment("restore_drill", database);
+    env.extend([("AWS_ENDPOINT_URL_S3", s3.url.as_str()), ("SNAPSHOT_BUCKET", local::objects::BUCKET)]);
+    let drill = Lambda::start_with("restore_drill", &env).run(&event("restore_drill"));
+    assert_eq!(drill["restore_drill_failed"], 0, "{drill}");
+    assert!((0.0..0.05).contains(&age()), "a moment ago");
 }

@@ -1,5 +1,6 @@
 //! Who may do what with the bucket, by what template.yaml says: each statement, and what they come to together.
 
+use crate::support::iam::matches;
 use local::objects::BUCKET;
 use local::template::TEMPLATE;
 use serde_json::{Value, json};
@@ -78,12 +79,6 @@ fn the_policy_of_the_bucket_says_exactly_this() {
             json!({"NumericLessThan": {"s3:TlsVersion": "1.2"}})
         ),
         deny(
-            "OnlyEncrypted",
-            json!(["s3:PutObject"]),
-            json!([objects]),
-            json!({"StringNotEquals": {"s3:x-amz-server-side-encryption": "AES256"}})
-        ),
-        deny(
             "OnlyOnce",
             json!(["s3:PutObject"]),
             json!([format!("{bucket}/database-backups/*")]),
@@ -93,23 +88,13 @@ fn the_policy_of_the_bucket_says_exactly_this() {
     assert_eq!(policy["PolicyDocument"]["Statement"], expected);
 }
 
-/// A request, with the context keys that S3 fills in for it. The parts of an upload and its end have the encryption that it
-/// was begun with.
+/// A request, with the context keys that S3 fills in from its headers. Only `PutObject` and `CreateMultipartUpload` have the
+/// header of the encryption; the parts of an upload and its end do not.
 #[derive(Debug, Clone)]
 struct Ask {
     action: &'static str,
     resource: String,
     context: Vec<(&'static str, &'static str)>,
-}
-
-/// Whether a pattern with stars matches.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).filter(|place| rest.is_char_boundary(*place)).any(|place| matches(after, &rest[place..]))
-        }),
-    }
 }
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -119,7 +104,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// As much of IAM as our statements need. A negated operator matches a key that is not there; the others do not.
+/// As much of IAM as our statements need: none of these operators but `Null` matches a key that is not there.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 fn applies(statement: &Value, ask: &Ask) -> bool {
     let known = |key: &str| ask.context.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
@@ -132,7 +117,6 @@ fn applies(statement: &Value, ask: &Ask) -> bool {
         && conditions.all(|(operator, key, wanted)| match (operator, known(key)) {
             ("Null", found) => found.is_none() == (wanted == ["true"]),
             ("Bool", found) => found.is_some_and(|found| wanted.contains(&found)),
-            ("StringNotEquals", found) => found.is_none_or(|found| !wanted.contains(&found)),
             ("NumericLessThan", found) => {
                 found.is_some_and(|found| found.parse::<f64>().unwrap() < wanted[0].parse().unwrap())
             }
@@ -189,16 +173,15 @@ fn who_takes_snapshots_may_make_each_object_once_and_remove_none_for_good() {
     let table = [
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, ONCE, MAKES])),
         (true, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, ONCE, MAKES])),
-        // CreateMultipartUpload and UploadPart.
+        // CreateMultipartUpload, UploadPart, CompleteMultipartUpload: what an object over 8 MiB is made by.
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, PREPARES])),
+        (true, ask("s3:PutObject", LINES, &[PREPARES])),
+        (true, ask("s3:PutObject", LINES, &[ONCE, MAKES])),
         // Not once.
         (false, ask("s3:PutObject", LINES, &[ENCRYPTED, MAKES])),
         (false, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, MAKES])),
         (false, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, ("s3:if-match", "etag"), MAKES])),
-        // Not encrypted, or otherwise.
-        (false, ask("s3:PutObject", LINES, &[ONCE, MAKES])),
-        (false, ask("s3:PutObject", LINES, &[PREPARES])),
-        (false, ask("s3:PutObject", LINES, &[("s3:x-amz-server-side-encryption", "aws:kms"), ONCE, MAKES])),
+        (false, ask("s3:PutObject", LINES, &[MAKES])),
         // Elsewhere.
         (false, ask("s3:PutObject", "other", &[ENCRYPTED, ONCE, MAKES])),
         (false, ask("s3:PutObject", "database-backupsX", &[ENCRYPTED, ONCE, MAKES])),
@@ -241,7 +224,6 @@ fn whoever_may_do_everything_else_cannot_overwrite_a_snapshot_either() {
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, ONCE, MAKES])),
         (false, ask("s3:PutObject", LINES, &[ENCRYPTED, MAKES])),
         (false, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, MAKES])),
-        (false, ask("s3:PutObject", "other", &[])),
         (true, ask("s3:PutObject", "other", &[ENCRYPTED, MAKES])),
         (true, ask("s3:PutBucketPolicy", "", &[])),
     ] {

@@ -1,10 +1,10 @@
 //! `greenroom snapshot`: beside a runner and without one, killed and refused.
 
-use crate::support::{Runner, binary};
+use crate::support::{Ends, Runner, binary};
 use local::objects::{BUCKET, Directory};
 use serde_json::{Value, json};
 use snapshot::format::SnapshotId;
-use snapshot::keep::is_good;
+use snapshot::keep::snapshots;
 use snapshot::objects::Objects;
 use snapshot::verify::{Snapshot, manifest};
 use std::collections::BTreeMap;
@@ -50,8 +50,8 @@ fn good(data: &Path) -> Vec<(SnapshotId, BTreeMap<String, Value>)> {
     let objects = Objects::new(directory.client(), BUCKET);
     runtime.block_on(async {
         let mut found = Vec::new();
-        for listed in objects.list().await.unwrap().into_iter().filter(is_good) {
-            let manifest = manifest(&objects, &listed.snapshot).await.unwrap();
+        for id in snapshots(&objects).await.unwrap() {
+            let manifest = manifest(&objects, &id).await.unwrap();
             let mut snapshot = Snapshot::open(&objects, manifest).await.unwrap();
             let mut items = BTreeMap::new();
             while let Some(line) = snapshot.next().await.unwrap() {
@@ -62,7 +62,7 @@ fn good(data: &Path) -> Vec<(SnapshotId, BTreeMap<String, Value>)> {
                     items.insert(text["item"]["pk"]["S"].as_str().unwrap().to_owned(), text["item"].clone());
                 }
             }
-            found.push((listed.snapshot, items));
+            found.push((id, items));
         }
         found
     })
@@ -97,11 +97,11 @@ fn a_snapshot_that_is_taken_under_load_is_whole() {
         let users = list["items"].as_array().unwrap().iter();
         users.map(|user| (user["userId"].as_str().unwrap().to_owned(), user["version"].as_u64().unwrap())).collect()
     };
-    let stopped = AtomicBool::new(false);
     for _ in 0..3 {
         let before = versions(&runner);
-        stopped.store(false, Ordering::Release);
+        let stopped = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _ends = Ends(&stopped);
             for writer in 0..4 {
                 let (runner, stopped) = (&runner, &stopped);
                 scope.spawn(move || {
@@ -115,7 +115,6 @@ fn a_snapshot_that_is_taken_under_load_is_whole() {
                 });
             }
             let (code, text) = run(data, &[]);
-            stopped.store(true, Ordering::Release);
             assert_eq!(code, 0, "{text}");
         });
         let after = versions(&runner);

@@ -193,7 +193,7 @@ fn rewrite(archive: &mut Archive, place: usize, change: impl Fn(&mut Value)) {
 #[tokio::test]
 async fn what_no_sum_can_find_is_found_by_the_chains_and_the_keys() {
     type Change = fn(&mut Archive);
-    let changes: [(&str, Change); 21] = [
+    let changes: [(&str, Change); 24] = [
         ("an entry altered", |archive| rewrite(archive, 1, |line| line["item"]["actor"]["S"] = "user:eve".into())),
         ("an entry's data altered", |archive| rewrite(archive, 1, |line| line["item"]["data"]["S"] = "{}".into())),
         ("an entry removed", |archive| drop(archive.lines.remove(1))),
@@ -225,9 +225,20 @@ async fn what_no_sum_can_find_is_found_by_the_chains_and_the_keys() {
         ("an empty key", |archive| rewrite(archive, 30, |line| line["item"]["pk"] = json!({"S": ""}))),
         ("a room that is a number", |archive| rewrite(archive, 30, |line| line["item"]["roomId"] = json!({"N": "1"}))),
         ("a type that is none", |archive| rewrite(archive, 30, |line| line["item"]["pk"] = json!({"T": "x"}))),
+        ("a key that the function may not write", |archive| {
+            rewrite(archive, 30, |line| line["item"]["pk"] = json!({"S": "HEALTH"}));
+        }),
+        ("a state among the histories", |archive| {
+            let mut item: Value = serde_json::from_slice(&state(99, 3)).unwrap();
+            archive.lines.insert(0, line("ledger", item["item"].take()));
+        }),
         ("a lease", |archive| {
             let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "progress": {"S": "{}"}});
             archive.lines.push(line("state", lease));
+        }),
+        ("a connection", |archive| {
+            let connection = json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "epoch": {"N": "1"}});
+            archive.lines.push(line("state", connection));
         }),
     ];
     for (said, change) in changes {

@@ -240,15 +240,17 @@ async fn tables_with_an_older_stream_are_refused() {
 }
 
 #[tokio::test]
-async fn leases_are_no_items() {
+async fn leases_and_connections_are_no_items() {
     let archive = archive();
     let vault = with(&archive).await;
     for what in ["snapshot", "drill"] {
         let lease = json!({"pk": {"S": format!("LEASE#{what}")}, "sk": {"S": "LEASE"}, "until": {"N": "1"}});
         vault.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": lease})).await;
     }
+    let connection = json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "epoch": {"N": "1"}});
+    vault.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": connection})).await;
     assert_eq!(vault.exit_code(ID).await.0, 0);
-    assert_eq!(vault.lines().await.len(), archive.lines.len() + 2);
+    assert_eq!(vault.lines().await.len(), archive.lines.len() + 3);
 }
 
 #[tokio::test]

@@ -169,6 +169,29 @@ fn each_exit_code_says_what_is_wrong() {
     assert_eq!(code, 1, "{errors}");
 }
 
+/// As a copy that was interrupted leaves the newest one.
+#[test]
+fn the_list_says_which_one_latest_is() {
+    let place = Place::with(&Archive::new("2026-11-20-03-00-00", lines(1, 2, 3)));
+    let snapshots = place.text("snapshots");
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let directory = Directory::open(&place.path("snapshots"), Duration::ZERO).unwrap();
+        runtime.block_on(archive().store_manifest(&Objects::new(directory.client(), BUCKET)));
+    }
+    let (code, listed, _) = greenroom(&["snapshot", "--list", "--snapshot-dir", &snapshots], &[]);
+    let [older, newest] = listed.lines().collect::<Vec<_>>()[..] else { panic!("{listed}") };
+    assert!(code == 0 && !older.contains("no snapshot"), "{older}");
+    assert!(newest.starts_with(ID) && newest.ends_with("jsonl.gz is missing"), "{newest}");
+    let (code, said, errors) = place.restore(&["latest"], "new");
+    assert!(code == 0 && said.contains("snapshot 2026-11-20-03-00-00 is restored"), "{said}{errors}");
+    let (code, said, errors) =
+        greenroom(&["drill", "--data-dir", &place.text("new"), "--snapshot-dir", &snapshots], &[]);
+    assert!(code == 0 && said.contains("snapshot 2026-11-20-03-00-00 can be restored"), "{said}{errors}");
+    let (code, _, errors) = place.restore(&[ID], "other");
+    assert!(code == 4 && errors.contains("jsonl.gz"), "{errors}");
+}
+
 #[test]
 fn a_restore_that_was_killed_is_served_by_nobody_and_finished_by_the_same_command() {
     let place = Place::with(&Archive::new(ID, lines(50, 60, 3000)));
@@ -215,7 +238,8 @@ fn a_half_restored_directory_is_refused_by_name() {
     let place = Place::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let mut runner = start(&place.path("new"));
-    let progress = json!({"snapshot": ID, "lineSha256": archive().manifest["object"]["lineSha256"], "lines": 7});
+    let line_sha256 = archive().manifest["object"]["lineSha256"].clone();
+    let progress = json!({"snapshot": ID, "lineSha256": line_sha256, "lines": 7, "keepAgents": false});
     let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "progress": {"S": progress.to_string()}});
     let body = json!({"TableName": "greenroom-state", "Item": lease}).to_string();
     let put = ureq::post(runner.dynamodb.as_ref().unwrap()).header("x-amz-target", "DynamoDB_20120810.PutItem");
@@ -229,6 +253,32 @@ fn a_half_restored_directory_is_refused_by_name() {
     assert_eq!(code, 0, "{errors}");
     assert!(said.contains("7 of them by a run before"), "{said}");
     assert_eq!(users(&start(&place.path("new"))).len(), 20);
+}
+
+#[test]
+fn a_restore_that_was_begun_with_agents_is_finished_with_them() {
+    let place = Place::with(&archive());
+    assert_eq!(place.restore(&["latest"], "new").0, 0);
+    let line_sha256 = archive().manifest["object"]["lineSha256"].clone();
+    // A version that knew of no choice noted none, and kept agents.
+    for kept in [json!({}), json!({"keepAgents": true})] {
+        let mut runner = start(&place.path("new"));
+        let mut progress = json!({"snapshot": ID, "lineSha256": line_sha256, "lines": 7});
+        progress.as_object_mut().unwrap().extend(kept.as_object().unwrap().clone());
+        let lease =
+            json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "progress": {"S": progress.to_string()}});
+        let body = json!({"TableName": "greenroom-state", "Item": lease}).to_string();
+        let put = ureq::post(runner.dynamodb.as_ref().unwrap()).header("x-amz-target", "DynamoDB_20120810.PutItem");
+        put.send(&body).unwrap();
+        runner.signal("TERM");
+        assert_eq!(runner.wait().0, 0);
+        let (_, said) = refused(&place.path("new"));
+        assert!(said.contains(&format!("greenroom restore {ID} --keep-agents --data-dir ")), "{said}");
+        let (code, _, errors) = place.restore(&["latest"], "new");
+        assert!(code == 3 && errors.contains("was begun with --keep-agents"), "{errors}");
+        let (code, said, errors) = place.restore(&["latest", "--keep-agents"], "new");
+        assert!(code == 0 && said.contains("agents are as they were"), "{errors}");
+    }
 }
 
 #[test]

@@ -7,16 +7,20 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use snapshot::SnapshotError;
 use snapshot::format::{Compression, Table};
+use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_snapshot_holds_exactly_what_the_tables_hold_but_leases() {
+async fn a_snapshot_holds_exactly_what_the_tables_hold_but_leases_and_connections() {
     for compression in [Compression::Gzip, Compression::None] {
         for segments in [1, 2, 7, 64] {
             let mut taking = Taking::with_people().await;
             (taking.settings.compression, taking.settings.segments) = (compression, segments);
             let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "until": {"N": "0"}});
-            taking.fill(&[line("state", lease)]).await;
+            let connection =
+                json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "leaseUntil": {"N": "1"}});
+            taking.fill(&[line("state", lease), line("state", connection)]).await;
             let manifest = taking.take().await.unwrap().taken.unwrap();
             assert_eq!(taking.contents(&manifest.snapshot).await, taking.stored().await);
             let items: Vec<_> = manifest.tables.iter().map(|table| (table.table, table.items)).collect();
@@ -186,4 +190,48 @@ async fn no_more_than_a_few_pages_are_asked_for_at_once() {
     // The engine reads as many items as it is asked for into its memory: 1000 of a page, in three segments.
     let scans = taking.faulty.calls().iter().filter(|operation| *operation == "Scan").count();
     assert!((3..=9).contains(&scans), "{scans}");
+}
+
+/// Read units that the engine has counted, and pauses, in their order: what a paced run did.
+static PACED: Mutex<Vec<Step>> = Mutex::new(Vec::new());
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    Read(f64),
+    Pause(f64),
+}
+
+fn note(step: Step) {
+    PACED.lock().unwrap().push(step);
+}
+
+/// A pause that is over at once.
+fn noted(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    note(Step::Pause(time.as_secs_f64()));
+    Box::pin(std::future::ready(()))
+}
+
+#[tokio::test]
+async fn a_snapshot_takes_a_third_of_the_read_units_however_many_segments_read() {
+    const READ_UNITS: u32 = 30;
+    let mut taking = Taking::new();
+    taking.fill(&lines(4, 60, 300)).await;
+    (taking.settings.read_units, taking.settings.pause) = (READ_UNITS, noted);
+    taking.faulty.be(Box::new(|_, operation| {
+        let reads = ["Scan", "Query"].contains(&operation);
+        reads.then_some(Fault::Answers(|answer| {
+            if let Some(units) = answer["ConsumedCapacity"]["CapacityUnits"].as_f64() {
+                note(Step::Read(units));
+            }
+        }))
+    }));
+    let manifest = taking.take().await.unwrap().taken.unwrap();
+    assert!(taking.contents(&manifest.snapshot).await == taking.stored().await);
+    let steps = PACED.lock().unwrap().clone();
+    assert!(steps.len() > 20, "{steps:?}");
+    for pair in steps.chunks(2) {
+        let [Step::Read(units), Step::Pause(seconds)] = *pair else { panic!("a read without its pause: {steps:?}") };
+        assert!((units / seconds - f64::from(READ_UNITS) / 3.0).abs() < 1e-6, "{units} units in {seconds} s");
+        assert!(seconds <= 1.0, "one page takes more than a second's share: {units} units");
+    }
 }

@@ -18,7 +18,7 @@ async fn converges(taking: &Taking, said: &str) {
     assert!(taking.contents(&performed.newest).await == taking.stored().await, "{said}");
     assert_eq!(taking.good().await.len(), before + 1, "{said}");
     let listed = taking.objects.list().await.unwrap();
-    assert!(listed.iter().all(|one| one.has_manifest && one.keys.len() == 1), "{said}: {listed:?}");
+    assert!(listed.iter().all(|one| one.has_manifest && one.lines.len() == 1), "{said}: {listed:?}");
     assert_eq!(taking.objects.unfinished().await.unwrap(), [], "{said}");
 }
 

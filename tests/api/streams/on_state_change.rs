@@ -6,10 +6,10 @@ use crate::support::witness::{Witness, engine, join};
 use domain::ledger::{Fact, Presence, moment};
 use domain::{
     AgentDevice, AgentId, Attestation, Challenge, Claim, Condition, DeviceClaim, Enrolment, Flag, MuteClaim, MuteScope,
-    PairingCode, PublicKey, RoomId, Route, Signal, Timestamp, User, UserId,
+    PairingCode, PublicKey, RoomId, Route, Signal, Timestamp, User, UserId, WitnessToken,
 };
 use serde_json::{Value, json};
-use state::dynamodb::{Agent, Guard};
+use state::dynamodb::{Agent, Cause, Guard};
 use std::collections::{BTreeMap, BTreeSet};
 
 const START_MS: u64 = 1_795_257_125_000;
@@ -39,48 +39,49 @@ impl Crowd {
     fn device(&mut self) -> DeviceClaim {
         let device = self.rng.u8(..4);
         let device_label = Some(format!("Canary {device}").try_into().unwrap());
-        DeviceClaim { device_id: format!("canary-device-{device}").try_into().unwrap(), device_label }
+        DeviceClaim { device_id: Some(format!("canary-device-{device}").try_into().unwrap()), device_label }
     }
 
     /// One change; some are refused, as in life.
     async fn change(&mut self, bed: &Unfollowed) {
         self.now = self.now.plus(std::time::Duration::from_millis(self.rng.u64(1..20_000)));
         let (person, now) = (self.rng.usize(..PEOPLE), self.now);
+        let cause = Cause::service(now);
         let (id, users, agents) = (name(person), &bed.state.users, &bed.state.agents);
         match self.rng.u8(..20) {
-            0..8 => drop(users.set_mute(&id, self.mute(), Guard::default(), now).await),
-            8..11 => drop(users.set_device(&id, self.device(), Guard::default(), now).await),
+            0..8 => drop(users.set_mute(&id, self.mute(), Guard::default(), &cause).await),
+            8..11 => drop(users.set_device(&id, self.device(), Guard::default(), &cause).await),
             11..15 => {
                 let room = self.rng.usize(..=ROOMS.len());
                 let DeviceClaim { device_id, device_label } = self.device();
                 let claim = Claim {
                     mute: self.mute(),
-                    device_id: Some(device_id).filter(|_| self.rng.bool()),
+                    device_id: device_id.filter(|_| self.rng.bool()),
                     device_label,
                     room_id: ROOMS.get(room).map(|room| room.parse().unwrap()),
+                    name: Some(format!("Canary {person}").try_into().unwrap()),
+                    lease: None,
                 };
-                users.set_state(&id, claim, Guard::default(), now).await.unwrap();
+                users.set_state(&id, claim, Guard::default(), &cause).await.unwrap();
             }
-            15 => drop(users.delete(&id, None).await),
+            15 => drop(users.delete(&id, None, now).await),
             16 => {
                 let code = PairingCode::from_random(std::array::from_fn(|_| self.rng.u8(..)));
-                if agents
-                    .start_pairing(&id, code.fingerprint(), now.plus(std::time::Duration::from_mins(1)))
-                    .await
-                    .is_ok()
-                {
+                let token = WitnessToken::from(std::array::from_fn(|_| self.rng.u8(..)));
+                let until = now.plus(std::time::Duration::from_mins(1));
+                if agents.start_pairing(&id, &code, &token, until, &cause).await.is_ok() {
                     let public_key = PublicKey::from(std::array::from_fn(|_| self.rng.u8(..)));
                     let enrolment = Enrolment { user_id: id.clone(), code, public_key };
                     let challenge = Challenge::from(std::array::from_fn(|_| self.rng.u8(..)));
-                    let challenge = agents.enroll(&enrolment, challenge, now).await.unwrap();
-                    let agent = Agent { id: AgentId::of(&public_key), user_id: id, public_key, revoked: false };
-                    self.agents.insert(person, agent);
+                    agents.enroll(&enrolment, &cause).await.unwrap();
+                    agents.attach(&id, &token, challenge, &cause).await.unwrap();
+                    self.agents.insert(person, agents.get(&AgentId::of(&public_key), now).await.unwrap());
                     self.challenges.insert(person, (1, challenge));
                 }
             }
             17 => {
                 if let Some(agent) = self.agents.get(&person) {
-                    agents.revoke(&agent.id, now).await.unwrap();
+                    agents.revoke(&agent.id, &cause).await.unwrap();
                 }
             }
             _ => self.attest(bed, person).await,
@@ -92,14 +93,17 @@ impl Crowd {
             return;
         };
         let now = self.now;
+        let signal = Signal::ALL[self.rng.usize(..Signal::ALL.len())];
         let attestation = Attestation {
             seq,
             challenge,
+            version: self.rng.u64(1..4),
+            silent_since_ms: signal.is_silence().then_some(now.ms() - 4000),
             from_ms: now.ms() - 500,
             to_ms: now.ms() - self.rng.u64(..200),
             condition: Condition::Measured,
             flag: Flag::ALL[self.rng.usize(..Flag::ALL.len())],
-            signal: Signal::ALL[self.rng.usize(..Signal::ALL.len())],
+            signal,
             route: Route::ALL[self.rng.usize(..Route::ALL.len())],
             device: Some(AgentDevice {
                 id: "host:canary".to_owned().try_into().unwrap(),
@@ -109,7 +113,7 @@ impl Crowd {
         };
         let next = Challenge::from(std::array::from_fn(|_| self.rng.u8(..)));
         let body = now.ms().to_be_bytes();
-        if bed.state.agents.attest(agent, attestation, &body, next, now).await.is_ok() {
+        if bed.state.agents.attest(agent, attestation, &body, next, &Cause::service(now)).await.is_ok() {
             self.challenges.insert(person, (seq + 1, next));
         }
     }
@@ -218,8 +222,19 @@ async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
 async fn batch_of_three(bed: &Unfollowed) -> Value {
     for person in 0..3 {
         let mute = MuteClaim { is_muted: true, mute_scope: MuteScope::App };
-        let claim = Claim { mute, device_id: None, device_label: None, room_id: Some("demo".parse().unwrap()) };
-        bed.state.users.set_state(&name(person), claim, Guard::default(), Timestamp::from_ms(START_MS)).await.unwrap();
+        let claim = Claim {
+            mute,
+            device_id: None,
+            device_label: None,
+            room_id: Some("demo".parse().unwrap()),
+            name: None,
+            lease: None,
+        };
+        bed.state
+            .users
+            .set_state(&name(person), claim, Guard::default(), &Cause::service(Timestamp::from_ms(START_MS)))
+            .await
+            .unwrap();
     }
     event_of(&bed.next().await.unwrap())
 }
@@ -234,7 +249,7 @@ async fn a_batch_that_comes_again_with_more_behind_it_adds_only_what_is_new() {
         let mute = MuteClaim { is_muted: false, mute_scope: MuteScope::App };
         bed.state
             .users
-            .set_mute(&name(person), mute, Guard::default(), Timestamp::from_ms(START_MS + 1))
+            .set_mute(&name(person), mute, Guard::default(), &Cause::service(Timestamp::from_ms(START_MS + 1)))
             .await
             .unwrap();
     }
@@ -299,8 +314,12 @@ async fn somebody_who_was_there_before_the_history_began_joins_it_with_their_nex
     batch_of_three(&bed).await;
     bed.remove(&bed.next().await.unwrap()).await;
     let mute = MuteClaim { is_muted: false, mute_scope: MuteScope::App };
-    bed.state.users.set_mute(&name(0), mute, Guard::default(), Timestamp::from_ms(START_MS + 1)).await.unwrap();
-    bed.state.users.delete(&name(1), None).await.unwrap();
+    bed.state
+        .users
+        .set_mute(&name(0), mute, Guard::default(), &Cause::service(Timestamp::from_ms(START_MS + 1)))
+        .await
+        .unwrap();
+    bed.state.users.delete(&name(1), None, Timestamp::from_ms(START_MS)).await.unwrap();
     let event = event_of(&bed.next().await.unwrap());
     for _ in 0..2 {
         assert!(bed.deliver(event.clone()).await.batch_item_failures.is_empty());
@@ -385,6 +404,8 @@ fn a_batch_of_another_form_is_refused_and_the_next_one_works() {
     strange["Records"][0]["dynamodb"]["Keys"] = json!({"pk": {"S": "AGENT#x"}, "sk": {"S": "META"}});
     strange["Records"][1]["dynamodb"]["Keys"] = json!({});
     assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "what is no state is not ours");
+    strange["Records"][0]["dynamodb"]["Keys"] = json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}});
+    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "nor is a connection");
     assert_eq!(audit(&runner, "demo-room").0.len(), 0);
     lambda.run(&event("on_state_change"));
     assert_eq!(audit(&runner, "demo-room").0.len(), 2);

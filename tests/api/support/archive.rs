@@ -108,8 +108,10 @@ impl Vault {
         Self { faulty, objects, tables, _directory: directory }
     }
 
+    /// Of everything as it was, so that what came back can be compared line by line.
     pub(crate) fn restore(&self) -> Restore<'_> {
         Restore {
+            keep_agents: true,
             objects: &self.objects,
             tables: &self.tables,
             clock: || SystemTime::now().into(),
@@ -188,7 +190,7 @@ pub(crate) fn chain(room: &str, entries: usize) -> Vec<Vec<u8>> {
         let user_id = format!("user-{number:05}").parse().unwrap();
         let fact = Fact::DeviceChanged { user_id, version: 7, device: None };
         let at = Timestamp::from_ms(1_795_257_125_000 + number as u64);
-        let entry = Entry::after(&head, &name, at, "user:ada", &fact);
+        let entry = Entry::after(&head, &name, at, "user:ada", None, &fact);
         head = entry.head();
         lines.push(line("ledger", stored(key(format!("{:012}", entry.seq)), &entry)));
     }

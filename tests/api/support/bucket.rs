@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tiny_http::{Header, Method, Response, Server};
 
 use super::faults::Fault;
+use super::iam::Use;
 
 /// A request as it went over the wire.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl Bucket {
     }
 
     /// The actions that IAM was asked for, and on what.
-    pub(crate) fn used(&self) -> BTreeSet<(String, String)> {
+    pub(crate) fn used(&self) -> BTreeSet<Use> {
         let needed = |asked: Asked| {
             let action = match asked.operation {
                 "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => "PutObject",
@@ -82,7 +83,8 @@ impl Bucket {
                 assert!(asked.key.starts_with("database-backups/"), "{asked:?}");
                 "${SnapshotBucket.Arn}/database-backups/*".to_owned()
             };
-            (format!("s3:{action}"), on)
+            let (keys, attributes) = (BTreeSet::new(), BTreeSet::new());
+            Use { action: format!("s3:{action}"), resource: on, keys, attributes }
         };
         self.asked().into_iter().map(needed).collect()
     }

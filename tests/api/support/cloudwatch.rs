@@ -88,6 +88,20 @@ impl CloudWatch {
         self.shared.points.lock().unwrap().entry(key).or_default().extend(values.iter().map(|value| (at, *value)));
     }
 
+    /// Reads the metrics out of a line of a function's log, as CloudWatch Logs does.
+    pub(crate) fn ingest(&self, line: &serde_json::Value) {
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten() {
+            let dimension = directive["Dimensions"][0][0].as_str();
+            let function = dimension.map(|dimension| line[dimension].as_str().unwrap());
+            for definition in directive["Metrics"].as_array().unwrap() {
+                let name = definition["Name"].as_str().unwrap();
+                let values = line[name].as_array().cloned().unwrap_or_else(|| vec![line[name].clone()]);
+                let values: Vec<_> = values.iter().map(|value| value.as_f64().unwrap()).collect();
+                self.put(directive["Namespace"].as_str().unwrap(), name, function, 1, &values);
+            }
+        }
+    }
+
     pub(crate) fn be(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
     }

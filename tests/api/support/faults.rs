@@ -2,6 +2,7 @@
 //! production.
 
 use super::Reply;
+use super::iam::{Use, needed};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -9,9 +10,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
-use functions::{Entry, Observer, Request, RequestLine, State, answer};
+use functions::function::{Declared, Kind};
+use functions::{DECLARED, Entry, Observer, Request, RequestLine, State, answer};
 use lambda_http::{Body, RequestExt as _};
 use local::engine::Engine;
+use local::pump::{BEHIND_MAX, Pump};
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ use state::Config;
 use state::dynamodb::{Client, Credentials, Region, persistent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +60,7 @@ pub(crate) struct Faulty {
 struct Shared {
     plan: Plan,
     calls: Vec<String>,
-    used: BTreeSet<(String, String)>,
+    used: BTreeSet<Use>,
     index: Option<LaggingIndex>,
 }
 
@@ -76,7 +80,7 @@ impl std::fmt::Debug for Faulty {
 impl Faulty {
     /// An empty database on which nothing goes wrong yet. Inside a tokio runtime.
     pub(crate) fn new() -> Self {
-        let config = Config::read(|_| None).unwrap();
+        let config = Config::of_runner(|_| None).unwrap();
         let template = Template::parse(TEMPLATE).unwrap();
         let store = store::open(&Place::Memory, &template, &config).unwrap();
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
@@ -115,14 +119,14 @@ impl Faulty {
         self.shared.lock().unwrap().calls.clone()
     }
 
-    /// The actions that were needed since [`Faulty::be`], and what each was needed on: a table, or a table and an index.
-    pub(crate) fn used(&self) -> BTreeSet<(String, String)> {
+    /// What IAM would have been asked since [`Faulty::be`].
+    pub(crate) fn used(&self) -> BTreeSet<Use> {
         self.shared.lock().unwrap().used.clone()
     }
 
     /// What handlers get on AWS, with this database.
     pub(crate) fn state(&self) -> State {
-        State::new(self.client(), Config::read(|_| None).unwrap(), Arc::new(Silent))
+        State::new(self.client(), Config::of_runner(|_| None).unwrap(), Arc::new(Silent))
     }
 
     /// The client of a function, with this database.
@@ -133,6 +137,16 @@ impl Faulty {
             .credentials_provider(credentials)
             .endpoint_url("http://faulty.invalid");
         Client::from_conf(config.build())
+    }
+
+    /// Lets the history follow, past all faults, until it is told to stop.
+    pub(crate) fn follow(&self) -> watch::Sender<bool> {
+        let (stop, stopped) = watch::channel(false);
+        let config = Config::of_runner(|_| None).unwrap();
+        let [(_, consumer)] = functions::CONSUMERS else { panic!("one consumer") };
+        let pump = Pump::new(&self.engine, &config, Arc::new(Silent), *consumer, BEHIND_MAX);
+        tokio::spawn(pump.run(stopped));
+        stop
     }
 
     /// Executes one operation past all faults.
@@ -163,7 +177,7 @@ impl LaggingIndex {
     fn query(&self, body: &Value) -> Value {
         assert!(body["ExclusiveStartKey"].is_null(), "one page is enough here");
         let mut items = self.past.front().unwrap().clone();
-        items.retain(|item| item["roomId"] == body["ExpressionAttributeValues"][":room"]);
+        items.retain(|item| item["roomId"] == body["ExpressionAttributeValues"][":roomId"]);
         items.sort_by_key(|item| item["pk"]["S"].as_str().unwrap().to_owned());
         json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items})
     }
@@ -263,29 +277,6 @@ fn split(body: &[u8], items: usize) -> (Vec<u8>, Option<Value>) {
     (body.to_string().into(), Some(left))
 }
 
-/// What IAM asks for before it lets a call through: a transaction is asked for each of its parts.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
-fn needed(operation: &str, body: &Value) -> Vec<(String, String)> {
-    let on = |part: &Value| {
-        let table = part["TableName"].as_str().unwrap();
-        part["IndexName"].as_str().map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}"))
-    };
-    if operation == "TransactWriteItems" {
-        let parts = body["TransactItems"].as_array().unwrap().iter().flat_map(|part| part.as_object().unwrap());
-        return parts
-            .map(|(kind, part)| {
-                let action =
-                    if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
-                (format!("dynamodb:{action}"), on(part))
-            })
-            .collect();
-    }
-    if let Some(tables) = body["RequestItems"].as_object() {
-        return tables.keys().map(|table| (format!("dynamodb:{operation}"), table.clone())).collect();
-    }
-    vec![(format!("dynamodb:{operation}"), on(body))]
-}
-
 fn refusal(status: u16, name: &str) -> HttpResponse {
     let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "a fault of the test"});
     HttpResponse::new(StatusCode::try_from(status).unwrap(), body.to_string().into())
@@ -305,16 +296,40 @@ pub(crate) struct Command {
     pub(crate) parameters: Vec<(&'static str, String)>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<String>,
+    pub(crate) query: &'static str,
 }
 
 impl Command {
     pub(crate) fn new(binary: &'static str, parameter: &'static str, value: &str) -> Self {
-        Self { binary, parameters: vec![(parameter, value.to_owned())], headers: Vec::new(), body: None }
+        Self { binary, parameters: vec![(parameter, value.to_owned())], headers: Vec::new(), body: None, query: "" }
+    }
+
+    /// Every endpoint that only reads, about Ada and her room.
+    pub(crate) fn readings() -> Vec<Self> {
+        let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+        let readings = endpoints
+            .filter(|declared| declared.function.routes().all(|(method, _)| ["GET", "HEAD", "ANY"].contains(&method)));
+        let about = |declared: &Declared| match declared.function.routes().next().unwrap().1 {
+            path if path.contains("{userId}") => ("userId", "ada"),
+            path if path.contains("{room}") => ("room", "demo"),
+            _ => ("none", ""),
+        };
+        readings
+            .map(|declared| {
+                let (parameter, value) = about(declared);
+                Self::new(declared.name, parameter, value)
+            })
+            .collect()
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "so that a test can write json!(…) in place")]
     pub(crate) fn with(mut self, body: Value) -> Self {
         self.body = Some(body.to_string());
+        self
+    }
+
+    pub(crate) fn asking(mut self, query: &'static str) -> Self {
+        self.query = query;
         self
     }
 
@@ -327,6 +342,7 @@ impl Command {
     pub(crate) async fn run(&self, state: &State) -> Reply {
         let entry: Entry = functions::ENDPOINTS.iter().find(|(name, _)| *name == self.binary).unwrap().1;
         let mut request = lambda_http::http::Request::builder().header("content-type", "application/json");
+        request = request.uri(format!("/?{}", self.query));
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }

@@ -6,9 +6,9 @@ use base64::prelude::BASE64_STANDARD;
 use domain::RoomId;
 use domain::ledger::{DigestKey, Entry, Fact, Head, Presence, fold, verify};
 use functions::State;
+use local::client;
 use local::engine::Engine;
-use local::pump::{self, Batch};
-use local::runner;
+use local::records::{self, Batch};
 use local::store::{self, Place};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
@@ -86,23 +86,23 @@ impl functions::Observer for Nobody {
 impl Unfollowed {
     /// Must be called within a runtime.
     pub(crate) fn new() -> Self {
-        let config = Config::read(|_| None).unwrap();
+        let config = Config::of_runner(|_| None).unwrap();
         let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-        let state = runner::state(engine.clone(), config, Arc::new(Nobody));
+        let state = client::state(engine.clone(), config, Arc::new(Nobody));
         Self { engine, state }
     }
 
     /// The oldest records of the state table's stream.
     pub(crate) async fn next(&self) -> Option<Batch> {
         let table = self.state.config.state_table.clone();
-        self.engine.work(move |_, stream| pump::read(stream, &table, 100).unwrap()).await.unwrap()
+        self.engine.work(move |_, stream| records::read(stream, &table, 100).unwrap()).await.unwrap()
     }
 
     /// Forgets the records of a batch.
     pub(crate) async fn remove(&self, batch: &Batch) {
         let (table, last) = (self.state.config.state_table.clone(), *batch.ids.last().unwrap());
-        self.engine.work(move |_, stream| pump::remove(stream, &table, last).unwrap()).await.unwrap();
+        self.engine.work(move |_, stream| records::remove(stream, &table, last).unwrap()).await.unwrap();
     }
 
     /// Gives the consumer an event.

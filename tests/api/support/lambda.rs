@@ -6,7 +6,7 @@ use super::process::Process;
 use super::{PATIENCE, Reply, binary, read};
 use serde_json::{Value, json};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tiny_http::{Header, Method, Request, Response, Server};
 use ureq::http::{HeaderMap, HeaderName};
 
@@ -69,13 +69,28 @@ impl Lambda {
         self.outcome(event, "error")
     }
 
+    /// Hands the function an event with this much time and takes what it gives back.
+    pub(crate) fn run_within(&self, event: &Value, time: Duration) -> Value {
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
+        self.run_until(event, deadline.as_millis())
+    }
+
+    /// The same with a deadline in milliseconds since 1970.
+    pub(crate) fn run_until(&self, event: &Value, deadline_ms: u128) -> Value {
+        self.outcome_until(event, "response", deadline_ms)
+    }
+
     fn outcome(&self, event: &Value, expected: &str) -> Value {
+        self.outcome_until(event, expected, 4_102_444_800_000)
+    }
+
+    fn outcome_until(&self, event: &Value, expected: &str, deadline_ms: u128) -> Value {
         let next = self.request();
         assert_eq!((next.method(), next.url()), (&Method::Get, "/2018-06-01/runtime/invocation/next"));
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
         let response = Response::from_string(event.to_string())
             .with_header(header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"))
-            .with_header(header("Lambda-Runtime-Deadline-Ms", "4102444800000"))
+            .with_header(header("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string()))
             .with_header(header(
                 "Lambda-Runtime-Invoked-Function-Arn",
                 "arn:aws:lambda:us-east-1:123456789012:function:test",
@@ -125,7 +140,7 @@ impl Lambda {
 }
 
 /// An answer in API Gateway's form, as the answer that it makes of it.
-fn reply(answer: &Value) -> Reply {
+pub(crate) fn reply(answer: &Value) -> Reply {
     let mut headers = HeaderMap::new();
     for members in ["headers", "multiValueHeaders"] {
         for (name, values) in answer[members].as_object().into_iter().flatten() {

@@ -77,6 +77,16 @@ impl Process {
         })
     }
 
+    /// The last lines it wrote, for whoever has to find out why it does not answer.
+    pub(crate) fn said(&self) -> String {
+        // What it says about a failure may be a moment behind the failure.
+        std::thread::sleep(Duration::from_millis(100));
+        let text = self.output.lock();
+        let last = text.lines.len().saturating_sub(5);
+        let is = if text.ended { "it has ended" } else { "it runs" };
+        format!("{is}, and said last: {:#?}\n{}", &text.lines[last..], text.errors)
+    }
+
     /// Waits until the program ends by itself: its exit code and what it said on standard error.
     pub(crate) fn wait(&mut self) -> (i32, String) {
         let errors = self.await_text(|text| text.ended.then(|| text.errors.clone()));

@@ -1,8 +1,9 @@
 //! A sound server of its own with virtual microphones, and the agent under test beside it.
 
-use super::PATIENCE;
 use super::binaries::binary;
 use super::process::Process;
+use super::witness::{attach, pairing};
+use super::{PATIENCE, Runner};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::cell::Cell;
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What somebody or nobody says in front of a microphone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sound {
     /// Somebody speaks, with gaps between words and sentences.
     Speech,
+    /// Somebody speaks through a noise gate: exact zeros between the sentences, for 0.6 s to 2.5 s; espeak-ng ends each with 0.3 s.
+    Gated,
     /// A quiet room: noise at −70 dBFS.
     Room,
 }
@@ -32,7 +35,19 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// Starts a sound server without any device.
     pub(crate) fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// Starts a sound server whose streams have absolute volumes, of which the loudest is their device's. It has no device.
+    pub(crate) fn flat() -> Self {
+        Self::configured("flat-volumes = yes")
+    }
+
+    fn configured(configuration: &str) -> Self {
         let directory = TempDir::new().unwrap();
+        let folder = directory.path().join(".config/pulse");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("daemon.conf"), configuration).unwrap();
         let daemon = daemon(directory.path());
         let pulse = Self { daemon, feeds: BTreeMap::new(), directory };
         pulse.is_ready();
@@ -41,10 +56,14 @@ impl Pulse {
 
     /// A sound server with one microphone, `desk`, which is the default one.
     pub(crate) fn with_desk() -> Self {
-        let pulse = Self::start();
-        pulse.plug_in("desk", "Desk Microphone");
-        pulse.make_default("desk");
-        pulse
+        Self::start().desk()
+    }
+
+    /// The same server with one microphone, `desk`, which is the default one.
+    pub(crate) fn desk(self) -> Self {
+        self.plug_in("desk", "Desk Microphone");
+        self.make_default("desk");
+        self
     }
 
     /// Adds a microphone; until something is heard, it gives exact zeros.
@@ -106,6 +125,61 @@ impl Pulse {
         }
     }
 
+    /// The volume of a microphone, in percent.
+    pub(crate) fn volume_of(&self, name: &str) -> u64 {
+        percent(&self.json("sources").into_iter().find(|source| source["name"] == name).unwrap())
+    }
+
+    /// Mutes the agent's own stream in the mixer, and not the microphone.
+    pub(crate) fn mute_own(&self, muted: bool) {
+        let index = self.own_stream()["index"].to_string();
+        self.pactl(&["set-source-output-mute", &index, if muted { "1" } else { "0" }]);
+    }
+
+    /// Turns the agent's own stream up or down in the mixer, and not the microphone.
+    pub(crate) fn volume_own(&self, percent: u32) {
+        let index = self.own_stream()["index"].to_string();
+        self.pactl(&["set-source-output-volume", &index, &format!("{percent}%")]);
+    }
+
+    /// Mute and volume in percent of the agent's own stream; `None` while it has none.
+    pub(crate) fn own_now(&self) -> Option<(bool, u64)> {
+        let is_own = |stream: &Value| stream["properties"]["application.name"] == "greenroom-agent";
+        let own = self.json("source-outputs").into_iter().find(is_own)?;
+        Some((own["mute"].as_bool().unwrap(), percent(&own)))
+    }
+
+    /// The agent's own stream, which may be opened anew just now.
+    fn own_stream(&self) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let is_own = |stream: &Value| stream["properties"]["application.name"] == "greenroom-agent";
+            if let Some(own) = self.json("source-outputs").into_iter().find(is_own) {
+                return own;
+            }
+            assert!(Instant::now() < deadline, "the agent does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn json(&self, what: &str) -> Vec<Value> {
+        serde_json::from_str(&self.pactl(&["--format=json", "list", what])).unwrap()
+    }
+
+    /// Another program that listens to a microphone until it is dropped.
+    pub(crate) fn other_listener(&self, name: &str) -> Listener {
+        let mut parec = self.command("parec");
+        let child = parec.args(["--raw", "--device", name]).stdout(Stdio::null()).spawn().unwrap();
+        let listener = Listener(child);
+        let deadline = Instant::now() + PATIENCE;
+        let is_parec = |stream: &Value| stream["properties"]["application.name"] == "parec";
+        while !self.json("source-outputs").iter().any(is_parec) {
+            assert!(Instant::now() < deadline, "parec does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        listener
+    }
+
     /// How many programs listen.
     pub(crate) fn listeners(&self) -> usize {
         let outputs = self.pactl(&["list", "short", "source-outputs"]);
@@ -144,6 +218,17 @@ impl Pulse {
     pub(crate) fn agent(&self, args: &[&str]) -> Output {
         let mut command = Command::new(binary("greenroom-agent"));
         command.args(args).env_clear().envs(self.env()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Pairs the agent with a person and attaches it to them, as their page does: the agent's id, and the person's token.
+    pub(crate) fn pair(&self, runner: &Runner, user: &str) -> (String, String) {
+        let (code, witness) = pairing(runner, user);
+        let enroll = ["enroll", "--url", &runner.url, "--user", user, "--code", &code];
+        let (status, paired) = self.agent_json(&enroll);
+        assert_eq!((status, paired["userId"].as_str()), (0, Some(user)), "{paired}");
+        let attached = attach(runner, user, &witness);
+        assert_eq!(attached.status, 200, "{}", attached.text);
+        (paired["agentId"].as_str().unwrap().to_owned(), witness)
     }
 
     /// Runs the agent to its end: its exit code and its JSON.
@@ -229,11 +314,29 @@ impl Drop for Pulse {
     }
 }
 
+/// The volume of the first channel.
+fn percent(device_or_stream: &Value) -> u64 {
+    let channel = device_or_stream["volume"].as_object().unwrap().values().next().unwrap();
+    channel["value_percent"].as_str().unwrap().trim_end_matches('%').parse().unwrap()
+}
+
+/// A program that listens; it ends when dropped.
+pub(crate) struct Listener(Child);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn daemon(directory: &Path) -> Child {
     let socket = format!("module-native-protocol-unix socket={}/native auth-anonymous=1", directory.display());
     // Of its own home: neither the machine's nor the user's configuration, and a cookie of its own.
     let mut command = Command::new("pulseaudio");
-    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "-L", &socket]).env_remove("XDG_CONFIG_HOME");
+    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "-L", &socket]);
+    // As every system has it: remembers mute and volume of a program's last stream.
+    command.args(["-L", "module-stream-restore"]).env_remove("XDG_CONFIG_HOME");
     command.envs(["HOME", "XDG_RUNTIME_DIR"].map(|name| (name, directory)));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -252,6 +355,24 @@ fn record(sound: Sound, raw: &Path) {
                 "One, two, three: can everybody hear me? I am speaking, with pauses between the words. Thank you.";
             run(Command::new("espeak-ng").arg("-w").arg(&wave).arg(words));
             run(Command::new("sox").arg(&wave).args(format).arg(raw).args(["repeat", "12"]));
+        }
+        Sound::Gated => {
+            let pauses = ["0.3", "0.9", "1.5", "2.2"].into_iter().enumerate();
+            let sentences: Vec<_> = pauses
+                .map(|(at, pause)| {
+                    let [spoken, padded] =
+                        ["spoken", "padded"].map(|what| raw.with_extension(format!("{what}{at}.wav")));
+                    run(Command::new("espeak-ng").arg("-w").arg(&spoken).arg("This sentence goes through a gate."));
+                    // Without dither, which would make noise of zeros.
+                    run(Command::new("sox")
+                        .arg("-D")
+                        .arg(&spoken)
+                        .arg(&padded)
+                        .args(["silence", "1", "0", "1%", "pad", "0", pause]));
+                    padded
+                })
+                .collect();
+            run(Command::new("sox").arg("-D").args(&sentences).args(format).arg(raw).args(["repeat", "6"]));
         }
         // White noise of sox has −4.8 dBFS.
         Sound::Room => run(Command::new("sox").args(["-n"]).args(format).arg(raw).args([

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ureq::http::{HeaderMap, Request};
 
+/// Lets a runner answer to `Host: greenroom`, for requests that are written before its port is known.
+pub(crate) const NAMED: (&str, &str) = ("GREENROOM_PUBLIC_URL", "http://greenroom");
+
 /// A running `greenroom` on a port of its own. It is killed when dropped.
 pub(crate) struct Runner {
     /// `http://127.0.0.1:<port>`
@@ -28,8 +31,13 @@ impl Runner {
         Self::start_with_env(args, &[])
     }
 
-    /// The same with environment variables; nothing else is inherited.
+    /// The same with environment variables; nothing else is inherited but [`NAMED`].
     pub(crate) fn start_with_env(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_as(args, &[&[NAMED], env].concat())
+    }
+
+    /// The same without another name.
+    pub(crate) fn start_as(args: &[&str], env: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap();
         let mut command = Command::new(binary("greenroom"));
         if !args.contains(&"--port") {
@@ -109,6 +117,10 @@ impl Runner {
         self.send_json("PATCH", path, &[], body)
     }
 
+    pub(crate) fn put(&self, path: &str, body: Value) -> Reply {
+        self.send_json("PUT", path, &[], body)
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Reply {
         self.send("DELETE", path, &[], "")
     }
@@ -131,7 +143,7 @@ impl Runner {
         } else {
             self.agent.run(request.body(body).unwrap())
         };
-        let mut response = outcome.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let mut response = outcome.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.process.said()));
         let text = response.body_mut().read_to_string().unwrap();
         Reply { status: response.status().as_u16(), headers: response.headers().clone(), text }
     }

@@ -1,13 +1,17 @@
 //! Ada with an agent, on a database of which a test decides what goes wrong.
 
 use super::faults::{Command, Faulty};
-use super::witness::{attestation, enrolment, fresh_key};
-use domain::{AgentId, Purpose, SigningKey};
+use super::witness::{attestation, enrolment, fresh_key, now_ms, probe};
+use domain::{AgentId, Purpose, SigningKey, WitnessToken};
 use serde_json::{Value, json};
 
 pub(crate) fn join(muted: bool) -> Command {
-    let body = json!({"isMuted": muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo", "seq": 1});
+    let body = json!({"isMuted": muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo", "lease": "page-load-1", "seq": 1});
     Command::new("set_state", "userId", "ada").with(body)
+}
+
+fn lease(page_load: &str) -> Value {
+    json!({"participantId": "ada", "lease": page_load})
 }
 
 /// Ada with an agent that has attested once: where every command can start from.
@@ -18,7 +22,11 @@ pub(crate) struct Scene {
     seq: u64,
     challenge: String,
     code: String,
+    token: String,
+    other_key: SigningKey,
+    other_token: String,
     next_key: SigningKey,
+    next_token: String,
 }
 
 impl Scene {
@@ -34,23 +42,39 @@ impl Scene {
             seq: 0,
             challenge: String::new(),
             code: String::new(),
+            token: String::new(),
+            other_key: fresh_key(),
+            other_token: String::new(),
             next_key: fresh_key(),
+            next_token: String::new(),
         };
-        scene.code = scene.pairing().await;
+        (scene.code, scene.token) = scene.pairing().await;
         let enrolled = scene.enroll_with(&scene.key).run(&state).await;
         assert_eq!(enrolled.status, 201, "{}", enrolled.text);
-        enrolled.json()["challenge"].as_str().unwrap().clone_into(&mut scene.challenge);
+        let attached = scene.attach().run(&state).await;
+        assert_eq!(attached.status, 200, "{}", attached.text);
+        let place = scene.signed(&probe()).run(&state).await;
+        place.json()["challenge"].as_str().unwrap().clone_into(&mut scene.challenge);
         let attested = scene.attest("digital_zero").run(&state).await;
         assert_eq!(attested.status, 200, "{}", attested.text);
         scene.seq = 1;
         attested.json()["nextChallenge"].as_str().unwrap().clone_into(&mut scene.challenge);
-        scene.code = scene.pairing().await;
+        // Another one is enrolled with another browser, and attached to nobody.
+        (scene.code, scene.other_token) = scene.pairing().await;
+        let other = scene.enroll_with(&scene.other_key).run(&state).await;
+        assert_eq!(other.status, 201, "{}", other.text);
+        (scene.code, scene.next_token) = scene.pairing().await;
         scene
     }
 
-    async fn pairing(&self) -> String {
+    async fn pairing(&self) -> (String, String) {
         let reply = Command::new("create_pairing", "userId", "ada").run(&self.faulty.state()).await;
-        reply.json()["code"].as_str().unwrap().to_owned()
+        let word = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
+        (word("code"), word("witness"))
+    }
+
+    fn attach(&self) -> Command {
+        Command::new("attach_agent", "userId", "ada").with(json!({"witness": self.token}))
     }
 
     fn enroll_with(&self, key: &SigningKey) -> Command {
@@ -60,10 +84,17 @@ impl Scene {
     }
 
     fn attest(&self, signal: &str) -> Command {
-        let mut body = attestation(self.seq + 1, &self.challenge);
+        let mut body = attestation(self.seq + 1, &self.challenge, 1);
         (body["flag"], body["signal"]) = ("unmuted".into(), signal.into());
+        if signal == "signal" {
+            body["silentSinceMs"] = Value::Null;
+        }
+        self.signed(&body)
+    }
+
+    fn signed(&self, body: &Value) -> Command {
         let signature = Purpose::Attestation.sign(&self.key, body.to_string().as_bytes());
-        Command::new("attest", "agentId", &self.agent).header("greenroom-signature", signature).with(body)
+        Command::new("attest", "agentId", &self.agent).header("greenroom-signature", signature).with(body.clone())
     }
 
     /// Every command that changes something, by name.
@@ -79,11 +110,31 @@ impl Scene {
             Command::new("set_binding", "agentId", &self.agent)
                 .with(json!({"deviceId": "e3b0", "agentDeviceId": "pulseaudio:other"})),
             Command::new("revoke_agent", "agentId", &self.agent),
+            Command::new("attach_agent", "userId", "ada").with(json!({"witness": self.other_token})),
+            Command::new("end_agent", "userId", "ada"),
+            Command::new("renew_presence", "room", "demo").with(lease("page-load-2")),
+            Command::new("leave_room", "room", "demo").with(lease("page-load-1")),
         ]
     }
 
+    /// What the agent asks when it does not know where to begin.
+    pub(crate) fn ask(&self) -> Command {
+        self.signed(&probe())
+    }
+
+    /// Lets the agent's pairing be over in a week, so that it is renewed when the agent attests.
+    pub(crate) async fn near_the_end_of_its_pairing(&self) {
+        let update = json!({
+            "TableName": "greenroom-state", "Key": {"pk": {"S": format!("AGENT#{}", self.agent)}, "sk": {"S": "META"}},
+            "UpdateExpression": "SET expiresAt = :soon",
+            "ExpressionAttributeValues": {":soon": {"N": (now_ms() / 1000 + 7 * 86_400).to_string()}},
+        });
+        self.faulty.call("UpdateItem", &update).await;
+    }
+
     pub(crate) fn command(&self, binary: &str) -> Command {
-        self.commands().into_iter().find(|command| command.binary == binary).unwrap()
+        let found = self.commands().into_iter().find(|command| command.binary == binary);
+        found.unwrap_or_else(|| panic!("{binary} changes something: add it to `commands`"))
     }
 
     /// What is stored, without what differs from run to run: random challenges, times, and keys.
@@ -98,6 +149,12 @@ impl Scene {
                 "createdAt",
                 "expiresAt",
                 "heardAt",
+                "heardSilentSince",
+                "leaseUntil",
+                "leaseOtherUntil",
+                "witness",
+                "requestId",
+                "pairingWitness",
                 "pairingUntil",
                 "pairingCode",
                 "attested",
@@ -108,7 +165,15 @@ impl Scene {
                 }
             }
         }
-        let text = stored.to_string().replace(&self.agent, "AGENT").replace(&next, "NEXT");
+        let other = AgentId::of(&self.other_key.verifying_key().to_bytes().into()).to_string();
+        let mut text = stored.to_string();
+        for (id, name) in [(&self.agent, "AGENT"), (&next, "NEXT"), (&other, "OTHER")] {
+            text = text.replace(id.as_str(), name);
+        }
+        for (token, name) in [(&self.token, "TOKEN"), (&self.next_token, "NEXT"), (&self.other_token, "OTHER")] {
+            let stored = WitnessToken::try_from(token.clone()).unwrap().fingerprint();
+            text = text.replace(&format!("WITNESS#{}", String::from(stored)), &format!("WITNESS#{name}"));
+        }
         serde_json::from_str(&text).unwrap()
     }
 }

@@ -45,6 +45,8 @@ impl Taking {
             compression: Compression::Gzip,
             retention: Duration::from_hours(24 * 7),
             segments: 3,
+            read_units: 0,
+            pause: snapshot::pace::sleep,
         };
         Self { objects: bucket.objects(), faulty, bucket, tables, settings }
     }
@@ -88,7 +90,7 @@ impl Taking {
         lines
     }
 
-    /// What the tables hold, sorted, without leases.
+    /// What the tables hold, sorted, without leases and connections.
     pub(crate) async fn stored(&self) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for (table, name) in [("ledger", &self.tables.ledger), ("state", &self.tables.state)] {
@@ -96,7 +98,8 @@ impl Taking {
             loop {
                 let answer = self.faulty.call("Scan", &request).await;
                 for item in answer["Items"].as_array().unwrap() {
-                    if !item["pk"]["S"].as_str().unwrap().starts_with("LEASE#") {
+                    let key = item["pk"]["S"].as_str().unwrap();
+                    if !key.starts_with("LEASE#") && !key.starts_with("CONN#") {
                         // As a snapshot writes it: sets in order.
                         let text = json!({"table": table, "item": item}).to_string();
                         let (table, item) = read_line(text.as_bytes()).unwrap();
@@ -117,8 +120,7 @@ impl Taking {
 
     /// The good snapshots there are, each of which is whole.
     pub(crate) async fn good(&self) -> Vec<SnapshotId> {
-        let listed = self.objects.list().await.unwrap();
-        let good: Vec<_> = listed.into_iter().filter(snapshot::keep::is_good).map(|one| one.snapshot).collect();
+        let good = snapshot::keep::snapshots(&self.objects).await.unwrap();
         for id in &good {
             self.contents(id).await;
         }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use ureq::http::Response;
 
 /// `--use-fake-ui…` is a person who allows microphones; `--use-fake-device…` makes some that beep. Everything else keeps Chromium from
 /// asking the network or the machine for what no test needs.
@@ -55,6 +56,11 @@ impl Browser {
     /// Starts one that captures the microphones of a sound server.
     pub(crate) fn hearing(pulse: &Pulse) -> Self {
         Self::start_with(&[], &pulse.env())
+    }
+
+    /// Starts one that finds a name at this address, whatever else there may be of that name.
+    pub(crate) fn resolving(name: &str, address: &str) -> Self {
+        Self::start_with(&[&format!("--host-resolver-rules=MAP {name} {address}")], &[])
     }
 
     fn start_with(more: &[&str], env: &[(&str, String)]) -> Self {
@@ -101,6 +107,21 @@ impl Browser {
 
     pub(crate) fn refresh(&self) {
         self.post("/refresh", json!({}));
+    }
+
+    /// Opens the page once more in a second tab, and goes there. As for a duplicated tab, the browser copies the session's
+    /// storage.
+    pub(crate) fn duplicate(&self) {
+        self.run("window.open(location.href);");
+        let handles = self.get("/window/handles");
+        let newest = handles.as_array().unwrap().last().unwrap();
+        self.post("/window", json!({"handle": newest}));
+    }
+
+    /// Closes this tab and goes to the first one that is left.
+    pub(crate) fn close_tab(&self) {
+        let left = answer(self.agent.delete(format!("{}/window", self.session)).call(), "/window");
+        self.post("/window", json!({"handle": left[0]}));
     }
 
     /// What the body of a function gives back in the page.
@@ -163,9 +184,7 @@ impl Browser {
 
     /// The window as a PNG.
     pub(crate) fn picture(&self) -> Vec<u8> {
-        let response = self.agent.get(format!("{}/screenshot", self.session)).call();
-        let answer: Value = serde_json::from_str(&response.unwrap().body_mut().read_to_string().unwrap()).unwrap();
-        BASE64_STANDARD.decode(answer["value"].as_str().unwrap()).unwrap()
+        BASE64_STANDARD.decode(self.get("/screenshot").as_str().unwrap()).unwrap()
     }
 
     /// A picture of the window, for whoever has to find out what went wrong.
@@ -183,10 +202,12 @@ impl Browser {
 
     #[expect(clippy::needless_pass_by_value, reason = "so that a call can write json!(…) in place")]
     fn post(&self, path: &str, body: Value) -> Value {
-        let mut response = self.agent.post(format!("{}{path}", self.session)).send_json(&body).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        assert_eq!(response.status(), 200, "{path} {body}: {text}");
-        serde_json::from_str::<Value>(&text).unwrap()["value"].take()
+        let response = self.agent.post(format!("{}{path}", self.session)).send_json(&body);
+        answer(response, &format!("{path} {body}"))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        answer(self.agent.get(format!("{}{path}", self.session)).call(), path)
     }
 }
 
@@ -196,6 +217,14 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// What the driver gives back.
+fn answer(response: Result<Response<ureq::Body>, ureq::Error>, asked: &str) -> Value {
+    let mut response = response.unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    assert_eq!(response.status(), 200, "{asked}: {text}");
+    serde_json::from_str::<Value>(&text).unwrap()["value"].take()
 }
 
 /// The program; `tests/build.rs` has looked for the same names.

@@ -11,6 +11,9 @@ pub(crate) struct Witness {
     pub(crate) id: String,
     pub(crate) seq: u64,
     pub(crate) challenge: String,
+    /// The claim's version, as far as it knows.
+    pub(crate) version: u64,
+    pub(crate) token: String,
 }
 
 /// Milliseconds since 1970.
@@ -28,16 +31,34 @@ pub(crate) fn fresh_key() -> SigningKey {
     SigningKey::from_bytes(&std::array::from_fn(|_| fastrand::u8(..)))
 }
 
-/// The code of a new pairing.
-pub(crate) fn code(runner: &Runner, user: &str) -> String {
+/// The code of a new pairing, and the token that attaches the agent which enrols with it.
+pub(crate) fn pairing(runner: &Runner, user: &str) -> (String, String) {
     let reply = runner.send("POST", &format!("/api/users/{user}/pairing"), &[], "");
     assert_eq!(reply.status, 201, "{}", reply.text);
-    reply.json()["code"].as_str().unwrap().to_owned()
+    let word = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
+    (word("code"), word("witness"))
+}
+
+/// The code of a new pairing.
+pub(crate) fn code(runner: &Runner, user: &str) -> String {
+    pairing(runner, user).0
+}
+
+/// Attaches the agent of this token to a user.
+pub(crate) fn attach(runner: &Runner, user: &str, token: &str) -> Reply {
+    runner.put(&format!("/api/users/{user}/agent"), json!({"witness": token}))
 }
 
 /// The body of an enrolment.
 pub(crate) fn enrolment(user: &str, code: &str, key: &SigningKey) -> Value {
     json!({"userId": user, "code": code, "publicKey": String::from(public_key(key))})
+}
+
+/// A signature under any domain tag.
+pub(crate) fn sign_as(tag: &str, key: &SigningKey, body: &str) -> String {
+    use base64::Engine as _;
+    use ed25519_dalek::Signer as _;
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(key.sign(format!("{tag}\n{body}").as_bytes()).to_bytes())
 }
 
 /// Sends these very bytes, signed.
@@ -55,26 +76,62 @@ pub(crate) fn enroll(runner: &Runner, key: &SigningKey, body: &Value) -> Reply {
     send_signed(runner, "/api/agents", Purpose::Enrolment, key, &body.to_string())
 }
 
-/// What an agent says that hears exact zeros under the system's mute.
-pub(crate) fn attestation(seq: u64, challenge: &str) -> Value {
+/// What an agent says that has heard exact zeros for a minute, under the system's mute and this version of the claim.
+pub(crate) fn attestation(seq: u64, challenge: &str, version: u64) -> Value {
     let now = now_ms();
     json!({
-        "seq": seq, "challenge": challenge, "fromMs": now - 500, "toMs": now,
+        "seq": seq, "challenge": challenge, "version": version,
+        "fromMs": now - 500, "toMs": now, "silentSinceMs": now - 60_000,
         "condition": "measured", "flag": "muted", "signal": "digital_zero", "route": "direct",
         "device": {"id": "pulseaudio:desk_mic", "label": "Desk Mic", "unique": true},
     })
 }
 
+/// What an agent says that does not know where it stands.
+pub(crate) fn probe() -> Value {
+    let now = now_ms();
+    json!({
+        "seq": 0, "challenge": "A".repeat(22), "version": 0, "fromMs": now, "toMs": now, "silentSinceMs": null,
+        "condition": "no_data", "flag": "unknown", "signal": "not_opened", "route": "direct", "device": null,
+    })
+}
+
 impl Witness {
-    /// Pairs a new agent with a user who exists.
-    pub(crate) fn paired(runner: &Runner, user: &str) -> Self {
+    /// Pairs a new agent with the browser of a user who exists. It is attached to nobody.
+    pub(crate) fn enrolled(runner: &Runner, user: &str) -> Self {
         let key = fresh_key();
-        let reply = enroll(runner, &key, &enrolment(user, &code(runner, user), &key));
+        let (code, token) = pairing(runner, user);
+        let reply = enroll(runner, &key, &enrolment(user, &code, &key));
         assert_eq!(reply.status, 201, "{}", reply.text);
-        let enrolled = reply.json();
         let id = AgentId::of(&public_key(&key)).to_string();
-        assert_eq!((&enrolled["agentId"], &enrolled["seq"]), (&json!(id), &json!(0)));
-        Self { key, id, seq: 0, challenge: enrolled["challenge"].as_str().unwrap().to_owned() }
+        assert_eq!(reply.json()["agentId"], json!(id));
+        Self { key, id, seq: 0, challenge: "A".repeat(22), version: 0, token }
+    }
+
+    /// Pairs a new agent with a user who exists, attaches it, and lets it find out where to begin.
+    pub(crate) fn paired(runner: &Runner, user: &str) -> Self {
+        let mut witness = Self::enrolled(runner, user);
+        let attached = attach(runner, user, &witness.token);
+        assert_eq!(attached.status, 200, "{}", attached.text);
+        assert_eq!(witness.begin(runner).json()["code"], "sequence_conflict");
+        witness
+    }
+
+    /// Asks where to begin.
+    pub(crate) fn begin(&mut self, runner: &Runner) -> Reply {
+        let reply = self.send(runner, &probe().to_string());
+        assert_eq!(reply.status, 409, "{}", reply.text);
+        let place = reply.json();
+        if let Some(expected) = place["expectedSeq"].as_u64() {
+            self.seq = expected - 1;
+            place["challenge"].as_str().unwrap().clone_into(&mut self.challenge);
+            self.version = place["claim"]["version"].as_u64().unwrap();
+        }
+        reply
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
     }
 
     pub(crate) fn path(&self) -> String {
@@ -83,9 +140,13 @@ impl Witness {
 
     /// What it would say next: exact zeros under the system's mute, changed as the test wants.
     pub(crate) fn next(&self, change: &Value) -> Value {
-        let mut body = attestation(self.seq + 1, &self.challenge);
+        let mut body = attestation(self.seq + 1, &self.challenge, self.version);
         for (name, value) in change.as_object().unwrap() {
             body[name] = value.clone();
+        }
+        let is_silence = body["signal"] == "digital_zero" || body["signal"] == "floor";
+        if !is_silence && change.get("silentSinceMs").is_none() {
+            body["silentSinceMs"] = Value::Null;
         }
         body
     }
@@ -106,6 +167,7 @@ impl Witness {
         if reply.status == 200 {
             self.seq += 1;
             reply.json()["nextChallenge"].as_str().unwrap().clone_into(&mut self.challenge);
+            self.version = reply.json()["claim"]["version"].as_u64().unwrap();
         }
         reply
     }
@@ -140,9 +202,32 @@ pub(crate) fn engine(runner: &Runner, operation: &str, body: &Value) -> Value {
 
 /// Puts something else in the place of an attribute of a user's item, or nothing.
 pub(crate) fn set_attribute(runner: &Runner, user: &str, attribute: &str, value: Option<&Value>) {
+    update(runner, &json!({"pk": {"S": format!("USER#{user}")}, "sk": {"S": "STATE"}}), attribute, value);
+}
+
+/// The same, of an agent's item.
+pub(crate) fn set_agent(runner: &Runner, agent: &str, attribute: &str, value: Option<&Value>) {
+    update(runner, &agent_key(agent), attribute, value);
+}
+
+fn agent_key(agent: &str) -> Value {
+    json!({"pk": {"S": format!("AGENT#{agent}")}, "sk": {"S": "META"}})
+}
+
+/// An agent's item, as the table holds it.
+pub(crate) fn agent_item(runner: &Runner, agent: &str) -> Value {
+    engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": agent_key(agent)}))["Item"].take()
+}
+
+/// Removes an agent's item, as time does.
+pub(crate) fn forget_agent(runner: &Runner, agent: &str) {
+    engine(runner, "DeleteItem", &json!({"TableName": "greenroom-state", "Key": agent_key(agent)}));
+}
+
+fn update(runner: &Runner, key: &Value, attribute: &str, value: Option<&Value>) {
     let mut update = json!({
         "TableName": "greenroom-state",
-        "Key": {"pk": {"S": format!("USER#{user}")}, "sk": {"S": "STATE"}},
+        "Key": key,
         "ExpressionAttributeNames": {"#attribute": attribute},
         "UpdateExpression": "REMOVE #attribute",
     });
@@ -151,4 +236,12 @@ pub(crate) fn set_attribute(runner: &Runner, user: &str, attribute: &str, value:
         update["ExpressionAttributeValues"] = json!({":value": value});
     }
     engine(runner, "UpdateItem", &update);
+}
+
+/// When a browser's token lapses, in seconds since 1970.
+pub(crate) fn witness_expiry(runner: &Runner, token: &str) -> u64 {
+    let hash = String::from(domain::WitnessToken::try_from(token.to_owned()).unwrap().fingerprint());
+    let key = json!({"pk": {"S": format!("WITNESS#{hash}")}, "sk": {"S": "META"}});
+    let item = engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}));
+    item["Item"]["expiresAt"]["N"].as_str().unwrap().parse().unwrap()
 }

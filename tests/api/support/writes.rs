@@ -1,6 +1,7 @@
 //! What all changes of a state have in common.
 
-use super::{Runner, refused, refused_field};
+use super::witness::now_ms;
+use super::{Runner, refused, refused_field, state_of};
 use serde_json::{Value, json};
 
 /// An endpoint that changes a state.
@@ -12,8 +13,12 @@ pub(crate) struct Write {
     pub(crate) body: fn() -> Value,
 }
 
-/// Ids that do not fit `^[A-Za-z0-9_.:@-]{1,128}$`, as they stand in a path.
+/// Ids that do not fit `^[A-Za-z0-9_.:@-]{1,128}$`, are of dots alone or reserved, as they stand in a path.
 pub(crate) const BAD_IDS: &[&str] = &[
+    "...",
+    "%2E%2E",
+    "greenroom-canary",
+    "Greenroom-x",
     "a%20b",
     "a%2Fb",
     "a%00",
@@ -89,7 +94,7 @@ impl Write {
     /// Sends what no change takes and `more` that this one does not take, each with the field to blame.
     pub(crate) fn refuses_malformed_bodies(&self, more: &[(&str, &str)]) {
         let runner = Runner::ephemeral();
-        let before = runner.post("/api/users/ada/state", json!({"isMuted": true, "deviceId": "usb"})).json();
+        let before = state_of(&runner.post("/api/users/ada/state", json!({"isMuted": true, "deviceId": "usb"})), true);
         let seqs: Vec<_> =
             BAD_SEQS.iter().map(|seq| self.body_with("seq", "?").to_string().replace("\"?\"", seq)).collect();
         let (twice, unknown) = (format!("{0}{0}", (self.body)()), self.body_with("isMutd", true).to_string());
@@ -166,10 +171,14 @@ impl Write {
         assert_eq!((newest.status, &newest.json()["version"]), (200, &json!(2)));
         for (seq, headers) in [(5, &[][..]), (4, &[]), (0, &[]), (5, &[("if-match", "\"1\"")])] {
             let repeated = with(seq, headers);
-            assert_eq!((repeated.status, repeated.json()), (200, newest.json()), "seq {seq}");
+            assert_eq!((repeated.status, state_of(&repeated, false)), (200, state_of(&newest, true)), "seq {seq}");
         }
         assert_eq!(with(6, &[]).json()["version"], 3);
-        assert_eq!(with((1 << 53) - 1, &[]).json()["version"], 4, "the largest number JavaScript counts to");
+        let day = 24 * 60 * 60 * 1000;
+        for far in [now_ms() + day + 60_000, (1 << 53) - 1] {
+            refused_field(&with(far, &[]), "seq");
+        }
+        assert_eq!(with(now_ms() + day - 60_000, &[]).json()["version"], 4, "a clock may be wrong by a time zone");
     }
 
     /// Every change is one version more, and time never goes back.

@@ -53,10 +53,12 @@ fn user(step: &Step, version: u64) -> User {
         reason: Reason::ALL[step.reason],
         observed_at,
         expires_at: observed_at.map(|at| at.plus(std::time::Duration::from_secs(25))),
+        since: None,
         assurance: Assurance::SelfHosted,
     };
     User {
         user_id: format!("user-{}", step.person).parse().unwrap(),
+        name: Some("Ada’s canary".to_owned().try_into().unwrap()),
         is_muted: step.is_muted,
         mute_scope: [MuteScope::App, MuteScope::Os, MuteScope::Device][step.scope],
         device_id: step.device.map(|device| format!("device-{device}").try_into().unwrap()),
@@ -73,6 +75,10 @@ fn user(step: &Step, version: u64) -> User {
             device_label: Some("Canary Mic".to_owned().try_into().unwrap()),
         }),
         verdict: Verdicts { mute: verdict, device: verdict },
+        lease_until: None,
+        expires_at: Timestamp::from_ms(START_MS + 1_000_000),
+        request_id: Some(format!("request-{version}")),
+        changed_by: None,
     }
 }
 
@@ -91,7 +97,7 @@ fn live(steps: &[Step]) -> (Vec<Entry>, BTreeMap<String, Presence>) {
         assert!(facts.is_empty() || change.rooms().contains(room));
         for fact in &facts {
             let head = entries.last().map_or(Head::NONE, Entry::head);
-            entries.push(Entry::after(&head, "room:demo", change.at(), &change.actor(), fact));
+            entries.push(Entry::after(&head, "room:demo", change.at(), &change.actor(), change.request_id(), fact));
         }
     }
     let present = people.iter().flatten().filter(|user| user.room_id.as_ref() == Some(room));
@@ -176,7 +182,7 @@ proptest! {
 fn the_hash_is_the_one_that_the_page_about_it_shows() {
     let fact =
         Fact::MuteChanged { user_id: "ada".parse().unwrap(), version: 2, is_muted: true, mute_scope: MuteScope::App };
-    let entry = Entry::after(&Head::NONE, "room:demo", Timestamp::from_ms(START_MS), "user:ada", &fact);
+    let entry = Entry::after(&Head::NONE, "room:demo", Timestamp::from_ms(START_MS), "open", None, &fact);
     let page = include_str!("../../../../docs/ledger.md");
     assert!(page.contains(&entry.hash.to_string()), "{entry:?}");
 }
@@ -199,6 +205,56 @@ fn fresh_evidence_after_a_gap_is_news_even_if_it_says_the_same() {
         let (old, new) = (user(&step, 1), user(&Step { observed_s: Some(observed_s), ..step.clone() }, 1));
         let change = Change { old: Some(&old), new: Some(&new), expired: false, noted_at: old.created_at };
         assert_eq!(change.concerns(&rooms()[0]), news, "{observed_s}");
+    }
+}
+
+fn somebody() -> User {
+    let step = Step {
+        person: 0,
+        room: Some(0),
+        gone: false,
+        is_muted: true,
+        scope: 0,
+        device: None,
+        agent: Some((7, false)),
+        value: 0,
+        reason: 0,
+        observed_s: Some(0),
+    };
+    user(&step, 1)
+}
+
+#[test]
+fn the_actor_of_a_change_is_the_one_that_the_new_state_names() {
+    let agent = Actor::Agent(AgentId::from_bits(9));
+    for actor in [Actor::Open, agent.clone(), Actor::Service] {
+        let old = User { changed_by: Some(agent.clone()), ..somebody() };
+        let new = User { changed_by: Some(actor.clone()), ..somebody() };
+        for old in [None, Some(&old)] {
+            let change = Change { old, new: Some(&new), expired: false, noted_at: new.created_at };
+            assert_eq!(change.actor(), actor.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_removal_is_never_attributed_to_whoever_wrote_last() {
+    let old = User { changed_by: Some(Actor::Agent(AgentId::from_bits(9))), ..somebody() };
+    for (expired, actor) in [(true, "service"), (false, "user:user-0")] {
+        let change = Change { old: Some(&old), new: None, expired, noted_at: old.created_at };
+        assert_eq!(change.actor(), actor);
+    }
+}
+
+#[test]
+fn a_state_that_names_nobody_reads_as_before() {
+    let (old, measured) = (somebody(), somebody());
+    let mut new = somebody();
+    new.verdict.mute.observed_at = Some(Timestamp::from_ms(START_MS + 9));
+    let agent = format!("agent:{}", AgentId::from_bits(7));
+    for (new, actor) in [(&measured, "user:user-0"), (&new, agent.as_str())] {
+        let change = Change { old: Some(&old), new: Some(new), expired: false, noted_at: old.created_at };
+        assert_eq!(change.actor(), actor);
     }
 }
 

@@ -4,13 +4,13 @@ use super::*;
 use std::collections::BTreeSet;
 
 const CLAIMED_AT_MS: u64 = 1_795_257_125_000;
+const VERSION: Version = 5;
 
 /// One combination of everything that a verdict depends on.
 #[derive(Debug, Clone)]
 struct Case {
     is_muted: bool,
     scope: MuteScope,
-    device_claimed: bool,
     evidence: Evidence,
     binding: Binding,
     policy: Policy,
@@ -24,12 +24,11 @@ impl Case {
     }
 
     fn verdicts(&self) -> Verdicts {
-        let device = DeviceId::try_from("e3b0".to_owned()).unwrap();
         let claimed = Claimed {
             is_muted: self.is_muted,
             mute_scope: self.scope,
-            device_id: self.device_claimed.then_some(&device),
             at: Timestamp::from_ms(CLAIMED_AT_MS),
+            version: VERSION,
         };
         Verdicts::of(claimed, Witness::Attested(&self.evidence), self.binding, self.policy, self.now())
     }
@@ -43,37 +42,42 @@ impl Case {
     }
 }
 
-/// Calls `check` with every combination: some 250 000.
+/// Calls `check` with every combination: some 600 000.
 fn every(mut check: impl FnMut(&Case)) {
-    // Around the edges of the grace before the claim, and of the life of the evidence.
-    let ends = [-2001_i64, -2000, 0, 5000].map(|ms| CLAIMED_AT_MS.checked_add_signed(ms).unwrap());
+    // Around the edges of the grace before and after the claim, and of the life of the evidence.
+    let ends = [-2001_i64, -2000, 0, 1999, 2000].map(|ms| CLAIMED_AT_MS.checked_add_signed(ms).unwrap());
     let ages = [0, 25_000, 25_001].map(Duration::from_millis);
     for is_muted in [true, false] {
         for scope in [MuteScope::App, MuteScope::Os, MuteScope::Device] {
-            for device_claimed in [true, false] {
-                for &condition in Condition::ALL {
-                    for &flag in Flag::ALL {
-                        for &signal in Signal::ALL {
-                            for &route in Route::ALL {
-                                for observed in ends {
-                                    for &binding in Binding::ALL {
-                                        for &min_evidence in MinEvidence::ALL {
-                                            for age in ages {
-                                                let observed_at = Timestamp::from_ms(observed);
-                                                let device = None;
-                                                let evidence =
-                                                    Evidence { observed_at, condition, flag, signal, route, device };
-                                                let policy = Policy::new(min_evidence);
-                                                let case = Case {
-                                                    is_muted,
-                                                    scope,
-                                                    device_claimed,
-                                                    evidence,
-                                                    binding,
-                                                    policy,
-                                                    age,
-                                                };
-                                                check(&case);
+            for &condition in Condition::ALL {
+                for &flag in Flag::ALL {
+                    for &signal in Signal::ALL {
+                        for &route in Route::ALL {
+                            for observed in ends {
+                                for &binding in Binding::ALL {
+                                    for &min_evidence in MinEvidence::ALL {
+                                        for age in ages {
+                                            let observed_at = Timestamp::from_ms(observed);
+                                            let device = None;
+                                            let policy = Policy::new(min_evidence);
+                                            for version in [VERSION - 1, VERSION] {
+                                                for silent_ms in [0, 2999, 3000] {
+                                                    let silent_since = Timestamp::from_ms(observed_at.ms() - silent_ms);
+                                                    let evidence = Evidence {
+                                                        version,
+                                                        observed_at,
+                                                        condition,
+                                                        flag,
+                                                        signal,
+                                                        route,
+                                                        device: device.clone(),
+                                                        silent_since: signal.is_silence().then_some(silent_since),
+                                                    };
+                                                    check(&Case { is_muted, scope, evidence, binding, policy, age });
+                                                    if !signal.is_silence() {
+                                                        break;
+                                                    }
+                                                }
                                             }
                                         }
                                     }
@@ -123,6 +127,9 @@ const ALLOWED: &[(Value, &[Reason])] = &[
             Reason::NoData,
             Reason::DeviceUnbound,
             Reason::DeviceAmbiguous,
+            Reason::DeviceAlias,
+            Reason::StreamSilenced,
+            Reason::RecentSignal,
             Reason::AppMutedDeviceHot,
             Reason::WeakEvidence,
             Reason::Quiet,
@@ -141,7 +148,7 @@ fn every_reason_is_given_and_only_with_the_value_it_belongs_to() {
         }
     };
     every(|case| note(case.verdicts()));
-    let claimed = Claimed { is_muted: true, mute_scope: MuteScope::App, device_id: None, at: Timestamp::from_ms(0) };
+    let claimed = Claimed { is_muted: true, mute_scope: MuteScope::App, at: Timestamp::from_ms(0), version: 0 };
     for witness in [Witness::Nobody, Witness::Revoked, Witness::Paired] {
         note(Verdicts::of(
             claimed,
@@ -165,11 +172,14 @@ fn a_mute_is_verified_only_by_fresh_silence_of_the_bound_device() {
         }
         let Evidence { condition, flag, signal, route, .. } = case.evidence;
         assert!(!case.expired() && !case.older_than_the_claim(), "{case:?}");
+        assert_eq!(case.evidence.version, VERSION, "{case:?}");
         assert_eq!((condition, route, case.binding), (Condition::Measured, Route::Direct, Binding::Same), "{case:?}");
         if case.is_muted {
             assert_ne!(signal, Signal::Signal, "{case:?}");
             let strong = signal == Signal::DigitalZero || (signal == Signal::Floor && flag == Flag::Muted);
             assert!(strong || case.policy.min_evidence > MinEvidence::DigitalZero, "{case:?}");
+            let lasted = case.evidence.silent_since.is_none_or(|since| since.plus(RECENT) <= case.evidence.observed_at);
+            assert!(lasted || flag == Flag::Muted, "{case:?}");
         } else {
             assert_eq!(signal, Signal::Signal, "{case:?}");
         }
@@ -182,6 +192,65 @@ fn signal_never_verifies_a_mute_and_exact_zeros_never_verify_an_open_microphone(
         let verdict = case.verdicts().mute;
         let against = if case.is_muted { Signal::Signal } else { Signal::DigitalZero };
         assert!(case.evidence.signal != against || verdict.value != Value::Verified, "{case:?}");
+    });
+}
+
+#[test]
+fn evidence_of_another_claim_never_verifies_and_contradicts_only_well_after_the_claim() {
+    every(|case| {
+        if case.evidence.version == VERSION || case.expired() {
+            return;
+        }
+        let Verdicts { mute, device } = case.verdicts();
+        assert!(mute.value != Value::Verified && device.value != Value::Verified, "{case:?}");
+        if mute.value == Value::Contradicted {
+            assert!(case.evidence.observed_at.ms() >= CLAIMED_AT_MS + 2000, "{case:?}");
+            assert_eq!((case.binding, case.evidence.route), (Binding::Same, Route::Direct), "{case:?}");
+            assert!(case.is_muted && device.reason == Reason::ClaimNewer, "{case:?}");
+        }
+    });
+}
+
+#[test]
+fn silence_that_has_just_begun_says_nothing_without_the_systems_flag() {
+    every(|case| {
+        let Evidence { flag, signal, observed_at, silent_since, .. } = case.evidence;
+        let recent = silent_since.is_some_and(|since| since.plus(RECENT) > observed_at);
+        let verdict = case.verdicts().mute;
+        if recent && flag != Flag::Muted && signal == Signal::DigitalZero && case.evidence.version == VERSION {
+            assert!(!matches!(verdict.reason, Reason::DigitalZero | Reason::SilentDevice), "{case:?}");
+        }
+        assert!(verdict.since.is_none_or(|since| Some(since) == silent_since), "{case:?}");
+        if matches!(verdict.reason, Reason::DigitalZero | Reason::SilentAndFlagged | Reason::RecentSignal) {
+            assert_eq!(verdict.since, silent_since, "{case:?}");
+        }
+    });
+}
+
+#[test]
+fn an_alias_and_a_silenced_stream_never_verify_and_never_contradict() {
+    every(|case| {
+        let silenced = case.evidence.route == Route::Silenced && case.binding == Binding::Same;
+        if case.evidence.condition == Condition::DeviceMissing {
+            return;
+        }
+        if case.binding == Binding::Alias || silenced {
+            let Verdicts { mute, device } = case.verdicts();
+            for verdict in [mute, device] {
+                assert!(matches!(verdict.value, Value::Unverified | Value::Stale), "{case:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_device_that_is_gone_contradicts_only_who_claims_that_device() {
+    every(|case| {
+        if case.evidence.condition == Condition::DeviceMissing
+            && matches!(case.binding, Binding::Unbound | Binding::Ambiguous | Binding::Alias)
+        {
+            assert_ne!(case.verdicts().mute.value, Value::Contradicted, "{case:?}");
+        }
     });
 }
 
@@ -235,7 +304,10 @@ fn a_policy_that_asks_for_more_never_verifies_more() {
 fn what_holds_in_the_way_of_one_verdict_holds_in_the_way_of_both() {
     every(|case| {
         let Verdicts { mute, device } = case.verdicts();
-        let own = [Reason::DeviceMatch, Reason::WeakEvidence];
+        let mut own = vec![Reason::DeviceMatch, Reason::WeakEvidence];
+        if case.evidence.version != VERSION {
+            own.push(Reason::ClaimNewer);
+        }
         assert!(own.contains(&device.reason) || (device.value, device.reason) == (mute.value, mute.reason), "{case:?}");
     });
 }
@@ -245,8 +317,9 @@ fn evidence_up_to_two_seconds_older_than_the_claim_still_counts() {
     let case = |observed: u64| Case {
         is_muted: true,
         scope: MuteScope::App,
-        device_claimed: true,
         evidence: Evidence {
+            version: VERSION,
+            silent_since: Some(Timestamp::from_ms(CLAIMED_AT_MS - 60_000)),
             observed_at: Timestamp::from_ms(observed),
             condition: Condition::Measured,
             flag: Flag::Muted,

@@ -1,37 +1,76 @@
 //! Agents: who they are on an item of their own, what they saw on their user's, so that accepting an attestation is one
 //! conditional write and a verdict needs no second read.
+//!
+//! An agent is paired with a browser, which holds a witness token, and attached to at most one user at a time: the user's
+//! item names it. The agent's own item remembers where it was attached last; the user's item decides.
 
-use super::item::{binary, bytes, checked, integer, number, user};
-use super::keys::{self, META, PK, SK, STATE};
-use super::{failed, send};
-use crate::StateError;
+use super::cause::Cause;
+use super::expression::{Condition, absent, below, exists, is};
+use super::item::{Item, binding, bytes, checked, integer, is_expired, names, seconds, user};
+use super::keys;
+use super::lists::present;
+use super::table::{Table, Write};
+use super::users::{USER_NOT_FOUND, unexpired};
+use crate::{Kind, Place, Refusal, Shown, StateError};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use domain::{
-    AgentId, Attestation, Challenge, Condition, DeviceBinding, Enrolment, Fingerprint, Policy, PublicKey, Route,
+    AgentId, Attestation, Challenge, Condition as Measured, DeviceBinding, Fingerprint, Policy, PublicKey, Route,
     Timestamp, User, UserId,
 };
-use std::fmt::Write as _;
 use std::time::Duration;
 
+/// 404: there is no such agent.
+pub const AGENT_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "agent_not_found", "there is no such agent");
+/// 410: the agent may not attest any more. Its person pairs it again.
+pub const AGENT_REVOKED: Refusal =
+    Refusal::new(Kind::Gone, "agent_revoked", "this agent was revoked, or its pairing expired; pair it again");
+/// 409: no person has attached the agent.
+pub const AGENT_IDLE: Refusal =
+    Refusal::new(Kind::Conflict, "agent_idle", "no person has attached this agent").retry_after(IDLE_S);
+/// 409: the attestation is not the one that comes next. It shows where the agent stands.
+pub const SEQUENCE_CONFLICT: Refusal = Refusal::new(
+    Kind::Conflict,
+    "sequence_conflict",
+    "this is not the next attestation; measure again with expectedSeq and challenge",
+);
+/// 409: the window ends no later than that of the last attestation. It shows where the agent stands.
+pub const WINDOW_NOT_NEWER: Refusal = Refusal::new(
+    Kind::Conflict,
+    "window_not_newer",
+    "toMs must be later than that of the last attestation; measure again",
+);
+/// Seconds after which an agent that nobody has attached asks again.
+const IDLE_S: u16 = 30;
+
 /// What an attestation writes on the user's item.
-const EVIDENCE: &str = "heardAt, heardFlag, heardSignal, heardCondition, heardRoute, heardId, heardLabel, heardTwin";
-/// What a person said about it.
-const BINDING: &str = "boundDeviceId, boundAgentDeviceId";
-/// What ends an agent, on its own item.
-const END: &str = "SET revoked = :true, expiresAt = :expires";
-/// Tries when another pairing of the same user came between reading and writing.
-const PAIR_TRIES_MAX: usize = 3;
+pub(super) const EVIDENCE: &[&str] = &[
+    "heardAt",
+    "heardVersion",
+    "heardFlag",
+    "heardSignal",
+    "heardCondition",
+    "heardRoute",
+    "heardId",
+    "heardLabel",
+    "heardTwin",
+    "heardSilentSince",
+];
+/// Which agent is attached to a user, and what its next attestation must be.
+pub(super) const AGENT: &[&str] = &["agentId", "agentSeq", "agentRevoked", "challenge", "attested"];
+/// What a person said about the agent's device.
+pub(super) const BINDING: &[&str] = &["boundDeviceId", "boundAgentDeviceId"];
+/// Tries when another pairing or attachment came between reading and writing.
+pub(super) const TRIES_MAX: usize = 3;
+/// How long an agent stays paired with its browser after it was attached or renewed.
+const PAIRED_FOR: Duration = Duration::from_hours(30 * 24);
+/// An agent that attests renews its pairing when less than this is left, so that it is written twice a month.
+const RENEW_BELOW: Duration = Duration::from_hours(15 * 24);
 
 /// The agents of the `state` table.
 #[derive(Debug, Clone)]
 pub struct Agents {
-    client: Client,
-    table: String,
-    keep_for: Duration,
-    policy: Policy,
+    pub(super) table: Table,
+    pub(super) policy: Policy,
 }
 
 /// An agent as it was paired.
@@ -39,12 +78,18 @@ pub struct Agents {
 pub struct Agent {
     /// Which one.
     pub id: AgentId,
-    /// Whose microphone it measures.
-    pub user_id: UserId,
+    /// Whom it was attached to last; that user's item says whether it still is.
+    pub user_id: Option<UserId>,
     /// The key that signs its attestations.
     pub public_key: PublicKey,
-    /// It may not attest any more.
+    /// It may not attest any more: it was revoked, or its pairing lapsed.
     pub revoked: bool,
+    expires_at: Timestamp,
+    pub(super) binding: Option<DeviceBinding>,
+    /// How often it was attached to somebody: two attachments at once have the same number, so one of them is refused.
+    pub(super) attachments: u64,
+    /// The token of the browser that it is paired with.
+    witness: Option<Fingerprint>,
 }
 
 /// An attestation that was accepted, now or before.
@@ -59,10 +104,10 @@ pub struct Attested {
 }
 
 impl Agents {
-    /// Agents in `table`, each paired for `keep_for`; their evidence is judged by `policy`.
+    /// Agents in `table`; their evidence is judged by `policy`.
     #[must_use]
-    pub fn new(client: Client, table: String, keep_for: Duration, policy: Policy) -> Self {
-        Self { client, table, keep_for, policy }
+    pub fn new(client: Client, table: String, policy: Policy) -> Self {
+        Self { table: Table::new(client, table), policy }
     }
 
     /// How evidence is judged.
@@ -71,330 +116,258 @@ impl Agents {
         self.policy
     }
 
-    /// Lets whoever knows the code pair an agent with a user until `until`. A code from before is good no more.
-    ///
-    /// # Errors
-    /// [`StateError::UserNotFound`]
-    pub async fn start_pairing(&self, id: &UserId, code: Fingerprint, until: Timestamp) -> Result<(), StateError> {
-        let request = self
-            .update_user(id)
-            .update_expression("SET pairingCode = :code, pairingUntil = :until")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":code", binary(code.as_bytes()))
-            .expression_attribute_values(":until", number(until.ms()));
-        match send(request).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StateError::UserNotFound),
-        }
-    }
-
-    /// Pairs an agent with the user who was shown the code, in place of the agent before. Returns the challenge for its
-    /// first attestation. The same enrolment again gets the same challenge until that first attestation.
-    ///
-    /// # Errors
-    /// [`StateError::PairingCode`] if the code is not good; [`StateError::KeyBound`] if the key has an agent already.
-    pub async fn enroll(
-        &self,
-        enrolment: &Enrolment,
-        challenge: Challenge,
-        now: Timestamp,
-    ) -> Result<Challenge, StateError> {
-        let id = AgentId::of(&enrolment.public_key);
-        for _ in 0..PAIR_TRIES_MAX {
-            let output = self
-                .client
-                .get_item()
-                .table_name(&self.table)
-                .key(PK, keys::user(&enrolment.user_id))
-                .key(SK, AttributeValue::S(STATE.to_owned()))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(failed)?;
-            let mut item =
-                output.item.filter(|item| item.contains_key("pairingCode")).ok_or(StateError::PairingCode)?;
-            if Fingerprint::from(bytes(&item, "pairingCode")?) != enrolment.code.fingerprint() {
-                return Err(StateError::PairingCode);
-            }
-            let before: Option<AgentId> = checked(&mut item, "agentId")?;
-            if before.as_ref() == Some(&id) && integer(&item, "agentSeq")? == 0 {
-                return Ok(bytes(&item, "challenge")?.into());
-            }
-            if integer(&item, "pairingUntil")? <= now.ms() {
-                return Err(StateError::PairingCode);
-            }
-            let mut request = self
-                .client
-                .transact_write_items()
-                .transact_items(TransactWriteItem::builder().put(self.birth(&id, enrolment, now)?).build())
-                .transact_items(
-                    TransactWriteItem::builder()
-                        .update(self.handover(enrolment, &id, before.as_ref(), challenge)?)
-                        .build(),
-                );
-            if let Some(before) = &before {
-                request =
-                    request.transact_items(TransactWriteItem::builder().update(self.retirement(before, now)?).build());
-            }
-            match request.send().await {
-                Ok(_) => return Ok(challenge),
-                // Either the key has its agent, or another pairing of this user came between: look again.
-                Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        match self.get(&id).await {
-            Ok(_) => Err(StateError::KeyBound),
-            Err(StateError::AgentNotFound) => Err(StateError::Unavailable("other pairings kept winning".into())),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn birth(&self, id: &AgentId, enrolment: &Enrolment, now: Timestamp) -> Result<Put, StateError> {
-        Put::builder()
-            .table_name(&self.table)
-            .item(PK, keys::agent(id))
-            .item(SK, AttributeValue::S(META.to_owned()))
-            .item("userId", AttributeValue::S(enrolment.user_id.to_string()))
-            .item("publicKey", binary(enrolment.public_key.as_bytes()))
-            .item("expiresAt", self.expiry(now))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .map_err(|error| StateError::Internal(error.into()))
-    }
-
-    /// A code that was used is kept until the first attestation, so that an enrolment whose answer was lost can be repeated.
-    fn handover(
-        &self,
-        enrolment: &Enrolment,
-        id: &AgentId,
-        before: Option<&AgentId>,
-        challenge: Challenge,
-    ) -> Result<Update, StateError> {
-        let mut update = Update::builder()
-            .table_name(&self.table)
-            .key(PK, keys::user(&enrolment.user_id))
-            .key(SK, AttributeValue::S(STATE.to_owned()))
-            .update_expression(format!(
-                "SET agentId = :agent, agentSeq = :zero, challenge = :challenge, pairingUntil = :zero \
-                 REMOVE agentRevoked, attested, {EVIDENCE}, {BINDING}"
-            ))
-            .expression_attribute_values(":agent", AttributeValue::S(id.to_string()))
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":challenge", binary(challenge.as_bytes()))
-            .expression_attribute_values(":code", binary(enrolment.code.fingerprint().as_bytes()));
-        let same = match before {
-            Some(before) => {
-                update = update.expression_attribute_values(":before", AttributeValue::S(before.to_string()));
-                "agentId = :before"
-            }
-            None => "attribute_not_exists(agentId)",
-        };
-        update
-            .condition_expression(format!("pairingCode = :code AND pairingUntil > :zero AND {same}"))
-            .build()
-            .map_err(|error| StateError::Internal(error.into()))
-    }
-
-    /// Ends an agent. Where its item is gone already, a tombstone keeps its key from coming back for as long.
-    fn retirement(&self, id: &AgentId, now: Timestamp) -> Result<Update, StateError> {
-        Update::builder()
-            .table_name(&self.table)
-            .key(PK, keys::agent(id))
-            .key(SK, AttributeValue::S(META.to_owned()))
-            .update_expression(END)
-            .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":expires", self.expiry(now))
-            .build()
-            .map_err(|error| StateError::Internal(error.into()))
-    }
-
-    fn expiry(&self, now: Timestamp) -> AttributeValue {
-        number(now.plus(self.keep_for).ms() / 1000)
-    }
-
     /// Reads an agent.
     ///
     /// # Errors
-    /// [`StateError::AgentNotFound`]; [`StateError::AgentRevoked`] if nothing but that is left of it.
-    pub async fn get(&self, id: &AgentId) -> Result<Agent, StateError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key(PK, keys::agent(id))
-            .key(SK, AttributeValue::S(META.to_owned()))
-            .send()
-            .await
-            .map_err(failed)?;
-        let mut item = output.item.ok_or(StateError::AgentNotFound)?;
-        let revoked = item.contains_key("revoked");
-        let user_id = match checked(&mut item, "userId")? {
-            Some(user_id) => user_id,
-            None if revoked => return Err(StateError::AgentRevoked),
-            None => return Err(StateError::Corrupt { attribute: "userId" }),
-        };
-        Ok(Agent { id: id.clone(), user_id, public_key: bytes(&item, "publicKey")?.into(), revoked })
+    /// [`AGENT_NOT_FOUND`]; [`AGENT_REVOKED`] if nothing but that is left of it.
+    pub async fn get(&self, id: &AgentId, now: Timestamp) -> Result<Agent, StateError> {
+        agent(id, self.table.get(keys::agent(id)).await?.ok_or(AGENT_NOT_FOUND)?, now)
     }
 
-    /// Takes what an agent saw, by one conditional write: its number is the next one, and it answers the last challenge.
-    /// `body` is what was signed, `next` the challenge for the attestation after this one.
+    /// The user whom an agent belongs to: the one it was attached to last. Nobody, if nothing but its end is known of it.
     ///
     /// # Errors
-    /// [`StateError::UserNotFound`]; [`StateError::AgentRevoked`] if it is, or another agent took its place;
-    /// [`StateError::Sequence`] with what would have been right.
+    /// [`AGENT_NOT_FOUND`].
+    pub async fn owner(&self, id: &AgentId, now: Timestamp) -> Result<Option<UserId>, StateError> {
+        match self.get(id, now).await {
+            Err(error) if error.is(AGENT_REVOKED) => Ok(None),
+            found => Ok(found?.user_id),
+        }
+    }
+
+    /// Takes what an agent saw, by one conditional write: its number is the next one, it answers the last challenge, and its
+    /// window ends after the last one. `body` is what was signed, `next` the challenge for the attestation after this one.
+    ///
+    /// # Errors
+    /// [`AGENT_IDLE`] if nobody has attached it, or whoever did is gone; [`AGENT_REVOKED`];
+    /// [`SEQUENCE_CONFLICT`], also for the question where to begin, and [`WINDOW_NOT_NEWER`], both with what would have been right.
     pub async fn attest(
         &self,
         agent: &Agent,
         attestation: Attestation,
         body: &[u8],
         next: Challenge,
-        now: Timestamp,
+        cause: &Cause,
     ) -> Result<Attested, StateError> {
-        let (seq, challenge, fingerprint) = (attestation.seq, attestation.challenge, Fingerprint::of(body));
+        let now = cause.at;
+        let user_id = agent.user_id.as_ref().ok_or(AGENT_IDLE)?;
+        if attestation.seq == 0 {
+            // A question where to begin, and no evidence.
+            let item = self.read_user(user_id, now).await?.ok_or(AGENT_IDLE)?;
+            if is_gone(&item, now)? {
+                return Err(AGENT_IDLE.into());
+            }
+            return Err(self.refusal(agent, item, None, now)?);
+        }
+        let (seq, fingerprint) = (attestation.seq, Fingerprint::of(body));
+        let challenge = attestation.challenge;
         let evidence = attestation.evidence(now);
-        let word = |word: &str| AttributeValue::S(word.to_owned());
-        let mut set = String::from(
-            "SET agentSeq = :seq, challenge = :next, attested = :body, heardAt = :at, heardFlag = :flag, heardSignal = :signal",
-        );
-        let mut remove = String::from(" REMOVE pairingCode, pairingUntil");
-        let mut request = self.update_user(&agent.user_id);
-        // What is usual is stored as no attribute at all.
-        let unusual = [
-            (
-                "heardCondition",
-                ":condition",
-                (evidence.condition != Condition::Measured).then(|| word(evidence.condition.as_str())),
-            ),
-            ("heardRoute", ":route", (evidence.route != Route::Direct).then(|| word(evidence.route.as_str()))),
-            ("heardId", ":id", evidence.device.as_ref().map(|device| word(device.id.as_str()))),
-            ("heardLabel", ":label", evidence.device.as_ref().map(|device| word(device.label.as_str()))),
-            (
-                "heardTwin",
-                ":twin",
-                evidence.device.as_ref().filter(|device| !device.unique).map(|_| AttributeValue::Bool(true)),
-            ),
-        ];
-        for (attribute, placeholder, value) in unusual {
-            if let Some(value) = value {
-                let _ = write!(set, ", {attribute} = {placeholder}");
-                request = request.expression_attribute_values(placeholder, value);
-            } else {
-                remove.push_str(", ");
-                remove.push_str(attribute);
+        let device = evidence.device.as_ref();
+        let is_next = is("agentId", &agent.id).and(is("agentSeq", seq - 1)).and(is("challenge", challenge));
+        let attested = Write::update(keys::user(user_id))
+            .by(cause)
+            .set("agentSeq", seq)
+            .set("challenge", next)
+            .set("attested", fingerprint)
+            .set("heardAt", evidence.observed_at)
+            .set("heardVersion", evidence.version)
+            .set("heardFlag", evidence.flag.as_str())
+            .set("heardSignal", evidence.signal.as_str())
+            // The usual is stored as no attribute at all.
+            .set_or_remove("heardCondition", unless(evidence.condition, Measured::Measured).map(Measured::as_str))
+            .set_or_remove("heardRoute", unless(evidence.route, Route::Direct).map(Route::as_str))
+            .set_or_remove("heardId", device.map(|device| device.id.as_str()))
+            .set_or_remove("heardLabel", device.map(|device| device.label.as_str()))
+            .set_or_remove("heardTwin", device.and_then(|device| unless(!device.unique, false)))
+            .set_or_remove("heardSilentSince", evidence.silent_since)
+            .when(is_next.and(absent("agentRevoked")).and(present(now)))
+            .when(absent("heardAt").or(below("heardAt", evidence.observed_at)));
+        match self.table.change(attested).await? {
+            Ok(item) => {
+                self.renew(agent, now).await;
+                Ok(Attested { user: user(item, self.policy, now)?, seq, next_challenge: next })
+            }
+            Err(old) if old.is_empty() || is_gone(&old, now)? => Err(AGENT_IDLE.into()),
+            Err(old) => {
+                let is_this_one = names(&old, &agent.id) && !old.contains_key("agentRevoked");
+                if is_this_one
+                    && integer(&old, "agentSeq")? == seq
+                    && Fingerprint::from(bytes(&old, "attested")?) == fingerprint
+                {
+                    let next_challenge = bytes(&old, "challenge")?.into();
+                    return Ok(Attested { user: user(old, self.policy, now)?, seq, next_challenge });
+                }
+                Err(self.refusal(agent, old, Some((seq, challenge)), now)?)
             }
         }
-        request = request
-            .update_expression(set + &remove)
-            .condition_expression(
-                "agentId = :agent AND agentSeq = :last AND challenge = :challenge AND attribute_not_exists(agentRevoked)",
-            )
-            .expression_attribute_values(":agent", word(agent.id.as_str()))
-            .expression_attribute_values(":seq", number(seq))
-            .expression_attribute_values(":last", number(seq.wrapping_sub(1)))
-            .expression_attribute_values(":challenge", binary(challenge.as_bytes()))
-            .expression_attribute_values(":next", binary(next.as_bytes()))
-            .expression_attribute_values(":body", binary(fingerprint.as_bytes()))
-            .expression_attribute_values(":at", number(evidence.observed_at.ms()))
-            .expression_attribute_values(":flag", word(evidence.flag.as_str()))
-            .expression_attribute_values(":signal", word(evidence.signal.as_str()))
-            .return_values(ReturnValue::AllNew);
-        match send(request).await? {
-            Ok(item) => Ok(Attested { user: user(item, self.policy, now)?, seq, next_challenge: next }),
-            Err(old) if old.is_empty() => Err(StateError::UserNotFound),
-            Err(old) => match old.get("agentId") {
-                None => self.attach(agent, next).await,
-                Some(AttributeValue::S(id)) if id == agent.id.as_str() && !old.contains_key("agentRevoked") => {
-                    let stored = integer(&old, "agentSeq")?;
-                    let next_challenge = bytes(&old, "challenge")?.into();
-                    let repeated =
-                        stored == seq && stored > 0 && Fingerprint::from(bytes(&old, "attested")?) == fingerprint;
-                    if repeated {
-                        Ok(Attested { user: user(old, self.policy, now)?, seq, next_challenge })
-                    } else {
-                        Err(StateError::Sequence { expected: stored + 1, challenge: next_challenge })
-                    }
-                }
-                Some(_) => Err(StateError::AgentRevoked),
-            },
+    }
+
+    /// Why the user's item refuses what this agent says.
+    fn refusal(
+        &self,
+        agent: &Agent,
+        item: Item,
+        said: Option<(u64, Challenge)>,
+        now: Timestamp,
+    ) -> Result<StateError, StateError> {
+        if !names(&item, &agent.id) {
+            return Ok(AGENT_IDLE.into());
+        }
+        if item.contains_key("agentRevoked") {
+            return Ok(AGENT_REVOKED.into());
+        }
+        let (expected, challenge) = (integer(&item, "agentSeq")? + 1, bytes(&item, "challenge")?.into());
+        let place = Box::new(Place { expected, challenge, user: user(item, self.policy, now)? });
+        let is_next = said == Some((expected, challenge));
+        Ok(StateError::Refused(if is_next { WINDOW_NOT_NEWER } else { SEQUENCE_CONFLICT }, Shown::Place(place)))
+    }
+
+    /// Lengthens the pairing of an agent that is in use. If that fails, the next attestation tries again.
+    async fn renew(&self, agent: &Agent, now: Timestamp) {
+        if agent.expires_at > now.plus(RENEW_BELOW) {
+            return;
+        }
+        let renewal = Write::update(keys::agent(&agent.id)).set("expiresAt", expiry(now)).when(lives());
+        // The token first: an agent that lives longer than the token of its browser could not be attached anew.
+        for write in agent.witness.iter().map(|token| extended(token, now)).chain([renewal]) {
+            if let Err(error) = self.table.write(write).await {
+                tracing::warn!(error = %crate::Chain(&error), "an agent's pairing was not renewed");
+                return;
+            }
         }
     }
 
-    /// Gives an agent back to a user who was forgotten in between: its number starts anew, from a new challenge, so nothing
-    /// that was signed before counts.
-    async fn attach(&self, agent: &Agent, challenge: Challenge) -> Result<Attested, StateError> {
-        let request = self
-            .update_user(&agent.user_id)
-            .update_expression("SET agentId = :agent, agentSeq = :zero, challenge = :challenge")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(agentId)")
-            .expression_attribute_values(":agent", AttributeValue::S(agent.id.to_string()))
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":challenge", binary(challenge.as_bytes()));
-        match send(request).await? {
-            Ok(_) => Err(StateError::Sequence { expected: 1, challenge }),
-            Err(old) if old.is_empty() => Err(StateError::UserNotFound),
-            Err(_) => Err(StateError::Unavailable("an agent was attached in between".into())),
-        }
-    }
-
-    /// Stores a person's word that a device of the browser's and one of the agent's are the same.
+    /// Stores a person's word that a device of the browser's and one of the agent's are the same: for this user, and for
+    /// whomever the agent is attached to later.
     ///
     /// # Errors
-    /// [`StateError::AgentNotFound`]; [`StateError::UserNotFound`]; [`StateError::AgentRevoked`] if it is, or another
-    /// agent took its place.
-    pub async fn bind(&self, id: &AgentId, word: DeviceBinding, now: Timestamp) -> Result<User, StateError> {
-        let agent = self.get(id).await?;
-        let request = self
-            .update_user(&agent.user_id)
-            .update_expression("SET boundDeviceId = :device, boundAgentDeviceId = :heard")
-            .condition_expression("agentId = :agent AND attribute_not_exists(agentRevoked)")
-            .expression_attribute_values(":agent", AttributeValue::S(id.to_string()))
-            .expression_attribute_values(":device", AttributeValue::S(word.device_id.into()))
-            .expression_attribute_values(":heard", AttributeValue::S(word.agent_device_id.into()))
-            .return_values(ReturnValue::AllNew);
-        match send(request).await? {
-            Ok(item) => user(item, self.policy, now),
-            Err(old) if old.is_empty() => Err(StateError::UserNotFound),
-            Err(_) => Err(StateError::AgentRevoked),
+    /// [`AGENT_REVOKED`]; [`AGENT_IDLE`] if it is attached to nobody.
+    pub async fn bind(&self, agent: &Agent, word: DeviceBinding, cause: &Cause) -> Result<User, StateError> {
+        let (id, now) = (&agent.id, cause.at);
+        if agent.revoked {
+            return Err(AGENT_REVOKED.into());
         }
+        let user_id = agent.user_id.as_ref().ok_or(AGENT_IDLE)?;
+        for _ in 0..TRIES_MAX {
+            let is_attached = is("agentId", id).and(absent("agentRevoked")).and(unexpired(now));
+            let told = said(Write::update(keys::user(user_id)), Some(&word)).by(cause).when(is_attached);
+            let remembered = said(Write::update(keys::agent(id)), Some(&word));
+            let remembered = remembered.set(keys::CHANGED_BY, cause.by.to_string()).when(lives());
+            let made = self.table.transact(vec![told, remembered]).await?.is_ok();
+            let item = self.read_user(user_id, now).await?.filter(|item| names(item, id)).ok_or(AGENT_IDLE)?;
+            if item.contains_key("agentRevoked") {
+                return Err(AGENT_REVOKED.into());
+            }
+            if made {
+                return user(item, self.policy, now);
+            }
+        }
+        Err(StateError::Unavailable("others kept changing this agent".into()))
     }
 
     /// Ends an agent: first on its own item, which alone decides, then on its user's, whose evidence goes. Once more is
     /// harmless, and finishes what was interrupted.
     ///
     /// # Errors
-    /// [`StateError::AgentNotFound`]
-    pub async fn revoke(&self, id: &AgentId, now: Timestamp) -> Result<(), StateError> {
-        let agent = match self.get(id).await {
-            // Its user has another one.
-            Err(StateError::AgentRevoked) => return Ok(()),
-            found => found?,
-        };
-        let end = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(PK, keys::agent(id))
-            .key(SK, AttributeValue::S(META.to_owned()))
-            .update_expression(END)
-            .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":expires", self.expiry(now));
-        end.send().await.map_err(failed)?;
-        let forget = self
-            .update_user(&agent.user_id)
-            .update_expression(format!("SET agentRevoked = :true REMOVE attested, {EVIDENCE}, {BINDING}"))
-            .condition_expression("agentId = :agent")
-            .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":agent", AttributeValue::S(id.to_string()));
-        // Refused: the user is forgotten, or has another agent.
-        send(forget).await.map(drop)
+    /// [`AGENT_NOT_FOUND`]
+    pub async fn revoke(&self, id: &AgentId, cause: &Cause) -> Result<(), StateError> {
+        let ended = self.table.change(ending(id, cause).when(exists(keys::PK))).await?;
+        let mut item = ended.map_err(|_| AGENT_NOT_FOUND)?;
+        match checked(&mut item, "userId")? {
+            Some(user_id) => self.forget(&user_id, id, cause).await,
+            None => Ok(()),
+        }
     }
 
-    fn update_user(&self, id: &UserId) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .key(PK, keys::user(id))
-            .key(SK, AttributeValue::S(STATE.to_owned()))
+    /// Ends the agent that a user's state shows, also if nothing else is left of it. Where its item is gone already, a tombstone
+    /// keeps its key from coming back for as long.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if the state shows none.
+    pub async fn revoke_of(&self, id: &UserId, cause: &Cause) -> Result<(), StateError> {
+        let mut item = self.read_user(id, cause.at).await?.ok_or(USER_NOT_FOUND)?;
+        let agent = checked(&mut item, "agentId")?.ok_or(AGENT_NOT_FOUND)?;
+        let mut ended = self.table.change(ending(&agent, cause)).await?.unwrap_or_default();
+        // Perhaps it was attached to somebody else a moment ago.
+        if let Some(other) = checked(&mut ended, "userId")?.filter(|other| other != id) {
+            self.forget(&other, &agent, cause).await?;
+        }
+        self.forget(id, &agent, cause).await
     }
+
+    /// Takes what a revoked agent saw from its user's item.
+    async fn forget(&self, id: &UserId, agent: &AgentId, cause: &Cause) -> Result<(), StateError> {
+        let forgotten = Write::update(keys::user(id))
+            .by(cause)
+            .set("agentRevoked", true)
+            .remove(&["attested"])
+            .remove(EVIDENCE)
+            .remove(BINDING)
+            .when(is("agentId", agent).and(absent("agentRevoked")));
+        // Refused: the user is forgotten, has another agent, or knows it already.
+        self.table.write(forgotten).await.map(drop)
+    }
+
+    /// A user's item as it is now; none if it is past its time.
+    pub(super) async fn read_user(&self, id: &UserId, now: Timestamp) -> Result<Option<Item>, StateError> {
+        let Some(item) = self.table.get_now(keys::user(id)).await? else { return Ok(None) };
+        Ok(if is_expired(&item, now)? { None } else { Some(item) })
+    }
+}
+
+/// On the token's item: good for as long as the pairing.
+pub(super) fn extended(token: &Fingerprint, now: Timestamp) -> Write {
+    Write::update(keys::witness(token)).set("expiresAt", expiry(now)).when(exists("agentId"))
+}
+
+/// On the agent's item: its end. From then on nobody can attach it.
+fn ending(id: &AgentId, cause: &Cause) -> Write {
+    let write = Write::update(keys::agent(id)).set("revoked", true).set("expiresAt", expiry(cause.at));
+    write.set(keys::CHANGED_BY, cause.by.to_string())
+}
+
+/// A person's word about two devices, or none.
+pub(super) fn said(write: Write, word: Option<&DeviceBinding>) -> Write {
+    write
+        .set_or_remove("boundDeviceId", word.map(|word| String::from(word.device_id.clone())))
+        .set_or_remove("boundAgentDeviceId", word.map(|word| String::from(word.agent_device_id.clone())))
+}
+
+/// Of an agent's item: it is more than a tombstone, and not revoked.
+pub(super) fn lives() -> Condition {
+    exists("publicKey").and(absent("revoked"))
+}
+
+/// A value that is not the usual one.
+fn unless<T: Copy + PartialEq>(value: T, usual: T) -> Option<T> {
+    (value != usual).then_some(value)
+}
+
+pub(super) fn expiry(now: Timestamp) -> u64 {
+    seconds(now.plus(PAIRED_FOR))
+}
+
+/// Whether the person of a user's item is gone: it is past its time, or their lease is. An agent does not listen then.
+fn is_gone(item: &Item, now: Timestamp) -> Result<bool, StateError> {
+    let lapsed = item.contains_key("leaseUntil") && integer(item, "leaseUntil")? <= now.ms();
+    Ok(lapsed || is_expired(item, now)?)
+}
+
+/// An agent's item, read.
+pub(super) fn agent(id: &AgentId, mut item: Item, now: Timestamp) -> Result<Agent, StateError> {
+    let revoked = item.contains_key("revoked");
+    if revoked && !item.contains_key("publicKey") {
+        return Err(AGENT_REVOKED.into());
+    }
+    Ok(Agent {
+        id: id.clone(),
+        public_key: bytes(&item, "publicKey")?.into(),
+        // The table removes what has lapsed within days: until then it may not attest either.
+        revoked: revoked || is_expired(&item, now)?,
+        expires_at: Timestamp::from_ms(integer(&item, "expiresAt")?.saturating_mul(1000)),
+        attachments: if item.contains_key("attachments") { integer(&item, "attachments")? } else { 0 },
+        witness: item.contains_key("witness").then(|| bytes(&item, "witness").map(Fingerprint::from)).transpose()?,
+        user_id: checked(&mut item, "userId")?,
+        binding: binding(&mut item)?,
+    })
 }

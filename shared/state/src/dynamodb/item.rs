@@ -1,16 +1,17 @@
 //! Items of the `state` table, read. Anything missing or malformed is an error: a list must never be silently shorter.
 
-use super::keys::{self, PK, ROOM_ID};
+use super::keys::{self, CHANGED_BY, PK, REQUEST_ID, ROOM_ID};
 use crate::StateError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::ledger::moment;
+use domain::ledger::{DigestKey, Hash, moment};
 use domain::{
-    AgentDevice, AgentId, Binding, Claimed, Condition, DeviceBinding, Evidence, PairedAgent, Policy, Route, Source,
-    Timestamp, User, Verdicts, Witness,
+    AgentDevice, AgentId, Binding, Challenge, Claimed, Condition, DeviceBinding, Evidence, Fingerprint, PairedAgent,
+    Policy, PublicKey, RoomId, Route, Source, Timestamp, User, UserId, Verdicts, Witness,
 };
 use std::collections::HashMap;
 
+/// The attributes of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// An item as a state, with the verdicts that hold at `now`.
@@ -19,11 +20,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
         Some(AttributeValue::Bool(is_muted)) => *is_muted,
         _ => return Err(StateError::Corrupt { attribute: "isMuted" }),
     };
-    let user_id = match item.get(PK) {
-        Some(AttributeValue::S(key)) => keys::user_id(key),
-        _ => None,
-    };
-    let user_id = user_id.ok_or(StateError::Corrupt { attribute: PK })?;
+    let user_id = user_id_of(&item)?;
     let version = integer(&item, "version")?;
     let last_updated = Timestamp::from_ms(integer(&item, "lastUpdated")?);
     let created_at = Timestamp::from_ms(integer(&item, "createdAt")?);
@@ -31,6 +28,11 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     let device_id = checked(&mut item, "deviceId")?;
     let device_label = checked(&mut item, "deviceLabel")?;
     let room_id = checked(&mut item, ROOM_ID)?;
+    let name = checked(&mut item, "name")?;
+    let expires_at = Timestamp::from_ms(integer(&item, "expiresAt")?.saturating_mul(1000));
+    let lease_until = moment_at(&item, "leaseUntil")?;
+    let request_id = text(&mut item, REQUEST_ID)?;
+    let changed_by = parsed(&mut item, CHANGED_BY)?;
     let agent_id: Option<AgentId> = checked(&mut item, "agentId")?;
     let (mut revoked, mut heard, mut word) = (false, None, None);
     if agent_id.is_some() {
@@ -46,12 +48,13 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     };
     let opened = heard.as_ref().and_then(|evidence| evidence.device.as_ref());
     let bound = Binding::of(device_id.as_ref(), device_label.as_ref(), word.as_ref(), opened);
-    let claimed = Claimed { is_muted, mute_scope, device_id: device_id.as_ref(), at: last_updated };
+    let claimed = Claimed { is_muted, mute_scope, at: last_updated, version };
     let verdict = Verdicts::of(claimed, witness, bound, policy, now);
     let (agent_device_id, agent_device_label) =
         heard.and_then(|evidence| evidence.device).map(|device| (device.id, device.label)).unzip();
     Ok(User {
         user_id,
+        name,
         is_muted,
         mute_scope,
         device_id,
@@ -68,24 +71,39 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
             device_label: agent_device_label,
         }),
         verdict,
+        lease_until,
+        expires_at,
+        request_id,
+        changed_by,
     })
+}
+
+/// The user of an item or of its key.
+pub(super) fn user_id_of(item: &Item) -> Result<UserId, StateError> {
+    match item.get(PK) {
+        Some(AttributeValue::S(key)) => keys::user_id(key),
+        _ => None,
+    }
+    .ok_or(StateError::Corrupt { attribute: PK })
+}
+
+/// A point in time in milliseconds, if there is one.
+fn moment_at(item: &Item, attribute: &'static str) -> Result<Option<Timestamp>, StateError> {
+    item.contains_key(attribute).then(|| integer(item, attribute).map(Timestamp::from_ms)).transpose()
 }
 
 /// An item as a state, with the verdicts that held when it took this form.
 pub(super) fn recorded(item: Item, policy: Policy) -> Result<User, StateError> {
     let claimed_at = Timestamp::from_ms(integer(&item, "lastUpdated")?);
-    let observed_at = match item.get("heardAt") {
-        Some(_) => Some(Timestamp::from_ms(integer(&item, "heardAt")?)),
-        None => None,
-    };
+    let observed_at = moment_at(&item, "heardAt")?;
     user(item, policy, moment(claimed_at, observed_at))
 }
 
 /// What the agent attested last; none before its first time.
 fn evidence(item: &mut Item) -> Result<Option<Evidence>, StateError> {
-    if !item.contains_key("heardAt") {
-        return Ok(None);
-    }
+    let Some(observed_at) = moment_at(item, "heardAt")? else { return Ok(None) };
+    // What was attested by protocol 1 names no version, so it is about no claim.
+    let version = if item.contains_key("heardVersion") { integer(item, "heardVersion")? } else { 0 };
     let device = match checked(item, "heardId")? {
         None => None,
         Some(id) => Some(AgentDevice {
@@ -95,29 +113,92 @@ fn evidence(item: &mut Item) -> Result<Option<Evidence>, StateError> {
         }),
     };
     Ok(Some(Evidence {
-        observed_at: Timestamp::from_ms(integer(item, "heardAt")?),
+        version,
+        observed_at,
         condition: parsed(item, "heardCondition")?.unwrap_or(Condition::Measured),
         flag: parsed(item, "heardFlag")?.ok_or(StateError::Corrupt { attribute: "heardFlag" })?,
         signal: parsed(item, "heardSignal")?.ok_or(StateError::Corrupt { attribute: "heardSignal" })?,
         route: parsed(item, "heardRoute")?.unwrap_or(Route::Direct),
         device,
+        silent_since: moment_at(item, "heardSilentSince")?,
     }))
 }
 
-fn binding(item: &mut Item) -> Result<Option<DeviceBinding>, StateError> {
+/// A person's word about two devices, if there is one.
+pub(super) fn binding(item: &mut Item) -> Result<Option<DeviceBinding>, StateError> {
     Ok(match (checked(item, "boundDeviceId")?, checked(item, "boundAgentDeviceId")?) {
         (Some(device_id), Some(agent_device_id)) => Some(DeviceBinding { device_id, agent_device_id }),
         _ => None,
     })
 }
 
-pub(super) fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
 pub(super) fn binary(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
+
+/// A value as an attribute holds it.
+pub(super) trait Stored {
+    /// The attribute's value.
+    fn stored(self) -> AttributeValue;
+}
+
+impl Stored for AttributeValue {
+    fn stored(self) -> AttributeValue {
+        self
+    }
+}
+
+impl Stored for u64 {
+    fn stored(self) -> AttributeValue {
+        AttributeValue::N(self.to_string())
+    }
+}
+
+impl Stored for bool {
+    fn stored(self) -> AttributeValue {
+        AttributeValue::Bool(self)
+    }
+}
+
+impl Stored for String {
+    fn stored(self) -> AttributeValue {
+        AttributeValue::S(self)
+    }
+}
+
+impl Stored for &str {
+    fn stored(self) -> AttributeValue {
+        AttributeValue::S(self.to_owned())
+    }
+}
+
+impl Stored for &String {
+    fn stored(self) -> AttributeValue {
+        AttributeValue::S(self.clone())
+    }
+}
+
+/// In milliseconds.
+impl Stored for Timestamp {
+    fn stored(self) -> AttributeValue {
+        self.ms().stored()
+    }
+}
+
+macro_rules! stored {
+    ($form:ident: $($type:ty),+) => {
+        $(impl Stored for $type {
+            fn stored(self) -> AttributeValue {
+                stored!(@$form self)
+            }
+        })+
+    };
+    (@text $value:ident) => { $value.as_str().stored() };
+    (@bytes $value:ident) => { binary($value.as_bytes()) };
+}
+
+stored!(text: &AgentId, &RoomId, &UserId);
+stored!(bytes: Challenge, DigestKey, Fingerprint, Hash, PublicKey);
 
 /// Exactly `N` bytes.
 pub(super) fn bytes<const N: usize>(item: &Item, attribute: &'static str) -> Result<[u8; N], StateError> {
@@ -132,6 +213,21 @@ pub(super) fn integer(item: &Item, attribute: &'static str) -> Result<u64, State
         Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| StateError::Corrupt { attribute }),
         _ => Err(StateError::Corrupt { attribute }),
     }
+}
+
+/// The seconds of a point in time, as in `expiresAt`.
+pub(super) fn seconds(at: Timestamp) -> u64 {
+    at.ms() / 1000
+}
+
+/// Whether an item is past its time. The table removes it within days: until then nobody may see it.
+pub(super) fn is_expired(item: &Item, now: Timestamp) -> Result<bool, StateError> {
+    Ok(integer(item, "expiresAt")?.saturating_mul(1000) <= now.ms())
+}
+
+/// Whether a user's item names this agent.
+pub(super) fn names(item: &Item, agent: &AgentId) -> bool {
+    matches!(item.get("agentId"), Some(AttributeValue::S(id)) if id == agent.as_str())
 }
 
 fn text(item: &mut Item, attribute: &'static str) -> Result<Option<String>, StateError> {

@@ -1,33 +1,171 @@
-//! Names of the attributes and keys in the `state` table.
+//! What the keys of both tables look like: every prefix, sort key and index stands here, and nowhere else.
+//!
+//! | Item | Table | `pk` | `sk` |
+//! |---|---|---|---|
+//! | state of a user, with their agent's evidence | state | `USER#<userId>` | `STATE` |
+//! | agent | state | `AGENT#<agentId>` | `META` |
+//! | witness token: the agent that it attaches | state | `WITNESS#<fingerprint>` | `META` |
+//! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
+//! | lease of a run that must be alone, and the mark of the last drill | state | `LEASE#<what>` | `LEASE` |
+//! | entry of a history | ledger | `CHAIN#room:<roomId>` | its number in 12 digits |
+//! | end of a history | ledger | `CHAIN#room:<roomId>` | `HEAD` |
+//! | last change of a user that a history has | ledger | `CHAIN#room:<roomId>` | `USER#<userId>` |
 
+use super::item::Item;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{AgentId, UserId};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use domain::{AgentId, ConnectionId, Fingerprint, RoomId, UserId};
 
-pub(super) const PK: &str = "pk";
-pub(super) const SK: &str = "sk";
+/// Name of the partition key.
+pub const PK: &str = "pk";
+/// Name of the sort key.
+pub const SK: &str = "sk";
+
+/// Begins the partition key of a user's items, and their place in a room.
+pub const USER: &str = "USER#";
+/// Begins the partition key of an agent.
+pub const AGENT: &str = "AGENT#";
+/// Begins the partition key of a witness token.
+pub const WITNESS: &str = "WITNESS#";
+/// Begins the partition key of a WebSocket connection. Snapshots leave them out and restores never write them: after either,
+/// no connection of before is open.
+pub const CONNECTION: &str = "CONN#";
+/// Begins the partition key of a lease. No snapshot holds one.
+pub const LEASE: &str = "LEASE#";
+/// Begins the partition key of a history.
+pub const CHAIN: &str = "CHAIN#";
+/// Begins the partition key of a room's history.
+pub const ROOM_HISTORY: &str = "CHAIN#room:";
+/// Begins the name of a room's history.
+const ROOM: &str = "room:";
+
+/// Sort key of a lease.
+pub const LEASE_SORT: &str = "LEASE";
 /// Sort key of a user's state.
 pub(super) const STATE: &str = "STATE";
-/// Sort key of what an agent is.
-pub(super) const META: &str = "META";
+/// Sort key of an item that is alone in its partition.
+const META: &str = "META";
+/// Sort key of the end of a history.
+pub const HEAD: &str = "HEAD";
+
 /// The room index: partition `roomId`, sort `pk`, all attributes.
 ///
 /// Neither key changes with a mute, so a flip costs one write unit in the table and one in the index.
 pub(super) const ROOM_INDEX: &str = "room-index";
+/// Partition key of the room index.
 pub(super) const ROOM_ID: &str = "roomId";
 
-const USER_PREFIX: &str = "USER#";
+/// Who made the last change of a state or an agent, as the text of an [`Actor`](domain::Actor). Every write that changes
+/// something notes it; one that only prolongs something, such as a lease, leaves it.
+pub const CHANGED_BY: &str = "changedBy";
+/// The request that made that change, if one did.
+pub const REQUEST_ID: &str = "requestId";
 
-/// `USER#<userId>`: partition key of a user's items, and their place in a room.
-pub(super) fn user(id: &UserId) -> AttributeValue {
-    AttributeValue::S(format!("{USER_PREFIX}{id}"))
+/// The highest number that 12 digits hold.
+const SEQ_MAX: u64 = 999_999_999_999;
+
+/// The key of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pk: String,
+    sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+}
+
+impl From<Key> for Item {
+    fn from(key: Key) -> Self {
+        Self::from([(PK.to_owned(), AttributeValue::S(key.pk)), (SK.to_owned(), AttributeValue::S(key.sk))])
+    }
+}
+
+/// A user's state.
+pub(super) fn user(id: &UserId) -> Key {
+    Key::new(format!("{USER}{id}"), STATE)
 }
 
 /// The user of a partition key.
-pub(super) fn user_id(key: &str) -> Option<UserId> {
-    key.strip_prefix(USER_PREFIX)?.parse().ok()
+pub(super) fn user_id(pk: &str) -> Option<UserId> {
+    pk.strip_prefix(USER)?.parse().ok()
 }
 
-/// `AGENT#<agentId>`: partition key of an agent.
-pub(super) fn agent(id: &AgentId) -> AttributeValue {
-    AttributeValue::S(format!("AGENT#{id}"))
+/// What a witness token is good for.
+pub(super) fn witness(token: &Fingerprint) -> Key {
+    Key::new(format!("{WITNESS}{}", BASE64_URL_SAFE_NO_PAD.encode(token.as_bytes())), META)
+}
+
+/// An agent.
+pub(super) fn agent(id: &AgentId) -> Key {
+    Key::new(format!("{AGENT}{id}"), META)
+}
+
+/// A WebSocket connection.
+pub(super) fn connection(id: &ConnectionId) -> Key {
+    Key::new(format!("{CONNECTION}{id}"), META)
+}
+
+/// An item that never exists.
+pub(super) fn nothing() -> Key {
+    Key::new("HEALTH".to_owned(), "HEALTH")
+}
+
+/// A lease, or what stands with the leases.
+#[must_use]
+pub fn lease(what: &str) -> Key {
+    Key::new(format!("{LEASE}{what}"), LEASE_SORT)
+}
+
+/// The name of a room's history.
+pub(super) fn chain(room: &RoomId) -> String {
+    format!("{ROOM}{room}")
+}
+
+/// The partition key of the history with this name.
+#[must_use]
+pub fn partition(chain: &str) -> String {
+    format!("{CHAIN}{chain}")
+}
+
+/// The end of a history.
+#[must_use]
+pub fn head(chain: &str) -> Key {
+    Key::new(partition(chain), HEAD)
+}
+
+/// An entry of a history.
+pub(super) fn entry(chain: &str, seq: u64) -> Key {
+    Key::new(partition(chain), place(seq))
+}
+
+/// The sort key of an entry, which sorts as its number does.
+#[must_use]
+pub fn place(seq: u64) -> String {
+    format!("{:012}", seq.min(SEQ_MAX))
+}
+
+/// The last change of a user that a history has.
+pub(super) fn member(chain: &str, id: &UserId) -> Key {
+    Key::new(partition(chain), format!("{USER}{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_of_a_rooms_history_is_that_of_its_keys() {
+        let chain = chain(&"demo".parse().unwrap());
+        assert_eq!(partition(&chain), format!("{ROOM_HISTORY}demo"));
+    }
+
+    #[test]
+    fn entries_sort_as_their_numbers_do() {
+        assert!(place(9) < place(10) && place(10) < place(SEQ_MAX) && place(SEQ_MAX).as_str() < HEAD);
+        assert_eq!(place(u64::MAX), place(SEQ_MAX));
+    }
 }

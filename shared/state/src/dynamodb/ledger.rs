@@ -1,30 +1,22 @@
 //! The ledger: a chain of entries per room, only ever added to. `docs/ledger.md` is about what it says.
 
+use super::expression::{Condition, absent, below, is};
 use super::failed;
-use super::item::{Item, binary, bytes, integer, number, recorded};
-use super::keys::{PK, SK};
+use super::item::{Item, bytes, integer, recorded};
+use super::keys::{self, CHANGED_BY, PK, SK};
 use super::stream::StreamRecord;
+use super::table::{Reason, Table, Write};
 use crate::{StateError, random};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ledger::{Change, DigestKey, Entry, Hash, Head, canonical};
-use domain::{Policy, RoomId, Timestamp, User, UserId};
+use domain::{Actor, Policy, RoomId, Timestamp, User, UserId};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a chain's partition key begins with.
-const PREFIX: &str = "CHAIN#";
-/// Sort key of a chain's last number, its hash and the key of its digests.
-const HEAD: &str = "HEAD";
 /// Items that one transaction takes at most.
 const ITEMS_MAX: usize = 100;
-/// The highest number that 12 digits hold.
-const SEQ_MAX: u64 = 999_999_999_999;
 /// Chains whose ends are remembered.
 const HEADS_MAX: usize = 1_000;
 /// Tries when another consumer added to the same chain in between.
@@ -35,8 +27,7 @@ const APPEND_PAUSE: Duration = Duration::from_millis(5);
 /// The `ledger` table.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    client: Client,
-    table: String,
+    table: Table,
     policy: Policy,
     heads: Arc<Mutex<Heads>>,
 }
@@ -127,23 +118,16 @@ enum Attempt {
     Raced,
 }
 
-fn chain(room: &RoomId) -> String {
-    format!("room:{room}")
-}
-
-fn partition(room: &RoomId) -> AttributeValue {
-    AttributeValue::S(format!("{PREFIX}{}", chain(room)))
-}
-
-fn place(seq: u64) -> AttributeValue {
-    AttributeValue::S(format!("{:012}", seq.min(SEQ_MAX)))
+/// Whether a version that did not write `changedBy` revoked the agent without a person's word.
+fn ended_by_service(item: &Item) -> bool {
+    matches!(item.get("agentRevoked"), Some(AttributeValue::S(by)) if by == "service")
 }
 
 impl Ledger {
     /// The ledger in `table`; verdicts are those of `policy`.
     #[must_use]
     pub fn new(client: Client, table: String, policy: Policy) -> Self {
-        Self { client, table, policy, heads: Arc::default() }
+        Self { table: Table::new(client, table), policy, heads: Arc::default() }
     }
 
     /// Adds what changes of the state table mean for the rooms they concern, in order and as many as fit per transaction. A
@@ -203,12 +187,19 @@ impl Ledger {
     fn pending(&self, index: usize, record: &StreamRecord) -> Result<Option<Pending>, StateError> {
         let Some(user_id) = record.user_id() else { return Ok(None) };
         let image = |image: Option<Item>| image.map(|image| recorded(image, self.policy)).transpose();
+        let (old, mut new) = (record.old_image()?, record.new_image()?);
+        if let (Some(old), Some(new)) = (&old, &mut new)
+            && ended_by_service(new)
+            && !ended_by_service(old)
+        {
+            new.entry(CHANGED_BY.to_owned()).or_insert_with(|| AttributeValue::S(Actor::Service.to_string()));
+        }
         let pending = Pending {
             index,
             user_id,
             position: record.position()?,
-            old: image(record.old_image()?)?,
-            new: image(record.new_image()?)?,
+            old: image(old)?,
+            new: image(new)?,
             expired: record.expired(),
             noted_at: record.noted_at(),
         };
@@ -235,7 +226,8 @@ impl Ledger {
         let mut markers: Vec<Marker<'_>> = Vec::new();
         let mut additions: Vec<Addition> = Vec::new();
         for pending in group {
-            let (change, actor) = (pending.change(), pending.change().actor());
+            let change = pending.change();
+            let actor = change.actor();
             for room in pending.rooms() {
                 match markers.iter_mut().find(|marker| marker.room == room && *marker.user_id == pending.user_id) {
                     Some(marker) => marker.last = &pending.position,
@@ -252,27 +244,22 @@ impl Ledger {
                     additions.push(Addition { room: room.clone(), before, head: before.head, entries: Vec::new() });
                 }
                 let Some(addition) = additions.iter_mut().find(|addition| addition.room == room) else { continue };
-                let chain = chain(&room);
+                let chain = keys::chain(&room);
                 for fact in change.facts(&room, &addition.before.key) {
-                    let entry = Entry::after(&addition.head, &chain, change.at(), &actor, &fact);
+                    let entry = Entry::after(&addition.head, &chain, change.at(), &actor, change.request_id(), &fact);
                     addition.head = entry.head();
                     addition.entries.push(entry);
                 }
             }
         }
-        let mut request = self.client.transact_write_items();
         // The markers stand first, so that the reasons of a refusal can be told apart by their place.
-        for marker in &markers {
-            request = request.transact_items(self.marker(marker)?);
-        }
+        let mut writes: Vec<_> = markers.iter().map(Marker::write).collect();
         for addition in &additions {
-            for entry in &addition.entries {
-                request = request.transact_items(self.entry(&addition.room, entry)?);
-            }
-            request = request.transact_items(self.advance(addition)?);
+            writes.extend(addition.entries.iter().map(added));
+            writes.push(addition.advance());
         }
-        match request.send().await {
-            Ok(_) => {
+        match self.table.transact(writes).await? {
+            Ok(()) => {
                 let links = additions
                     .into_iter()
                     .map(|addition| (addition.room, Link { head: addition.head, key: addition.before.key }));
@@ -283,19 +270,13 @@ impl Ledger {
                 heads.extend(links);
                 Ok(Attempt::Done)
             }
-            Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {
-                {
-                    let mut heads = self.heads();
-                    for addition in &additions {
-                        heads.remove(&addition.room);
-                    }
+            Err(reasons) => {
+                let mut heads = self.heads();
+                for addition in &additions {
+                    heads.remove(&addition.room);
                 }
-                let TransactWriteItemsError::TransactionCanceledException(refusal) = context.into_err() else {
-                    return Ok(Attempt::Raced);
-                };
-                Ok(cause(refusal.cancellation_reasons(), markers.len()))
+                Ok(cause(&reasons, markers.len()))
             }
-            Err(error) => Err(failed(error)),
         }
     }
 
@@ -314,86 +295,10 @@ impl Ledger {
         }
     }
 
-    /// Notes the last record of a user that this chain holds, on condition that the first one is newer than all before. Who
-    /// does not join has to be known.
-    fn marker(&self, marker: &Marker<'_>) -> Result<TransactWriteItem, StateError> {
-        let Marker { room, user_id, first, last, joins } = marker;
-        let unknown = if *joins { "attribute_not_exists(applied) OR " } else { "" };
-        let update = Update::builder()
-            .table_name(&self.table)
-            .key(PK, partition(room))
-            .key(SK, AttributeValue::S(format!("USER#{user_id}")))
-            .update_expression("SET applied = :last")
-            .condition_expression(format!("{unknown}applied < :first"))
-            .expression_attribute_values(":first", AttributeValue::S((*first).to_owned()))
-            .expression_attribute_values(":last", AttributeValue::S((*last).to_owned()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StateError::Internal(error.into()))?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    fn entry(&self, room: &RoomId, entry: &Entry) -> Result<TransactWriteItem, StateError> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .item(PK, partition(room))
-            .item(SK, place(entry.seq))
-            .item("at", AttributeValue::S(entry.at.clone()))
-            .item("actor", AttributeValue::S(entry.actor.clone()))
-            .item("action", AttributeValue::S(entry.action.clone()))
-            .item("data", AttributeValue::S(canonical(&entry.data.clone().into())))
-            .item("prev", binary(entry.prev.as_bytes()))
-            .item("hash", binary(entry.hash.as_bytes()))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .map_err(|error| StateError::Internal(error.into()))?;
-        Ok(TransactWriteItem::builder().put(put).build())
-    }
-
-    /// Moves a chain's head from where it was to where it is.
-    fn advance(&self, addition: &Addition) -> Result<TransactWriteItem, StateError> {
-        let Addition { room, before, head: after, .. } = addition;
-        let update = Update::builder()
-            .table_name(&self.table)
-            .key(PK, partition(room))
-            .key(SK, AttributeValue::S(HEAD.to_owned()))
-            .expression_attribute_names("#hash", "hash")
-            .expression_attribute_values(":seq", number(after.seq))
-            .expression_attribute_values(":hash", binary(after.hash.as_bytes()));
-        let update = if before.head.seq == 0 {
-            update
-                .update_expression("SET seq = :seq, #hash = :hash, digestKey = :key")
-                .condition_expression("attribute_not_exists(pk)")
-                .expression_attribute_values(":key", binary(before.key.as_bytes()))
-        } else {
-            update
-                .update_expression("SET seq = :seq, #hash = :hash")
-                .condition_expression("seq = :before AND #hash = :prev")
-                .expression_attribute_values(":before", number(before.head.seq))
-                .expression_attribute_values(":prev", binary(before.head.hash.as_bytes()))
-        };
-        let update = update.build().map_err(|error| StateError::Internal(error.into()))?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
     async fn link(&self, room: &RoomId) -> Result<Option<Link>, StateError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key(PK, partition(room))
-            .key(SK, AttributeValue::S(HEAD.to_owned()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(failed)?;
-        output
-            .item
-            .map(|item| {
-                let head = Head { seq: integer(&item, "seq")?, hash: Hash::from(bytes(&item, "hash")?) };
-                Ok(Link { head, key: DigestKey::from(bytes(&item, "digestKey")?) })
-            })
-            .transpose()
+        let item = self.table.get_now(keys::head(&keys::chain(room))).await?;
+        let link = |item| Ok(Link { head: head(&item)?, key: DigestKey::from(bytes(&item, "digestKey")?) });
+        item.map(link).transpose()
     }
 
     /// At most `limit` entries of a room after number `since`. The head is read first: whatever it names is there, so
@@ -406,25 +311,57 @@ impl Ledger {
         if since >= head.seq {
             return Ok(Part { entries: Vec::new(), head, has_more: false });
         }
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :chain AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":chain", partition(room))
-            .expression_attribute_values(":from", place(since + 1))
-            .expression_attribute_values(":to", place(head.seq))
-            .limit(i32::from(limit))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(failed)?;
-        let chain = chain(room);
+        let chain = keys::chain(room);
+        let wanted = Condition::Between(SK, [since + 1, head.seq].map(keys::place));
+        let request = self.table.query(is(PK, keys::partition(&chain)).and(wanted), None);
+        let request = request.limit(i32::from(limit)).consistent_read(true);
+        let output = request.send().await.map_err(failed)?;
         let items = output.items.unwrap_or_default().into_iter();
         let entries = items.map(|item| entry(&item, &chain)).collect::<Result<Vec<_>, _>>()?;
         let has_more = entries.last().is_some_and(|last| last.seq < head.seq);
         Ok(Part { entries, head, has_more })
     }
+}
+
+impl Marker<'_> {
+    /// Notes the last record of a user that this chain holds, on condition that the first one is newer than all before. Who
+    /// does not join has to be known.
+    fn write(&self) -> Write {
+        let is_newer = below("applied", self.first);
+        let is_newer = if self.joins { absent("applied").or(is_newer) } else { is_newer };
+        let write = Write::update(keys::member(&keys::chain(&self.room), self.user_id)).set("applied", self.last);
+        write.when(is_newer).showing_old()
+    }
+}
+
+impl Addition {
+    /// Moves a chain's head from where it was to where it is.
+    fn advance(&self) -> Write {
+        let Self { room, before, head: after, .. } = self;
+        let write = Write::update(keys::head(&keys::chain(room))).set("seq", after.seq).set("hash", after.hash);
+        if before.head.seq == 0 {
+            write.set("digestKey", before.key).when(absent(PK))
+        } else {
+            write.when(is("seq", before.head.seq).and(is("hash", before.head.hash)))
+        }
+    }
+}
+
+/// Adds an entry to its chain.
+fn added(entry: &Entry) -> Write {
+    Write::put(keys::entry(&entry.chain, entry.seq))
+        .set("at", &entry.at)
+        .set("actor", &entry.actor)
+        .set("action", &entry.action)
+        .set("data", canonical(&entry.data.clone().into()))
+        .set("prev", entry.prev)
+        .set("hash", entry.hash)
+        .when(absent(PK))
+}
+
+/// The end of a chain.
+fn head(item: &Item) -> Result<Head, StateError> {
+    Ok(Head { seq: integer(item, "seq")?, hash: Hash::from(bytes(item, "hash")?) })
 }
 
 /// What an item of the `ledger` table is.
@@ -453,10 +390,9 @@ impl LedgerItem {
             Some(AttributeValue::S(text)) => Ok(text.as_str()),
             _ => Err(StateError::Corrupt { attribute: name }),
         };
-        let (Some(chain), sort) = (key(PK)?.strip_prefix(PREFIX), key(SK)?) else { return Ok(Self::Other) };
-        if sort == HEAD {
-            let head = Head { seq: integer(item, "seq")?, hash: Hash::from(bytes(item, "hash")?) };
-            Ok(Self::Head { chain: chain.to_owned(), head })
+        let (Some(chain), sort) = (key(PK)?.strip_prefix(keys::CHAIN), key(SK)?) else { return Ok(Self::Other) };
+        if sort == keys::HEAD {
+            Ok(Self::Head { chain: chain.to_owned(), head: head(item)? })
         } else if sort.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self::Entry(entry(item, chain)?))
         } else {
@@ -475,12 +411,11 @@ pub fn followed_stream(item: &Item) -> Option<&str> {
 }
 
 /// Why a transaction was refused. `markers` of its items are markers, the first ones.
-fn cause(reasons: &[CancellationReason], markers: usize) -> Attempt {
-    let refused = |reason: &&CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-    let marked: Vec<_> = reasons.iter().take(markers).filter(refused).collect();
+fn cause(reasons: &[Reason], markers: usize) -> Attempt {
+    let marked: Vec<_> = reasons.iter().take(markers).filter(|reason| reason.refused).collect();
     if marked.is_empty() {
         Attempt::Raced
-    } else if marked.iter().all(|reason| reason.item().is_none_or(HashMap::is_empty)) {
+    } else if marked.iter().all(|reason| reason.old.is_empty()) {
         Attempt::Unknown
     } else {
         Attempt::Repeated

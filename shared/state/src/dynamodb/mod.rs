@@ -1,18 +1,32 @@
 //! DynamoDB, through AWS's own client: the only storage path, in production, in the runner and in every test.
 
 mod agents;
+mod bounded;
+mod cause;
+mod connections;
+mod expression;
 mod http;
 mod item;
-mod keys;
+pub mod keys;
 mod ledger;
+mod lists;
+mod page;
+mod pairing;
 mod stream;
+mod table;
 mod users;
 
-pub use agents::{Agent, Agents, Attested};
+pub use agents::{
+    AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, Agent, Agents, Attested, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER,
+};
 pub use aws_sdk_dynamodb::Client;
+pub use cause::Cause;
+pub use connections::Connections;
 pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
+pub use page::{CURSOR_INVALID, Cursor, Page};
+pub use pairing::{CODE_INVALID, KEY_BOUND};
 pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord, stream_began};
-pub use users::{Guard, Page, Users, Written};
+pub use users::{Guard, USER_NOT_FOUND, Users, VERSION_CONFLICT, Written};
 
 use crate::StateError;
 pub use aws_credential_types::Credentials;
@@ -22,18 +36,14 @@ use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};
+use bounded::Bounded;
 use http::Http;
-use item::Item;
 use std::time::Duration;
 
-/// Time for one attempt. `DynamoDB` answers within some 10 ms; a slower answer is better asked again. All attempts with
-/// their pauses stay under a function's 10 s, so a refusal still reaches the client; a second timer for the whole call
-/// would cost each request another wake-up.
+/// Time for one attempt. `DynamoDB` answers within some 10 ms; a slower answer is better asked again. All attempts of
+/// one call with their pauses stay under a function's 10 s; those of several calls are bounded by the request's deadline.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Attempts per call, and the longest first pause between them; the SDK adds jitter and doubles.
 const ATTEMPTS_MAX: u32 = 4;
@@ -83,23 +93,25 @@ impl Environment {
     }
 
     fn open(service: &str, endpoint: Option<String>) -> Result<(Self, Http), ConnectError> {
-        let variable = |name| std::env::var(name).map_err(|_| ConnectError::Unset(name));
+        // An empty variable is an unset one, as everywhere.
+        let set_variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let variable = |name| set_variable(name).ok_or(ConnectError::Unset(name));
         let region = variable("AWS_REGION")?;
         let credentials = Credentials::new(
             variable("AWS_ACCESS_KEY_ID")?,
             variable("AWS_SECRET_ACCESS_KEY")?,
-            variable("AWS_SESSION_TOKEN").ok(),
+            set_variable("AWS_SESSION_TOKEN"),
             None,
             "environment",
         );
         let endpoint = endpoint.filter(|url| !url.is_empty());
         let origin = endpoint.clone().unwrap_or_else(|| format!("https://{service}.{region}.amazonaws.com"));
-        let roots = match std::env::var_os("AWS_CA_BUNDLE") {
+        let roots = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
             Some(path) => std::fs::read(path).map_err(ConnectError::Roots)?,
             None => AMAZON_ROOTS.to_vec(),
         };
         let http = Http::new(&origin, &roots).map_err(ConnectError::Endpoint)?;
-        let client = SharedHttpClient::new(http.clone());
+        let client = SharedHttpClient::new(Bounded(http.clone()));
         Ok((Self { region: Region::new(region), credentials, endpoint, http: client }, http))
     }
 }
@@ -121,7 +133,7 @@ pub async fn connect_from_env() -> Result<Client, ConnectError> {
 /// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
 #[must_use]
 pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
-    config(http).retry_config(retries()).timeout_config(time_outs())
+    config(Bounded(http)).retry_config(retries()).timeout_config(time_outs())
 }
 
 /// Another try after a failure that passes, at most so often and with such pauses.
@@ -175,21 +187,4 @@ where
         _ => false,
     };
     if unavailable { StateError::Unavailable(error.into()) } else { StateError::Internal(error.into()) }
-}
-
-/// Sends a conditional update: the item that is returned, or the old one (empty if there was none) if the condition
-/// failed, so that no second call is needed to tell why.
-async fn send(request: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, StateError> {
-    let request =
-        request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld).send().await;
-    match request {
-        Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
-        Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
-            match context.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(refusal) => Ok(Err(refusal.item.unwrap_or_default())),
-                other => Err(StateError::Internal(other.into())),
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
 }

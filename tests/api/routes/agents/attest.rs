@@ -1,4 +1,6 @@
-use crate::support::witness::{Witness, join, mute_verdict, now_ms, send_with};
+use crate::support::witness::{
+    Witness, agent_item, attach, forget_agent, join, mute_verdict, now_ms, send_with, set_agent, witness_expiry,
+};
 use crate::support::{Reply, Runner, instant, keys, refused, refused_field};
 use serde_json::{Value, json};
 
@@ -65,14 +67,18 @@ fn what_an_agent_says_decides_the_verdict() {
             json!({"device": {"id": "pulseaudio:x", "label": "Desk Mic", "unique": false}}),
             words("unverified", "device_ambiguous"),
         ),
-        (json!({"toMs": now_ms() - 20_000, "fromMs": now_ms() - 21_000}), words("stale", "claim_newer")),
+        (json!({"route": "silenced", "signal": "not_opened"}), words("unverified", "stream_silenced")),
+        (json!({"version": 2}), words("stale", "claim_newer")),
+        (json!({"flag": "unmuted", "silentSinceMs": now_ms() - 2000}), words("unverified", "recent_signal")),
     ] {
         assert_eq!(verdict(&witness.attest(&runner, change.clone())), expected, "{change}");
     }
     runner.patch("/api/users/ada/mute", json!({"isMuted": true, "muteScope": "os"}));
+    witness.begin(&runner);
     assert_eq!(verdict(&witness.attest(&runner, hot.clone())), words("contradicted", "signal_present"));
     assert_eq!(verdict(&witness.attest(&runner, json!({"signal": "signal"}))), words("contradicted", "flag_lies"));
     runner.patch("/api/users/ada/mute", json!({"isMuted": false}));
+    witness.begin(&runner);
     assert_eq!(verdict(&witness.attest(&runner, hot)), words("verified", "signal_present"));
     assert_eq!(verdict(&witness.attest(&runner, json!({}))), words("contradicted", "silent_device"));
 }
@@ -157,7 +163,7 @@ fn replayed_reordered_and_foreign_attestations_are_refused() {
     let conflict = |reply: &Reply| refusals.check(reply, 409, "sequence_conflict");
     for change in [
         json!({"seq": 0}),
-        json!({"seq": 1}),
+        json!({"seq": 1, "fromMs": now_ms() - 700}),
         json!({"seq": 3}),
         json!({"seq": u64::MAX}),
         json!({"challenge": "A".repeat(22)}),
@@ -245,6 +251,11 @@ fn a_signed_body_that_is_malformed_is_400_and_changes_nothing() {
         (json!({"fromMs": now - 60_001, "toMs": now}), "toMs"),
         (json!({"condition": "no_data"}), "signal"),
         (json!({"device": null}), "device"),
+        (json!({"route": "silenced"}), "signal"),
+        (json!({"silentSinceMs": null}), "silentSinceMs"),
+        (json!({"silentSinceMs": now + 60_000}), "silentSinceMs"),
+        (json!({"signal": "signal", "silentSinceMs": now}), "silentSinceMs"),
+        (json!({"version": -1}), "version"),
     ] {
         let reply = witness.send(&refusals.runner, &witness.next(&change).to_string());
         refused_field(&reply, field);
@@ -264,22 +275,125 @@ fn an_agent_that_nobody_knows_is_refused_as_a_wrong_signature_is() {
     refused_field(&send_with(&runner, "/api/agents/agt_1/attestations", &witness.sign(&body), &body), "agentId");
 }
 
+/// Whoever takes an id after somebody else must not be judged by their agent.
 #[test]
-fn a_user_who_was_forgotten_gets_the_agent_back_but_not_what_it_saw() {
+fn an_agent_attaches_itself_to_nobody_who_takes_its_persons_id() {
     let (refusals, mut witness) = attested();
     let runner = &refusals.runner;
     runner.delete("/api/users/ada");
     let late = witness.next(&json!({})).to_string();
-    refused(&witness.send(runner, &late), 404, "user_not_found");
+    refused(&witness.send(runner, &late), 409, "agent_idle");
     join(runner, "ada", true);
-    assert_eq!(runner.get("/api/users/ada").json()["agent"], json!(null));
-    let problem = refused(&witness.send(runner, &late), 409, "sequence_conflict");
-    assert_eq!(problem["expectedSeq"], 1);
-    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), words("unverified", "no_data"));
+    let idle = refused(&witness.send(runner, &late), 409, "agent_idle");
+    assert_eq!(idle.get("claim"), None, "it learns nothing of a claim that is not its person's");
+    refused(&witness.begin(runner), 409, "agent_idle");
+    let state = runner.get("/api/users/ada");
+    assert_eq!((&state.json()["agent"], mute_verdict(&state)), (&json!(null), words("unverified", "no_agent")));
+    assert_eq!(attach(runner, "ada", &witness.token).status, 200);
     refused(&witness.send(runner, &late), 409, "sequence_conflict");
-    witness.seq = 0;
-    witness.challenge = problem["challenge"].as_str().unwrap().to_owned();
+    witness.begin(runner);
     assert_eq!(verdict(&witness.attest(runner, json!({}))).0, "verified");
+}
+
+#[test]
+fn what_was_measured_under_one_claim_never_verifies_another() {
+    let (runner, mut witness) = ada(true);
+    assert_eq!(verdict(&witness.attest(&runner, json!({}))).0, "verified");
+    let stale = words("stale", "claim_newer");
+    // The same claim once more, another device with the same label, another room: each within the grace of two seconds.
+    runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), stale);
+    runner.patch("/api/users/ada/device", json!({"deviceId": "other", "deviceLabel": "Desk Mic"}));
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), stale);
+    let elsewhere = json!({"isMuted": true, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "other"});
+    runner.post("/api/users/ada/state", elsewhere);
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), stale);
+    assert_eq!(runner.get("/api/rooms/other/safe").json()["safe"], false);
+    let reply = witness.attest(&runner, json!({}));
+    assert_eq!((verdict(&reply), &reply.json()["claim"]["version"]), (stale, &json!(4)));
+    assert_eq!(verdict(&witness.attest(&runner, json!({}))).0, "verified", "under the version it was told");
+}
+
+#[test]
+fn a_window_that_is_not_newer_replaces_nothing() {
+    let (refusals, mut witness) = attested();
+    let runner = &refusals.runner;
+    let last = now_ms();
+    assert_eq!(witness.attest(runner, json!({"toMs": last, "signal": "signal", "flag": "unmuted"})).status, 200);
+    let before = runner.get("/api/users/ada").json();
+    for to in [last, last - 1, last - 400] {
+        let reply = witness.send(
+            runner,
+            &witness.next(&json!({"toMs": to, "fromMs": to - 100, "silentSinceMs": to - 50})).to_string(),
+        );
+        let problem = refused(&reply, 409, "window_not_newer");
+        assert_eq!((&problem["expectedSeq"], &problem["challenge"]), (&json!(3), &json!(witness.challenge)));
+        assert_eq!(runner.get("/api/users/ada").json(), before);
+    }
+}
+
+#[test]
+fn silence_is_said_to_have_begun_when_it_began() {
+    let (runner, mut witness) = ada(true);
+    let since = now_ms() - 240_000;
+    witness.attest(&runner, json!({"flag": "unmuted", "silentSinceMs": since}));
+    let state = runner.get("/api/users/ada").json();
+    let told = domain::Timestamp::from_ms(since).to_string();
+    assert_eq!(
+        (&state["verdict"]["mute"]["since"], &state["verdict"]["device"]["since"]),
+        (&json!(told), &json!(null))
+    );
+    let hot = witness.attest(&runner, json!({"flag": "unmuted", "signal": "signal"})).json();
+    assert_eq!(hot["verdict"]["mute"]["since"], json!(null));
+}
+
+#[test]
+fn an_alias_is_never_verified_whatever_its_label() {
+    let (runner, mut witness) = ada(true);
+    for (alias, label) in [("default", "Default - Desk Mic"), ("default", "Desk Mic"), ("Communications", "Desk Mic")] {
+        runner.patch("/api/users/ada/device", json!({"deviceId": alias, "deviceLabel": label}));
+        witness.begin(&runner);
+        assert_eq!(
+            verdict(&witness.attest(&runner, json!({}))),
+            words("unverified", "device_alias"),
+            "{alias} {label}"
+        );
+    }
+    runner.patch("/api/users/ada/device", json!({"deviceId": "e3b0", "deviceLabel": "Default - Desk Mic"}));
+    witness.begin(&runner);
+    assert_eq!(verdict(&witness.attest(&runner, json!({}))), words("unverified", "device_unbound"));
+}
+
+/// The table removes it within days.
+#[test]
+fn an_agent_whose_pairing_has_lapsed_is_heard_no_more_and_its_person_can_end_it() {
+    let (refusals, mut witness) = attested();
+    let runner = &refusals.runner;
+    set_agent(runner, &witness.id, "expiresAt", Some(&json!({"N": "1795257125"})));
+    refused(&witness.attest(runner, json!({})), 410, "agent_revoked");
+    refused(&attach(runner, "ada", &witness.token), 410, "agent_revoked");
+    forget_agent(runner, &witness.id);
+    refused(&runner.delete(&format!("/api/agents/{}", witness.id)), 404, "agent_not_found");
+    assert_eq!(runner.delete("/api/users/ada/agent").status, 200);
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), words("unverified", "agent_revoked"));
+    // Of its key nothing is left.
+    refused(&witness.attest(runner, json!({})), 401, "signature_invalid");
+    refused(&send_with(runner, &witness.path(), "", "{}"), 401, "signature_invalid");
+}
+
+#[test]
+fn an_agent_in_use_stays_paired() {
+    let (refusals, mut witness) = attested();
+    let runner = &refusals.runner;
+    let soon = now_ms() / 1000 + 3600;
+    set_agent(runner, &witness.id, "expiresAt", Some(&json!({"N": soon.to_string()})));
+    assert_eq!(witness.attest(runner, json!({})).status, 200);
+    let expires = agent_item(runner, &witness.id)["expiresAt"]["N"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(expires > soon + 28 * 86_400, "{expires}");
+    assert!(
+        witness_expiry(runner, &witness.token) > soon + 28 * 86_400,
+        "nor does the browser's token lapse before it"
+    );
 }
 
 #[test]
@@ -308,8 +422,8 @@ fn refusals_are_counted_by_code() {
     send_with(&refusals.runner, &witness.path(), "", "{}");
     let metrics = refusals.runner.get("/api/metrics").json();
     let endpoint = &metrics["api"]["byEndpoint"]["POST /api/agents/{agentId}/attestations"];
-    assert_eq!(endpoint["refused"], json!({"sequence_conflict": 3, "signature_invalid": 1}));
-    assert_eq!(endpoint["count"], 5);
+    assert_eq!(endpoint["refused"], json!({"agent_begins": 1, "sequence_conflict": 3, "signature_invalid": 1}));
+    assert_eq!(endpoint["count"], 6);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use crate::support::witness::{
-    Witness, code, enroll, enrolment, fresh_key, join, mute_verdict, public_key, send_signed, send_with, set_attribute,
+    Witness, attach, code, enroll, enrolment, fresh_key, join, mute_verdict, pairing, public_key, send_signed,
+    send_with, set_attribute, sign_as,
 };
 use crate::support::{Runner, keys, refused, refused_field};
 use domain::{AgentId, Purpose};
@@ -12,18 +13,18 @@ fn ada() -> Runner {
 }
 
 #[test]
-fn an_agent_is_paired_and_the_state_shows_it() {
+fn an_agent_is_paired_with_the_browser_and_attached_to_nobody() {
     let runner = ada();
     let key = fresh_key();
     let reply = enroll(&runner, &key, &enrolment("ada", &code(&runner, "ada"), &key));
     let enrolled = reply.json();
-    assert_eq!((reply.status, keys(&enrolled)), (201, vec!["agentId", "atMs", "challenge", "policy", "seq", "userId"]));
-    assert_eq!(enrolled["policy"], json!({"intervalMs": 10_000, "freshMs": 25_000, "minEvidence": "digital_zero"}));
-    let id = AgentId::of(&public_key(&key)).to_string();
+    assert_eq!((reply.status, keys(&enrolled)), (201, vec!["agentId", "atMs", "policy", "userId"]));
+    let policy = json!({"intervalMs": 10_000, "freshMs": 25_000, "recentMs": 3_000, "minEvidence": "digital_zero"});
+    assert_eq!(enrolled["policy"], policy);
+    assert_eq!(enrolled["agentId"], AgentId::of(&public_key(&key)).to_string());
     let state = runner.get("/api/users/ada");
-    let agent = json!({"agentId": id, "revoked": false, "deviceId": null, "deviceLabel": null});
-    assert_eq!(state.json()["agent"], agent);
-    assert_eq!(mute_verdict(&state), ("unverified".into(), "no_data".into()));
+    assert_eq!(state.json()["agent"], json!(null));
+    assert_eq!(mute_verdict(&state), ("unverified".into(), "no_agent".into()));
 }
 
 #[test]
@@ -52,27 +53,43 @@ fn a_code_is_good_once() {
     let (first, second) = (fresh_key(), fresh_key());
     assert_eq!(enroll(&runner, &first, &enrolment("ada", &code, &first)).status, 201);
     refused(&enroll(&runner, &second, &enrolment("ada", &code, &second)), 401, "code_invalid");
-    let id = AgentId::of(&public_key(&first)).to_string();
-    assert_eq!(runner.get("/api/users/ada").json()["agent"]["agentId"], id);
 }
 
 #[test]
-fn the_same_enrolment_again_gets_the_same_answer_until_the_first_attestation() {
+fn the_same_enrolment_again_gets_the_same_answer_also_after_the_agent_was_attached() {
     let runner = ada();
     let key = fresh_key();
-    let body = enrolment("ada", &code(&runner, "ada"), &key);
+    let (code, token) = pairing(&runner, "ada");
+    let body = enrolment("ada", &code, &key);
     let first = enroll(&runner, &key, &body).json();
-    let again = enroll(&runner, &key, &body);
-    assert_eq!((again.status, &again.json()["challenge"]), (201, &first["challenge"]));
+    for _ in 0..2 {
+        let again = enroll(&runner, &key, &body);
+        assert_eq!((again.status, &again.json()["agentId"]), (201, &first["agentId"]));
+        assert_eq!(attach(&runner, "ada", &token).status, 200);
+    }
 }
 
 #[test]
-fn once_an_agent_has_attested_its_enrolment_is_over() {
+fn an_enrolment_repeated_after_the_agent_was_revoked_revives_nothing() {
+    let runner = ada();
+    let key = fresh_key();
+    let (code, token) = pairing(&runner, "ada");
+    let body = enrolment("ada", &code, &key);
+    let agent = enroll(&runner, &key, &body).json()["agentId"].as_str().unwrap().to_owned();
+    assert_eq!(runner.delete(&format!("/api/agents/{agent}")).status, 200);
+    refused(&enroll(&runner, &key, &body), 410, "agent_revoked");
+    refused(&attach(&runner, "ada", &token), 410, "agent_revoked");
+}
+
+#[test]
+fn an_agent_at_work_uses_up_no_code_so_it_can_be_replaced() {
     let runner = ada();
     let mut witness = Witness::paired(&runner, "ada");
+    let (code, token) = pairing(&runner, "ada");
     assert_eq!(witness.attest(&runner, json!({})).status, 200);
-    let (key, spent) = (fresh_key(), code(&runner, "ada"));
-    assert_eq!(enroll(&runner, &key, &enrolment("ada", &spent, &key)).status, 201);
+    let key = fresh_key();
+    assert_eq!(enroll(&runner, &key, &enrolment("ada", &code, &key)).status, 201);
+    assert_eq!(attach(&runner, "ada", &token).json()["agent"]["agentId"], AgentId::of(&public_key(&key)).to_string());
 }
 
 #[test]
@@ -109,18 +126,29 @@ fn a_key_belongs_to_one_agent() {
 }
 
 #[test]
-fn a_new_agent_takes_the_place_of_the_one_before() {
+fn a_new_agent_takes_the_place_of_the_one_before_which_idles() {
     let runner = ada();
     let mut old = Witness::paired(&runner, "ada");
     assert_eq!(old.attest(&runner, json!({})).status, 200);
     let mut new = Witness::paired(&runner, "ada");
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")).1, "no_data", "what the old one saw is gone");
-    refused(&old.attest(&runner, json!({})), 410, "agent_revoked");
+    let idle = old.attest(&runner, json!({}));
+    refused(&idle, 409, "agent_idle");
+    assert_eq!(idle.header("retry-after"), Some("30"));
     assert_eq!(new.attest(&runner, json!({})).status, 200);
-    // Not even a user who was forgotten gets the old one back.
-    runner.delete("/api/users/ada");
-    join(&runner, "ada", true);
-    refused(&old.attest(&runner, json!({})), 410, "agent_revoked");
+}
+
+#[test]
+fn an_agent_of_protocol_1_is_told_to_be_updated() {
+    let runner = ada();
+    let key = fresh_key();
+    let body = enrolment("ada", &code(&runner, "ada"), &key).to_string();
+    let signature = sign_as("greenroom-enrolment-v1", &key, &body);
+    refused(&send_with(&runner, "/api/agents", &signature, &body), 400, "protocol_unsupported");
+    let witness = Witness::paired(&runner, "ada");
+    let body = witness.next(&json!({})).to_string();
+    let signature = sign_as("greenroom-attestation-v1", witness.key(), &body);
+    refused(&send_with(&runner, &witness.path(), &signature, &body), 400, "protocol_unsupported");
 }
 
 #[test]

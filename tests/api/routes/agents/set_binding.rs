@@ -1,4 +1,4 @@
-use crate::support::witness::{Witness, join, mute_verdict};
+use crate::support::witness::{Witness, attach, join, mute_verdict};
 use crate::support::{Runner, STATE_KEYS, keys, refused, refused_field};
 use serde_json::{Value, json};
 
@@ -30,11 +30,13 @@ fn a_persons_word_settles_which_of_two_devices_it_is() {
 
 #[test]
 fn a_word_about_another_device_of_the_browser_counts_for_that_one() {
-    let (runner, witness, _) = ambiguous();
+    let (runner, mut witness, twin) = ambiguous();
     bind(&runner, &witness.id, "ffff", "pulseaudio:twin");
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")).1, "device_ambiguous");
     let other = json!({"deviceId": "ffff", "deviceLabel": "Headset"});
-    assert_eq!(mute_verdict(&runner.patch("/api/users/ada/device", other)).0, "verified");
+    assert_eq!(mute_verdict(&runner.patch("/api/users/ada/device", other)).1, "claim_newer");
+    witness.begin(&runner);
+    assert_eq!(mute_verdict(&witness.attest(&runner, twin)).0, "verified");
 }
 
 #[test]
@@ -63,11 +65,14 @@ fn an_agent_that_is_unknown_revoked_or_without_its_user_cannot_be_bound() {
     refused(&bind(&runner, unknown, "e3b0", "pulseaudio:twin"), 404, "agent_not_found");
     refused_field(&bind(&runner, "agt_1", "e3b0", "pulseaudio:twin"), "agentId");
     let late = Witness::paired(&runner, "ada");
-    refused(&bind(&runner, &witness.id, "e3b0", "pulseaudio:twin"), 410, "agent_revoked");
+    refused(&bind(&runner, &witness.id, "e3b0", "pulseaudio:twin"), 409, "agent_idle");
     runner.delete(&format!("/api/agents/{}", late.id));
     refused(&bind(&runner, &late.id, "e3b0", "pulseaudio:twin"), 410, "agent_revoked");
+    let never = Witness::enrolled(&runner, "ada");
+    refused(&bind(&runner, &never.id, "e3b0", "pulseaudio:twin"), 409, "agent_idle");
+    let left = Witness::paired(&runner, "ada");
     runner.delete("/api/users/ada");
-    refused(&bind(&runner, &late.id, "e3b0", "pulseaudio:twin"), 404, "user_not_found");
+    refused(&bind(&runner, &left.id, "e3b0", "pulseaudio:twin"), 409, "agent_idle");
 }
 
 #[test]
@@ -79,10 +84,21 @@ fn a_malformed_body_is_400_and_changes_nothing() {
         ("", "x", "deviceId"),
         ("default", "pulseaudio:twin", "deviceId"),
         ("communications", "pulseaudio:twin", "deviceId"),
+        ("Default", "pulseaudio:twin", "deviceId"),
         ("e3b0", "", "agentDeviceId"),
         ("e3b0", "a\nb", "agentDeviceId"),
     ] {
         refused_field(&bind(&runner, &witness.id, device, heard), field);
     }
     assert_eq!(runner.get("/api/users/ada").json(), before);
+}
+
+#[test]
+fn a_word_goes_along_to_whomever_the_agent_is_attached_next() {
+    let (runner, mut witness, twin) = ambiguous();
+    bind(&runner, &witness.id, "e3b0", "pulseaudio:twin");
+    join(&runner, "ada-next", true);
+    assert_eq!(attach(&runner, "ada-next", &witness.token).status, 200);
+    witness.begin(&runner);
+    assert_eq!(mute_verdict(&witness.attest(&runner, twin)).0, "verified");
 }

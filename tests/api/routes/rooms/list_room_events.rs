@@ -62,7 +62,10 @@ fn what_somebody_does_in_a_room_is_told_in_order() {
     assert_eq!(data[5]["verdict"]["mute"], json!({"value": "verified", "reason": "silent_and_flagged"}));
     assert_eq!((&data[8]["cause"], &data[10]["cause"]), (&json!("moved"), &json!("removed")));
     let actors: Vec<_> = told.iter().map(|entry| entry.actor.as_str()).collect();
-    assert_eq!((actors[1], actors[5]), ("user:ada", format!("agent:{}", witness.id).as_str()));
+    let agent = format!("agent:{}", witness.id);
+    let (open, agent, unknown) = ("open", agent.as_str(), "user:ada");
+    // A removal leaves no state that could name who made it.
+    assert_eq!(actors, [open, open, open, open, open, agent, open, open, open, open, unknown]);
     for event in all["events"].as_array().unwrap() {
         instant(&event["at"]);
         assert_eq!(event["data"]["userId"], "ada");
@@ -158,4 +161,37 @@ fn a_history_with_a_hole_is_an_error_and_not_a_shorter_one() {
     refused(&runner.get("/api/rooms/demo/events?since=2"), 500, "internal_error");
     take_out(1);
     refused(&runner.get("/api/rooms/demo/events"), 500, "internal_error");
+}
+
+#[test]
+fn each_event_names_the_request_that_caused_it() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", false);
+    let mut witness = Witness::paired(&runner, "ada");
+    let press = "0b2f4c6e-7d1a-4c5e-9f30-5a6b7c8d9e0f";
+    let mute = |id, muted: bool| {
+        runner.send_json("PATCH", "/api/users/ada/mute", &[("x-request-id", id)], json!({"isMuted": muted}))
+    };
+    let muted = mute(press, true);
+    let named = mute("Ada-Lovelace-of-12-Main-Street", false);
+    assert_eq!(named.header("x-request-id"), Some("Ada-Lovelace-of-12-Main-Street"));
+    mute(press, true);
+    witness.begin(&runner);
+    let attested = witness.attest(&runner, json!({}));
+    runner.delete("/api/users/ada/agent");
+    runner.delete("/api/users/ada");
+    audit_of(&runner, "demo", 10);
+    let all = events(&runner, "");
+    let of = |action: &str| {
+        let named = all["events"].as_array().unwrap().iter().filter(|event| event["action"] == action);
+        named.map(|event| event["data"]["requestId"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (of("mute_changed"), muted.header("x-request-id")),
+        (vec![json!(press), json!(null), json!(press)], Some(press))
+    );
+    let attested = json!(attested.header("x-request-id").unwrap());
+    assert!(of("verdict_changed").contains(&attested), "{all:#}");
+    assert!(of("joined")[0].is_string() && of("agent_paired")[0].is_string() && of("agent_revoked")[0].is_string());
+    assert_eq!(of("left"), [Value::Null], "a removal leaves nothing that could name one");
 }

@@ -1,5 +1,9 @@
+use crate::support::faults::{Command, Faulty};
+use crate::support::lambda::{Lambda, environment, event};
 use crate::support::{Runner, instant, keys};
-use serde_json::json;
+use domain::Timestamp;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_working_deployment_is_200_ok() {
@@ -66,4 +70,81 @@ fn memory_is_what_the_system_says() {
     let measured: i64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
     let difference = told.parse::<i64>().unwrap() - measured / 1024;
     assert!(difference.abs() <= 8, "{told} MB told, {measured} kB measured a moment later");
+}
+
+#[test]
+fn head_answers_as_get_without_a_body() {
+    let runner = Runner::ephemeral();
+    let mut event = event("get_health");
+    event["requestContext"]["http"]["method"] = "HEAD".into();
+    let lambda = Lambda::start("get_health", runner.dynamodb.as_deref().unwrap());
+    for head in [runner.send("HEAD", "/api/health", &[], ""), lambda.invoke(&event)] {
+        assert_eq!((head.status, head.text.as_str()), (200, ""));
+        assert_eq!(
+            (head.header("content-type"), head.header("cache-control")),
+            (Some("application/json"), Some("no-store"))
+        );
+    }
+    let nowhere = Lambda::start("get_health", "http://127.0.0.1:9");
+    assert_eq!(nowhere.invoke(&event).status, 503);
+}
+
+#[test]
+fn a_deep_look_says_unknown_where_it_cannot_see() {
+    let runner = Runner::with_env(&[("AUTH_MODE", "strict"), ("STATE_TTL_DAYS", "9")]);
+    assert!(runner.get("/api/health?deep=0").json().get("deep").is_none());
+    let health = runner.get("/api/health?deep=1");
+    assert_eq!((health.status, &health.json()["status"]), (200, &json!("ok")));
+    let deep = &health.json()["deep"];
+    assert_eq!(deep["tables"], json!({"state": "ok", "ledger": "ok"}));
+    assert_eq!(deep["history"], json!({"status": "unknown", "ageSeconds": null}), "no canary runs here");
+    assert_eq!(deep["snapshots"], json!({"status": "unknown", "ageHours": null}), "no snapshots are taken here");
+    let settings = json!({
+        "authMode": "strict", "minEvidence": "digital_zero", "stateTtlDays": 9, "logSamplePercent": 100,
+    });
+    assert_eq!(deep["settings"], settings);
+}
+
+/// An event of the function that asks deeply.
+fn asking_deeply() -> Value {
+    let mut event = event("get_health");
+    event["rawQueryString"] = "deep=1".into();
+    event
+}
+
+#[test]
+fn a_deep_look_tells_how_late_the_history_is() {
+    let runner = Runner::ephemeral();
+    let database = runner.dynamodb.as_deref().unwrap();
+    assert_eq!(Lambda::start("canary", database).run(&event("canary"))["canary_failed"], 0);
+    let lambda = Lambda::start("get_health", database);
+    let history = lambda.invoke(&asking_deeply()).json()["deep"]["history"].clone();
+    assert_eq!(history["status"], "ok");
+    assert!(history["ageSeconds"].as_u64().unwrap() < 60, "{history}");
+}
+
+#[test]
+fn a_ledger_that_does_not_answer_is_an_error_of_a_deep_look_alone() {
+    let runner = Runner::ephemeral();
+    let mut env = environment("get_health", runner.dynamodb.as_deref().unwrap());
+    env.retain(|(name, _)| *name != "LEDGER_TABLE");
+    env.push(("LEDGER_TABLE", "another-table"));
+    let lambda = Lambda::start_with("get_health", &env);
+    assert_eq!(lambda.invoke(&event("get_health")).status, 200);
+    let reply = lambda.invoke(&asking_deeply());
+    assert_eq!((reply.status, &reply.json()["status"]), (503, &json!("error")));
+    assert_eq!(reply.json()["deep"]["tables"], json!({"state": "ok", "ledger": "error"}));
+    assert_eq!(reply.json()["deep"]["history"]["status"], "unknown");
+}
+
+#[tokio::test]
+async fn a_history_that_stands_still_is_late() {
+    let faulty = Faulty::new();
+    let stop = faulty.follow();
+    assert_eq!(functions::schedules::canary::run(faulty.state(), Value::Null).await.unwrap()["canary_failed"], 0);
+    stop.send(true).unwrap();
+    let mut state = faulty.state();
+    state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
+    let health = Command::new("get_health", "none", "").asking("deep=1").run(&state).await.json();
+    assert_eq!((&health["status"], &health["deep"]["history"]["status"]), (&json!("ok"), &json!("late")), "{health}");
 }

@@ -1,3 +1,4 @@
+use crate::support::lambda::{Lambda, event};
 use crate::support::template::routes;
 use crate::support::{Runner, refused};
 use serde_json::json;
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 fn every_path_answers_other_methods_by_405_and_names_its_own() {
     let runner = Runner::ephemeral();
     let mut methods = BTreeMap::<_, BTreeSet<_>>::new();
-    for route in routes().into_iter().filter(|route| route.path != "$default") {
+    for route in routes().into_iter().filter(|route| route.path.starts_with("/api/")) {
         methods.entry(route.path).or_default().insert(route.method);
     }
     for (template, known) in methods {
@@ -31,9 +32,39 @@ fn a_method_is_refused_before_its_body_is_looked_at() {
 }
 
 #[test]
-fn a_head_request_is_405_without_body() {
-    let reply = Runner::ephemeral().send("HEAD", "/api/health", &[], "");
+fn a_head_request_where_there_is_none_is_405_without_body() {
+    let reply = Runner::ephemeral().send("HEAD", "/api/users", &[], "");
     assert_eq!((reply.status, reply.header("allow"), reply.text.as_str()), (405, Some("GET"), ""));
+}
+
+/// Answers of the function itself: on AWS the gateway may send preflights to it.
+#[test]
+fn a_preflight_is_answered_for_origins_that_are_listed() {
+    let runner = Runner::ephemeral();
+    let lambda = Lambda::start("no_route", runner.dynamodb.as_deref().unwrap());
+    let ask = |path: &str, origin: &str| {
+        let mut event = event("no_route");
+        event["rawPath"] = path.into();
+        event["requestContext"]["http"]["method"] = "OPTIONS".into();
+        event["headers"]["origin"] = origin.into();
+        event["headers"]["access-control-request-method"] = "PATCH".into();
+        lambda.invoke(&event)
+    };
+    let reply = ask("/api/users/ada/mute", "https://page.example");
+    assert_eq!((reply.status, reply.text.as_str()), (204, ""));
+    for (name, value) in [
+        ("access-control-allow-origin", "https://page.example"),
+        ("access-control-allow-methods", "PATCH"),
+        ("access-control-allow-headers", "authorization, content-type, if-match, if-none-match, x-request-id"),
+        ("access-control-max-age", "600"),
+        ("vary", "Origin"),
+    ] {
+        assert_eq!(reply.header(name), Some(value), "{name}");
+    }
+    let reply = ask("/api/users/ada/mute", "https://evil.example");
+    assert_eq!((reply.status, reply.header("vary")), (204, Some("Origin")));
+    assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{reply:?}");
+    refused(&ask("/api/nowhere", "https://page.example"), 404, "route_not_found");
 }
 
 /// The seed's sample log shows `POST …/mute`; its API says `PATCH`, which is the contract.

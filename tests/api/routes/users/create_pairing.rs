@@ -1,4 +1,4 @@
-use crate::support::witness::{code, enroll, enrolment, fresh_key, join, now_ms};
+use crate::support::witness::{code, enroll, enrolment, fresh_key, join, now_ms, pairing};
 use crate::support::{Runner, instant, keys, refused, refused_field};
 
 #[test]
@@ -7,7 +7,7 @@ fn a_code_is_long_and_good_for_ten_minutes() {
     join(&runner, "ada", true);
     let reply = runner.send("POST", "/api/users/ada/pairing", &[], "");
     let pairing = reply.json();
-    assert_eq!((reply.status, keys(&pairing)), (201, vec!["code", "expiresAt", "userId"]));
+    assert_eq!((reply.status, keys(&pairing)), (201, vec!["code", "expiresAt", "userId", "witness"]));
     let code = pairing["code"].as_str().unwrap();
     assert_eq!((code.len(), code.matches('-').count(), &pairing["userId"]), (19, 3, &"ada".into()));
     let earliest = domain::Timestamp::from_ms(now_ms() + 9 * 60_000).to_string();
@@ -34,17 +34,19 @@ fn a_new_code_makes_the_one_before_useless() {
 }
 
 #[test]
-fn the_code_itself_is_not_stored() {
+fn code_and_token_themselves_are_not_stored() {
     let directory = tempfile::TempDir::new().unwrap();
     let runner = Runner::start(&["--data-dir", directory.path().to_str().unwrap()]);
     join(&runner, "ada", true);
-    let code = code(&runner, "ada");
+    let (code, token) = pairing(&runner, "ada");
     runner.kill();
     // The engine's socket is no file.
     let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
     for file in files.filter(|path| path.is_file()) {
         let bytes = std::fs::read(file).unwrap();
-        assert!(!bytes.windows(code.len()).any(|window| window == code.as_bytes()));
+        for secret in [&code, &token] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        }
     }
 }
 
@@ -54,4 +56,15 @@ fn an_unknown_user_is_404_and_a_malformed_id_400() {
     refused(&runner.send("POST", "/api/users/nobody/pairing", &[], ""), 404, "user_not_found");
     refused_field(&runner.send("POST", "/api/users/a%20b/pairing", &[], ""), "userId");
     assert_eq!(runner.get("/api/users/nobody").status, 404);
+}
+
+/// A form of any web page is sent without asking the browser's permission first.
+#[test]
+fn a_form_gets_no_code() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", true);
+    for kind in ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"] {
+        let reply = runner.send("POST", "/api/users/ada/pairing", &[("content-type", kind)], "");
+        refused(&reply, 415, "media_type_not_supported");
+    }
 }

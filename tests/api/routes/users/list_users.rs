@@ -1,4 +1,4 @@
-use crate::support::{Runner, STATE_KEYS, keys, refused_field};
+use crate::support::{Runner, STATE_KEYS, keys, refused_field, state_of};
 use serde_json::{Value, json};
 
 fn ids(page: &Value) -> Vec<String> {
@@ -8,7 +8,7 @@ fn ids(page: &Value) -> Vec<String> {
 #[test]
 fn everybody_is_listed_with_their_whole_state() {
     let runner = Runner::ephemeral();
-    let ada = runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"})).json();
+    let ada = state_of(&runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"})), true);
     let page = runner.get("/api/users");
     assert_eq!((page.status, page.json()), (200, json!({"items": [ada], "nextCursor": null})));
     assert_eq!(keys(&page.json()["items"][0]), STATE_KEYS);

@@ -1,5 +1,6 @@
+use crate::support::witness::{Witness, set_attribute};
 use crate::support::writes::Write;
-use crate::support::{Runner, STATE_KEYS, instant, keys, refused, refused_field};
+use crate::support::{Runner, STATE_KEYS, instant, keys, refused, refused_field, state_of};
 use serde_json::{Value, json};
 
 const STATE: Write = Write { method: "POST", path: "/state", body: || json!({"isMuted": true}) };
@@ -30,7 +31,7 @@ fn the_next_state_is_200() {
 #[test]
 fn the_answer_has_exactly_these_members() {
     let created = Runner::ephemeral().post("/api/users/ada/state", json!({"isMuted": false}));
-    assert_eq!(keys(&created.json()), STATE_KEYS);
+    assert_eq!(keys(&state_of(&created, true)), STATE_KEYS);
     assert_eq!(created.header("content-type"), Some("application/json"));
     assert_eq!(created.header("etag"), None, "a tag belongs to a read");
 }
@@ -98,8 +99,9 @@ fn a_state_that_is_older_than_a_mute_or_a_device_change_changes_nothing() {
     ] {
         let runner = Runner::ephemeral();
         runner.post("/api/users/ada/state", json!({"isMuted": false, "seq": 1}));
-        let newest = runner.patch(path, body).json();
-        assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": false, "seq": 7})).json(), newest);
+        let newest = state_of(&runner.patch(path, body), true);
+        let older = runner.post("/api/users/ada/state", json!({"isMuted": false, "seq": 7}));
+        assert_eq!(state_of(&older, false), newest);
         assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": false, "seq": 8})).json()["version"], 3);
     }
 }
@@ -107,9 +109,13 @@ fn a_state_that_is_older_than_a_mute_or_a_device_change_changes_nothing() {
 #[test]
 fn a_seq_of_the_state_counts_for_mute_and_device() {
     let runner = Runner::ephemeral();
-    let stored = runner.post("/api/users/ada/state", json!({"isMuted": true, "seq": 5})).json();
-    assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": false, "seq": 5})).json(), stored);
-    assert_eq!(runner.patch("/api/users/ada/device", json!({"deviceId": "x", "seq": 4})).json(), stored);
+    let stored = state_of(&runner.post("/api/users/ada/state", json!({"isMuted": true, "seq": 5})), true);
+    for (path, body) in [
+        ("/api/users/ada/mute", json!({"isMuted": false, "seq": 5})),
+        ("/api/users/ada/device", json!({"deviceId": "x", "seq": 4})),
+    ] {
+        assert_eq!(state_of(&runner.patch(path, body), false), stored);
+    }
 }
 
 #[test]
@@ -152,17 +158,23 @@ fn a_malformed_id_is_400() {
 #[test]
 fn a_malformed_body_is_400_and_changes_nothing() {
     STATE.refuses_malformed_bodies(&[
-        ("{}", "isMuted"),
         (r#"{"isMuted": "yes"}"#, "isMuted"),
         (r#"{"isMuted": 0}"#, "isMuted"),
         (r#"{"isMuted": null}"#, "isMuted"),
-        (r#"{"roomId": "demo"}"#, "isMuted"),
         (r#"{"isMuted": true, "isMuted": true}"#, "isMuted"),
         (r#"{"isMuted": true, "muteScope": "page"}"#, "muteScope"),
         (r#"{"isMuted": true, "deviceId": "a b"}"#, "deviceId"),
         (r#"{"isMuted": true, "deviceId": ["usb"]}"#, "deviceId"),
         (r#"{"isMuted": true, "deviceLabel": "a\tb"}"#, "deviceLabel"),
         (r#"{"isMuted": true, "deviceLabel": "\u2029"}"#, "deviceLabel"),
+        (r#"{"isMuted": true, "deviceLabel": " "}"#, "deviceLabel"),
+        (r#"{"isMuted": true, "deviceLabel": "\u3164"}"#, "deviceLabel"),
+        (r#"{"isMuted": true, "name": "\u200b"}"#, "name"),
+        (r#"{"isMuted": true, "name": ""}"#, "name"),
+        (&format!(r#"{{"isMuted": true, "name": "{}"}}"#, "é".repeat(101)), "name"),
+        (r#"{"isMuted": true, "lease": "short"}"#, "lease"),
+        (r#"{"isMuted": true, "roomId": ".."}"#, "roomId"),
+        (r#"{"isMuted": true, "roomId": "Greenroom-x"}"#, "roomId"),
         (r#"{"isMuted": true, "roomId": ""}"#, "roomId"),
         (r#"{"isMuted": true, "roomId": "a/b"}"#, "roomId"),
         (r#"{"isMuted": true, "roomId": "ROOM#1"}"#, "roomId"),
@@ -192,4 +204,45 @@ fn a_body_that_is_not_declared_as_json_is_415() {
 #[test]
 fn a_large_body_is_413_and_a_deep_one_400() {
     STATE.refuses_bodies_that_are_too_large_or_too_deep();
+}
+
+/// As the first clients did it.
+#[test]
+fn a_state_without_a_mute_is_open() {
+    let runner = Runner::ephemeral();
+    for body in [json!({}), json!({"roomId": "demo"})] {
+        assert_eq!(runner.post("/api/users/ada/state", body).json()["isMuted"], false);
+    }
+}
+
+#[test]
+fn a_name_is_kept_and_cleared_like_the_rest_of_the_claim() {
+    let runner = Runner::ephemeral();
+    let named = runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo", "name": " Zoë 👩‍🎤 "}));
+    assert_eq!(named.json()["name"], "Zoë 👩‍🎤");
+    assert_eq!(runner.get("/api/rooms/demo/users").json()["items"][0]["name"], "Zoë 👩‍🎤");
+    assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": false})).json()["name"], "Zoë 👩‍🎤");
+    assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": true})).json()["name"], Value::Null);
+}
+
+/// The table removes what is past its time within days.
+#[test]
+fn a_state_past_its_time_is_seen_by_nobody_and_the_next_one_starts_anew() {
+    let runner = Runner::ephemeral();
+    crate::support::witness::join(&runner, "ada", true);
+    let mut witness = Witness::paired(&runner, "ada");
+    assert_eq!(witness.attest(&runner, json!({})).status, 200);
+    set_attribute(&runner, "ada", "expiresAt", Some(&json!({"N": "1795257125"})));
+    refused(&runner.get("/api/users/ada"), 404, "user_not_found");
+    refused(&runner.patch("/api/users/ada/mute", json!({"isMuted": false})), 404, "user_not_found");
+    refused(&runner.patch("/api/users/ada/device", json!({"deviceId": "x"})), 404, "user_not_found");
+    refused(&runner.delete("/api/users/ada"), 404, "user_not_found");
+    refused(&runner.delete("/api/users/ada/agent"), 404, "user_not_found");
+    refused(&witness.attest(&runner, json!({})), 409, "agent_idle");
+    for list in ["/api/users", "/api/rooms/demo/users"] {
+        assert_eq!(runner.get(list).json()["items"], json!([]), "{list}");
+    }
+    assert_eq!(runner.get("/api/rooms/demo/safe").json()["counts"]["total"], 0);
+    let anew = runner.post("/api/users/ada/state", all());
+    assert_eq!((anew.status, &anew.json()["version"], &anew.json()["agent"]), (201, &json!(1), &Value::Null));
 }

@@ -1,0 +1,51 @@
+//! `POST /api/rooms/{room}/leave`: a page says that it closes, so its person is gone.
+
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, json, ok, open_user, room_id};
+use crate::{Reply, Request, State};
+use domain::{LeaseId, UserId};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("device* isMuted mute* name pairing*")])
+    .costs(1, 0.0, 2.0)
+    .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
+    .describes(
+        "Ends the lease at once, and detaches the agent. The state stays, so a page that only slept brings its person \
+         back by renewing presence.",
+    )
+    .takes("RoomLease")
+    .gives(&[(200, "Said.", "Left")]);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LeaveRoom {
+    participant_id: UserId,
+    /// The page load that closes.
+    lease: LeaseId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Left {
+    participant_id: UserId,
+    left: bool,
+}
+
+/// Ends the lease at once, and detaches the agent. `left` is false if another page load holds the lease, or nobody does:
+/// then nothing changes. The state stays, so a page that only slept brings its person back by renewing presence.
+///
+/// # Errors
+/// 400 malformed room or body; 401 no caller.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let room_id = room_id(&request)?;
+    let caller = Caller::of(&state, &request)?;
+    let body: LeaveRoom = json(&request)?;
+    let participant_id = open_user("participantId", body.participant_id)?;
+    let caller = caller.must(Act::BePresent(&room_id, &participant_id))?;
+
+    let left = state.users.leave(&participant_id, &room_id, body.lease, &cause(&state, &request, &caller)).await?;
+
+    ok(&Left { participant_id, left })
+}

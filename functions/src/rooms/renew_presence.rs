@@ -1,0 +1,54 @@
+//! `POST /api/rooms/{room}/presence`: a page says that its person is still in the room.
+
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{json, momentary, ok, open_user, room_id};
+use crate::{Reply, Request, State};
+use domain::{LeaseId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
+    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
+        .keys(&["USER#*"])
+        .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing*")])
+    .costs(1, 0.0, 2.0)
+    .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
+    .describes(
+        "Without another one, presence ends 35 s later. Of two page loads, the one that renewed last holds the lease. \
+         It also brings back a person who has lapsed or left.",
+    )
+    .momentary()
+    .takes("RoomLease")
+    .gives(&[(200, "Present until then.", "Renewed")])
+    .refuses(&[(404, "UserNotFound")]);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RenewPresence {
+    participant_id: UserId,
+    /// The page load that speaks.
+    lease: LeaseId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Renewed {
+    participant_id: UserId,
+    lease_until: Timestamp,
+}
+
+/// Without another one, presence ends 35 s later. It also brings back a person who has lapsed or left.
+///
+/// # Errors
+/// 400 malformed room or body; 401 no caller; 404 no such user in this room.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let room_id = room_id(&request)?;
+    let caller = Caller::of(&state, &request)?;
+    let body: RenewPresence = json(&request)?;
+    let participant_id = open_user("participantId", body.participant_id)?;
+    caller.must(Act::BePresent(&room_id, &participant_id))?;
+
+    let lease_until = state.users.renew_presence(&participant_id, &room_id, body.lease, (state.clock)()).await?;
+
+    Ok(momentary(ok(&Renewed { participant_id, lease_until })?))
+}

@@ -1,0 +1,366 @@
+//! An event of API Gateway's WebSocket API, read as what a client did, and an answer in the form that API Gateway takes.
+//!
+//! Not by `lambda_http`: it makes an HTTP request of the event, with a method and a path that the event does not have, and
+//! gives answers `multiValueHeaders` alone, where API Gateway looks for the chosen subprotocol in `headers`.
+
+use crate::socket_error::{Refusal, SocketError};
+use domain::{ConnectionId, SUBPROTOCOL, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+/// Longest message, in bytes. API Gateway passes on 32 KiB in a frame; a description of four video streams fits into this.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Longest `id` of a message, in characters.
+const ID_CHARS_MAX: usize = 64;
+/// Longest key of a route in the log, in characters; ours are far shorter.
+const ROUTE_CHARS_MAX: usize = 64;
+/// Longest rule told to a client, in characters.
+const RULE_CHARS_MAX: usize = 200;
+
+const TOO_LARGE: Refusal = Refusal::new(413, "message_too_large", "a message must be at most 16384 bytes");
+
+/// The members of an event that are read. A message has no headers, and nothing but a message has a body.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-mapping-template-reference.html>
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Event<'a> {
+    /// Not `headers`, which hold the last line alone of a header that is given on several.
+    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
+    is_base64_encoded: Option<bool>,
+    request_context: Option<Context>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Context {
+    route_key: Option<String>,
+    event_type: Option<String>,
+    connection_id: Option<String>,
+    connected_at: Option<u64>,
+    request_id: Option<String>,
+}
+
+/// What a client did with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It wants to open it.
+    Connect,
+    /// It sent a message.
+    Message,
+    /// It is gone.
+    Disconnect,
+    /// The event does not say.
+    Unknown,
+}
+
+impl Kind {
+    fn of(event_type: &str) -> Self {
+        match event_type {
+            "CONNECT" => Self::Connect,
+            "MESSAGE" => Self::Message,
+            "DISCONNECT" => Self::Disconnect,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// As events call it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Message => "MESSAGE",
+            Self::Disconnect => "DISCONNECT",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// What a handler gets.
+#[derive(Debug)]
+pub struct SocketRequest {
+    /// The connection.
+    pub(crate) connection: ConnectionId,
+    /// When the gateway opened it: tells it from every other connection, also from one with the same id.
+    pub(crate) epoch: Timestamp,
+    headers: HashMap<String, Vec<String>>,
+    data: Option<Box<RawValue>>,
+}
+
+impl SocketRequest {
+    /// Every line of a header of the request that opens a connection, whatever the case of its name.
+    pub(crate) fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.headers.iter().filter(move |(given, _)| given.eq_ignore_ascii_case(name));
+        lines.flat_map(|(_, values)| values).map(String::as_str)
+    }
+
+    /// The data of a message; left out, it counts as empty.
+    ///
+    /// # Errors
+    /// 400 if it is not a `T`.
+    pub(crate) fn data<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let text = self.data.as_ref().map_or("{}", |data| data.get());
+        // serde would take a list too, by position.
+        if !text.starts_with('{') {
+            return Err(Refusal::invalid("data", "must be a JSON object"));
+        }
+        serde_json::from_str(text).map_err(|error| Refusal::invalid("data", rule(&error)))
+    }
+}
+
+/// The frame that a client sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message<'a> {
+    #[serde(borrow, rename = "event")]
+    _event: Cow<'a, str>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+}
+
+/// An event, read as far as it can be.
+pub(crate) struct Incoming {
+    pub(crate) kind: Kind,
+    /// The key of the route that API Gateway chose, such as `$connect` or `ping`.
+    pub(crate) route: String,
+    /// The id that API Gateway gave to the event.
+    pub(crate) request_id: Option<String>,
+    /// The id that the client gave to its message, to find the answer by.
+    pub(crate) message_id: Option<String>,
+    /// What a handler gets, if all of it could be read.
+    pub(crate) outcome: Result<SocketRequest, SocketError>,
+}
+
+/// Reads an event. Never fails: what cannot be read is an outcome.
+pub(crate) fn read(event: &str) -> Incoming {
+    let parsed = serde_json::from_str::<Event<'_>>(event);
+    if let Err(error) = &parsed {
+        // The message quotes values of the event.
+        tracing::warn!(line = error.line(), column = error.column(), "not an event of a WebSocket API");
+    }
+    let mut event = parsed.unwrap_or_default();
+    let context = event.request_context.take().unwrap_or_default();
+    let kind = Kind::of(context.event_type.as_deref().unwrap_or_default());
+    let mut message_id = None;
+    let outcome = request(kind, &context, event, &mut message_id);
+    Incoming {
+        kind,
+        route: context.route_key.unwrap_or_default().chars().take(ROUTE_CHARS_MAX).collect(),
+        request_id: context.request_id,
+        message_id,
+        outcome: outcome.map_err(SocketError::from),
+    }
+}
+
+/// What a handler gets of an event, if all of it can be read. The id of a message is told whatever else is wrong with it.
+fn request(
+    kind: Kind,
+    context: &Context,
+    event: Event<'_>,
+    message_id: &mut Option<String>,
+) -> Result<SocketRequest, Refusal> {
+    if kind == Kind::Unknown {
+        return Err(Refusal::invalid("event", "must be one of a WebSocket API"));
+    }
+    let connection = context.connection_id.as_deref().unwrap_or_default();
+    let connection: ConnectionId =
+        connection.parse().map_err(|rule: domain::Refused| Refusal::invalid("connectionId", rule))?;
+    let epoch = context.connected_at.ok_or_else(|| Refusal::invalid("connectedAt", "must be given"))?;
+    let mut data = None;
+    if kind == Kind::Message {
+        if event.is_base64_encoded == Some(true) {
+            return Err(Refusal::invalid("message", "must be text"));
+        }
+        let body = event.body.unwrap_or_default();
+        let message = message(&body).inspect_err(|_| *message_id = id(&body))?;
+        (*message_id, data) = (message.id, message.data);
+    }
+    let headers = event.multi_value_headers.unwrap_or_default();
+    Ok(SocketRequest { connection, epoch: Timestamp::from_ms(epoch), headers, data })
+}
+
+/// The id of a message, if it can be told, whatever else is wrong with the message.
+fn id(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let Named { id } = serde_json::from_str(body).ok()?;
+    is_id(&id).then_some(id)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=ID_CHARS_MAX).contains(&id.chars().count())
+}
+
+/// Reads a frame of a client's. Which event it names has been decided by API Gateway, which chose the route by it.
+fn message(body: &str) -> Result<Message<'_>, Refusal> {
+    if body.len() > MESSAGE_BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    if !body.trim_start().starts_with('{') {
+        return Err(Refusal::invalid("message", "must be a JSON object"));
+    }
+    let message: Message<'_> = serde_json::from_str(body).map_err(|error| Refusal::invalid("message", rule(&error)))?;
+    if message.id.as_ref().is_some_and(|id| !is_id(id)) {
+        return Err(Refusal::invalid("id", "must have 1 to 64 characters"));
+    }
+    Ok(message)
+}
+
+/// What serde says of a client's own input, at most a line of it.
+fn rule(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(RULE_CHARS_MAX).collect()
+}
+
+/// An answer as API Gateway takes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketAnswer {
+    /// Opens a connection or refuses it. After a message API Gateway looks at the body alone.
+    pub status_code: u16,
+    /// The one header that API Gateway passes on: the chosen subprotocol.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<&'static str, &'static str>,
+    /// What is sent to the client, if its route has a route response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Whether nothing was done; not part of the answer.
+    #[serde(skip)]
+    pub is_refusal: bool,
+}
+
+/// The frame that answers a client's.
+#[derive(Serialize)]
+struct Frame<'a, D> {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    data: D,
+}
+
+/// Why a message was refused.
+#[derive(Serialize)]
+struct ErrorData<'a> {
+    code: &'static str,
+    detail: &'a str,
+    /// What could have been sent instead.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    events: &'a [&'static str],
+}
+
+impl SocketAnswer {
+    /// The answer to an event of this kind. `id` is that of the client's message.
+    pub(crate) fn new(kind: Kind, id: Option<&str>, outcome: &Result<serde_json::Value, Refusal>) -> Self {
+        let mut answer = Self { status_code: 200, headers: BTreeMap::new(), body: None, is_refusal: outcome.is_err() };
+        match (kind, outcome) {
+            (Kind::Connect, Ok(_)) => {
+                answer.headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL);
+            }
+            (Kind::Message, Ok(data)) => answer.body = serde_json::to_string(&Frame { event: "ack", id, data }).ok(),
+            (_, Ok(_)) => {}
+            (_, Err(refusal)) => {
+                let Refusal { status, code, detail, events } = refusal;
+                // API Gateway must not take a refusal for a failure of ours.
+                answer.status_code = if kind == Kind::Message { 200 } else { *status };
+                let data = ErrorData { code, detail, events };
+                answer.body = serde_json::to_string(&Frame { event: "error", id, data }).ok();
+            }
+        }
+        answer
+    }
+}
+
+/// What the server says before it closes a connection, as API Gateway gives a closing server no code of its own choice.
+#[must_use]
+pub fn bye(reason: &str, at: Timestamp) -> String {
+    serde_json::json!({"event": "bye", "at": at, "data": {"reason": reason}}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn event(body: &str) -> Value {
+        json!({
+            "requestContext": {
+                "routeKey": "ping", "eventType": "MESSAGE", "connectionId": "L0SM9cOFvHcCIhw=",
+                "connectedAt": 1_795_257_125_000_u64, "requestId": "r", "messageId": "m",
+            },
+            "body": body, "isBase64Encoded": false,
+        })
+    }
+
+    fn refused(event: &Value) -> Option<String> {
+        match read(&event.to_string()).outcome {
+            Ok(_) => None,
+            Err(SocketError::Refusal(refusal)) => {
+                Some(format!("{} {}", refusal.code, refusal.detail.split(' ').next().unwrap()))
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_sent() {
+        let incoming = read(&event(r#"{"event":"ping","id":"7","data":{"a":1}}"#).to_string());
+        assert_eq!((incoming.kind, incoming.route.as_str()), (Kind::Message, "ping"));
+        assert_eq!((incoming.message_id.as_deref(), incoming.request_id.as_deref()), (Some("7"), Some("r")));
+        let request = incoming.outcome.unwrap();
+        assert_eq!((request.connection.as_str(), request.epoch.ms()), ("L0SM9cOFvHcCIhw=", 1_795_257_125_000));
+        assert_eq!(request.data::<Value>().unwrap(), json!({"a": 1}));
+    }
+
+    #[test]
+    fn a_malformed_message_is_refused_by_name() {
+        let large = format!(r#"{{"event":"ping","data":"{}"}}"#, "x".repeat(MESSAGE_BYTES_MAX));
+        for (body, wanted) in [
+            ("", "validation_failed message"),
+            ("ping", "validation_failed message"),
+            ("[]", "validation_failed message"),
+            ("{}", "validation_failed message"),
+            (r#"{"event":7}"#, "validation_failed message"),
+            (r#"{"event":"ping","more":1}"#, "validation_failed message"),
+            (r#"{"event":"ping","id":7}"#, "validation_failed message"),
+            (r#"{"event":"ping","id":""}"#, "validation_failed id"),
+            (&large, "message_too_large a"),
+        ] {
+            assert_eq!(refused(&event(body)).as_deref(), Some(wanted), "{body}");
+        }
+        assert_eq!(refused(&event(r#"{"event":"ping","id":null}"#)), None);
+    }
+
+    #[test]
+    fn an_event_that_says_nothing_of_its_connection_is_refused_by_name() {
+        for (member, value, wanted) in [
+            ("eventType", json!("OTHER"), "validation_failed event"),
+            ("eventType", json!(7), "validation_failed event"),
+            ("connectionId", json!(""), "validation_failed connectionId"),
+            ("connectionId", json!("a#b"), "validation_failed connectionId"),
+            ("connectedAt", json!(-1), "validation_failed event"),
+            ("connectedAt", Value::Null, "validation_failed connectedAt"),
+        ] {
+            let mut event = event(r#"{"event":"ping"}"#);
+            event["requestContext"][member] = value;
+            assert_eq!(refused(&event).as_deref(), Some(wanted), "{member}");
+        }
+    }
+
+    #[test]
+    fn all_lines_of_a_header_are_found_whatever_their_case() {
+        let mut event = event("");
+        event["requestContext"]["eventType"] = "CONNECT".into();
+        event["multiValueHeaders"] = json!({"oRIGIN": ["https://a.example"], "Cookie": ["a", "b"], "cookie": ["c"]});
+        let request = read(&event.to_string()).outcome.unwrap();
+        let lines = |name| request.header(name).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(lines("origin"), ["https://a.example"].into());
+        assert_eq!(lines("cookie"), ["a", "b", "c"].into());
+        assert!(lines("host").is_empty());
+    }
+}

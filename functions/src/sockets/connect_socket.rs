@@ -1,0 +1,93 @@
+//! `$connect`: a client opens a WebSocket.
+
+use crate::function::{Function, STATE, Trigger, allow, socket};
+use crate::socket_error::Refusal;
+use crate::{SocketReply, SocketRequest, State};
+use domain::{BEARER_SUBPROTOCOL, SUBPROTOCOL};
+use serde_json::Value;
+use state::config::CorsOrigins;
+use std::pin::Pin;
+
+pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
+    .may(&[allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"])])
+    // A connection is in no index.
+    .costs(1, 0.0, 1.0)
+    // The page is served by the other API, so its own origin is one more that may connect.
+    .properties(
+        "Environment:
+  Variables:
+    CORS_ORIGIN: !Sub \"${CorsOrigin},https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}\"",
+    );
+
+const FOREIGN_ORIGIN: Refusal =
+    Refusal::new(403, "origin_forbidden", "pages of this origin may not connect; add it to CORS_ORIGIN to let them");
+const NO_SUBPROTOCOL: Refusal =
+    Refusal::new(400, "subprotocol_required", "offer greenroom.v1 in Sec-WebSocket-Protocol");
+const NO_TOKENS: Refusal = Refusal::new(
+    401,
+    "token_unsupported",
+    "this server knows no tokens yet; connect without greenroom.bearer, anonymously",
+);
+
+/// The handler itself.
+#[must_use]
+pub fn run(state: State, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
+    Box::pin(handle(state, request))
+}
+
+/// Remembers the connection, with its first lease. It is anonymous, in strict mode too: an anonymous connection may ping and
+/// nothing else. A token is refused: nothing could check it, and who offers one must not be taken for somebody without.
+///
+/// # Errors
+/// 403 page of a foreign origin; 401 a token; 400 no known subprotocol.
+async fn handle(state: State, request: SocketRequest) -> SocketReply {
+    let host = request.header("host").next();
+    if !request.header("origin").all(|origin| may_connect(&state.config.cors_origins, origin, host)) {
+        return Err(FOREIGN_ORIGIN.into());
+    }
+    let offered: Vec<_> =
+        request.header("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim).collect();
+    if offered.iter().any(|protocol| protocol.starts_with(BEARER_SUBPROTOCOL)) {
+        return Err(NO_TOKENS.into());
+    }
+    if !offered.contains(&SUBPROTOCOL) {
+        return Err(NO_SUBPROTOCOL.into());
+    }
+    state.connections.open(&request.connection, request.epoch, (state.clock)()).await?;
+    Ok(Value::Null)
+}
+
+/// Whether a page of this origin may connect. Nothing like CORS guards a WebSocket, so this is the guard: browsers always
+/// name the origin, and a program that names none has no visitor whose browser it could use.
+fn may_connect(listed: &CorsOrigins, origin: &str, host: Option<&str>) -> bool {
+    match listed {
+        CorsOrigins::Any => true,
+        CorsOrigins::Listed(listed) => {
+            let own = origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host);
+            own || listed.iter().any(|known| known == origin)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_connects_from_its_own_and_from_listed_origins() {
+        let listed = CorsOrigins::Listed(vec!["https://page.example".to_owned()]);
+        for (origin, may) in [
+            ("https://page.example", true),
+            ("http://127.0.0.1:3001", true),
+            ("https://page.example:444", false),
+            ("https://page.example.evil.example", false),
+            ("http://127.0.0.1", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(may_connect(&listed, origin, Some("127.0.0.1:3001")), may, "{origin:?}");
+            assert!(may_connect(&CorsOrigins::Any, origin, None));
+        }
+        assert!(!may_connect(&listed, "null", None));
+    }
+}

@@ -1,0 +1,50 @@
+//! `PUT /api/users/{userId}/agent`: a person lets the agent that is paired with their browser measure their microphone.
+
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, json, ok, user_id};
+use crate::{Reply, Request, State};
+use domain::WitnessToken;
+use serde::Deserialize;
+
+pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*", "WITNESS#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("device* isMuted lease* mute* name pairing* roomId"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
+    ])
+    .costs(6, 5.0, 10.0)
+    .body(r#"{"witness": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}"#)
+    // No server knows this token.
+    .answers(404, 404)
+    .describes(
+        "The person's own word, each time: nothing else attaches an agent. Whoever had the agent before has it no \
+         more, and the pairing is renewed to 30 days. Once more is harmless.",
+    )
+    .takes("AttachAgent")
+    .gives(&[(200, "The state, with the agent.", "UserState")])
+    .refuses(&[(404, "AgentOrUserNotFound"), (410, "AgentRevoked")]);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AttachAgent {
+    /// What the browser got when it asked for the pairing code.
+    witness: WitnessToken,
+}
+
+/// Answers the state, with the agent. Attaching is the person's own word each time: nothing else attaches an agent. Whoever
+/// had the agent before has it no more. Once more is harmless.
+///
+/// # Errors
+/// 400 malformed id or body; 401 no caller; 404 no such user, or no agent has enrolled with this token; 410 revoked or
+/// expired.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let body: AttachAgent = json(&request)?;
+    let challenge = state::random::<16>()?.into();
+
+    ok(&state.agents.attach(&user_id, &body.witness, challenge, &cause(&state, &request, &caller)).await?)
+}

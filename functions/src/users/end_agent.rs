@@ -1,0 +1,45 @@
+//! `DELETE /api/users/{userId}/agent`: a person ends the agent that their state shows; it may never attest again.
+
+use crate::auth::{Act, Caller};
+use crate::function::{Function, STATE, allow, route};
+use crate::http::{cause, ok, user_id};
+use crate::{Reply, Request, State};
+use domain::UserId;
+use serde::Serialize;
+
+pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
+    .may(&[
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("challenge device* isMuted lease* mute* name pairing* roomId"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
+    ])
+    .costs(3, 1.0, 3.0)
+    .answers(404, 404)
+    .describes(
+        "It may never attest again. Works for every agent that is shown, also if its pairing has expired. Once more \
+         is harmless.",
+    )
+    .gives(&[(200, "Done.", "EndedAgent")])
+    .refuses(&[(404, "AgentOrUserNotFound")]);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    success: bool,
+    user_id: UserId,
+}
+
+/// Works for every agent that is shown, also if nothing else is left of it. Once more is harmless.
+///
+/// # Errors
+/// 400 malformed id; 401 no caller; 404 no such user, or their state shows no agent.
+pub(crate) async fn handle(state: State, request: Request) -> Reply {
+    let user_id = user_id(&request)?;
+    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+
+    state.agents.revoke_of(&user_id, &cause(&state, &request, &caller)).await?;
+
+    ok(&Ended { success: true, user_id })
+}

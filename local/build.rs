@@ -1,4 +1,0 @@
-//! The page is part of the runner: a change of it, also a new file, must lead to a new build.
-fn main() {
-    println!("cargo::rerun-if-changed=../web");
-}

@@ -1,0 +1,181 @@
+//! The routes of the HTTP API: which function a request is for, and when it gets its turn.
+
+use super::body::{closing, collect, discard, outgoing};
+use super::headers::{join_lines, malformed, strip_infrastructure};
+use super::sockets::{Limits, Management, Sockets};
+use crate::access::Access;
+use crate::engine::Engine;
+use crate::template::{BadTemplate, DEFAULT_ROUTE, Template};
+use functions::{ENDPOINTS, Entry, Request, SOCKET_PATH, State, answer, refuse};
+use http_body_util::Full;
+use hyper::Method;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::UPGRADE;
+use lambda_http::{Body, RequestExt as _};
+use percent_encoding::percent_decode_str;
+use state::StateError;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Requests at work at once; the others wait in order, with only themselves in memory. Enough to keep the engine busy.
+const REQUESTS_MAX: usize = 8;
+/// Lists of everybody at work at once: each reads the whole table, so they wait for one another and nobody waits for them.
+const LISTS_MAX: usize = 1;
+/// How long a list of everybody waits for its turn before it is refused.
+const LIST_PATIENCE: Duration = Duration::from_secs(30);
+/// The function that lists everybody.
+const LISTS_EVERYBODY: &str = "list_users";
+
+/// Routes and state, shared by all connections.
+pub struct Gateway {
+    routes: matchit::Router<Vec<Routed>>,
+    default: Entry,
+    state: State,
+    engine: Engine,
+    access: Access,
+    turns: Semaphore,
+    lists: Semaphore,
+    sockets: Sockets,
+}
+
+struct Routed {
+    method: Method,
+    /// As in `PATCH /api/users/{userId}/mute`.
+    key: String,
+    entry: Entry,
+    lists_everybody: bool,
+}
+
+impl Gateway {
+    /// Mounts the functions of the template on their routes. `state` must write through [`Engine::admitted`]: the gateway has
+    /// each write admitted before it gives it a turn.
+    ///
+    /// # Errors
+    /// A function of the template has no handler, two routes are the same, or there is no default route.
+    pub fn new(
+        template: &Template,
+        state: State,
+        engine: Engine,
+        access: Access,
+        limits: Limits,
+    ) -> Result<Self, BadTemplate> {
+        let functions = template.functions()?;
+        let mut by_path: HashMap<&str, Vec<Routed>> = HashMap::new();
+        let mut default = None;
+        for function in functions.iter().filter(|function| !function.routes.is_empty()) {
+            let bad = |problem| BadTemplate::Resource { resource: function.logical_id.clone(), problem };
+            let entry = ENDPOINTS.iter().find(|(name, _)| *name == function.binary).map(|(_, entry)| *entry);
+            let entry = entry.ok_or_else(|| bad("no handler has the name of its binary"))?;
+            for route in &function.routes {
+                if route.path == DEFAULT_ROUTE {
+                    default = Some(entry);
+                    continue;
+                }
+                let method = route.method.parse().map_err(|_| bad("a route's method is not one"))?;
+                let lists_everybody = function.binary == LISTS_EVERYBODY;
+                let routed = Routed { method, key: route.to_string(), entry, lists_everybody };
+                by_path.entry(&route.path).or_default().push(routed);
+            }
+        }
+        let missing = |problem| BadTemplate::Resource { resource: "Api".to_owned(), problem };
+        let mut routes = matchit::Router::new();
+        for (path, routed) in by_path {
+            routes.insert(pattern(path), routed).map_err(|_| missing("two routes contradict each other"))?;
+        }
+        let default = default.ok_or_else(|| missing("no function takes the default route"))?;
+        let (turns, lists) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(LISTS_MAX));
+        let api = template.socket_api()?;
+        let sockets = Sockets::new(api, state.clone(), engine.clone(), limits)?;
+        Ok(Self { routes, default, state, engine, access, turns, lists, sockets })
+    }
+
+    /// Answers requests about the WebSocket connections, as a client of AWS's sends them.
+    #[must_use]
+    pub fn management(&self) -> Management {
+        self.sockets.management()
+    }
+
+    /// Closes the WebSocket connections, and waits at most for so long until that is done.
+    pub(super) async fn end_sockets(&self, drain: Duration) {
+        self.sockets.end(drain).await;
+    }
+
+    /// Answers the request of a client with this address.
+    pub(super) async fn serve(
+        &self,
+        request: hyper::Request<Incoming>,
+        client: IpAddr,
+    ) -> hyper::Response<Full<Bytes>> {
+        let (mut parts, body) = request.into_parts();
+        strip_infrastructure(&mut parts.headers);
+        let head = |parts: hyper::http::request::Parts| Request::from_parts(parts, Body::Empty);
+
+        let opens_socket =
+            parts.method == Method::GET && parts.uri.path() == SOCKET_PATH && parts.headers.contains_key(UPGRADE);
+        let access = if opens_socket { self.access.check_socket(&parts) } else { self.access.check(&parts) };
+        if let Some(problem) = malformed(&parts).or(access.err()) {
+            discard(&parts.headers, body).await;
+            return closing(refuse(DEFAULT_ROUTE, &self.state, &head(parts), problem));
+        }
+        if opens_socket {
+            let seen = head(parts.clone());
+            let opened = self.sockets.open(hyper::Request::from_parts(parts, body), client).await;
+            return opened.unwrap_or_else(|problem| closing(refuse(DEFAULT_ROUTE, &self.state, &seen, problem)));
+        }
+        join_lines(&mut parts.headers);
+        let path = parts.uri.path().to_owned();
+        let found = self.routes.at(&path).ok();
+        let routed = found.as_ref().and_then(|found| found.value.iter().find(|routed| routed.method == parts.method));
+        let (key, entry) = routed.map_or((DEFAULT_ROUTE, self.default), |routed| (routed.key.as_str(), routed.entry));
+        let body = match collect(&parts.headers, body).await {
+            Ok(body) => body,
+            // What is left of the body cannot be told from a next request.
+            Err(problem) => return closing(refuse(key, &self.state, &head(parts), problem)),
+        };
+        // Before the turn: who waits for the history must not keep others from reading.
+        let admission = if routed.is_some() && !parts.method.is_safe() {
+            let Some(admission) = self.engine.admission().await else {
+                let busy = StateError::Unavailable("the history lags behind".into()).into();
+                return outgoing(refuse(key, &self.state, &head(parts), busy));
+            };
+            Some(admission)
+        } else {
+            None
+        };
+        let mut request = Request::from_parts(parts, body);
+        if let Some(found) = found {
+            let decode = |value: &str| percent_decode_str(value).decode_utf8_lossy().into_owned();
+            let parameters: HashMap<_, _> =
+                found.params.iter().map(|(name, value)| (name.to_owned(), vec![decode(value)])).collect();
+            request = request.with_path_parameters(parameters);
+        }
+        let turn = if routed.is_some_and(|routed| routed.lists_everybody) {
+            timeout(LIST_PATIENCE, self.lists.acquire()).await
+        } else {
+            Ok(self.turns.acquire().await)
+        };
+        if turn.is_err() {
+            let busy = StateError::Unavailable("too many lists of everybody are wanted".into()).into();
+            return outgoing(refuse(key, &self.state, &request, busy));
+        }
+        let response = answer(key, entry, &self.state, request).await;
+        if response.status().is_success()
+            && let Some(admission) = admission
+        {
+            // What was refused has written nothing, and gives its admission back.
+            admission.forget();
+        }
+        outgoing(response)
+    }
+}
+
+/// A path of the template as the router writes it: `/{*proxy}` for `/{proxy+}`, which takes all that begins so.
+fn pattern(path: &str) -> String {
+    match path.strip_suffix("+}").and_then(|path| path.rsplit_once('{')) {
+        Some((before, name)) => format!("{before}{{*{name}}}"),
+        None => path.to_owned(),
+    }
+}

@@ -1,0 +1,175 @@
+//! How a connection is opened: a handshake over HTTP, a function that may refuse, and a task that serves it to its end.
+
+use super::connection::Connection;
+use super::conversation::{Ended, Shared, converse};
+use super::limits::{Limits, SOCKETS_MAX};
+use super::management::Management;
+use super::registry::{Peer, Registry};
+use super::routing::Routing;
+use crate::engine::Engine;
+use crate::template::{BadTemplate, SocketApi};
+use functions::{ApiError, State};
+use http_body_util::Full;
+use hyper::StatusCode;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::HeaderValue;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use state::{Kind, Refusal};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+
+/// The client must have taken the answer to its handshake within this time.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// 503: every place for a connection is taken, or the server is about to stop.
+const TOO_MANY_CONNECTIONS: Refusal =
+    Refusal::new(Kind::Unavailable, "unavailable", "no further connection can be opened now; try again").retry_after(1);
+
+/// Headers with which a connection is opened, or the status with which it is refused.
+type Opened = Result<Vec<(&'static str, &'static str)>, StatusCode>;
+
+/// The connections of a gateway.
+pub(in crate::gateway) struct Sockets {
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    /// One for each connection.
+    tasks: Mutex<JoinSet<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Sockets {
+    /// Mounts the functions of the template.
+    ///
+    /// # Errors
+    /// The API cannot be served as the template describes it.
+    pub(in crate::gateway) fn new(
+        api: SocketApi,
+        state: State,
+        engine: Engine,
+        limits: Limits,
+    ) -> Result<Self, BadTemplate> {
+        let routing = Routing::new(api, state, engine)?;
+        Ok(Self {
+            shared: Arc::new(Shared { routing, registry: Arc::new(Registry::default()), limits }),
+            places: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            tasks: Mutex::default(),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// What answers requests about the connections.
+    pub(in crate::gateway) fn management(&self) -> Management {
+        Management { registry: Arc::clone(&self.shared.registry), stage: self.shared.routing.stage.clone() }
+    }
+
+    /// Answers a handshake. As on AWS, its answer waits until a function has agreed.
+    ///
+    /// # Errors
+    /// 400 it is no handshake; 503 there are too many connections.
+    pub(in crate::gateway) async fn open(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<hyper::Response<Full<Bytes>>, ApiError> {
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let no_handshake = || {
+            let rule = "must be a WebSocket handshake without a body (RFC 6455)";
+            ApiError::invalid("Upgrade", rule)
+        };
+        if !body.is_end_stream() {
+            return Err(no_handshake());
+        }
+        let handshake = hyper::Request::from_parts(parts, ());
+        let accepted = create_response(&handshake).map_err(|_| no_handshake())?;
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(TOO_MANY_CONNECTIONS.into());
+        };
+        let connection = Connection::new(&self.shared.routing.stage, handshake.headers(), client);
+        let event = connection.connect_event(handshake.headers(), handshake.uri().query());
+        let (respond, response) = oneshot::channel();
+        // In a task of its own: if the client goes away meanwhile, its end is told all the same.
+        let task =
+            serve(Arc::clone(&self.shared), connection, event, respond, on_upgrade, self.stop.subscribe(), place);
+        {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            // Checked under the lock: `end` says stop before it takes the tasks, so no task is added after that.
+            if *self.stop.borrow() {
+                return Err(TOO_MANY_CONNECTIONS.into());
+            }
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+        let opened = response.await.unwrap_or(Err(StatusCode::INTERNAL_SERVER_ERROR));
+        Ok(match opened {
+            Ok(headers) => {
+                let mut response = accepted.map(|()| Full::default());
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, HeaderValue::from_static(value));
+                }
+                response
+            }
+            Err(status) => {
+                let mut response = hyper::Response::new(Full::default());
+                *response.status_mut() = status;
+                response
+            }
+        })
+    }
+
+    /// Closes all connections, and waits until their ends are told, at most for so long.
+    pub(in crate::gateway) async fn end(&self, drain: Duration) {
+        self.stop.send_replace(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = timeout(drain, async { while tasks.join_next().await.is_some() {} }).await;
+        // Whoever has not finished by now is cut off, and lets go of the database.
+        tasks.shutdown().await;
+    }
+}
+
+/// Serves a connection from its handshake to its end.
+async fn serve(
+    shared: Arc<Shared>,
+    connection: Connection,
+    event: String,
+    respond: oneshot::Sender<Opened>,
+    on_upgrade: OnUpgrade,
+    stop: watch::Receiver<bool>,
+    place: OwnedSemaphorePermit,
+) {
+    // What a call needs of memory must not be kept as long as the connection.
+    let opened = Box::pin(connect(&shared, event)).await;
+    let refused = opened.is_err();
+    let heard = respond.send(opened).is_ok();
+    if refused {
+        return;
+    }
+    let upgraded = if heard { timeout(OPENING_TIMEOUT, on_upgrade).await.ok().and_then(Result::ok) } else { None };
+    let connection = Arc::new(connection);
+    let ended = match upgraded {
+        Some(upgraded) => {
+            let (peer, ordered) = Peer::new(Arc::clone(&connection));
+            shared.registry.add(&peer);
+            let ended = converse(TokioIo::new(upgraded), &shared, &peer, ordered, stop).await;
+            shared.registry.remove(&connection.id);
+            ended
+        }
+        None => Ended::lost("Client went away"),
+    };
+    shared.disconnect(&connection, &ended).await;
+    drop(place);
+}
+
+/// Calls `$connect`.
+async fn connect(shared: &Shared, event: String) -> Opened {
+    let answer = shared.routing.call(&shared.routing.connect, &event).await;
+    let answer = answer.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let status = StatusCode::from_u16(answer.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_success() { Ok(answer.headers.into_iter().collect()) } else { Err(status) }
+}

@@ -1,0 +1,174 @@
+//! The Markdown files: their links lead somewhere, the tests that they name exist, and their lines are short.
+
+use crate::support::{read, root};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+/// The longest line of prose, in characters: as wide as a line of the code.
+const LINE_CHARS_MAX: usize = 120;
+
+/// A page whose lines hold computed numbers, so the code that writes it cannot know their length.
+const COMPUTED: &str = "docs/cost.md";
+
+/// Folders that hold no documents of ours.
+const FOREIGN: &[&str] = &[".git", ".greenroom", "node_modules", "target"];
+
+/// Every Markdown file of the tree, relative to its root.
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !FOREIGN.contains(&name.as_str()) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found.sort();
+    found
+}
+
+/// The lines outside of fenced code, with their numbers.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    (1..).zip(text.lines()).filter(move |(_, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// A paragraph without its code spans, in which a bracket is no link.
+fn without_code(paragraph: &str) -> String {
+    paragraph.split('`').step_by(2).collect()
+}
+
+/// The targets of the inline links and pictures: `[words](target)`.
+fn targets(text: &str) -> Vec<String> {
+    let lines: Vec<_> = prose(text).map(|(_, line)| line).collect();
+    let text: String = lines.join("\n").split("\n\n").map(without_code).collect();
+    text.split("](").skip(1).map(|rest| rest.split([')', ' ']).next().unwrap().to_owned()).collect()
+}
+
+/// The anchors that GitHub gives the headings of a document.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut seen = BTreeMap::<String, usize>::new();
+    let headings = prose(text).filter(|(_, line)| line.starts_with('#'));
+    let headings = headings.map(|(_, line)| line.trim_start_matches('#').trim());
+    let anchor = |heading: &str| {
+        let kept = heading.to_lowercase();
+        let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>()
+    };
+    let numbered = headings.map(|heading| {
+        let anchor = anchor(heading);
+        let times = seen.entry(anchor.clone()).or_default();
+        *times += 1;
+        if *times == 1 { anchor } else { format!("{anchor}-{}", *times - 1) }
+    });
+    numbered.collect()
+}
+
+/// `a/../b` as `b`, without asking the file system.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, component| {
+        if component == Component::ParentDir {
+            path.pop();
+        } else {
+            path.push(component);
+        }
+        path
+    })
+}
+
+#[test]
+fn every_link_within_the_tree_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        for target in targets(&read(&document.display().to_string())) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let path = if file.is_empty() { document.clone() } else { normal(&document.with_file_name("").join(file)) };
+            let is_there = root().join(&path).exists()
+                && (anchor.is_empty() || anchors(&read(&path.display().to_string())).contains(anchor));
+            if !is_there {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn lines_of_prose_are_short() {
+    let mut long = Vec::new();
+    for document in documents().into_iter().filter(|document| document != Path::new(COMPUTED)) {
+        let text = read(&document.display().to_string());
+        for (number, line) in prose(&text) {
+            // A row of a table and the definition of a link cannot be broken.
+            let is_whole = line.starts_with('|') || (line.starts_with('[') && line.contains("]: "));
+            if !is_whole && line.chars().count() > LINE_CHARS_MAX {
+                long.push(format!("{}:{number}", document.display()));
+            }
+        }
+    }
+    assert!(long.is_empty(), "break these lines at {LINE_CHARS_MAX} characters:\n{}", long.join("\n"));
+}
+
+/// Where the sources of the package or folder lie that the first word of a test's name stands for.
+fn sources_of(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "domain" => "shared/domain/src",
+        "state" => "shared/state/src",
+        "snapshot" => "shared/snapshot/src",
+        "functions" => "functions/src",
+        "local" => "local/src",
+        _ => return None,
+    })
+}
+
+/// Whether a test of this name, or a file of tests, is in the sources.
+fn is_a_test(name: &str) -> bool {
+    if let Some((file, title)) = name.split_once(": ") {
+        let path = root().join(file);
+        return path.is_file() && read(file).contains(&format!("test('{title}'"));
+    }
+    let words: Vec<_> = name.split("::").collect();
+    let (folder, words) = sources_of(words[0]).map_or(("tests/api", &words[..]), |folder| (folder, &words[1..]));
+    // The longest prefix that is a file; what follows is a function in it, or nothing.
+    let file = (1..=words.len()).rev().find_map(|length| {
+        let file = format!("{folder}/{}.rs", words[..length].join("/"));
+        root().join(&file).is_file().then_some((file, &words[length..]))
+    });
+    let Some((file, rest)) = file else { return false };
+    let text = read(&file);
+    match rest {
+        [] => text.contains("#[test]") || text.contains("#[tokio::test"),
+        [function] => text.contains(&format!("fn {function}(")),
+        _ => false,
+    }
+}
+
+#[test]
+fn every_test_that_the_invariants_name_exists() {
+    let page = read("docs/invariants.md");
+    let names: Vec<_> = prose(&page).filter_map(|(_, line)| line.strip_prefix("  * `")?.strip_suffix('`')).collect();
+    assert!(names.len() > 50, "docs/invariants.md must name each test as \"  * `name`\"");
+    let missing: Vec<_> = names.into_iter().filter(|name| !is_a_test(name)).collect();
+    assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn links_and_anchors_are_read_as_github_reads_them() {
+    let text =
+        "# One `thing`: more\n\n[a](b.md#c) `[no](link)`\n\n```\n[code](x)\n# no heading\n```\n\n## Two\n## Two\n";
+    assert_eq!(targets(text), ["b.md#c"]);
+    assert_eq!(anchors(text), ["one-thing-more", "two", "two-1"].map(str::to_owned).into());
+}

@@ -1,0 +1,125 @@
+use crate::support::witness::{Witness, mute_verdict, set_attribute};
+use crate::support::{Reply, Runner, refused, refused_field};
+use serde_json::json;
+
+fn join(runner: &Runner, lease: &str) -> Reply {
+    let body =
+        json!({"isMuted": true, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo", "lease": lease});
+    runner.post("/api/users/ada/state", body)
+}
+
+fn leave(runner: &Runner, lease: &str) -> Reply {
+    runner.post("/api/rooms/demo/leave", json!({"participantId": "ada", "lease": lease}))
+}
+
+fn is_listed(runner: &Runner) -> bool {
+    runner.get("/api/rooms/demo/users").json()["items"] != json!([])
+}
+
+#[test]
+fn who_closes_the_page_is_gone_at_once_and_comes_back_by_being_there_again() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    let left = leave(&runner, "page-load-1");
+    assert_eq!((left.status, left.json()), (200, json!({"participantId": "ada", "left": true})));
+    assert!(!is_listed(&runner));
+    assert_eq!(runner.get("/api/rooms/demo/safe").json()["counts"]["total"], 0);
+    let presence = json!({"participantId": "ada", "lease": "page-load-1"});
+    assert_eq!(runner.post("/api/rooms/demo/presence", presence).status, 200);
+    assert!(is_listed(&runner));
+}
+
+#[test]
+fn leaving_detaches_the_agent_which_stays_paired() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    let mut witness = Witness::paired(&runner, "ada");
+    witness.attest(&runner, json!({}));
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], true);
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")), ("unverified".into(), "no_agent".into()));
+    refused(&witness.attest(&runner, json!({})), 409, "agent_idle");
+    assert_eq!(crate::support::witness::attach(&runner, "ada", &witness.token).status, 200);
+}
+
+/// A page that is closed late must not take away who has come back with another one.
+#[test]
+fn the_end_of_one_page_load_does_not_end_another() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    join(&runner, "page-load-2");
+    for _ in 0..2 {
+        assert_eq!(leave(&runner, "page-load-1").json()["left"], false);
+    }
+    assert!(is_listed(&runner));
+    assert_eq!(leave(&runner, "page-load-2").json()["left"], true);
+    assert!(!is_listed(&runner));
+}
+
+/// Two tabs of one person take turns in holding the lease.
+#[test]
+fn the_end_of_the_page_load_that_holds_the_lease_does_not_end_another_that_is_there() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    let witness = Witness::paired(&runner, "ada");
+    let renew = |lease: &str| {
+        let body = json!({"participantId": "ada", "lease": lease});
+        assert_eq!(runner.post("/api/rooms/demo/presence", body).status, 200);
+    };
+    renew("page-load-2");
+    renew("page-load-1");
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], false, "the other one is still there");
+    assert!(is_listed(&runner));
+    assert_eq!(runner.get("/api/users/ada").json()["agent"]["agentId"], json!(witness.id));
+    renew("page-load-2");
+    assert_eq!(leave(&runner, "page-load-2").json()["left"], true);
+    assert!(!is_listed(&runner));
+}
+
+/// A tab that crashed says nothing: its agent must not listen on.
+#[test]
+fn whoever_has_lapsed_is_measured_no_more_and_detached_by_a_late_word() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    let mut witness = Witness::paired(&runner, "ada");
+    assert_eq!(witness.attest(&runner, json!({})).status, 200);
+    set_attribute(&runner, "ada", "leaseUntil", Some(&json!({"N": "1795257125000"})));
+    refused(&witness.attest(&runner, json!({})), 409, "agent_idle");
+    refused(&witness.begin(&runner), 409, "agent_idle");
+    let presence = json!({"participantId": "ada", "lease": "page-load-1"});
+    assert_eq!(runner.post("/api/rooms/demo/presence", presence).status, 200);
+    witness.begin(&runner);
+    assert_eq!(witness.attest(&runner, json!({})).status, 200, "whoever is back is measured again");
+    set_attribute(&runner, "ada", "leaseUntil", Some(&json!({"N": "1795257125000"})));
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], true);
+    assert_eq!(runner.get("/api/users/ada").json()["agent"], json!(null));
+}
+
+/// The answer to the page's word may be late: an agent that is attached to somebody who has left does not listen.
+#[test]
+fn an_agent_that_is_attached_after_its_person_has_left_idles() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    let mut witness = Witness::enrolled(&runner, "ada");
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], true);
+    assert_eq!(crate::support::witness::attach(&runner, "ada", &witness.token).status, 200);
+    refused(&witness.begin(&runner), 409, "agent_idle");
+}
+
+#[test]
+fn who_has_no_lease_cannot_be_made_to_leave_by_guessing_one() {
+    let runner = Runner::ephemeral();
+    runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], false);
+    assert!(is_listed(&runner));
+}
+
+#[test]
+fn a_malformed_request_is_400() {
+    let runner = Runner::ephemeral();
+    refused_field(&leave(&runner, "short"), "lease");
+    refused_field(
+        &runner.post("/api/rooms/demo/leave", json!({"participantId": "..", "lease": "page-load-1"})),
+        "participantId",
+    );
+    refused_field(&runner.post("/api/rooms/a%20b/leave", json!({})), "room");
+}

@@ -1,0 +1,106 @@
+use crate::support::witness::{engine, set_attribute};
+use crate::support::{Runner, instant, keys, refused, refused_field};
+use serde_json::{Value, json};
+
+fn join(runner: &Runner, user: &str, lease: Option<&str>) {
+    let joined =
+        runner.post(&format!("/api/users/{user}/state"), json!({"isMuted": false, "roomId": "demo", "lease": lease}));
+    assert_eq!(joined.status, 201, "{}", joined.text);
+}
+
+fn renew(runner: &Runner, user: &str, lease: &str) -> crate::support::Reply {
+    runner.post("/api/rooms/demo/presence", json!({"participantId": user, "lease": lease}))
+}
+
+fn listed(runner: &Runner, path: &str) -> Vec<String> {
+    let page = runner.get(path).json();
+    page["items"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Lets a lease end, as 35 seconds do.
+fn lapse(runner: &Runner, user: &str) {
+    set_attribute(runner, user, "leaseUntil", Some(&json!({"N": "1795257125000"})));
+}
+
+#[test]
+fn somebody_whose_lease_has_lapsed_is_gone_until_they_renew_it() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", Some("page-load-1"));
+    join(&runner, "bob", None);
+    lapse(&runner, "ada");
+    for path in ["/api/rooms/demo/users", "/api/users"] {
+        assert_eq!(listed(&runner, path), ["bob"], "{path}");
+    }
+    assert_eq!(runner.get("/api/rooms/demo/safe").json()["counts"]["total"], 1);
+    assert_eq!(runner.get("/api/users/ada").status, 200, "the state itself is kept");
+    let renewed = renew(&runner, "ada", "page-load-1");
+    assert_eq!((renewed.status, keys(&renewed.json())), (200, vec!["leaseUntil", "participantId"]));
+    assert_eq!(renewed.header("cache-control"), Some("no-store"));
+    instant(&renewed.json()["leaseUntil"]);
+    assert_eq!(listed(&runner, "/api/rooms/demo/users"), ["ada", "bob"]);
+}
+
+#[test]
+fn a_state_without_a_lease_stays_until_it_expires_and_a_claim_without_one_ends_it() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", Some("page-load-1"));
+    runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
+    let item = engine(
+        &runner,
+        "GetItem",
+        &json!({"TableName": "greenroom-state", "Key": {"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}}}),
+    );
+    assert_eq!((&item["Item"]["leaseUntil"], &item["Item"]["leaseId"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn renewing_changes_nothing_that_is_shown() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", Some("page-load-1"));
+    let list = runner.get("/api/rooms/demo/users");
+    renew(&runner, "ada", "page-load-1");
+    let tag = [("if-none-match", list.header("etag").unwrap())];
+    assert_eq!(runner.send("GET", "/api/rooms/demo/users", &tag, "").status, 304);
+}
+
+#[test]
+fn who_is_not_in_the_room_has_no_presence_there() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", Some("page-load-1"));
+    refused(&renew(&runner, "nobody", "page-load-1"), 404, "user_not_found");
+    let elsewhere = runner.post("/api/rooms/other/presence", json!({"participantId": "ada", "lease": "page-load-1"}));
+    refused(&elsewhere, 404, "user_not_found");
+}
+
+#[test]
+fn lapsed_people_are_not_counted_and_a_page_of_them_has_one_after_it() {
+    let runner = Runner::ephemeral();
+    for n in 0..12 {
+        join(&runner, &format!("user-{n:02}"), Some("page-load-1"));
+    }
+    for n in 0..9 {
+        lapse(&runner, &format!("user-{n:02}"));
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..12 {
+        let page = runner.get(&format!("/api/rooms/demo/users?limit=2{cursor}")).json();
+        let ids = page["items"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap().to_owned());
+        seen.extend(ids);
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["user-09", "user-10", "user-11"]);
+}
+
+#[test]
+fn a_malformed_request_is_400() {
+    let runner = Runner::ephemeral();
+    join(&runner, "ada", Some("page-load-1"));
+    refused_field(&renew(&runner, "ada", "short"), "lease");
+    refused_field(&renew(&runner, "a b", "page-load-1"), "participantId");
+    refused_field(&renew(&runner, "greenroom-canary", "page-load-1"), "participantId");
+    refused_field(&runner.post("/api/rooms/demo/presence", json!({"participantId": "ada"})), "lease");
+    refused_field(&runner.post("/api/rooms/a%20b/presence", json!({})), "room");
+}

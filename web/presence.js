@@ -1,0 +1,94 @@
+// Tells the server that the person is present, for as long as the page is open.
+
+import { retryDelay } from './backoff.js';
+import { steadyNow } from './time.js';
+
+/** The server's lease lasts 35 s from the last renewal, so two renewals may be lost. */
+const RENEW_MS = 12_000;
+const BEAT_MS = 2000;
+
+/**
+ * Calls back every two seconds, also in a hidden tab: browsers slow the timers of hidden pages down to one call a
+ * minute, but not those of a worker. Gives back the function that stops it.
+ */
+function workerBeat(onBeat) {
+  let timer = null;
+  let worker = null;
+  const bySelf = () => { timer ??= setInterval(onBeat, BEAT_MS); };
+  try {
+    worker = new Worker('/beat.js');
+    worker.onmessage = onBeat;
+    worker.onerror = bySelf;
+  } catch {
+    bySelf();
+  }
+  return () => { worker?.terminate(); clearInterval(timer); };
+}
+
+/**
+ * Renews a person's presence in a room from `begin` to `end`.
+ *
+ * `onBack` is called when the server confirms the presence for the first time, or again after it did not; `onLost` when
+ * the server knows no such person in the room. A connection that stays open can replace this: it needs the same
+ * methods.
+ */
+export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, beat = workerBeat, now = steadyNow, random = Math.random }) {
+  const body = { participantId: userId, lease };
+  let stop = null;
+  let dueAt = 0;
+  let holdUntil = 0;
+  let failures = 0;
+  let asking = false;
+  let isThere = false;
+
+  async function ask() {
+    if (asking || stop === null) return;
+    asking = true;
+    try {
+      await api.renewPresence(roomId, body);
+      failures = 0;
+      dueAt = now() + RENEW_MS;
+      const isBack = !isThere && stop !== null;
+      isThere = stop !== null;
+      if (isBack) onBack();
+    } catch (error) {
+      const wait = error.retryable ? retryDelay(error, failures, { random }) : RENEW_MS;
+      failures += 1;
+      dueAt = now() + wait;
+      holdUntil = error.retryAfterMs ? dueAt : 0;
+      if (error.status === 404 && stop !== null) {
+        isThere = false;
+        onLost();
+      }
+    } finally {
+      asking = false;
+    }
+  }
+
+  function quit() {
+    stop?.();
+    stop = null;
+    isThere = false;
+  }
+
+  return {
+    begin() {
+      if (stop !== null) return;
+      stop = beat(() => { if (now() >= dueAt) ask(); });
+      ask();
+    },
+    /** Renews now, because the page may have been suspended. */
+    renew() { if (now() >= holdUntil) ask(); },
+    /**
+     * The page goes: ends the presence by a request that outlives the page. The state stays, and `begin` brings the
+     * person back.
+     */
+    end() {
+      if (stop === null) return;
+      quit();
+      api.leaveRoom(roomId, body);
+    },
+    /** Ends without telling the server, for the case that the state itself is removed. */
+    quit,
+  };
+}

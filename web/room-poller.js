@@ -1,0 +1,69 @@
+// Polls one room's listing, and says whether the server can be reached.
+
+import { retryDelay } from './backoff.js';
+import { createTimer } from './time.js';
+
+/**
+ * Polls more slowly in a hidden tab and with jitter while the server cannot be reached. `onUpdate` gets the view after
+ * each answer, whether it `changed`, and whether the connection has just `recovered`.
+ */
+export function createRoomPoller({
+  fetchRoom, onUpdate, visibleMs = 1500, hiddenMs = 10_000, isHidden = () => false,
+  setTimeout, clearTimeout, now = Date.now, random = Math.random,
+}) {
+  const timer = createTimer({ setTimeout, clearTimeout });
+  let asking = false;
+  let stopped = false;
+  let holdUntil = 0;
+  let view = { connection: 'connecting', items: null, truncated: false, okAt: null, error: null, failures: 0 };
+
+  function publish(change, meta) {
+    view = { ...view, ...change };
+    onUpdate(view, meta);
+  }
+
+  function schedule(ms) {
+    if (!stopped) timer.set(poll, ms);
+  }
+
+  async function poll() {
+    if (asking || stopped) return;
+    asking = true;
+    const recovered = view.connection === 'reconnecting';
+    try {
+      const answer = await fetchRoom();
+      if (stopped) return;
+      holdUntil = 0;
+      const changed = answer.changed || view.connection !== 'online';
+      publish({
+        connection: 'online', okAt: now(), error: null, failures: 0,
+        items: answer.changed || !view.items ? answer.items : view.items,
+        truncated: answer.truncated,
+      }, { changed, recovered });
+      schedule(isHidden() ? hiddenMs : visibleMs);
+    } catch (error) {
+      if (stopped) return;
+      const wait = retryDelay(error, view.failures, { random });
+      holdUntil = error.retryAfterMs ? now() + error.retryAfterMs : 0;
+      publish({ connection: 'reconnecting', error, failures: view.failures + 1 }, { changed: true, recovered: false });
+      schedule(wait);
+    } finally {
+      asking = false;
+    }
+  }
+
+  return {
+    start: poll,
+    view: () => view,
+    /** Asks now (the tab is shown again, the network is back), unless the server has asked for patience. */
+    nudge() {
+      if (stopped || asking || now() < holdUntil) return;
+      timer.clear();
+      poll();
+    },
+    stop() {
+      stopped = true;
+      timer.clear();
+    },
+  };
+}

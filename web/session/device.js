@@ -1,0 +1,50 @@
+// Which microphone this person wants, and which one the page claims to use. The claim follows the open microphone.
+
+import { isAlias } from '../devices.js';
+
+/**
+ * `first` is the state that the server has confirmed when the page opens, or null; `wanted` is the remembered device.
+ */
+export function createDevice({ mic, outbox, store, mute, announce, first, wanted }) {
+  let wantedId = wanted;
+  let claimed = { deviceId: first?.deviceId ?? null, label: first?.deviceLabel ?? null };
+  let lastStatus = 'off';
+
+  function claim(deviceId, label) {
+    if (claimed.deviceId === deviceId && claimed.label === label) return;
+    claimed = { deviceId, label };
+    outbox.wantDevice(deviceId, label);
+  }
+
+  function onLive(view) {
+    mute.unblock();
+    claim(view.deviceId, view.label);
+    // An alias is not remembered: tomorrow it may stand for another device.
+    const deviceId = isAlias(view.deviceId) ? null : view.deviceId;
+    store.updateSession({ deviceId });
+    store.remember({ deviceId });
+  }
+
+  function onGone(status) {
+    // Without a microphone nothing leaves this page, so "unmuted" would promise sound that cannot come. And a device
+    // that is plugged in later must not find the page already open.
+    if (!mute.isMuted()) mute.set(true);
+    claim(null, null);
+    if (status === 'unplugged' && lastStatus !== 'unplugged') announce('The microphone was disconnected. You are muted.');
+  }
+
+  return {
+    claimed: () => claimed,
+    open: () => mic.start(wantedId),
+    choose(deviceId) {
+      wantedId = deviceId;
+      return mic.choose(deviceId);
+    },
+    /** The microphone has changed: adapts the claim. */
+    follow(view) {
+      if (view.status === 'live') onLive(view);
+      else if (!['off', 'asking'].includes(view.status)) onGone(view.status);
+      lastStatus = view.status;
+    },
+  };
+}

@@ -1,0 +1,51 @@
+// Whether this person is muted: the microphone's track first, then the claim.
+
+/**
+ * `openMicrophone` opens the microphone if it can, and resolves to whether it is open. `onDecided` is called when the
+ * person has decided, before the claim is sent.
+ */
+export function createMute({ mic, outbox, announce, openMicrophone, onDecided, onBlocked, isEnded }) {
+  // Always: nobody should be heard because a page was opened, or opened again.
+  let isMuted = true;
+  let isBlocked = false;
+
+  // The track first: a press takes effect whether or not anybody can be told.
+  function setTrack(next) {
+    isMuted = next;
+    mic.setMuted(next);
+  }
+
+  function set(next) {
+    setTrack(next);
+    isBlocked = false;
+    onDecided();
+    outbox.wantMute(next);
+    announce(next ? 'Muted in this app.' : 'Unmuted.');
+  }
+
+  async function unmute() {
+    if (mic.view().status !== 'live') {
+      announce('Waiting for the microphone.');
+      const isOpen = await openMicrophone();
+      if (isEnded()) return;
+      if (!isOpen) {
+        isBlocked = true;
+        announce('Still muted: there is no microphone to open.');
+        onBlocked();
+        return;
+      }
+    }
+    set(false);
+  }
+
+  return {
+    isMuted: () => isMuted,
+    /** Whether the last attempt to unmute failed because no microphone is open. */
+    isBlocked: () => isBlocked,
+    unblock() { isBlocked = false; },
+    /** Mutes or unmutes without telling the server. */
+    setTrack,
+    set,
+    toggle: async () => (isMuted ? unmute() : set(true)),
+  };
+}

@@ -1,0 +1,93 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { ApiError } from '../http.js';
+import { createPresence } from '../presence.js';
+import { fakeBeat, fakeClock } from './fake-clock.js';
+
+function setup() {
+  const clock = fakeClock();
+  const beat = fakeBeat();
+  const log = [];
+  const script = [];
+  const api = {
+    renewPresence: async (roomId, body) => {
+      log.push(`renew ${roomId} ${body.participantId} ${body.lease}`);
+      const step = script.shift();
+      if (step) throw step;
+    },
+    leaveRoom: (roomId, body) => { log.push(`leave ${roomId} ${body.participantId} ${body.lease}`); },
+  };
+  const presence = createPresence({
+    api, roomId: 'r', userId: 'ada', lease: 'l1', beat, now: clock.now, random: () => 1,
+    onBack: () => log.push('back'), onLost: () => log.push('lost'),
+  });
+  const pass = async (ms) => {
+    for (let rest = ms; rest > 0; rest -= 2000) {
+      await clock.advance(2000);
+      beat.once();
+    }
+    await clock.settle();
+  };
+  return { presence, beat, log, script, pass, settle: clock.settle, take: () => log.splice(0) };
+}
+const RENEW = 'renew r ada l1';
+
+test('presence is renewed at once and every twelve seconds', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  assert.deepEqual(t.take(), [RENEW, 'back']);
+  await t.pass(36_000);
+  assert.deepEqual(t.take(), [RENEW, RENEW, RENEW]);
+});
+
+test('a failed renewal is repeated well before the lease ends', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  t.take();
+  t.script.push(new ApiError({}), new ApiError({ status: 503 }));
+  await t.pass(20_000);
+  assert.deepEqual(t.take(), [RENEW, RENEW, RENEW], 'and the recovery is not reported as a return');
+});
+
+test('Retry-After is honoured even if the page is shown again', async () => {
+  const t = setup();
+  t.script.push(new ApiError({ status: 429, retryAfterMs: 30_000 }));
+  t.presence.begin();
+  await t.pass(20_000);
+  t.presence.renew();
+  await t.settle();
+  assert.deepEqual(t.take(), [RENEW]);
+  await t.pass(10_000);
+  assert.deepEqual(t.take(), [RENEW, 'back']);
+});
+
+test('losing and regaining presence are both reported', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  t.script.push(new ApiError({ status: 404 }));
+  await t.pass(12_000);
+  t.presence.renew();
+  await t.settle();
+  assert.deepEqual(t.take(), [RENEW, 'back', RENEW, 'lost', RENEW, 'back']);
+});
+
+test('the end is sent once, stops all renewals, and can be followed by a new begin', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  t.take();
+  t.presence.end();
+  t.presence.end();
+  t.presence.renew();
+  await t.pass(60_000);
+  assert.deepEqual([t.take(), t.beat.running()], [['leave r ada l1'], false]);
+  t.presence.begin();
+  await t.settle();
+  assert.deepEqual(t.take(), [RENEW, 'back']);
+  t.presence.quit();
+  await t.pass(60_000);
+  assert.deepEqual([t.take(), t.beat.running()], [[], false]);
+});

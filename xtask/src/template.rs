@@ -1,0 +1,278 @@
+//! `template.yaml`: the parts of `infra/` as they are, with the functions and routes as they are declared.
+
+use functions::DECLARED;
+use functions::function::{Declared, Function, Grant, Kind, Trigger, route_key};
+use std::fmt::Write as _;
+
+/// The parts of the template that are written by hand, in order. The functions come after the tables.
+const BEFORE: &[&str] = &["parameters", "api", "tables"];
+const AFTER: &[&str] = &["sockets", "stream", "snapshots", "alarms", "dashboard", "outputs"];
+/// Stands in a part for a line per route with its throttle, and for the number of resources.
+const ROUTES: &str = "        # {routes}\n";
+const RESOURCES: &str = "{resources}";
+
+const HEADER: &str = "# Written by `cargo xtask docs`: the functions are declared beside their handlers in functions/src, the rest is in infra/.\n";
+const FUNCTIONS: &str = "
+  # Each statement names the partition keys that it is about, as far as a call has any: IAM fills in LeadingKeys for each
+  # item, of a batch and of a transaction too. A scan has none, and a query of the index has a room, which may be any. A write
+  # of a state also names the attributes that it may not touch, so that AWS itself refuses a mute that writes evidence.
+  # tests/api/privileges.rs holds all of this to what each function does.
+  #
+  # The role of a function is what its Policies say plus AWSLambdaBasicExecutionRole, which SAM attaches for writing logs.
+  # SkipBuild: `cargo lambda build` has already made CodeUri, and `sam build` must not try again.
+";
+
+/// The whole template. `part` reads a part of `infra/`, and `purpose` says in a sentence what a function is for.
+///
+/// # Errors
+/// A part cannot be read.
+pub(crate) fn text(
+    part: impl Fn(&str) -> Result<String, String>,
+    purpose: impl Fn(&Declared) -> Result<String, String>,
+) -> Result<String, String> {
+    let mut text = HEADER.to_owned();
+    for name in BEFORE {
+        text.push_str(&part(name)?);
+        text.push('\n');
+    }
+    text.push_str(FUNCTIONS.trim_start_matches('\n'));
+    for declared in DECLARED {
+        text.push('\n');
+        comment(&mut text, "  ", &purpose(declared)?);
+        function(&mut text, declared);
+    }
+    for name in AFTER {
+        text.push('\n');
+        text.push_str(&part(name)?);
+    }
+    let routes: String = DECLARED.iter().map(|declared| throttles(declared.function)).collect();
+    let text = text.replacen(ROUTES, &routes, 1);
+    let count = resources(&text).to_string();
+    Ok(text.replacen(RESOURCES, &count, 1))
+}
+
+/// The logical id of a function without `Function`.
+#[must_use]
+pub(crate) fn logical_id(name: &str) -> String {
+    name.split('_').map(crate::capitalized).collect()
+}
+
+/// Writes a comment of at most 120 columns.
+fn comment(text: &mut String, indent: &str, words: &str) {
+    let mut line = format!("{indent}#");
+    for word in words.split_whitespace() {
+        if line.len() + 1 + word.len() > 120 {
+            text.push_str(&line);
+            text.push('\n');
+            line = format!("{indent}#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+/// A line per route, with the class that throttles it.
+fn throttles(function: &Function) -> String {
+    let class = function.class().parameter();
+    let lines = function.routes().map(|(method, path)| {
+        let limits = format!("{{ThrottlingRateLimit: !Ref {class}Rate, ThrottlingBurstLimit: !Ref {class}Burst}}");
+        format!("        \"{}\": {limits}\n", route_key(method, path))
+    });
+    lines.collect::<Vec<_>>().concat()
+}
+
+fn function(text: &mut String, declared: &Declared) {
+    let Declared { name, function, .. } = declared;
+    let (id, dashed) = (logical_id(name), name.replace('_', "-"));
+    let _ = writeln!(
+        text,
+        "  {id}Function:\n    Type: AWS::Serverless::Function\n    Metadata: {{SkipBuild: true}}\n    Properties:\n      \
+         FunctionName: !Sub greenroom-${{Stage}}-{dashed}\n      CodeUri: target/lambda/{name}/"
+    );
+    for line in function.properties.lines() {
+        let _ = writeln!(text, "      {line}");
+    }
+    if !function.grants.is_empty() {
+        text.push_str("      Policies:\n        - Version: \"2012-10-17\"\n          Statement:\n");
+        for grant in function.grants {
+            statement(text, grant);
+        }
+    }
+    events(text, function);
+    for trigger in function.triggers {
+        if let Trigger::Message { route, answers } = trigger {
+            message(text, &id, route, *answers);
+        }
+    }
+}
+
+/// What leads an event of the WebSocket API to a function, and its answer back.
+fn message(text: &mut String, id: &str, route: &str, answers: bool) {
+    let response = if answers { "      RouteResponseSelectionExpression: $default\n" } else { "" };
+    let _ = write!(
+        text,
+        "  {id}Permission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref {id}Function
+      Principal: apigateway.amazonaws.com
+      SourceArn: !Sub \"arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:${{SocketApi}}/live/{route}\"
+  {id}Integration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref SocketApi
+      IntegrationType: AWS_PROXY
+      IntegrationUri: !Sub \"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{id}Function.Arn}}/invocations\"
+  {id}Route:
+    Type: AWS::ApiGatewayV2::Route
+    Properties:
+      ApiId: !Ref SocketApi
+      RouteKey: {route}
+{response}      Target: !Sub \"integrations/${{{id}Integration}}\"
+"
+    );
+    if answers {
+        let _ = write!(
+            text,
+            "  {id}RouteResponse:
+    Type: AWS::ApiGatewayV2::RouteResponse
+    Properties: {{ApiId: !Ref SocketApi, RouteId: !Ref {id}Route, RouteResponseKey: $default}}
+"
+        );
+    }
+}
+
+fn statement(text: &mut String, grant: &Grant) {
+    if !grant.reason.is_empty() {
+        comment(text, "            ", grant.reason);
+    }
+    text.push_str("            - Effect: Allow\n");
+    list(text, "Action", grant.actions);
+    list(text, "Resource", grant.resources);
+    if grant.keys.is_empty() && !grant.counts {
+        return;
+    }
+    text.push_str("              Condition:\n");
+    if !grant.keys.is_empty() {
+        let like = if grant.keys.iter().any(|key| key.contains('*')) { "StringLike" } else { "StringEquals" };
+        let keys: Vec<_> = grant.keys.iter().map(|key| format!("\"{key}\"")).collect();
+        let keys = keys.join(", ");
+        let _ = writeln!(text, "                ForAllValues:{like}: {{dynamodb:LeadingKeys: [{keys}]}}");
+    }
+    if !grant.spared.is_empty() {
+        let spared: Vec<_> = grant.spared.split(' ').map(|name| format!("\"{name}\"")).collect();
+        let spared = spared.join(", ");
+        let _ = writeln!(text, "                ForAllValues:StringNotLike: {{dynamodb:Attributes: [{spared}]}}");
+    }
+    if grant.counts {
+        text.push_str("                StringEquals: {dynamodb:Select: COUNT}\n");
+    }
+}
+
+/// On one line if it fits, else an entry a line, so that a widened grant is one line of a diff either way.
+fn list(text: &mut String, name: &str, entries: &[&str]) {
+    let entries: Vec<_> =
+        entries.iter().map(|entry| if *entry == "*" { "\"*\"".to_owned() } else { (*entry).to_owned() }).collect();
+    let line = format!("              {name}: [{}]\n", entries.join(", "));
+    if line.len() <= 120 {
+        text.push_str(&line);
+        return;
+    }
+    let _ = writeln!(text, "              {name}:");
+    for entry in entries {
+        let _ = writeln!(text, "                - {entry}");
+    }
+}
+
+fn events(text: &mut String, function: &Function) {
+    let of_sam = |trigger: &Trigger| matches!(trigger, Trigger::Route { .. } | Trigger::Schedule { .. });
+    if !function.triggers.iter().any(of_sam) {
+        return;
+    }
+    text.push_str("      Events:\n");
+    let mut names = Vec::new();
+    for trigger in function.triggers {
+        let (mut name, kind, properties) = match trigger {
+            Trigger::Route { method, path } => (
+                if *method == "HEAD" { "Head" } else { "Route" }.to_owned(),
+                "HttpApi",
+                format!("{{ApiId: !Ref Api, Method: {method}, Path: \"{path}\"}}"),
+            ),
+            Trigger::Schedule { when, name, input, only_if } => {
+                let mut properties = format!("{{Schedule: \"{when}\", Name: !Sub \"greenroom-${{Stage}}-{name}\"");
+                if let Some(condition) = only_if {
+                    let _ = write!(properties, ", State: !If [{condition}, ENABLED, DISABLED]");
+                }
+                if let Some(input) = input {
+                    let _ = write!(properties, ", Input: '{input}'");
+                }
+                properties.push('}');
+                // A further rule of a function is told apart by the last word of its name.
+                let last = name.rsplit('-').next().unwrap_or_default();
+                let id = if names.is_empty() { "Schedule".to_owned() } else { crate::capitalized(last) };
+                (id, "Schedule", properties)
+            }
+            Trigger::Message { .. } | Trigger::Stream => continue,
+        };
+        if names.contains(&name) {
+            let _ = write!(name, "{}", names.len());
+        }
+        let _ = writeln!(text, "        {name}:\n          Type: {kind}\n          Properties: {properties}");
+        names.push(name);
+    }
+}
+
+/// How many resources the stack has with those that SAM makes: a role for each function, a permission for each of its
+/// events, a rule for each schedule, and a stage for the API.
+fn resources(text: &str) -> usize {
+    let logical =
+        text.lines().skip_while(|line| *line != "Resources:").take_while(|line| *line != "Outputs:").filter(|line| {
+            line.strip_prefix("  ").is_some_and(|line| line.starts_with(|letter: char| letter.is_ascii_uppercase()))
+        });
+    let of_functions: usize = DECLARED
+        .iter()
+        .map(|declared| {
+            let triggers = declared.function.triggers.iter();
+            let of_triggers = triggers.map(|trigger| match trigger {
+                Trigger::Route { .. } => 1,
+                Trigger::Schedule { .. } => 2,
+                // They stand in the template themselves.
+                Trigger::Message { .. } | Trigger::Stream => 0,
+            });
+            1 + of_triggers.sum::<usize>()
+        })
+        .sum();
+    logical.count() + of_functions + 1
+}
+
+/// The program of a function.
+#[must_use]
+pub(crate) fn binary(declared: &Declared) -> String {
+    let Declared { group, name, kind, .. } = declared;
+    let generated = "//! Written by `cargo xtask docs`.";
+    let main =
+        |call: &str| format!("{generated}\nfn main() -> Result<(), functions::Error> {{\n    functions::{call}\n}}\n");
+    match kind {
+        Kind::Endpoint if *name == "get_metrics" => METRICS.to_owned(),
+        Kind::Endpoint => main(&format!("serve(functions::entries::{name})")),
+        Kind::Consumer => main(&format!("consume(functions::{group}::{name}::run)")),
+        Kind::Socket => main(&format!("serve_socket(functions::{group}::{name}::run)")),
+        Kind::Job => main(&format!("serve_schedule(functions::{group}::{name}::run)")),
+    }
+}
+
+/// Its figures are those of the stage, and no other program links what reads them.
+const METRICS: &str =
+    "//! Written by `cargo xtask docs`. Its figures are those of the stage, which no other function reads.
+use cloudwatch::{CloudWatch, Function};
+
+fn main() -> Result<(), functions::Error> {
+    functions::serve_with(functions::entries::get_metrics, |stage| {
+        let functions = functions::described().into_iter().map(|(binary, route)| Function { binary, route });
+        CloudWatch::from_env(stage, functions.collect())
+    })
+}
+";
