@@ -2,7 +2,7 @@
 
 use crate::choice::{Choice, HostArgument};
 use crate::exit::{self, Failed};
-use crate::key::{self, KeyError, Place};
+use crate::key::{self, KeyError, PairingFile};
 use crate::server::ServerUrl;
 use crate::{client, output};
 use clap::error::ErrorKind;
@@ -81,7 +81,7 @@ fn command(Arguments { command, json, config }: Arguments) -> Result<u8, Failed>
         Command::Devices(host) => capture::devices(&host, json),
         Command::Check { choice, seconds } => capture::check(&choice, seconds, json),
         Command::Enroll { url, user, code } => {
-            let place = Place::prepare(&path()?).map_err(unusable)?;
+            let place = PairingFile::prepare(&path()?).map_err(unusable)?;
             let key = key::generate().map_err(|error| Failed::new(1, format!("no random numbers: {error}")))?;
             let pairing = client::enrol(url, user, code, key).map_err(refused)?;
             place.keep(&pairing).map_err(unusable)?;

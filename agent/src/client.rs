@@ -4,9 +4,11 @@ use crate::clock::Moment;
 use crate::fuse::State;
 use crate::key::{Pairing, public};
 use crate::server::ServerUrl;
+use domain::user::Version;
+use domain::verdict::RECENT;
 use domain::{
-    AgentDevice, AgentId, Attestation, Challenge, Condition, DeviceId, Enrolment, Flag, PairingCode, Purpose, RECENT,
-    Route, SIGNATURE_HEADER, Signal, SigningKey, UserId, Version, WINDOW_MAX,
+    AgentDevice, AgentId, Attestation, Challenge, Condition, DeviceId, Enrolment, Flag, PairingCode, Purpose, Route,
+    SIGNATURE_HEADER, Signal, SigningKey, UserId, WINDOW_MAX,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -226,7 +228,7 @@ impl Claim {
 
 /// What the next attestation must say of itself.
 #[derive(Debug)]
-struct Place {
+struct Next {
     seq: u64,
     challenge: Challenge,
     /// The version of the claim.
@@ -240,7 +242,7 @@ pub struct Session {
     api: Api,
     pairing: Pairing,
     /// Not known after a start and after a sleep; there is none while nobody has attached this agent.
-    place: Option<Place>,
+    next: Option<Next>,
     clock: Clock,
     /// End of the last window that was accepted: no two windows overlap.
     last: Option<Instant>,
@@ -256,7 +258,7 @@ impl Session {
         Self {
             api: Api::new(pairing.url.clone()),
             pairing,
-            place: None,
+            next: None,
             clock: Clock::of_this_machine(),
             last: None,
             failures: 0,
@@ -268,15 +270,15 @@ impl Session {
     /// Attests; asks for the place instead if that is not known. Blocks for five seconds at most.
     pub fn attest(&mut self, said: Statement) -> Outcome {
         // A window from before a sleep would be told in a time that it was not measured in.
-        let Some(place) = self.place.take_if(|_| !self.clock.has_slept()) else { return self.probe() };
+        let Some(next) = self.next.take_if(|_| !self.clock.has_slept()) else { return self.probe() };
         let to = said.to;
-        let earliest = self.last.map_or(place.since, |last| last.max(place.since));
+        let earliest = self.last.map_or(next.since, |last| last.max(next.since));
         let from = said.from.max(earliest).min(to).max(to.checked_sub(WINDOW_MAX).unwrap_or(to));
         let to_ms = self.clock.ms(to);
         let attestation = Attestation {
-            seq: place.seq,
-            challenge: place.challenge,
-            version: place.version,
+            seq: next.seq,
+            challenge: next.challenge,
+            version: next.version,
             from_ms: self.clock.ms(from).min(to_ms),
             to_ms,
             silent_since_ms: said.silent_since.map(|since| self.clock.ms(since).min(to_ms)),
@@ -286,8 +288,8 @@ impl Session {
             route: said.state.route,
             device: said.device,
         };
-        let attested = place.version;
-        self.place = Some(place);
+        let attested = next.version;
+        self.next = Some(next);
         match self.send(&attestation) {
             Ok(mut accepted) => {
                 accepted.is_outdated = accepted.claim.version != attested;
@@ -302,7 +304,7 @@ impl Session {
     /// Asks whether somebody has attached this agent, and what they claim. Measures nothing, and is never accepted. Blocks for five
     /// seconds at most.
     pub fn probe(&mut self) -> Outcome {
-        (self.place, self.conflicts) = (None, 0);
+        (self.next, self.conflicts) = (None, 0);
         let now = self.clock.ms(Instant::now());
         let probe = Attestation {
             seq: 0,
@@ -341,11 +343,11 @@ impl Session {
     }
 
     fn settle(&mut self, seq: u64, challenge: Challenge, version: Version) {
-        let since = match &self.place {
-            Some(place) if place.version == version => place.since,
+        let since = match &self.next {
+            Some(next) if next.version == version => next.since,
             _ => Instant::now(),
         };
-        self.place = Some(Place { seq, challenge, version, since });
+        self.next = Some(Next { seq, challenge, version, since });
     }
 
     fn mend(&mut self, error: CallError) -> Outcome {
@@ -359,13 +361,13 @@ impl Session {
                     return self.later(said);
                 };
                 // Perhaps attached anew, to somebody else or to a state whose versions start anew: an old window is about neither.
-                self.place = None;
+                self.next = None;
                 self.settle(seq, challenge, claim.version);
                 self.idle = 0;
                 self.again(said, Outcome::Attached(claim))
             }
             (409, "agent_idle") | (404, _) => {
-                self.place = None;
+                self.next = None;
                 let wait = backoff(self.idle);
                 (self.idle, self.failures) = (self.idle.saturating_add(1), 0);
                 Outcome::Idle(jitter(wait))
@@ -591,8 +593,8 @@ mod tests {
                 matches!(&outcome, Outcome::Attached(claim) if claim.label() == Some("Desk Microphone")),
                 "{outcome:?}"
             );
-            let place = session.place.unwrap();
-            assert_eq!((place.seq, place.challenge, place.version), (7, Challenge::from([1; 16]), 3));
+            let next = session.next.unwrap();
+            assert_eq!((next.seq, next.challenge, next.version), (7, Challenge::from([1; 16]), 3));
         }
     }
 
@@ -609,7 +611,7 @@ mod tests {
     fn a_version_that_is_known_goes_on_and_a_new_one_begins_a_new_window() {
         let mut session = session();
         session.settle(1, Challenge::from([1; 16]), 3);
-        let since = |session: &Session| session.place.as_ref().unwrap().since;
+        let since = |session: &Session| session.next.as_ref().unwrap().since;
         let learned = since(&session);
         session.settle(2, Challenge::from([2; 16]), 3);
         assert_eq!(since(&session), learned);
@@ -622,10 +624,10 @@ mod tests {
     fn who_is_told_where_to_begin_begins_a_new_window_also_under_the_same_version() {
         let mut session = session();
         session.settle(1, Challenge::from([2; 16]), 3);
-        let learned = session.place.as_ref().unwrap().since;
+        let learned = session.next.as_ref().unwrap().since;
         session.mend(refusal(CONFLICT));
-        let place = session.place.unwrap();
-        assert!(place.version == 3 && place.since > learned);
+        let next = session.next.unwrap();
+        assert!(next.version == 3 && next.since > learned);
     }
 
     #[test]
@@ -650,7 +652,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert!(session.place.is_none());
+        assert!(session.next.is_none());
         assert!(waits[0] <= SECOND && waits[7] >= 15 * SECOND && waits[7] <= 30 * SECOND, "{waits:?}");
     }
 

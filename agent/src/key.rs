@@ -111,13 +111,13 @@ fn of_one_key(stored: Stored, url: ServerUrl) -> Option<Pairing> {
 }
 
 /// A place for a pairing that is about to be made: a failure to write must come before the code is used up.
-pub struct Place {
+pub struct PairingFile {
     path: PathBuf,
     beside: PathBuf,
     file: File,
 }
 
-impl Place {
+impl PairingFile {
     /// Makes a new file beside `path`, which only its owner may read.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PairingFile {
     fn drop(&mut self) {
         // Gone already if it was kept.
         let _ = fs::remove_file(&self.beside);
@@ -194,7 +194,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("greenroom").join("agent.json");
         let pairing = pairing();
-        Place::prepare(&path).unwrap().keep(&pairing).unwrap();
+        PairingFile::prepare(&path).unwrap().keep(&pairing).unwrap();
         (directory, path, pairing)
     }
 
@@ -210,7 +210,7 @@ mod tests {
     fn a_new_pairing_replaces_the_old_one_and_leaves_nothing_else() {
         let (_directory, path, old) = kept();
         let new = pairing();
-        Place::prepare(&path).unwrap().keep(&new).unwrap();
+        PairingFile::prepare(&path).unwrap().keep(&new).unwrap();
         assert_ne!(old.agent_id, new.agent_id);
         assert_eq!(load(&path).unwrap().agent_id, new.agent_id);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_pairing_that_failed_leaves_the_old_one() {
         let (_directory, path, old) = kept();
-        drop(Place::prepare(&path).unwrap());
+        drop(PairingFile::prepare(&path).unwrap());
         assert_eq!(load(&path).unwrap().agent_id, old.agent_id);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

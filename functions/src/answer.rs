@@ -5,19 +5,20 @@ use crate::error::Code;
 use crate::event::GatewayId;
 use crate::http::{RequestId, X_REQUEST_ID};
 use crate::log::Seconds;
-use crate::{ApiError, Entry, Request, RequestLine, Response, State};
+use crate::{ApiError, Context, Handler, Request, RequestLine, Response};
+use aws::deadline;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use config::CorsOrigins;
 use domain::{Actor, UserId};
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use sha2::{Digest as _, Sha256};
-use state::config::CorsOrigins;
-use state::metrics::Sample;
-use state::{StateError, deadline};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use store::StoreError;
+use telemetry::metrics::Sample;
 use tokio::time::Instant;
 
 /// The longest path in a line of the log, in bytes. Ours have at most 200; what is longer is somebody's attempt.
@@ -32,23 +33,23 @@ const ETAG_BYTES: usize = 16;
 
 /// Runs a handler and makes its outcome presentable. Never fails: a panic is a 500 with a request id, and a handler that
 /// takes too long is given up and answered by 503.
-pub async fn answer(route: &str, entry: Entry, state: &State, request: Request) -> Response {
+pub async fn answer(route: &str, handler: Handler, context: &Context, request: Request) -> Response {
     let seen = Seen::of(&request);
     let mut request = request;
     request.extensions_mut().insert(RequestId(seen.request_id.clone()));
     request.extensions_mut().insert(seen.caller.clone());
-    let work = AssertUnwindSafe(async { entry(state.clone(), request).await }).catch_unwind();
+    let work = AssertUnwindSafe(async { handler(context.clone(), request).await }).catch_unwind();
     let reply = match deadline::until(Instant::now() + REQUEST_TIME, work).await {
         Some(reply) => reply.unwrap_or_else(|_| Err(ApiError::panicked())),
-        None => Err(StateError::Unavailable("the request's time is over".into()).into()),
+        None => Err(StoreError::Unavailable("the request's time is over".into()).into()),
     };
-    seen.finish(route, state, reply)
+    seen.finish(route, context, reply)
 }
 
 /// Answers a request that never reached a handler.
 #[must_use]
-pub fn refuse(route: &str, state: &State, request: &Request, error: ApiError) -> Response {
-    Seen::of(request).finish(route, state, Err(error))
+pub fn refuse(route: &str, context: &Context, request: &Request, error: ApiError) -> Response {
+    Seen::of(request).finish(route, context, Err(error))
 }
 
 /// What must be remembered of a request once the handler has taken it.
@@ -79,7 +80,7 @@ impl Seen {
         }
     }
 
-    fn finish(self, route: &str, state: &State, reply: crate::Reply) -> Response {
+    fn finish(self, route: &str, context: &Context, reply: crate::Reply) -> Response {
         let mut response = match reply {
             Ok(response) => response,
             Err(error) => error.response(&self.request_id),
@@ -96,7 +97,7 @@ impl Seen {
             headers.insert(X_REQUEST_ID, id);
         }
         secure(headers);
-        allow_origin(headers, &state.config.cors_origins, self.origin.as_ref());
+        allow_origin(headers, &context.config.cors_origins, self.origin.as_ref());
         let code = response.extensions_mut().remove::<Code>().map(|Code(code)| code);
         let answered = Answered {
             started: self.started,
@@ -109,7 +110,7 @@ impl Seen {
             user_id: self.user_id.as_ref(),
             caller: self.caller.get(),
         };
-        answered.report(state);
+        answered.report(context);
         response
     }
 
@@ -151,14 +152,14 @@ pub(crate) struct Answered<'a> {
 
 impl Answered<'_> {
     /// Counts it, and has its line written.
-    pub(crate) fn report(&self, state: &State) {
+    pub(crate) fn report(&self, context: &Context) {
         let Self { started, request_id, method, path, route, status, code, user_id, caller } = *self;
         let duration = started.elapsed();
         let (is_error, is_failure) = (status >= 400, status >= 500);
-        state.window.record(&Sample { route, duration, is_error, is_failure, code, user: user_id });
-        state.observer.answered(&RequestLine {
+        context.window.record(&Sample { route, duration, is_error, is_failure, code, user: user_id });
+        context.observer.answered(&RequestLine {
             code,
-            timestamp: (state.clock)(),
+            timestamp: (context.clock)(),
             request_id,
             method,
             path,

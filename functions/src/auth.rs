@@ -1,11 +1,11 @@
 //! Who calls, and may they? The only place that asks.
 
-use crate::{ApiError, Request, State};
+use crate::{ApiError, Context, Request};
+use config::AuthMode;
 use domain::{Actor, AgentId, PublicKey, Purpose, RoomId, SIGNATURE_HEADER, UserId};
-use state::config::AuthMode;
-use state::{Kind, Refusal};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use store::{Kind, Refusal};
 
 /// 401: the call needs a token.
 pub(crate) const AUTHENTICATION_REQUIRED: Refusal =
@@ -68,8 +68,8 @@ impl Caller {
     ///
     /// # Errors
     /// 401 in strict mode: no token can be issued yet.
-    pub(crate) fn of(state: &State, request: &Request) -> Result<Self, ApiError> {
-        match state.config.auth_mode {
+    pub(crate) fn of(context: &Context, request: &Request) -> Result<Self, ApiError> {
+        match context.config.auth_mode {
             AuthMode::Open => Ok(Self::Anybody.noted(request)),
             AuthMode::Strict => Err(AUTHENTICATION_REQUIRED.into()),
         }

@@ -1,13 +1,14 @@
 //! What every handler is given, and what it gives back.
 
 use crate::{ApiError, Observer};
-use domain::Policy;
-use state::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, StreamEvent, Users};
-use state::{Config, metrics};
+use config::Config;
+use domain::verdict::Policy;
 use std::fmt::Display as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, StreamEvent, Users};
+use telemetry::metrics;
 
 /// A request as API Gateway delivers it, path parameters included.
 pub type Request = lambda_http::Request;
@@ -18,12 +19,12 @@ pub type Reply = Result<Response, ApiError>;
 /// A handler at work.
 pub type BoxFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
-pub type Entry = fn(State, Request) -> BoxFuture;
+pub type Handler = fn(Context, Request) -> BoxFuture;
 /// What a schedule starts, with the event that started it; what it gives back is told to whoever invoked it by hand. An
-/// error fails the invocation, and Lambda repeats it. A function pointer, as [`Entry`].
-pub type Job = fn(State, serde_json::Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
-/// A consumer of a stream. A function pointer, as [`Entry`].
-pub type Consumer = fn(State, StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>>;
+/// error fails the invocation, and Lambda repeats it. A function pointer, as [`Handler`].
+pub type Job = fn(Context, serde_json::Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// A consumer of a stream. A function pointer, as [`Handler`].
+pub type Consumer = fn(Context, StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>>;
 /// What came of a [`Job`].
 pub type Outcome = Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>>;
 /// Why a function could not start.
@@ -32,7 +33,7 @@ pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 impl std::fmt::Debug for Error {
     /// The whole chain in plain words: this is what `main` shows, and Lambda logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        state::Chain(&*self.0).fmt(f)
+        telemetry::Chain(&*self.0).fmt(f)
     }
 }
 
@@ -44,7 +45,7 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
 
 /// All that a handler may use. Cheap to clone; holds nothing between calls but connections and counts.
 #[derive(Clone)]
-pub struct State {
+pub struct Context {
     /// The settings.
     pub config: Arc<Config>,
     /// The database itself, for what concerns whole tables.
@@ -68,7 +69,7 @@ pub struct State {
     pub observer: Arc<dyn Observer>,
 }
 
-impl State {
+impl Context {
     /// What handlers need, on one database.
     #[must_use]
     pub fn new(client: Client, config: Config, observer: Arc<dyn Observer>) -> Self {

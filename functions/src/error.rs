@@ -3,12 +3,14 @@
 
 use crate::Response;
 use crate::auth::AUTHENTICATION_REQUIRED;
-use domain::{Challenge, DeviceId, Label, MuteScope, Timestamp, User, Version};
+use domain::user::{MuteScope, User, Version};
+use domain::{Challenge, DeviceId, Label, Timestamp};
 use lambda_http::Body;
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use state::{Chain, Kind, Place, Refusal, Shown, StateError};
 use std::borrow::Cow;
+use store::{Kind, NextAttestation, Refusal, Shown, StoreError};
+use telemetry::Chain;
 
 /// 400: a part of the request is malformed; `errors` names it.
 const VALIDATION_FAILED: Refusal =
@@ -63,7 +65,7 @@ struct Answer {
     header: Option<(header::HeaderName, HeaderValue)>,
     members: Members,
     /// What failed, for our log alone.
-    cause: Option<StateError>,
+    cause: Option<StoreError>,
 }
 
 /// The members of an answer that only some refusals have.
@@ -82,6 +84,9 @@ struct Members {
     claim: Option<ClaimView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_ms: Option<u64>,
+    /// What a message of a WebSocket could have asked for instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<&'static [&'static str]>,
 }
 
 impl From<Refusal> for ApiError {
@@ -97,12 +102,12 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<StateError> for ApiError {
-    fn from(error: StateError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         let (refusal, shown) = match error {
-            StateError::Refused(refusal, shown) => (refusal, shown),
-            StateError::Unavailable(_) => return Self::failed(UNAVAILABLE, error),
-            StateError::Corrupt { .. } | StateError::Internal(_) => return Self::failed(INTERNAL_ERROR, error),
+            StoreError::Refused(refusal, shown) => (refusal, shown),
+            StoreError::Unavailable(_) => return Self::failed(UNAVAILABLE, error),
+            StoreError::Corrupt { .. } | StoreError::Internal(_) => return Self::failed(INTERNAL_ERROR, error),
         };
         let mut told = Self::from(refusal);
         let Answer { detail, members, .. } = &mut *told.0;
@@ -113,8 +118,8 @@ impl From<StateError> for ApiError {
                 members.errors = Some([Field { field: field.into(), rule: rule.into() }]);
             }
             Shown::Version(current) => members.current_version = current,
-            Shown::Place(place) => {
-                let Place { expected, challenge, user } = *place;
+            Shown::NextAttestation(next) => {
+                let NextAttestation { expected, challenge, user } = *next;
                 (members.expected_seq, members.challenge) = (Some(expected), Some(challenge));
                 members.claim = Some(user.into());
             }
@@ -140,7 +145,7 @@ impl ApiError {
     }
 
     /// A failure of ours: the client learns nothing of our insides, the log all of it.
-    fn failed(refusal: Refusal, cause: StateError) -> Self {
+    fn failed(refusal: Refusal, cause: StoreError) -> Self {
         let mut told = Self::from(refusal);
         told.0.cause = Some(cause);
         told
@@ -155,6 +160,12 @@ impl ApiError {
     /// With the server's time, for a client whose clock may be wrong.
     pub(crate) fn at(mut self, at: Timestamp) -> Self {
         self.0.members.at_ms = Some(at.ms());
+        self
+    }
+
+    /// With the events that a WebSocket client could have sent instead.
+    pub(crate) fn with_events(mut self, events: &'static [&'static str]) -> Self {
+        self.0.members.events = Some(events);
         self
     }
 
@@ -188,20 +199,36 @@ impl ApiError {
         status(self.0.refusal.kind)
     }
 
+    /// What is wrong, and what to do.
+    fn detail(&self) -> &str {
+        self.0.detail.as_deref().unwrap_or(self.0.refusal.detail)
+    }
+
+    /// Logs what failed.
+    fn log(&self, request_id: &str) {
+        if let Answer { refusal, cause: Some(cause), .. } = &*self.0 {
+            tracing::error!(requestId = request_id, error = %Chain(cause), code = refusal.code, "state store failed");
+        }
+    }
+
+    /// The same for a client of a WebSocket: the data of an `error` frame. What we need to know goes to the log.
+    pub(crate) fn data<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
+        self.log(request_id);
+        ErrorData { code: self.0.refusal.code, detail: self.detail(), members: &self.0.members, request_id }
+    }
+
     /// The answer for the client, who learns nothing of our insides; what we need to know goes to the log.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response {
-        let Answer { refusal, detail, logged_as, header, members, cause } = &*self.0;
-        if let Some(cause) = cause {
-            tracing::error!(requestId = request_id, error = %Chain(cause), code = refusal.code, "state store failed");
-        }
+        self.log(request_id);
+        let Answer { refusal, logged_as, header, members, .. } = &*self.0;
         let status = self.status();
         let problem = Problem {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code: refusal.code,
-            detail: detail.as_deref().unwrap_or(refusal.detail),
+            detail: self.detail(),
             members,
             request_id,
         };
@@ -236,6 +263,17 @@ struct Problem<'a> {
     kind: &'static str,
     title: &'static str,
     status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(flatten)]
+    members: &'a Members,
+    request_id: &'a str,
+}
+
+/// What an `error` frame says: a problem without what only HTTP has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorData<'a> {
     code: &'static str,
     detail: &'a str,
     #[serde(flatten)]

@@ -429,7 +429,7 @@ impl Function {
 #[derive(Debug)]
 pub struct Declared {
     /// What calls it.
-    pub kind: Kind,
+    pub kind: FunctionKind,
     /// The folder of its file.
     pub group: &'static str,
     /// The name of its file, binary, event and test.
@@ -439,14 +439,19 @@ pub struct Declared {
 }
 
 impl Declared {
-    pub(crate) const fn new(kind: Kind, group: &'static str, name: &'static str, function: &'static Function) -> Self {
+    pub(crate) const fn new(
+        kind: FunctionKind,
+        group: &'static str,
+        name: &'static str,
+        function: &'static Function,
+    ) -> Self {
         Self { kind, group, name, function }
     }
 }
 
 /// How a function is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FunctionKind {
     /// With a request, by [`crate::serve`].
     Endpoint,
     /// With records of a stream, by [`crate::consume`].

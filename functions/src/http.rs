@@ -1,17 +1,18 @@
 //! Reading requests and writing answers, so that a handler parses, permits, does, answers.
 
 use crate::auth::Caller;
-use crate::{ApiError, Reply, Request, Response, State};
-use domain::{RoomId, Seq, Timestamp, User, UserId, Version};
+use crate::{ApiError, Context, Reply, Request, Response};
+use domain::user::{Seq, User, Version};
+use domain::{RoomId, Timestamp, UserId};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use state::dynamodb::{Cause, Written};
-use state::{Kind, Refusal, StateError};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
+use store::dynamodb::{Cause, Written};
+use store::{Kind, Refusal, StoreError};
 
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -76,13 +77,13 @@ pub(crate) const X_REQUEST_ID: &str = "x-request-id";
 pub(crate) struct RequestId(pub(crate) String);
 
 /// The cause of a change: now, this request, this caller.
-pub(crate) fn cause(state: &State, request: &Request, caller: &Caller) -> Cause {
+pub(crate) fn cause(context: &Context, request: &Request, caller: &Caller) -> Cause {
     let request_id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone());
     // A client may have put a name into its own id, and the history keeps ids for ever.
     let by_client =
         |id: &String| request.headers().get(X_REQUEST_ID).is_some_and(|given| given.as_bytes() == id.as_bytes());
     let request_id = request_id.filter(|id| !by_client(id) || is_random(id));
-    Cause { at: (state.clock)(), request_id, by: caller.actor() }
+    Cause { at: (context.clock)(), request_id, by: caller.actor() }
 }
 
 /// Whether an id looks like a random number, such as a UUID: no word can be written so.
@@ -302,7 +303,7 @@ pub(crate) fn ok(body: &impl Serialize) -> Reply {
 
 /// Any status with a body.
 pub(crate) fn with_status(status: StatusCode, body: &impl Serialize) -> Reply {
-    let text = serde_json::to_string(body).map_err(|error| StateError::Internal(error.into()))?;
+    let text = serde_json::to_string(body).map_err(|error| StoreError::Internal(error.into()))?;
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -12,32 +12,32 @@ macro_rules! functions {
         $($(#[$of_jobs])* pub mod $jobs { $(pub mod $job;)+ })+
         $($(#[$of_sockets])* pub mod $sockets { $(pub mod $socket;)+ })+
 
-        /// The entry of each endpoint, for its binary and for the runner.
-        pub mod entries {
+        /// The handler of each endpoint, for its binary and for the runner.
+        pub mod handlers {
             $($(
                 /// The endpoint of the same name.
                 #[must_use]
-                pub fn $name(state: crate::State, request: crate::Request) -> crate::BoxFuture {
-                    Box::pin(crate::$group::$name::handle(state, request))
+                pub fn $name(context: crate::Context, request: crate::Request) -> crate::BoxFuture {
+                    Box::pin(crate::$group::$name::handle(context, request))
                 }
             )+)+
         }
 
         /// Every endpoint by the name of its binary.
-        pub const ENDPOINTS: &[(&str, Entry)] = &[$($((stringify!($name), entries::$name)),+),+];
+        pub const ENDPOINTS: &[(&str, Handler)] = &[$($((stringify!($name), handlers::$name)),+),+];
 
         /// Every consumer by the name of its binary.
         pub const CONSUMERS: &[(&str, Consumer)] = &[$($((stringify!($consumer), $consumers::$consumer::run)),+),+];
 
         /// Every handler of a WebSocket event by the name of its binary.
-        pub const SOCKETS: &[(&str, SocketEntry)] = &[$($((stringify!($socket), $sockets::$socket::run)),+),+];
+        pub const SOCKETS: &[(&str, SocketHandler)] = &[$($((stringify!($socket), $sockets::$socket::run)),+),+];
 
         /// What each function says of itself.
         pub static DECLARED: &[Declared] = &[
-            $($(Declared::new(Kind::Endpoint, stringify!($group), stringify!($name), &$group::$name::FUNCTION),)+)+
-            $($(Declared::new(Kind::Consumer, stringify!($consumers), stringify!($consumer), &$consumers::$consumer::FUNCTION),)+)+
-            $($(Declared::new(Kind::Job, stringify!($jobs), stringify!($job), &$jobs::$job::FUNCTION),)+)+
-            $($(Declared::new(Kind::Socket, stringify!($sockets), stringify!($socket), &$sockets::$socket::FUNCTION),)+)+
+            $($(Declared::new(FunctionKind::Endpoint, stringify!($group), stringify!($name), &$group::$name::FUNCTION),)+)+
+            $($(Declared::new(FunctionKind::Consumer, stringify!($consumers), stringify!($consumer), &$consumers::$consumer::FUNCTION),)+)+
+            $($(Declared::new(FunctionKind::Job, stringify!($jobs), stringify!($job), &$jobs::$job::FUNCTION),)+)+
+            $($(Declared::new(FunctionKind::Socket, stringify!($sockets), stringify!($socket), &$sockets::$socket::FUNCTION),)+)+
         ];
     };
 }
@@ -61,7 +61,7 @@ functions! {
     }
     consumers {
         /// What follows from a table's stream.
-        streams { on_state_change }
+        consumers { on_state_change }
     }
     jobs {
         /// What somebody starts by hand.
@@ -85,18 +85,16 @@ mod http;
 mod log;
 mod runtime;
 mod socket_answer;
-mod socket_error;
 mod socket_event;
 
 pub use answer::{answer, new_request_id, refuse};
-pub use context::{BoxFuture, Consumer, Entry, Error, Job, Outcome, Reply, Request, Response, State};
+pub use context::{BoxFuture, Consumer, Context, Error, Handler, Job, Outcome, Reply, Request, Response};
 pub use error::{ApiError, Field};
 pub use function::described;
-use function::{Declared, Kind};
+use function::{Declared, FunctionKind};
 pub use http::BODY_TOO_LARGE;
 pub use log::{Observer, RequestLine, diagnostics};
 pub use runtime::{consume, serve, serve_schedule, serve_socket, serve_with};
-pub use socket_answer::{SOCKET_PATH, SocketEntry, SocketReply, answer_socket};
-pub use socket_error::SocketError;
+pub use socket_answer::{SOCKET_PATH, SocketHandler, SocketReply, answer_socket};
 pub use socket_event::{SocketAnswer, SocketRequest, bye};
 pub use system::get_openapi::DOCUMENT as OPENAPI;

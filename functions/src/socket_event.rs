@@ -3,13 +3,14 @@
 //! Not by `lambda_http`: it makes an HTTP request of the event, with a method and a path that the event does not have, and
 //! gives answers `multiValueHeaders` alone, where API Gateway looks for the chosen subprotocol in `headers`.
 
-use crate::socket_error::{Refusal, SocketError};
+use crate::ApiError;
 use domain::{ConnectionId, SUBPROTOCOL, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use store::{Kind, Refusal};
 
 /// Longest message, in bytes. API Gateway passes on 32 KiB in a frame; a description of four video streams fits into this.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -20,7 +21,7 @@ const ROUTE_CHARS_MAX: usize = 64;
 /// Longest rule told to a client, in characters.
 const RULE_CHARS_MAX: usize = 200;
 
-const TOO_LARGE: Refusal = Refusal::new(413, "message_too_large", "a message must be at most 16384 bytes");
+const TOO_LARGE: Refusal = Refusal::new(Kind::TooLarge, "message_too_large", "a message must be at most 16384 bytes");
 
 /// The members of an event that are read. A message has no headers, and nothing but a message has a body.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-mapping-template-reference.html>
@@ -47,7 +48,7 @@ struct Context {
 
 /// What a client did with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EventKind {
     /// It wants to open it.
     Connect,
     /// It sent a message.
@@ -58,7 +59,7 @@ pub(crate) enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl EventKind {
     fn of(event_type: &str) -> Self {
         match event_type {
             "CONNECT" => Self::Connect,
@@ -101,13 +102,13 @@ impl SocketRequest {
     ///
     /// # Errors
     /// 400 if it is not a `T`.
-    pub(crate) fn data<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+    pub(crate) fn data<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let text = self.data.as_ref().map_or("{}", |data| data.get());
         // serde would take a list too, by position.
         if !text.starts_with('{') {
-            return Err(Refusal::invalid("data", "must be a JSON object"));
+            return Err(ApiError::invalid("data", "must be a JSON object"));
         }
-        serde_json::from_str(text).map_err(|error| Refusal::invalid("data", rule(&error)))
+        serde_json::from_str(text).map_err(|error| ApiError::invalid("data", rule(&error)))
     }
 }
 
@@ -125,7 +126,7 @@ struct Message<'a> {
 
 /// An event, read as far as it can be.
 pub(crate) struct Incoming {
-    pub(crate) kind: Kind,
+    pub(crate) kind: EventKind,
     /// The key of the route that API Gateway chose, such as `$connect` or `ping`.
     pub(crate) route: String,
     /// The id that API Gateway gave to the event.
@@ -133,7 +134,7 @@ pub(crate) struct Incoming {
     /// The id that the client gave to its message, to find the answer by.
     pub(crate) message_id: Option<String>,
     /// What a handler gets, if all of it could be read.
-    pub(crate) outcome: Result<SocketRequest, SocketError>,
+    pub(crate) outcome: Result<SocketRequest, ApiError>,
 }
 
 /// Reads an event. Never fails: what cannot be read is an outcome.
@@ -145,7 +146,7 @@ pub(crate) fn read(event: &str) -> Incoming {
     }
     let mut event = parsed.unwrap_or_default();
     let context = event.request_context.take().unwrap_or_default();
-    let kind = Kind::of(context.event_type.as_deref().unwrap_or_default());
+    let kind = EventKind::of(context.event_type.as_deref().unwrap_or_default());
     let mut message_id = None;
     let outcome = request(kind, &context, event, &mut message_id);
     Incoming {
@@ -153,28 +154,28 @@ pub(crate) fn read(event: &str) -> Incoming {
         route: context.route_key.unwrap_or_default().chars().take(ROUTE_CHARS_MAX).collect(),
         request_id: context.request_id,
         message_id,
-        outcome: outcome.map_err(SocketError::from),
+        outcome,
     }
 }
 
 /// What a handler gets of an event, if all of it can be read. The id of a message is told whatever else is wrong with it.
 fn request(
-    kind: Kind,
+    kind: EventKind,
     context: &Context,
     event: Event<'_>,
     message_id: &mut Option<String>,
-) -> Result<SocketRequest, Refusal> {
-    if kind == Kind::Unknown {
-        return Err(Refusal::invalid("event", "must be one of a WebSocket API"));
+) -> Result<SocketRequest, ApiError> {
+    if kind == EventKind::Unknown {
+        return Err(ApiError::invalid("event", "must be one of a WebSocket API"));
     }
     let connection = context.connection_id.as_deref().unwrap_or_default();
     let connection: ConnectionId =
-        connection.parse().map_err(|rule: domain::Refused| Refusal::invalid("connectionId", rule))?;
-    let epoch = context.connected_at.ok_or_else(|| Refusal::invalid("connectedAt", "must be given"))?;
+        connection.parse().map_err(|rule: domain::Refused| ApiError::invalid("connectionId", rule.to_string()))?;
+    let epoch = context.connected_at.ok_or_else(|| ApiError::invalid("connectedAt", "must be given"))?;
     let mut data = None;
-    if kind == Kind::Message {
+    if kind == EventKind::Message {
         if event.is_base64_encoded == Some(true) {
-            return Err(Refusal::invalid("message", "must be text"));
+            return Err(ApiError::invalid("message", "must be text"));
         }
         let body = event.body.unwrap_or_default();
         let message = message(&body).inspect_err(|_| *message_id = id(&body))?;
@@ -199,16 +200,17 @@ fn is_id(id: &str) -> bool {
 }
 
 /// Reads a frame of a client's. Which event it names has been decided by API Gateway, which chose the route by it.
-fn message(body: &str) -> Result<Message<'_>, Refusal> {
+fn message(body: &str) -> Result<Message<'_>, ApiError> {
     if body.len() > MESSAGE_BYTES_MAX {
-        return Err(TOO_LARGE);
+        return Err(TOO_LARGE.into());
     }
     if !body.trim_start().starts_with('{') {
-        return Err(Refusal::invalid("message", "must be a JSON object"));
+        return Err(ApiError::invalid("message", "must be a JSON object"));
     }
-    let message: Message<'_> = serde_json::from_str(body).map_err(|error| Refusal::invalid("message", rule(&error)))?;
+    let message: Message<'_> =
+        serde_json::from_str(body).map_err(|error| ApiError::invalid("message", rule(&error)))?;
     if message.id.as_ref().is_some_and(|id| !is_id(id)) {
-        return Err(Refusal::invalid("id", "must have 1 to 64 characters"));
+        return Err(ApiError::invalid("id", "must have 1 to 64 characters"));
     }
     Ok(message)
 }
@@ -244,31 +246,27 @@ struct Frame<'a, D> {
     data: D,
 }
 
-/// Why a message was refused.
-#[derive(Serialize)]
-struct ErrorData<'a> {
-    code: &'static str,
-    detail: &'a str,
-    /// What could have been sent instead.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    events: &'a [&'static str],
-}
-
 impl SocketAnswer {
-    /// The answer to an event of this kind. `id` is that of the client's message.
-    pub(crate) fn new(kind: Kind, id: Option<&str>, outcome: &Result<serde_json::Value, Refusal>) -> Self {
+    /// The answer to an event of this kind. `id` is that of the client's message, `request_id` that of the event.
+    pub(crate) fn new(
+        kind: EventKind,
+        id: Option<&str>,
+        request_id: &str,
+        outcome: &Result<serde_json::Value, ApiError>,
+    ) -> Self {
         let mut answer = Self { status_code: 200, headers: BTreeMap::new(), body: None, is_refusal: outcome.is_err() };
         match (kind, outcome) {
-            (Kind::Connect, Ok(_)) => {
+            (EventKind::Connect, Ok(_)) => {
                 answer.headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL);
             }
-            (Kind::Message, Ok(data)) => answer.body = serde_json::to_string(&Frame { event: "ack", id, data }).ok(),
+            (EventKind::Message, Ok(data)) => {
+                answer.body = serde_json::to_string(&Frame { event: "ack", id, data }).ok()
+            }
             (_, Ok(_)) => {}
-            (_, Err(refusal)) => {
-                let Refusal { status, code, detail, events } = refusal;
+            (_, Err(error)) => {
                 // API Gateway must not take a refusal for a failure of ours.
-                answer.status_code = if kind == Kind::Message { 200 } else { *status };
-                let data = ErrorData { code, detail, events };
+                answer.status_code = if kind == EventKind::Message { 200 } else { error.status().as_u16() };
+                let data = error.data(request_id);
                 answer.body = serde_json::to_string(&Frame { event: "error", id, data }).ok();
             }
         }
@@ -298,19 +296,16 @@ mod tests {
     }
 
     fn refused(event: &Value) -> Option<String> {
-        match read(&event.to_string()).outcome {
-            Ok(_) => None,
-            Err(SocketError::Refusal(refusal)) => {
-                Some(format!("{} {}", refusal.code, refusal.detail.split(' ').next().unwrap()))
-            }
-            Err(other) => panic!("{other:?}"),
-        }
+        let error = read(&event.to_string()).outcome.err()?;
+        let data = serde_json::to_value(error.data("r")).unwrap();
+        let (code, detail) = (data["code"].as_str().unwrap(), data["detail"].as_str().unwrap());
+        Some(format!("{code} {}", detail.split(' ').next().unwrap()))
     }
 
     #[test]
     fn a_message_is_read_as_it_was_sent() {
         let incoming = read(&event(r#"{"event":"ping","id":"7","data":{"a":1}}"#).to_string());
-        assert_eq!((incoming.kind, incoming.route.as_str()), (Kind::Message, "ping"));
+        assert_eq!((incoming.kind, incoming.route.as_str()), (EventKind::Message, "ping"));
         assert_eq!((incoming.message_id.as_deref(), incoming.request_id.as_deref()), (Some("7"), Some("r")));
         let request = incoming.outcome.unwrap();
         assert_eq!((request.connection.as_str(), request.epoch.ms()), ("L0SM9cOFvHcCIhw=", 1_795_257_125_000));

@@ -4,14 +4,14 @@
 //! them: `Host` names the server that the browser believes to speak to, which unmasks a name that an attacker has pointed at
 //! this machine (DNS rebinding); `Origin` and `Sec-Fetch-Site` name the page that asks.
 
+use config::CorsOrigins;
 use functions::ApiError;
 use hyper::Method;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use state::config::CorsOrigins;
-use state::{Kind, Refusal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use store::{Kind, Refusal};
 
 /// 421: the request names a server that this one is not.
 const MISDIRECTED_REQUEST: Refusal = Refusal::new(
@@ -43,7 +43,7 @@ pub struct Access {
 impl Access {
     /// A port that serves the page and the API.
     ///
-    /// `public_url` is the origin under which a proxy passes the page on, as [`state::config::public_url`] makes it.
+    /// `public_url` is the origin under which a proxy passes the page on, as [`config::public_url`] makes it.
     #[must_use]
     pub fn of_page(address: SocketAddr, public_url: Option<&str>, listed: &CorsOrigins) -> Self {
         let public = public_url.and_then(|url| {

@@ -9,14 +9,15 @@ use aws_smithy_runtime_api::client::auth::{AuthSchemeId, AuthSchemeOption, AuthS
 use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
-use functions::{Observer, State};
-use state::{Config, dynamodb};
+use config::Config;
+use functions::{Context, Observer};
 use std::sync::Arc;
+use store::dynamodb;
 
 /// What the handlers work with, on the embedded engine.
 #[must_use]
-pub fn state(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn Observer>) -> State {
-    State::new(client(engine), config, observer)
+pub fn context(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn Observer>) -> Context {
+    Context::new(client(engine), config, observer)
 }
 
 /// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.

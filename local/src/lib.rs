@@ -17,6 +17,6 @@ pub mod runner;
 pub mod schedule;
 pub mod snapshots;
 pub mod socket;
-pub mod store;
+pub mod storage;
 pub mod template;
 pub mod verify;

@@ -1,14 +1,14 @@
 //! `greenroom`: the whole stack on one machine.
 
 use clap::{Parser, Subcommand};
+use config::BadSetting;
 use local::private;
 use local::restore;
 use local::runner::{Options, run};
 use local::snapshots::{self, CommandError, Source};
-use local::store::Place;
+use local::storage::Location;
 use local::verify::verify_file;
 use snapshot::restore::Wanted;
-use state::config::{self, BadSetting};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -186,10 +186,10 @@ fn options(arguments: Arguments) -> Result<Options, BadSetting> {
         public_url: arguments.public_url.map_or_else(runner::public_url, |url| Ok(Some(url)))?,
         dynamodb_port: arguments.dynamodb_port.map_or_else(runner::dynamodb_port, |port| Ok(Some(port)))?,
         snapshot_dir: snapshot_dir.or_else(|| (!arguments.ephemeral).then(|| snapshots::default_directory(&data_dir))),
-        place: if arguments.ephemeral {
-            Place::Memory
+        location: if arguments.ephemeral {
+            Location::Memory
         } else {
-            Place::Directory { path: data_dir, durable: arguments.durable }
+            Location::Directory { path: data_dir, durable: arguments.durable }
         },
     })
 }

@@ -5,11 +5,11 @@
 use crate::client;
 use crate::engine::{Engine, UNLIMITED};
 use crate::records::{Batch, read, remove};
-use functions::{Consumer, Observer, State};
-use state::Config;
-use state::dynamodb::StreamEvent;
+use config::Config;
+use functions::{Consumer, Context, Observer};
 use std::sync::Arc;
 use std::time::Duration;
+use store::dynamodb::StreamEvent;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub struct Pump {
     engine: Engine,
     table: String,
-    state: State,
+    context: Context,
     consumer: Consumer,
     behind_max: usize,
 }
@@ -48,8 +48,8 @@ impl Pump {
         behind_max: usize,
     ) -> Self {
         let table = config.state_table.clone();
-        let state = client::state(engine.ahead(), config.clone(), observer);
-        Self { engine: engine.ahead(), table, state, consumer, behind_max }
+        let context = client::context(engine.ahead(), config.clone(), observer);
+        Self { engine: engine.ahead(), table, context, consumer, behind_max }
     }
 
     /// Follows the stream. Told to stop, it works off what is there and ends, or ends at the first failure.
@@ -135,7 +135,7 @@ impl Pump {
         };
         let numbers: Vec<_> = event.records.iter().map(|record| record.sequence_number().to_owned()).collect();
         // A task of its own, so that a panic is a failure like any other.
-        let outcome = tokio::spawn((self.consumer)(self.state.clone(), event)).await;
+        let outcome = tokio::spawn((self.consumer)(self.context.clone(), event)).await;
         let failed = match &outcome {
             Ok(outcome) => outcome.batch_item_failures.first().map(|failure| failure.item_identifier.as_str()),
             Err(_) => numbers.first().map(String::as_str),

@@ -1,8 +1,8 @@
 //! The records of a table's stream as the embedded engine keeps them: read in batches, removed once they are worked off.
 
 use rusqlite::Connection;
-use state::dynamodb::stream_began;
 use std::fmt::Write as _;
+use store::dynamodb::stream_began;
 
 /// Finds the highest number of a table's stream without reading all of it. The engine asks for it at every write, and has
 /// no index of its own.

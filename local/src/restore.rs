@@ -5,8 +5,9 @@ use crate::engine::Engine;
 use crate::objects::{BUCKET, Directory};
 use crate::progress::Bar;
 use crate::snapshots::{CommandError, Opened, Source};
-use crate::store::{self, Place};
+use crate::storage::{self, Location};
 use crate::template::{TEMPLATE, Template};
+use config::Config;
 use domain::Timestamp;
 use snapshot::SnapshotError;
 use snapshot::drill::{Drill, scratch};
@@ -14,7 +15,6 @@ use snapshot::objects::Objects;
 use snapshot::restore::{Restore, Wanted, begun};
 use snapshot::revoke::{Revoked, revoke_all};
 use snapshot::tables::Tables;
-use state::Config;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a command waits for another process that uses the snapshots.
@@ -78,12 +78,12 @@ fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
         return Err(SnapshotError::NotFound(format!("in {}", directory.display())).into());
     }
     let objects = Objects::new(Directory::open(&directory, PATIENCE)?.client(), BUCKET);
-    let place = Place::Directory { path: source.data_dir.clone(), durable: false };
-    let store = store::open_to_restore(&place, &Template::parse(TEMPLATE)?, config)?;
+    let location = Location::Directory { path: source.data_dir.clone(), durable: false };
+    let store = storage::open_to_restore(&location, &Template::parse(TEMPLATE)?, config)?;
     let (engine, thread) = Engine::start(store.database, store.stream)?;
     let tables =
         Tables { client: client(engine), state: config.state_table.clone(), ledger: config.ledger_table.clone() };
-    Ok(Opened::new(tables, objects, &directory, Some((thread, place, store.lock))))
+    Ok(Opened::new(tables, objects, &directory, Some((thread, location, store.lock))))
 }
 
 /// Restores the newest snapshot into scratch tables, compares it and removes them: a summary for people.

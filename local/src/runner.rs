@@ -1,24 +1,25 @@
 //! Starts everything, says so, and stops it in order.
 
 use crate::access::Access;
-use crate::client::state;
+use crate::client::context;
 use crate::engine::Engine;
 use crate::gateway::{self, Gateway, Limits};
 use crate::log::Log;
 use crate::pump::{BEHIND_MAX, BEHIND_ON_DISK_MAX, Pump};
 use crate::schedule;
 use crate::socket;
-use crate::store::{self, Place, StoreError};
+use crate::storage::{self, Location, StorageError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
+use config::Config;
+use config::{AuthMode, BadSetting, CorsOrigins};
 use functions::{CONSUMERS, Consumer, SOCKET_PATH};
 use serde_json::json;
-use state::config::{AuthMode, BadSetting, CorsOrigins};
-use state::{Config, process};
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::process;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -44,7 +45,7 @@ pub struct Options {
     /// Port for the engine in `DynamoDB`'s own protocol, on this machine only.
     pub dynamodb_port: Option<u16>,
     /// Where data is kept.
-    pub place: Place,
+    pub location: Location,
     /// Where snapshots are kept; none are taken without.
     pub snapshot_dir: Option<PathBuf>,
 }
@@ -68,7 +69,7 @@ pub enum StartError {
     },
     /// The data directory cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Storage(#[from] StorageError),
     /// The template this program was built with is not usable.
     #[error(transparent)]
     Template(#[from] BadTemplate),
@@ -85,7 +86,7 @@ impl StartError {
         match self {
             Self::Setting(_) => 2,
             Self::PortTaken(_) | Self::Address { .. } => 3,
-            Self::Store(error) => error.exit_code(),
+            Self::Storage(error) => error.exit_code(),
             Self::Template(_) | Self::System(_) => 1,
         }
     }
@@ -98,7 +99,7 @@ impl StartError {
 pub async fn run(options: Options) -> Result<(), StartError> {
     process::started();
     let mut config = Config::of_runner_from_env()?;
-    let snapshots = state::config::Snapshots::from_env()?;
+    let snapshots = config::Snapshots::from_env()?;
     let (log, log_thread) = Log::start()?;
     let diagnostics = log.clone();
     functions::diagnostics(config.log_level, move || diagnostics.clone());
@@ -116,25 +117,25 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         Some(port) => Some(listen(SocketAddr::from(([127, 0, 0, 1], port)))?),
         None => None,
     };
-    let store = store::open(&options.place, &template, &config)?;
+    let store = storage::open(&options.location, &template, &config)?;
     let (engine, engine_thread) = Engine::start(store.database, store.stream)?;
 
     let stage = config.stage.clone();
-    let state = state(engine.admitted(), config, Arc::new(log.clone()));
-    let behind_max = match options.place {
-        Place::Memory => BEHIND_MAX,
-        Place::Directory { .. } => BEHIND_ON_DISK_MAX,
+    let context = context(engine.admitted(), config, Arc::new(log.clone()));
+    let behind_max = match options.location {
+        Location::Memory => BEHIND_MAX,
+        Location::Directory { .. } => BEHIND_ON_DISK_MAX,
     };
-    let pump = Pump::new(&engine, &state.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
-    let gateway = Gateway::new(&template, state.clone(), engine.clone(), access, Limits::default())?;
+    let pump = Pump::new(&engine, &context.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
+    let gateway = Gateway::new(&template, context.clone(), engine.clone(), access, Limits::default())?;
     let gateway = Arc::new(gateway);
 
     let (stop, stopped) = watch::channel(false);
     let signal = signals()?;
     let dynamodb_address = dynamodb_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     // Before it is announced: whoever reads that it listens may start a command at once.
-    let socket = socket::listen(&options.place);
-    announce(&log, address, dynamodb_address, &options.place, &stage);
+    let socket = socket::listen(&options.location);
+    announce(&log, address, dynamodb_address, &options.location, &stage);
     if let Some(listener) = dynamodb_listener {
         let access = Access::of_tools(listener.local_addr()?);
         tokio::spawn(gateway::run_dynamodb(listener, engine.clone(), access, stopped.clone()));
@@ -143,11 +144,11 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         tokio::spawn(gateway::run_engine(socket, engine.clone(), socket::access(), stopped.clone()));
     }
     let nightly = options.snapshot_dir.map(|directory| {
-        let job = schedule::Nightly { state: state.clone(), directory, settings: snapshots, log: log.clone() };
+        let job = schedule::Nightly { context: context.clone(), directory, settings: snapshots, log: log.clone() };
         job.start(stopped.clone())
     });
     // Whoever keeps it keeps the database open.
-    drop(state);
+    drop(context);
     let sweep = tokio::spawn(sweep(engine.clone()));
     let (rest, resting) = watch::channel(false);
     let mut pump = tokio::spawn(pump.run(resting));
@@ -172,11 +173,11 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         let _ = pump.await;
     }
     drop(engine);
-    socket::remove(&options.place);
+    socket::remove(&options.location);
     // The last handle is gone with the last connection; do not wait for ever.
     let closed = tokio::task::spawn_blocking(move || {
         if engine_thread.join().is_ok() {
-            store::seal(&options.place)?;
+            storage::seal(&options.location)?;
         }
         Ok::<_, io::Error>(())
     });
@@ -254,12 +255,12 @@ fn signals() -> io::Result<impl Future<Output = &'static str>> {
 }
 
 /// Says what runs: one line for machines, a short guide for people.
-fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, place: &Place, stage: &str) {
+fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, location: &Location, stage: &str) {
     let url = format!("http://{address}");
-    let data = match place {
-        Place::Memory => "in memory, gone when this stops".to_owned(),
-        Place::Directory { path, durable: false } => path.display().to_string(),
-        Place::Directory { path, durable: true } => format!("{}, every write synced to disk", path.display()),
+    let data = match location {
+        Location::Memory => "in memory, gone when this stops".to_owned(),
+        Location::Directory { path, durable: false } => path.display().to_string(),
+        Location::Directory { path, durable: true } => format!("{}, every write synced to disk", path.display()),
     };
     if !log.for_people() {
         let dynamodb = dynamodb.map(|address| format!("http://{address}"));

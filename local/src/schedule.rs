@@ -3,7 +3,7 @@
 use crate::log::Log;
 use crate::objects::{BUCKET, Directory};
 use domain::Timestamp;
-use functions::State;
+use functions::Context;
 use functions::schedules::restore_drill;
 use functions::schedules::snapshot_tables::{Task, perform};
 use serde_json::json;
@@ -47,11 +47,11 @@ pub fn drill_slot(now: Timestamp) -> Timestamp {
 #[derive(Clone)]
 pub struct Nightly {
     /// The tables, and the clock.
-    pub state: State,
+    pub context: Context,
     /// Where snapshots are kept.
     pub directory: PathBuf,
     /// How.
-    pub settings: state::config::Snapshots,
+    pub settings: config::Snapshots,
     /// Told of each run.
     pub log: Log,
 }
@@ -82,14 +82,14 @@ impl Nightly {
     }
 
     async fn run(&self) {
-        let mut done = slot((self.state.clock)());
+        let mut done = slot((self.context.clock)());
         if self.directory.exists() {
             // There may be one to make up for: the machine was off at three.
             done = Timestamp::from_ms(done.ms() - DAY_MS);
         }
-        let (mut drilled, mut asked) = (drill_slot((self.state.clock)()), None::<Instant>);
+        let (mut drilled, mut asked) = (drill_slot((self.context.clock)()), None::<Instant>);
         loop {
-            let (due, drill_due) = (slot((self.state.clock)()), drill_slot((self.state.clock)()));
+            let (due, drill_due) = (slot((self.context.clock)()), drill_slot((self.context.clock)()));
             if drill_due > drilled && due <= done {
                 drilled = drill_due;
                 self.drill().await;
@@ -116,7 +116,7 @@ impl Nightly {
             Ok(directory) => directory,
             Err(error) => return tracing::error!(%error, "no drill"),
         };
-        let run = restore_drill::perform(&self.state, &Objects::new(directory.client(), BUCKET), true).await;
+        let run = restore_drill::perform(&self.context, &Objects::new(directory.client(), BUCKET), true).await;
         if let Err(cause) = run.outcome() {
             tracing::error!(cause, "the newest snapshot was not restored");
         }
@@ -134,9 +134,9 @@ impl Nightly {
         };
         let objects = Objects::new(directory.client(), BUCKET);
         // Whoever held the lease also held the directory.
-        let (run, outcome) = perform(&self.state, &objects, &self.settings, task, true).await;
+        let (run, outcome) = perform(&self.context, &objects, &self.settings, task, true).await;
         if let Some(cause) = outcome.as_ref().err() {
-            tracing::error!(cause = %state::Chain(cause), ?task, "not done");
+            tracing::error!(cause = %telemetry::Chain(cause), ?task, "not done");
         } else if task != Task::Age {
             self.log.event("snapshot", json!(run));
         }

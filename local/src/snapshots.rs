@@ -4,9 +4,12 @@ use crate::client::client;
 use crate::engine::Engine;
 use crate::objects::{BUCKET, Directory, DirectoryError};
 use crate::socket::{self, Socket};
-use crate::store::{self, Place, StoreError};
+use crate::storage::{self, Location, StorageError};
 use crate::template::{BadTemplate, TEMPLATE, Template};
+use aws::ConnectError;
 use clap::Args;
+use config::BadSetting;
+use config::Config;
 use domain::Timestamp;
 use snapshot::SnapshotError;
 use snapshot::format::{Manifest, Table};
@@ -14,13 +17,11 @@ use snapshot::keep::flaw;
 use snapshot::objects::Objects;
 use snapshot::tables::Tables;
 use snapshot::take::{Settings, Snapshots};
-use state::config::{self, BadSetting};
-use state::dynamodb::ConnectError;
-use state::{Config, dynamodb};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+use store::dynamodb;
 
 /// How long a command that only reads waits for one that writes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +65,7 @@ pub enum CommandError {
     NoData(PathBuf),
     /// The data directory cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Storage(#[from] StorageError),
     /// The snapshot directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -88,7 +89,7 @@ impl CommandError {
             Self::Setting(_) | Self::Connect(_) => 2,
             Self::NoData(_) | Self::Directory(DirectoryError::Unusable { .. }) => 6,
             Self::Directory(DirectoryError::Locked { .. }) => 7,
-            Self::Store(error) => error.exit_code(),
+            Self::Storage(error) => error.exit_code(),
             Self::Snapshot(error) => error.exit_code(),
             Self::Template(_) | Self::System(_) => 1,
         }
@@ -115,7 +116,7 @@ pub struct Opened {
 }
 
 /// An engine of this process: its thread, its data and their lock.
-type Running = (JoinHandle<()>, Place, Option<std::fs::File>);
+type Running = (JoinHandle<()>, Location, Option<std::fs::File>);
 
 impl Source {
     /// The directory that keeps the snapshots.
@@ -138,13 +139,13 @@ impl Source {
         }
         let directory = self.snapshot_dir();
         let objects = Objects::new(Directory::open(&directory, patience)?.client(), BUCKET);
-        let place = Place::Directory { path: self.data_dir.clone(), durable: false };
-        let (client, engine) = match store::open(&place, &Template::parse(TEMPLATE)?, config) {
+        let location = Location::Directory { path: self.data_dir.clone(), durable: false };
+        let (client, engine) = match storage::open(&location, &Template::parse(TEMPLATE)?, config) {
             Ok(store) => {
                 let (engine, thread) = Engine::start(store.database, store.stream)?;
-                (client(engine), Some((thread, place, store.lock)))
+                (client(engine), Some((thread, location, store.lock)))
             }
-            Err(error @ StoreError::Locked { .. }) => {
+            Err(error @ StorageError::Locked { .. }) => {
                 if !self.data_dir.join(socket::NAME).exists() {
                     return Err(error.into());
                 }
@@ -182,10 +183,10 @@ impl Opened {
     pub async fn close(self) {
         let Self { tables, objects, engine, .. } = self;
         drop((tables, objects));
-        let Some((thread, place, lock)) = engine else { return };
+        let Some((thread, location, lock)) = engine else { return };
         let closed = tokio::task::spawn_blocking(move || {
             if thread.join().is_ok()
-                && let Err(error) = store::seal(&place)
+                && let Err(error) = storage::seal(&location)
             {
                 tracing::warn!(%error, "the data directory is not sealed");
             }

@@ -2,7 +2,7 @@
 //! process has open. Who may open the file may read all of it, so that is its owner.
 
 use crate::access::Access;
-use crate::store::Place;
+use crate::storage::Location;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -38,8 +38,8 @@ pub fn access() -> Access {
 
 /// Listens in the data directory, which is locked; none if that cannot be, or there is no directory.
 #[must_use]
-pub fn listen(place: &Place) -> Option<UnixListener> {
-    let Place::Directory { path, .. } = place else { return None };
+pub fn listen(location: &Location) -> Option<UnixListener> {
+    let Location::Directory { path, .. } = location else { return None };
     match bind(path) {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -73,8 +73,8 @@ fn short(path: &Path, directory: &File, name: &str) -> PathBuf {
 }
 
 /// Removes the socket's file, when nobody listens any more.
-pub fn remove(place: &Place) {
-    if let Place::Directory { path, .. } = place {
+pub fn remove(location: &Location) {
+    if let Location::Directory { path, .. } = location {
         // One that stays, as after a kill, is replaced by the next start.
         let _ = std::fs::remove_file(path.join(NAME));
     }

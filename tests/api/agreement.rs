@@ -3,7 +3,7 @@
 use crate::support::template::{functions, routes};
 use crate::support::{read, root};
 use functions::DECLARED;
-use functions::function::{Class, Declared, Kind, SNAPSHOTS, Trigger, route_key};
+use functions::function::{Class, Declared, FunctionKind, SNAPSHOTS, Trigger, route_key};
 use local::template::{Function, TEMPLATE, Template};
 use serde_json::Value as Json;
 use serde_norway::Value;
@@ -53,7 +53,7 @@ fn agree(left: &Names, right: &Names, advice: &str) {
 
 /// The folder of a function's test.
 fn test_folder(declared: &Declared) -> String {
-    let below = if declared.kind == Kind::Endpoint { "routes/" } else { "" };
+    let below = if declared.kind == FunctionKind::Endpoint { "routes/" } else { "" };
     format!("tests/api/{below}{}", declared.group)
 }
 
@@ -217,7 +217,7 @@ fn each_route_is_throttled_by_its_class() {
         }
     }
     // Whoever reads a whole table for each request is throttled as such.
-    for declared in DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint) {
+    for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         let scans = declared.function.grants.iter().any(|grant| grant.actions.contains(&"dynamodb:Scan"));
         assert_eq!(scans, declared.function.class() == Class::List, "{}", declared.name);
     }
@@ -590,15 +590,15 @@ fn the_template_sets_every_variable_that_the_functions_read() {
     let template = template();
     let set = template["Globals"]["Function"]["Environment"]["Variables"].as_mapping().unwrap();
     let set = set.keys().map(|name| name.as_str().unwrap().to_owned()).collect();
-    let names = |variables: &[state::config::Variable]| -> Names {
+    let names = |variables: &[config::Variable]| -> Names {
         variables.iter().map(|variable| variable.name.to_owned()).collect()
     };
-    let (all, snapshots) = (names(state::config::VARIABLES), names(state::config::SNAPSHOT_VARIABLES));
+    let (all, snapshots) = (names(config::VARIABLES), names(config::SNAPSHOT_VARIABLES));
     let read = all.into_iter().filter(|name| !LOCAL_ONLY.contains(&name.as_str())).collect();
     agree(
         &read,
         &set,
-        "Globals of template.yaml must set each variable of shared/state/src/config.rs, or LOCAL_ONLY must name it",
+        "Globals of template.yaml must set each variable of shared/config/src/lib.rs, or LOCAL_ONLY must name it",
     );
     let function = &template["Resources"]["SnapshotTablesFunction"]["Properties"];
     let set = function["Environment"]["Variables"].as_mapping().unwrap();
@@ -624,10 +624,13 @@ const AWS_VARIABLES: &[&str] = &[
 fn no_variable_is_read_behind_the_back_of_the_configuration() {
     let mut read_elsewhere = Names::new();
     for folder in [
+        "shared/aws/src",
         "shared/cloudwatch/src",
+        "shared/config/src",
         "shared/domain/src",
         "shared/snapshot/src",
-        "shared/state/src",
+        "shared/store/src",
+        "shared/telemetry/src",
         "functions/src",
         "local/src",
     ] {
@@ -643,7 +646,7 @@ fn no_variable_is_read_behind_the_back_of_the_configuration() {
     agree(
         &known,
         &read_elsewhere,
-        "a variable of ours belongs into shared/state/src/config.rs; one of AWS's into AWS_VARIABLES in tests/api/agreement.rs",
+        "a variable of ours belongs into shared/config/src/lib.rs; one of AWS's into AWS_VARIABLES in tests/api/agreement.rs",
     );
 }
 

@@ -5,15 +5,15 @@ use crate::support::database::{Database, Mode as DatabaseMode};
 use crate::support::lambda::{Lambda, environment, event};
 use crate::support::template::endpoints;
 use crate::support::{Runner, instant, keys};
+use aws::{Credentials, Environment, Region};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use cloudwatch::Function;
 use domain::Timestamp;
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use state::dynamodb::{Credentials, Environment, Region};
-use state::metrics::{Degraded, Figures, Metric, Scope, Source as _, Window};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
+use telemetry::metrics::{Degraded, Figures, Metric, Scope, Source as _, Window};
 use xtask::cost::series_read;
 
 const OWN: &str = "Greenroom/dev";

@@ -126,7 +126,10 @@ fn lines_of_prose_are_short() {
 fn sources_of(word: &str) -> Option<&'static str> {
     Some(match word {
         "domain" => "shared/domain/src",
-        "state" => "shared/state/src",
+        "aws" => "shared/aws/src",
+        "config" => "shared/config/src",
+        "store" => "shared/store/src",
+        "telemetry" => "shared/telemetry/src",
         "snapshot" => "shared/snapshot/src",
         "functions" => "functions/src",
         "local" => "local/src",

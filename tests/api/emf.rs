@@ -7,9 +7,9 @@ use crate::support::template::functions;
 use crate::support::witness::{Witness, join};
 use crate::support::{Runner, read};
 use serde_json::{Value, json};
-use state::metrics::Metric;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use telemetry::metrics::Metric;
 
 /// Checks a line against the schema, and what no schema can say: that the members that are referred to are there, and are
 /// numbers, or at most a hundred of them. Gives back their names.
@@ -28,7 +28,7 @@ pub(crate) fn metrics(line: &Value) -> BTreeSet<String> {
             let name = definition["Name"].as_str().unwrap();
             let metric = Metric::ALL.iter().find(|metric| metric.name() == name);
             let metric =
-                metric.unwrap_or_else(|| panic!("{name} is not in the registry of shared/state/src/metrics.rs"));
+                metric.unwrap_or_else(|| panic!("{name} is not in the registry of shared/telemetry/src/metrics.rs"));
             assert_eq!(definition["Unit"], metric.unit(), "{name}");
             let dimensions = if metric.is_by_function() { json!([["FunctionName"]]) } else { json!([[]]) };
             assert_eq!(directive["Dimensions"], dimensions, "each dimension is a series to pay for: {line}");

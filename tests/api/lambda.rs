@@ -4,14 +4,14 @@ use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, environment, event, reply};
 use crate::support::{Runner, instant, refused, refused_field, state_of};
 use functions::DECLARED;
-use functions::function::{Callers, Declared, Kind};
+use functions::function::{Callers, Declared, FunctionKind};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
 
 /// Every endpoint in an order in which its event finds its person: the one that makes it comes first, the one that removes it last.
 fn in_order() -> Vec<&'static Declared> {
-    let mut all: Vec<_> = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint).collect();
+    let mut all: Vec<_> = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint).collect();
     all.sort_by_key(|declared| (declared.name != "set_state", declared.name == "delete_user"));
     all
 }

@@ -134,13 +134,16 @@ fn a_circle_is_found_however_it_is_written() {
 /// Each crate and the crates of this workspace that it may use: an arrow points down, never up.
 const CRATES: &[(&str, &[&str])] = &[
     ("shared/domain", &[]),
-    ("shared/state", &["domain"]),
-    ("shared/cloudwatch", &["domain", "state"]),
-    ("shared/snapshot", &["domain", "state"]),
-    ("functions", &["cloudwatch", "domain", "snapshot", "state"]),
-    ("local", &["domain", "functions", "snapshot", "state"]),
+    ("shared/aws", &[]),
+    ("shared/telemetry", &["domain"]),
+    ("shared/config", &["domain"]),
+    ("shared/store", &["aws", "domain", "telemetry"]),
+    ("shared/cloudwatch", &["aws", "domain", "telemetry"]),
+    ("shared/snapshot", &["aws", "config", "domain", "store", "telemetry"]),
+    ("functions", &["aws", "cloudwatch", "config", "domain", "snapshot", "store", "telemetry"]),
+    ("local", &["aws", "config", "domain", "functions", "snapshot", "store", "telemetry"]),
     ("agent", &["domain"]),
-    ("xtask", &["domain", "functions", "state"]),
+    ("xtask", &["config", "domain", "functions", "telemetry"]),
 ];
 
 /// What only these crates may depend on.

@@ -57,8 +57,8 @@ mod sockets {
 }
 
 /// What follows from a table's stream.
-mod streams {
-    automod::dir!("api/streams");
+mod consumers {
+    automod::dir!("api/consumers");
 }
 
 /// One file per endpoint, found by its name: the same tree as `functions/src`.

@@ -175,11 +175,11 @@ async fn snapshot_tables() -> Uses {
                 .retain(|item| item["sk"]["S"] != "HEAD" && item["sk"]["S"] != "000000000005");
         }))
     }));
-    let mut state = taking.faulty.state();
-    state.clock = later;
-    let settings = state::config::Snapshots::read(|_| None).unwrap();
+    let mut context = taking.faulty.context();
+    context.clock = later;
+    let settings = config::Snapshots::read(|_| None).unwrap();
     for task in [Task::Snapshot(None), Task::Age] {
-        let (run, outcome) = perform(&state, &taking.objects, &settings, task, false).await;
+        let (run, outcome) = perform(&context, &taking.objects, &settings, task, false).await;
         outcome.unwrap_or_else(|error| panic!("{error}: {run:?}"));
     }
     taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
@@ -192,7 +192,7 @@ async fn on_state_change() -> Uses {
     let event = crate::support::lambda::event("on_state_change");
     for _ in 0..2 {
         let event = serde_json::from_value(event.clone()).unwrap();
-        let outcome = functions::streams::on_state_change::run(scene.faulty.state(), event).await;
+        let outcome = functions::consumers::on_state_change::run(scene.faulty.context(), event).await;
         assert!(outcome.batch_item_failures.is_empty());
     }
     scene.faulty.used()
@@ -202,10 +202,10 @@ async fn on_state_change() -> Uses {
 async fn sockets() -> Vec<(&'static str, Uses)> {
     let scene = Scene::new().await;
     let mut used = Vec::new();
-    for (binary, entry) in functions::SOCKETS {
+    for (binary, handler) in functions::SOCKETS {
         scene.faulty.be_well();
         let event = crate::support::lambda::event(binary).to_string();
-        functions::answer_socket(*entry, &scene.faulty.state(), &event).await;
+        functions::answer_socket(*handler, &scene.faulty.context(), &event).await;
         used.push((*binary, scene.faulty.used()));
     }
     used
@@ -219,18 +219,18 @@ async fn restored() -> [(&'static str, Uses); 2] {
         all.push(line("state", serde_json::json!({"pk": {"S": format!("{kind}#7")}, "sk": {"S": "META"}})));
     }
     Archive::new("2026-11-21-03-00-00", all).store(&taking.objects).await;
-    let state = taking.faulty.state();
+    let context = taking.faulty.context();
     let both = || taking.faulty.used().union(&taking.bucket.used()).cloned().collect();
     let be_well = || {
         taking.faulty.be_well();
         taking.bucket.be_well();
     };
     be_well();
-    functions::schedules::restore_drill::perform(&state, &taking.objects, false).await.outcome().unwrap();
+    functions::schedules::restore_drill::perform(&context, &taking.objects, false).await.outcome().unwrap();
     let drill = both();
     be_well();
     let asked = Asked { snapshot: Wanted::Latest, keep_agents: false };
-    functions::commands::restore::perform(&state, &taking.objects, &asked).await.unwrap();
+    functions::commands::restore::perform(&context, &taking.objects, &asked).await.unwrap();
     [("restore_drill", drill), ("restore", both())]
 }
 
@@ -240,7 +240,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     let count = Scene::new().await.commands().len();
     for number in 0..count + readings().len() {
         let scene = Scene::new().await;
-        let state = scene.faulty.state();
+        let context = scene.faulty.context();
         let command = scene.commands().into_iter().chain(readings()).nth(number).unwrap();
         for item in chain("demo", 3).into_iter().chain(chain(functions::schedules::canary::ROOM, 2)) {
             let mut item: serde_json::Value = serde_json::from_slice(&item).unwrap();
@@ -250,20 +250,20 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
         scene.near_the_end_of_its_pairing().await;
         scene.faulty.be_well();
         if command.binary == "attest" {
-            scene.ask().run(&state).await;
+            scene.ask().run(&context).await;
         }
-        command.run(&state).await;
-        command.run(&state).await;
+        command.run(&context).await;
+        command.run(&context).await;
         let first = scene.faulty.used();
-        Command::new("delete_user", "userId", "ada").run(&state).await;
+        Command::new("delete_user", "userId", "ada").run(&context).await;
         scene.faulty.be_well();
-        command.run(&state).await;
+        command.run(&context).await;
         uses.entry(command.binary).or_default().extend(first.union(&scene.faulty.used()).cloned());
     }
     let scene = Scene::new().await;
     scene.faulty.be_well();
     let stop = scene.faulty.follow();
-    let ran = functions::schedules::canary::run(scene.faulty.state(), serde_json::Value::Null).await;
+    let ran = functions::schedules::canary::run(scene.faulty.context(), serde_json::Value::Null).await;
     stop.send(true).unwrap();
     assert_eq!(ran.unwrap()["canary_failed"], 0);
     uses.insert("canary", scene.faulty.used());

@@ -2,7 +2,7 @@
 
 use crate::support::{Runner, lambda, refused};
 use functions::DECLARED;
-use functions::function::{Callers, Kind};
+use functions::function::{Callers, FunctionKind};
 use serde_json::json;
 
 fn strict() -> Runner {
@@ -12,7 +12,7 @@ fn strict() -> Runner {
 #[test]
 fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
     let runner = strict();
-    for declared in DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint) {
+    for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         let name = declared.name;
         let event = lambda::event(name);
         let method = event["requestContext"]["http"]["method"].as_str().unwrap();
@@ -40,7 +40,7 @@ fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
 
 #[test]
 fn the_public_endpoints_are_no_more_than_four() {
-    let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+    let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
     let public = endpoints.filter(|declared| declared.function.callers == Callers::Anybody);
     assert!(public.count() <= 4, "this number may only shrink");
 }

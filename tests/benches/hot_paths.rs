@@ -10,14 +10,14 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use functions::{ENDPOINTS, Observer, RequestLine, State, answer};
+use config::Config;
+use functions::{Context, ENDPOINTS, Observer, RequestLine, answer};
 use lambda_http::{Body, RequestExt as _, http::Request};
-use local::client::state;
+use local::client::context;
 use local::engine::{Engine, TARGET_PREFIX};
 use local::pump::{BEHIND_MAX, Pump};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
-use state::Config;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -124,17 +124,17 @@ async fn main() {
     // It also sends panics there; whoever measures wants to see them.
     drop(std::panic::take_hook());
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&Place::Memory, &template, &config).unwrap();
+    let store = storage::open(&Location::Memory, &template, &config).unwrap();
     let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
     let recorder = Recorder { engine: engine.clone(), last: Arc::default() };
-    let recorded = state(recorder.clone(), config.clone(), Arc::new(Unwritten));
-    let state = state(engine.clone(), config.clone(), Arc::new(Unwritten));
+    let recorded = context(recorder.clone(), config.clone(), Arc::new(Unwritten));
+    let context = context(engine.clone(), config.clone(), Arc::new(Unwritten));
     for user in 0..USERS {
         let (id, room) = (format!("user-{user}"), user / ROOM);
         let body =
             format!(r#"{{"isMuted":true,"deviceId":"default","deviceLabel":"Built-in","roomId":"room-{room}"}}"#);
         let request = request("POST", &format!("/api/users/{id}/state"), ("userId", &id), &body);
-        assert_eq!(send(&state, "set_state", "POST /api/users/{userId}/state", request).await, 201);
+        assert_eq!(send(&context, "set_state", "POST /api/users/{userId}/state", request).await, 201);
     }
 
     println!("One request at a time, in-process; {USERS} users, a room of {ROOM}. Microseconds.\n");
@@ -149,7 +149,7 @@ async fn main() {
             assert_eq!(engine.call(operation.clone(), call.clone()).await.unwrap().0, 200);
         })
         .await;
-        let whole = measure(async || assert_eq!(send(&state, binary, route, make()).await, 200)).await;
+        let whole = measure(async || assert_eq!(send(&context, binary, route, make()).await, 200)).await;
         let ratio = us(whole.cpu) / us(alone.cpu);
         let [p50, cpu, engine_p50, engine_cpu] = [whole.p50, whole.cpu, alone.p50, alone.cpu].map(us);
         println!("{binary:<18}{p50:>8.1}{cpu:>8.1}{engine_p50:>20.1}{engine_cpu:>8.1}{ratio:>12.2}");
@@ -169,12 +169,12 @@ async fn history(config: &Config) {
         ("with its history written beside", TEMPLATE, true),
     ] {
         let template = Template::parse(text).unwrap();
-        let store = store::open(&Place::Memory, &template, config).unwrap();
+        let store = storage::open(&Location::Memory, &template, config).unwrap();
         let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
-        let state = state(engine.clone(), config.clone(), Arc::new(Unwritten));
+        let context = context(engine.clone(), config.clone(), Arc::new(Unwritten));
         let body = r#"{"isMuted":false,"deviceId":"default","deviceLabel":"Built-in","roomId":"demo"}"#;
         let joined = request("POST", "/api/users/ada/state", ("userId", "ada"), body);
-        assert_eq!(send(&state, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
+        assert_eq!(send(&context, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
         let (rest, resting) = tokio::sync::watch::channel(false);
         let (_, consumer) = functions::CONSUMERS[0];
         let pump = Pump::new(&engine, config, Arc::new(Unwritten), consumer, BEHIND_MAX);
@@ -186,17 +186,17 @@ async fn history(config: &Config) {
                 let is_muted = changes.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
                 let body = if is_muted { r#"{"isMuted":true}"# } else { r#"{"isMuted":false}"# };
                 let mute = request("PATCH", "/api/users/ada/mute", ("userId", "ada"), body);
-                assert_eq!(send(&state, "set_mute", "PATCH /api/users/{userId}/mute", mute).await, 200);
+                assert_eq!(send(&context, "set_mute", "PATCH /api/users/{userId}/mute", mute).await, 200);
             })
             .await;
             println!("{name:<34}{before:>14}{:>8.1}{:>8.1}", us(cost.p50), us(cost.cpu));
         }
         if let Some(pump) = pump {
             let (behind, begun) =
-                (state.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq, Instant::now());
+                (context.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq, Instant::now());
             rest.send(true).unwrap();
             pump.await.unwrap();
-            let head = state.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq;
+            let head = context.ledger.read(&"demo".parse().unwrap(), 0, 1).await.unwrap().head.seq;
             assert_eq!(usize::try_from(head).unwrap(), changes.into_inner() + 1);
             let (rest, took) = (head - behind, begun.elapsed().as_secs_f64());
             println!("{head} entries; the last {rest} of them in {took:.1} s after the last mute");
@@ -220,7 +220,7 @@ fn request(method: &str, path: &str, parameter: (&str, &str), body: &str) -> Req
     request.unwrap().with_path_parameters(parameters)
 }
 
-async fn send(state: &State, binary: &str, route: &str, request: Request<Body>) -> u16 {
+async fn send(state: &Context, binary: &str, route: &str, request: Request<Body>) -> u16 {
     let (_, entry) = ENDPOINTS.iter().find(|(known, _)| *known == binary).unwrap();
     black_box(answer(route, *entry, state, request).await).status().as_u16()
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use domain::Timestamp;
 use domain::ledger::{Entry, Fact, Head, canonical};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -73,9 +73,9 @@ fn measured(what: &str, place: &[String]) -> (Duration, f64, String) {
 
 /// A data directory as a runner leaves it.
 fn fill(directory: &str, items: usize) {
-    let config = state::Config::of_runner(|_| None).unwrap();
-    let place = Place::Directory { path: directory.into(), durable: false };
-    let store = store::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+    let config = config::Config::of_runner(|_| None).unwrap();
+    let place = Location::Directory { path: directory.into(), durable: false };
+    let store = storage::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     store.database.enable_bulk_loading().unwrap();
     // A batch is of one table; what is left of it goes with None.
     let mut batch = Vec::new();

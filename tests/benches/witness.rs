@@ -22,7 +22,7 @@ mod proc;
 #[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]
 mod support;
 
-/// After a step, until its verdict is looked at: just what the rules need. Silence verifies when it is 3 s old (`domain::RECENT`), begins
+/// After a step, until its verdict is looked at: just what the rules need. Silence verifies when it is 3 s old (`domain::verdict::RECENT`), begins
 /// after the two blocks of a warm-up, and is told by the next tick, attestation and answer: half a second for all of these. A stream that
 /// must be opened anew first, after a move, a plug or a start, takes up to 2 s more.
 const SETTLE: Duration = Duration::from_millis(3500);

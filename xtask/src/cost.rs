@@ -3,9 +3,9 @@
 //! The tests hold every function to its budget, so `docs/cost.md` cannot promise less than is used.
 
 use functions::DECLARED;
-use functions::function::{Budget, Kind, Trigger, declared};
-use state::metrics::Metric;
+use functions::function::{Budget, FunctionKind, Trigger, declared};
 use std::fmt::Write as _;
+use telemetry::metrics::Metric;
 
 /// What one call of a function may use of the table, index included, at most.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -303,14 +303,14 @@ fn calls(page: &mut String) {
         let table = reads * price::READS + writes * price::WRITES;
         let lines = as_f64(LOG_LINE) * price::LOGS[0].1 / 1e3;
         let gateway = match declared.kind {
-            Kind::Endpoint => price::GATEWAY[0].1 + ACCESS_LINE * price::LOGS[0].1 / 1e3,
+            FunctionKind::Endpoint => price::GATEWAY[0].1 + ACCESS_LINE * price::LOGS[0].1 / 1e3,
             // Each message, and its answer if there is one.
-            Kind::Socket => {
+            FunctionKind::Socket => {
                 let answers = |trigger: &Trigger| matches!(trigger, Trigger::Message { answers: true, .. });
                 let messages = if declared.function.triggers.iter().any(answers) { 2.0 } else { 1.0 };
                 messages * price::MESSAGES + ACCESS_LINE * price::LOGS[0].1 / 1e3
             }
-            Kind::Consumer | Kind::Job => 0.0,
+            FunctionKind::Consumer | FunctionKind::Job => 0.0,
         };
         let all = gateway + invocation() * 1e6 + table + lines;
         let _ = writeln!(page, "| `{function}` | {calls} | {reads} | {writes} | {table:.3} | {all:.2} |");

@@ -1,7 +1,7 @@
 //! `docs/endpoints.md`: every function on one page.
 
 use functions::DECLARED;
-use functions::function::{Budget, Callers, Declared, Kind, Trigger, route_key};
+use functions::function::{Budget, Callers, Declared, FunctionKind, Trigger, route_key};
 use std::fmt::Write as _;
 
 const INTRODUCTION: &str = "<!-- Written by `cargo xtask docs` from the declarations in functions/src. -->
@@ -40,10 +40,10 @@ pub(crate) fn purpose(source: &str) -> Option<String> {
 pub(crate) fn markdown(purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
     let mut page = INTRODUCTION.to_owned();
     for (title, kind) in [
-        ("Endpoints", Kind::Endpoint),
-        ("WebSocket events", Kind::Socket),
-        ("Consumers of a stream", Kind::Consumer),
-        ("Jobs", Kind::Job),
+        ("Endpoints", FunctionKind::Endpoint),
+        ("WebSocket events", FunctionKind::Socket),
+        ("Consumers of a stream", FunctionKind::Consumer),
+        ("Jobs", FunctionKind::Job),
     ] {
         let _ = write!(
             page,
@@ -59,7 +59,7 @@ pub(crate) fn markdown(purpose: impl Fn(&Declared) -> Result<String, String>) ->
                 Callers::Person => "person",
                 Callers::Service => "AWS",
             };
-            let throttle = if kind == Kind::Endpoint { function.class().parameter() } else { "" };
+            let throttle = if kind == FunctionKind::Endpoint { function.class().parameter() } else { "" };
             let units = match function.budget {
                 Budget::Units { calls, reads, writes } => format!("{calls} | {reads} | {writes}"),
                 Budget::WholeTables => "whole tables | | ".to_owned(),

@@ -3,9 +3,11 @@
 mod asyncapi;
 pub mod cost;
 mod endpoints;
+mod environment;
 mod events;
 mod openapi;
 mod template;
+mod verdicts;
 
 use functions::DECLARED;
 use functions::function::Declared;
@@ -31,8 +33,8 @@ pub fn generated(root: &Path) -> Result<Vec<Generated>, String> {
         ("docs/asyncapi.json".to_owned(), asyncapi::text(&read(root, "infra/asyncapi.json")?, purpose)?),
         ("docs/endpoints.md".to_owned(), endpoints::markdown(purpose)?),
         ("docs/cost.md".to_owned(), cost::markdown()),
-        ("docs/environment.md".to_owned(), state::config::markdown()),
-        ("docs/verdicts.md".to_owned(), domain::verdicts_markdown()),
+        ("docs/environment.md".to_owned(), environment::markdown()),
+        ("docs/verdicts.md".to_owned(), verdicts::markdown()),
     ];
     for declared in DECLARED {
         files.push((format!("events/{}.json", declared.name), events::text(declared)?));
@@ -153,7 +155,7 @@ impl<'a> Endpoint<'a> {
              use crate::auth::{{Act, Caller}};\n\
              use crate::function::{{Function, route}};\n\
              use crate::{{Reply, Request, State}};\n\
-             use state::{{Kind, Refusal}};\n\n\
+             use store::{{Kind, Refusal}};\n\n\
              pub(crate) const FUNCTION: Function = route!({method} \"{path}\").answers(501, 501);\n\n\
              /// 501: it is declared and not written yet.\n\
              const NOT_WRITTEN: Refusal = Refusal::new(Kind::Unwritten, \"not_implemented\", \"this is not written yet\");\n\n\

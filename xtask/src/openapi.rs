@@ -1,7 +1,7 @@
 //! `docs/openapi.json`: the components of `infra/openapi.json`, and the operations as the endpoints declare them.
 
 use functions::DECLARED;
-use functions::function::{Callers, Declared, Example, Function, Kind};
+use functions::function::{Callers, Declared, Example, Function, FunctionKind};
 use serde_json::{Map, Value, json};
 
 fn reference(section: &str, name: &str) -> Value {
@@ -15,7 +15,7 @@ fn reference(section: &str, name: &str) -> Value {
 pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
     let mut document: Value = serde_json::from_str(base).map_err(|error| format!("infra/openapi.json: {error}"))?;
     let mut paths = Map::new();
-    for declared in DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint) {
+    for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         for (method, path) in declared.function.routes() {
             // The page is no part of the API.
             if !path.starts_with("/api/") {

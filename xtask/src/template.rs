@@ -1,7 +1,7 @@
 //! `template.yaml`: the parts of `infra/` as they are, with the functions and routes as they are declared.
 
 use functions::DECLARED;
-use functions::function::{Declared, Function, Grant, Kind, Trigger, route_key};
+use functions::function::{Declared, Function, FunctionKind, Grant, Trigger, route_key};
 use std::fmt::Write as _;
 
 /// The parts of the template that are written by hand, in order. The functions come after the tables.
@@ -256,11 +256,11 @@ pub(crate) fn binary(declared: &Declared) -> String {
     let main =
         |call: &str| format!("{generated}\nfn main() -> Result<(), functions::Error> {{\n    functions::{call}\n}}\n");
     match kind {
-        Kind::Endpoint if *name == "get_metrics" => METRICS.to_owned(),
-        Kind::Endpoint => main(&format!("serve(functions::entries::{name})")),
-        Kind::Consumer => main(&format!("consume(functions::{group}::{name}::run)")),
-        Kind::Socket => main(&format!("serve_socket(functions::{group}::{name}::run)")),
-        Kind::Job => main(&format!("serve_schedule(functions::{group}::{name}::run)")),
+        FunctionKind::Endpoint if *name == "get_metrics" => METRICS.to_owned(),
+        FunctionKind::Endpoint => main(&format!("serve(functions::handlers::{name})")),
+        FunctionKind::Consumer => main(&format!("consume(functions::{group}::{name}::run)")),
+        FunctionKind::Socket => main(&format!("serve_socket(functions::{group}::{name}::run)")),
+        FunctionKind::Job => main(&format!("serve_schedule(functions::{group}::{name}::run)")),
     }
 }
 
@@ -270,7 +270,7 @@ const METRICS: &str =
 use cloudwatch::{CloudWatch, Function};
 
 fn main() -> Result<(), functions::Error> {
-    functions::serve_with(functions::entries::get_metrics, |stage| {
+    functions::serve_with(functions::handlers::get_metrics, |stage| {
         let functions = functions::described().into_iter().map(|(binary, route)| Function { binary, route });
         CloudWatch::from_env(stage, functions.collect())
     })

@@ -4,11 +4,12 @@ use crate::auth::{Act, Caller, SIGNATURE_INVALID};
 use crate::error::ClaimView;
 use crate::function::{Callers, Class, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path};
-use crate::{ApiError, Reply, Request, State};
-use domain::{AgentId, Attestation, Challenge, Purpose, SKEW_MAX, Timestamp, Verdicts};
+use crate::{ApiError, Context, Reply, Request};
+use domain::verdict::Verdicts;
+use domain::{AgentId, Attestation, Challenge, Purpose, SKEW_MAX, Timestamp};
 use serde::Serialize;
-use state::dynamodb::{AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER};
-use state::{Kind, Refusal, StateError};
+use store::dynamodb::{AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER};
+use store::{Kind, Refusal, StoreError};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/agents/{agentId}/attestations")
     .callers(Callers::SelfProving("signature_invalid"))
@@ -60,10 +61,10 @@ struct Accepted {
 ///
 /// # Errors
 /// 400 signed, but malformed; 401 wrong signature or clock; 409 not the next one, or attached to nobody; 410 revoked.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
     // A stranger does not learn which agents exist.
-    let agent = state.agents.get(&agent_id, (state.clock)()).await.map_err(|error| {
+    let agent = context.agents.get(&agent_id, (context.clock)()).await.map_err(|error| {
         // Of a tombstone no key is known, so nobody could have signed.
         let is_unknown = error.is(AGENT_NOT_FOUND) || error.is(AGENT_REVOKED);
         if is_unknown { ApiError::from(SIGNATURE_INVALID).logged_as("agent_unknown") } else { error.into() }
@@ -75,7 +76,7 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     }
     let attestation: Attestation = json(&request)?;
     attestation.check().map_err(|(field, rule)| ApiError::invalid(field, rule.to_string()))?;
-    let cause = cause(&state, &request, &caller);
+    let cause = cause(&context, &request, &caller);
     let at = cause.at;
     if attestation.is_skewed(at) {
         let detail = format!("toMs must be at most {} s from the server's time", SKEW_MAX.as_secs());
@@ -83,9 +84,9 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     }
 
     let body: &[u8] = request.body().as_ref();
-    let next = state::random::<16>()?.into();
+    let next = store::random::<16>()?.into();
     let asks = attestation.seq == 0;
-    let attested = state.agents.attest(&agent, attestation, body, next, &cause).await;
+    let attested = context.agents.attest(&agent, attestation, body, next, &cause).await;
     let attested = attested.map_err(|error| refused(error, asks, at))?;
 
     ok(&Accepted {
@@ -93,13 +94,13 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
         claim: attested.user.into(),
         seq: attested.seq,
         next_challenge: attested.next_challenge,
-        interval_ms: state.agents.policy().interval.as_millis(),
+        interval_ms: context.agents.policy().interval.as_millis(),
         at_ms: at.ms(),
     })
 }
 
 /// What an agent is told: with the time, where it is to attest again.
-fn refused(error: StateError, asks: bool, at: Timestamp) -> ApiError {
+fn refused(error: StoreError, asks: bool, at: Timestamp) -> ApiError {
     let told = ApiError::from(error);
     match told.refusal() {
         AGENT_IDLE => told.with_detail("no person has attached this agent; ask again later").at(at),

@@ -3,8 +3,9 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, with_status};
-use crate::{Reply, Request, State};
-use domain::{AgentId, Enrolment, MinEvidence, Policy, Purpose, RECENT, UserId};
+use crate::{Context, Reply, Request};
+use domain::verdict::{MinEvidence, Policy, RECENT};
+use domain::{AgentId, Enrolment, Purpose, UserId};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
@@ -66,15 +67,15 @@ impl From<Policy> for PolicyView {
 ///
 /// # Errors
 /// 400 malformed body; 401 wrong signature or code; 409 the key has an agent already; 410 that one was revoked.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let enrolment: Enrolment = json(&request)?;
     let agent_id = AgentId::of(&enrolment.public_key);
     let caller = Caller::signed(&request, Purpose::Enrolment, &enrolment.public_key)?;
     let caller = caller.must(Act::BeAgent(&agent_id))?;
-    let cause = cause(&state, &request, &caller);
+    let cause = cause(&context, &request, &caller);
 
-    state.agents.enroll(&enrolment, &cause).await?;
+    context.agents.enroll(&enrolment, &cause).await?;
 
-    let policy = state.agents.policy().into();
+    let policy = context.agents.policy().into();
     with_status(StatusCode::CREATED, &Enrolled { agent_id, user_id: enrolment.user_id, at_ms: cause.at.ms(), policy })
 }

@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, ok, path};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::AgentId;
 use serde::Serialize;
 
@@ -32,13 +32,13 @@ struct Revoked {
 ///
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such agent.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    let caller = Caller::of(&state, &request)?;
-    let owner = state.agents.owner(&agent_id, (state.clock)()).await?;
+    let caller = Caller::of(&context, &request)?;
+    let owner = context.agents.owner(&agent_id, (context.clock)()).await?;
     let caller = caller.must(Act::ManageAgent { agent: &agent_id, owner: owner.as_ref() })?;
 
-    state.agents.revoke(&agent_id, &cause(&state, &request, &caller)).await?;
+    context.agents.revoke(&agent_id, &cause(&context, &request, &caller)).await?;
 
     ok(&Revoked { success: true, agent_id })
 }

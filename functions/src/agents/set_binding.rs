@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path};
-use crate::{ApiError, Reply, Request, State};
+use crate::{ApiError, Context, Reply, Request};
 use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId};
 use serde::Deserialize;
 
@@ -36,16 +36,16 @@ struct SetBinding {
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    let caller = Caller::of(&state, &request)?;
+    let caller = Caller::of(&context, &request)?;
     let body: SetBinding = json(&request)?;
     if body.device_id.is_alias() {
         return Err(ApiError::invalid("deviceId", "must name one device, not whichever the system prefers"));
     }
     let word = DeviceBinding { device_id: body.device_id, agent_device_id: body.agent_device_id };
-    let agent = state.agents.get(&agent_id, (state.clock)()).await?;
+    let agent = context.agents.get(&agent_id, (context.clock)()).await?;
     let caller = caller.must(Act::ManageAgent { agent: &agent.id, owner: agent.user_id.as_ref() })?;
 
-    ok(&state.agents.bind(&agent, word, &cause(&state, &request, &caller)).await?)
+    ok(&context.agents.bind(&agent, word, &cause(&context, &request, &caller)).await?)
 }

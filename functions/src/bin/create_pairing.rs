@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::create_pairing)
+    functions::serve(functions::handlers::create_pairing)
 }

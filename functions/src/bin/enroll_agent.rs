@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::enroll_agent)
+    functions::serve(functions::handlers::enroll_agent)
 }

@@ -2,7 +2,7 @@
 use cloudwatch::{CloudWatch, Function};
 
 fn main() -> Result<(), functions::Error> {
-    functions::serve_with(functions::entries::get_metrics, |stage| {
+    functions::serve_with(functions::handlers::get_metrics, |stage| {
         let functions = functions::described().into_iter().map(|(binary, route)| Function { binary, route });
         CloudWatch::from_env(stage, functions.collect())
     })

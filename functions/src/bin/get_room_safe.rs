@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::get_room_safe)
+    functions::serve(functions::handlers::get_room_safe)
 }

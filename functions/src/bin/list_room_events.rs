@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::list_room_events)
+    functions::serve(functions::handlers::list_room_events)
 }

@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::renew_presence)
+    functions::serve(functions::handlers::renew_presence)
 }

@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::entries::set_state)
+    functions::serve(functions::handlers::set_state)
 }

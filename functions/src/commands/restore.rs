@@ -3,13 +3,12 @@
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, allow, job};
 use crate::log::progress;
-use crate::{Outcome, State};
+use crate::{Context, Outcome};
 use serde_json::Value;
 use snapshot::SnapshotError;
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::restore::{Restore, Restored, Wanted};
 use snapshot::tables::Tables;
-use state::config;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,17 +43,17 @@ const STOP_AFTER: Duration = Duration::from_mins(14);
 
 /// Restores, or goes on with it. `"done":false` says that time was over: invoke it again with the same event.
 #[must_use]
-pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
         let asked = asked(&event)?;
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
-        let restored = perform(&state, &objects, &asked).await;
+        let restored = perform(&context, &objects, &asked).await;
         match &restored {
             Ok(restored) => tracing::info!(
                 snapshot = %restored.snapshot, lines = restored.lines, of = restored.of, done = restored.done, "restored"
             ),
-            Err(error) => tracing::error!(error = %state::Chain(error), "not restored"),
+            Err(error) => tracing::error!(error = %telemetry::Chain(error), "not restored"),
         }
         Ok(serde_json::to_value(restored?)?)
     })
@@ -84,15 +83,15 @@ fn asked(event: &Value) -> Result<Asked, String> {
 ///
 /// # Errors
 /// As [`Restore::run`].
-pub async fn perform(state: &State, objects: &Objects, asked: &Asked) -> Result<Restored, SnapshotError> {
+pub async fn perform(context: &Context, objects: &Objects, asked: &Asked) -> Result<Restored, SnapshotError> {
     let tables = Tables {
-        client: state.database.clone(),
-        state: state.config.state_table.clone(),
-        ledger: state.config.ledger_table.clone(),
+        client: context.database.clone(),
+        state: context.config.state_table.clone(),
+        ledger: context.config.ledger_table.clone(),
     };
     let until = Some(Instant::now() + STOP_AFTER);
     let keep_agents = asked.keep_agents;
-    let restore = Restore { objects, tables: &tables, clock: state.clock, keep_agents, alone: false, until };
+    let restore = Restore { objects, tables: &tables, clock: context.clock, keep_agents, alone: false, until };
     restore.run(&asked.snapshot, &mut progress()).await
 }
 

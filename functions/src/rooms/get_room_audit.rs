@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
 use crate::http::{ok, replay_query, room_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::RoomId;
 use domain::ledger::{Entry, Head};
 use serde::Serialize;
@@ -28,12 +28,12 @@ struct Audit {
 ///
 /// # Errors
 /// 400 malformed room or query; 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 
-    let part = state.ledger.read(&room_id, query.since(), query.limit()).await?;
+    let part = context.ledger.read(&room_id, query.since(), query.limit()).await?;
 
     ok(&Audit { room_id, entries: part.entries, head: part.head, has_more: part.has_more })
 }

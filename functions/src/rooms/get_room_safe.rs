@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{momentary, ok, room_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::RoomSafety;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
@@ -25,13 +25,13 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
 ///
 /// # Errors
 /// 400 malformed room; 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
-    let as_of = (state.clock)();
+    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
+    let as_of = (context.clock)();
 
     let mut safety = RoomSafety::new(room_id.clone(), as_of);
-    state.users.present(&room_id, as_of).await?.into_iter().for_each(|user| safety.add(user));
+    context.users.present(&room_id, as_of).await?.into_iter().for_each(|user| safety.add(user));
 
     Ok(momentary(ok(&safety)?))
 }

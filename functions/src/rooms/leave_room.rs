@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, room_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::{LeaseId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +38,14 @@ struct Left {
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    let caller = Caller::of(&state, &request)?;
+    let caller = Caller::of(&context, &request)?;
     let body: LeaveRoom = json(&request)?;
     let participant_id = open_user("participantId", body.participant_id)?;
     let caller = caller.must(Act::BePresent(&room_id, &participant_id))?;
 
-    let left = state.users.leave(&participant_id, &room_id, body.lease, &cause(&state, &request, &caller)).await?;
+    let left = context.users.leave(&participant_id, &room_id, body.lease, &cause(&context, &request, &caller)).await?;
 
     ok(&Left { participant_id, left })
 }

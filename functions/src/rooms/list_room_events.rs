@@ -3,11 +3,11 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
 use crate::http::{ok, replay_query, room_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::RoomId;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use state::StateError;
+use store::StoreError;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
     .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
@@ -42,16 +42,16 @@ struct Event {
 ///
 /// # Errors
 /// 400 malformed room or query; 401 no caller; 500 if events are missing.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 
-    let part = state.ledger.read(&room_id, query.since(), query.limit()).await?;
+    let part = context.ledger.read(&room_id, query.since(), query.limit()).await?;
     let has_hole = part.entries.iter().zip(query.since() + 1..).any(|(entry, seq)| entry.seq != seq);
     let has_no_end = part.entries.is_empty() && part.head.seq > query.since();
     if has_hole || has_no_end {
-        return Err(StateError::Corrupt { attribute: "seq" }.into());
+        return Err(StoreError::Corrupt { attribute: "seq" }.into());
     }
 
     let events = part.entries.into_iter().map(|entry| Event {

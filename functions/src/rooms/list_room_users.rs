@@ -3,10 +3,11 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, ROOM_INDEX, allow, route};
 use crate::http::{ok, page_query, room_id};
-use crate::{Reply, Request, State};
-use domain::{RoomId, User};
+use crate::{Context, Reply, Request};
+use domain::RoomId;
+use domain::user::User;
 use serde::Serialize;
-use state::dynamodb::Cursor;
+use store::dynamodb::Cursor;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
     .may(&[allow(&["dynamodb:Query"], &[ROOM_INDEX])])
@@ -31,12 +32,12 @@ struct RoomPage {
 ///
 /// # Errors
 /// 400 malformed room, query or cursor; 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = page_query(&request)?;
 
-    let page = state.users.list_room(&room_id, query.limit(), query.cursor(), (state.clock)()).await?;
+    let page = context.users.list_room(&room_id, query.limit(), query.cursor(), (context.clock)()).await?;
 
     ok(&RoomPage { room_id, items: page.items, next_cursor: page.next_cursor })
 }

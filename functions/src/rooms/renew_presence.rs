@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{json, momentary, ok, open_user, room_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::{LeaseId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -41,14 +41,14 @@ struct Renewed {
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller; 404 no such user in this room.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room_id(&request)?;
-    let caller = Caller::of(&state, &request)?;
+    let caller = Caller::of(&context, &request)?;
     let body: RenewPresence = json(&request)?;
     let participant_id = open_user("participantId", body.participant_id)?;
     caller.must(Act::BePresent(&room_id, &participant_id))?;
 
-    let lease_until = state.users.renew_presence(&participant_id, &room_id, body.lease, (state.clock)()).await?;
+    let lease_until = context.users.renew_presence(&participant_id, &room_id, body.lease, (context.clock)()).await?;
 
     Ok(momentary(ok(&Renewed { participant_id, lease_until })?))
 }

@@ -3,15 +3,17 @@
 
 use crate::function::{Function, LEDGER, ROOM_INDEX, STATE, Trigger, allow, job};
 use crate::log::publish;
-use crate::{Request, State, entries};
-use domain::{Actor, Claim, MuteClaim, MuteScope, RoomId, Timestamp, UserId, Version};
+use crate::{Context, Request, handlers};
+use domain::user::{Claim, MuteClaim, MuteScope, Version};
+use domain::{Actor, RoomId, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::Value;
-use state::dynamodb::{Cause, Guard, USER_NOT_FOUND, Written};
-use state::metrics::Metric;
-use state::{Chain, StateError};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+use store::StoreError;
+use store::dynamodb::{Cause, Guard, USER_NOT_FOUND, Written};
+use telemetry::Chain;
+use telemetry::metrics::Metric;
 
 pub(crate) const FUNCTION: Function =
     job(&[Trigger::Schedule { when: "rate(1 minute)", name: "canary", input: None, only_if: None }])
@@ -66,13 +68,13 @@ struct Outcome {
 
 /// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
 #[must_use]
-pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
+pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
     Box::pin(async move {
         // First, while the room of the last run is empty again.
-        let users = users(&state).await;
+        let users = users(&context).await;
         let began = Instant::now();
         let mut step = "health";
-        let run = tokio::time::timeout(TIMEOUT, round_trip(&state, &mut step)).await;
+        let run = tokio::time::timeout(TIMEOUT, round_trip(&context, &mut step)).await;
         let failure = match run {
             Ok(Ok(())) => None,
             Ok(Err(cause)) => Some(cause),
@@ -80,7 +82,7 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome
         };
         let mut measured = vec![(Metric::CanaryFailed, if failure.is_some() { 1.0 } else { 0.0 })];
         let outcome = Outcome {
-            timestamp: (state.clock)(),
+            timestamp: (context.clock)(),
             failed_step: failure.is_some().then_some(step),
             cause: failure,
             duration: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -88,14 +90,14 @@ pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome
         if let Some(users) = users {
             measured.push((Metric::ConcurrentUsers, users.into()));
         }
-        Ok(publish(&state, outcome.timestamp, &outcome, &measured))
+        Ok(publish(&context, outcome.timestamp, &outcome, &measured))
     })
 }
 
 /// People in rooms, at most one more than count as full: that there are too many is what is to be known, and what a look
 /// costs has an end.
-async fn users(state: &State) -> Option<u32> {
-    let count = state.users.count_in_rooms(state.config.concurrent_user_limit + 1, (state.clock)());
+async fn users(context: &Context) -> Option<u32> {
+    let count = context.users.count_in_rooms(context.config.concurrent_user_limit + 1, (context.clock)());
     match tokio::time::timeout(COUNT_TIMEOUT, count).await {
         Ok(Ok(users)) => Some(users),
         Ok(Err(error)) => {
@@ -109,8 +111,8 @@ async fn users(state: &State) -> Option<u32> {
     }
 }
 
-async fn round_trip(state: &State, step: &mut &'static str) -> Result<(), String> {
-    let health = entries::get_health(state.clone(), Request::default()).await;
+async fn round_trip(context: &Context, step: &mut &'static str) -> Result<(), String> {
+    let health = handlers::get_health(context.clone(), Request::default()).await;
     let status = health.unwrap_or_else(|error| error.response("")).status().as_u16();
     if status != 200 {
         return Err(format!("answers {status}"));
@@ -119,24 +121,24 @@ async fn round_trip(state: &State, step: &mut &'static str) -> Result<(), String
     let user: UserId = USER.parse().map_err(reserved)?;
     let room: RoomId = ROOM.parse().map_err(reserved)?;
     *step = "ledger";
-    let before = state.ledger.read(&room, u64::MAX, 1).await.map_err(|error| text(&error))?.head.seq;
+    let before = context.ledger.read(&room, u64::MAX, 1).await.map_err(|error| text(&error))?.head.seq;
     *step = "write";
     let request_id = format!("canary-{:032x}", fastrand::u128(..));
-    let mut written = write(state, &user, &room, &request_id).await?;
+    let mut written = write(context, &user, &room, &request_id).await?;
     if !written.created {
         // What a run left behind: the same state again would be no change, and the history would not tell of it.
-        state.users.delete(&user, None, (state.clock)()).await.map_err(|error| text(&error))?;
-        written = write(state, &user, &room, &request_id).await?;
+        context.users.delete(&user, None, (context.clock)()).await.map_err(|error| text(&error))?;
+        written = write(context, &user, &room, &request_id).await?;
     }
     *step = "read";
-    read(state, &user, written.user.version).await?;
+    read(context, &user, written.user.version).await?;
     *step = "delete";
-    state.users.delete(&user, None, (state.clock)()).await.map_err(|error| text(&error))?;
+    context.users.delete(&user, None, (context.clock)()).await.map_err(|error| text(&error))?;
     *step = "ledger";
-    find(state, &room, before, &request_id).await
+    find(context, &room, before, &request_id).await
 }
 
-async fn write(state: &State, user: &UserId, room: &RoomId, request_id: &str) -> Result<Written, String> {
+async fn write(context: &Context, user: &UserId, room: &RoomId, request_id: &str) -> Result<Written, String> {
     let claim = Claim {
         mute: MuteClaim { is_muted: true, mute_scope: MuteScope::App },
         device_id: None,
@@ -145,14 +147,14 @@ async fn write(state: &State, user: &UserId, room: &RoomId, request_id: &str) ->
         name: None,
         lease: None,
     };
-    let cause = Cause { at: (state.clock)(), request_id: Some(request_id.to_owned()), by: Actor::Service };
-    state.users.set_state(user, claim, Guard::default(), &cause).await.map_err(|error| text(&error))
+    let cause = Cause { at: (context.clock)(), request_id: Some(request_id.to_owned()), by: Actor::Service };
+    context.users.set_state(user, claim, Guard::default(), &cause).await.map_err(|error| text(&error))
 }
 
 /// Looks into the history, behind the entry of this number, until it tells of the change that this request made.
-async fn find(state: &State, room: &RoomId, before: u64, request_id: &str) -> Result<(), String> {
+async fn find(context: &Context, room: &RoomId, before: u64, request_id: &str) -> Result<(), String> {
     for _ in 0..LOOKS_MAX {
-        let part = state.ledger.read(room, before, ENTRIES_MAX).await.map_err(|error| text(&error))?;
+        let part = context.ledger.read(room, before, ENTRIES_MAX).await.map_err(|error| text(&error))?;
         if part.entries.iter().any(|entry| entry.data.get("requestId").and_then(Value::as_str) == Some(request_id)) {
             return Ok(());
         }
@@ -162,9 +164,9 @@ async fn find(state: &State, room: &RoomId, before: u64, request_id: &str) -> Re
 }
 
 /// Reads until what was written is seen.
-async fn read(state: &State, user: &UserId, version: Version) -> Result<(), String> {
+async fn read(context: &Context, user: &UserId, version: Version) -> Result<(), String> {
     for _ in 0..READS_MAX {
-        match state.users.get(user, (state.clock)()).await {
+        match context.users.get(user, (context.clock)()).await {
             Ok(read) if read.version >= version => return Ok(()),
             Err(error) if !error.is(USER_NOT_FOUND) => return Err(text(&error)),
             Ok(_) | Err(_) => tokio::time::sleep(BETWEEN_READS).await,
@@ -173,6 +175,6 @@ async fn read(state: &State, user: &UserId, version: Version) -> Result<(), Stri
     Err("the state that was written did not appear".to_owned())
 }
 
-fn text(error: &StateError) -> String {
+fn text(error: &StoreError) -> String {
     Chain(error).to_string()
 }

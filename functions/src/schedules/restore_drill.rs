@@ -2,7 +2,7 @@
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::{progress, publish};
-use crate::{Outcome, State};
+use crate::{Context, Outcome};
 use domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use snapshot::drill::{Drill, Drilled, scratch};
 use snapshot::drilled;
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
-use state::metrics::Metric;
-use state::{Chain, config};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+use telemetry::Chain;
+use telemetry::metrics::Metric;
 
 pub(crate) const FUNCTION: Function = job(&[Trigger::Schedule {
     when: "cron(0 4 ? * SUN *)",
@@ -78,25 +78,25 @@ pub struct Run {
 
 /// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
 #[must_use]
-pub fn run(state: State, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
-        let run = perform(&state, &objects, false).await;
-        Ok(publish(&state, run.timestamp, &run, &run.measured()))
+        let run = perform(&context, &objects, false).await;
+        Ok(publish(&context, run.timestamp, &run, &run.measured()))
     })
 }
 
 /// One drill with these objects. `alone` if no other can be at work.
-pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
+pub async fn perform(context: &Context, objects: &Objects, alone: bool) -> Run {
     let began = Instant::now();
     let live = Tables {
-        client: state.database.clone(),
-        state: state.config.state_table.clone(),
-        ledger: state.config.ledger_table.clone(),
+        client: context.database.clone(),
+        state: context.config.state_table.clone(),
+        ledger: context.config.ledger_table.clone(),
     };
-    let scratch = scratch(state.database.clone(), &state.config.stage);
-    let drill = Drill { objects, live: &live, scratch: &scratch, clock: state.clock, alone };
+    let scratch = scratch(context.database.clone(), &context.config.stage);
+    let drill = Drill { objects, live: &live, scratch: &scratch, clock: context.clock, alone };
     let outcome = match tokio::time::timeout(TIMEOUT, drill.run(&mut progress())).await {
         Ok(outcome) => outcome,
         // What is left in the scratch tables is removed by the next run.
@@ -104,11 +104,11 @@ pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
     };
     // A success that cannot be noted is a failure: its age would grow.
     let outcome = match outcome {
-        Ok(drilled) => drilled::note(&live, (state.clock)()).await.map(|()| drilled),
+        Ok(drilled) => drilled::note(&live, (context.clock)()).await.map(|()| drilled),
         failed => failed,
     };
     let run = Run {
-        timestamp: (state.clock)(),
+        timestamp: (context.clock)(),
         failed: match &outcome {
             Ok(_) => Some(false),
             Err(SnapshotError::Leased { .. }) => None,
@@ -119,7 +119,7 @@ pub async fn perform(state: &State, objects: &Objects, alone: bool) -> Run {
         duration: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     for (metric, value) in run.measured() {
-        state.window.note(metric, value, run.timestamp);
+        context.window.note(metric, value, run.timestamp);
     }
     run
 }

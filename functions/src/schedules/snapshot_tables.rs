@@ -3,7 +3,7 @@
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::publish;
-use crate::{Outcome, State};
+use crate::{Context, Outcome};
 use domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,10 +14,10 @@ use snapshot::keep::{self, Removed};
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
 use snapshot::take::{Performed, Settings, Snapshots};
-use state::metrics::Metric;
-use state::{Chain, config};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
+use telemetry::Chain;
+use telemetry::metrics::Metric;
 
 pub(crate) const FUNCTION: Function = job(&[
     Trigger::Schedule {
@@ -129,13 +129,13 @@ fn is_zero(number: &usize) -> bool {
 
 /// Runs once, and writes what came of it.
 #[must_use]
-pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
         let settings = config::Snapshots::from_env()?;
         let objects = Objects::new(connect_from_env()?, &settings.bucket);
         let objects = objects.with_storage_class(settings.storage_class.as_str().into());
-        let (run, outcome) = perform(&state, &objects, &settings, Task::of(&event), false).await;
-        let answer = publish(&state, run.timestamp, &run, &run.measured());
+        let (run, outcome) = perform(&context, &objects, &settings, Task::of(&event), false).await;
+        let answer = publish(&context, run.timestamp, &run, &run.measured());
         outcome?;
         Ok(answer)
     })
@@ -147,7 +147,7 @@ pub fn run(state: State, event: Value) -> Pin<Box<dyn Future<Output = Outcome> +
 /// # Errors
 /// Why there is no snapshot, or no age.
 pub async fn perform(
-    state: &State,
+    context: &Context,
     objects: &Objects,
     settings: &config::Snapshots,
     task: Task,
@@ -155,7 +155,7 @@ pub async fn perform(
 ) -> (Run, Result<(), SnapshotError>) {
     let began = Instant::now();
     let mut run = Run {
-        timestamp: (state.clock)(),
+        timestamp: (context.clock)(),
         task: if task == Task::Age { "age" } else { "snapshot" },
         failed: None,
         age: None,
@@ -168,48 +168,48 @@ pub async fn perform(
         duration: 0,
     };
     let outcome = match task {
-        Task::Snapshot(slot) => snapshot(state, objects, settings, (slot, alone), &mut run).await,
+        Task::Snapshot(slot) => snapshot(context, objects, settings, (slot, alone), &mut run).await,
         Task::Age => Ok(()),
     };
     let aged = match &outcome {
-        Ok(()) => keep::age(objects, (state.clock)()).await,
+        Ok(()) => keep::age(objects, (context.clock)()).await,
         Err(_) => Ok(None),
     };
     run.age = aged.as_ref().ok().copied().flatten().map(hours);
     let drilled = match task {
-        Task::Age => drilled::last(&live(state), (state.clock)()).await.map(Some),
+        Task::Age => drilled::last(&live(context), (context.clock)()).await.map(Some),
         Task::Snapshot(_) => Ok(None),
     };
-    let since = |at: Timestamp| hours(Duration::from_millis((state.clock)().ms().saturating_sub(at.ms())));
+    let since = |at: Timestamp| hours(Duration::from_millis((context.clock)().ms().saturating_sub(at.ms())));
     run.drill_age = drilled.as_ref().ok().copied().flatten().map(since);
     let outcome = outcome.and(aged.map(drop)).and(drilled.map(drop));
     run.cause = outcome.as_ref().err().map(|error| Chain(error).to_string());
     run.duration = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     for (metric, value) in run.measured() {
-        state.window.note(metric, value, run.timestamp);
+        context.window.note(metric, value, run.timestamp);
     }
     (run, outcome)
 }
 
 /// The tables in use.
-fn live(state: &State) -> Tables {
+fn live(context: &Context) -> Tables {
     Tables {
-        client: state.database.clone(),
-        state: state.config.state_table.clone(),
-        ledger: state.config.ledger_table.clone(),
+        client: context.database.clone(),
+        state: context.config.state_table.clone(),
+        ledger: context.config.ledger_table.clone(),
     }
 }
 
 async fn snapshot(
-    state: &State,
+    context: &Context,
     objects: &Objects,
     settings: &config::Snapshots,
     (slot, alone): (Option<Timestamp>, bool),
     run: &mut Run,
 ) -> Result<(), SnapshotError> {
-    let tables = live(state);
-    let settings = Settings::new(&state.config.stage, settings);
-    let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: state.clock, alone };
+    let tables = live(context);
+    let settings = Settings::new(&context.config.stage, settings);
+    let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: context.clock, alone };
     let performed = match tokio::time::timeout(TIMEOUT, snapshots.perform(slot)).await {
         Ok(performed) => performed,
         Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),

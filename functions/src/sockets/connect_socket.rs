@@ -1,12 +1,12 @@
 //! `$connect`: a client opens a WebSocket.
 
 use crate::function::{Function, STATE, Trigger, allow, socket};
-use crate::socket_error::Refusal;
-use crate::{SocketReply, SocketRequest, State};
+use crate::{Context, SocketReply, SocketRequest};
+use config::CorsOrigins;
 use domain::{BEARER_SUBPROTOCOL, SUBPROTOCOL};
 use serde_json::Value;
-use state::config::CorsOrigins;
 use std::pin::Pin;
+use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
     .may(&[allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"])])
@@ -19,20 +19,23 @@ pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$conne
     CORS_ORIGIN: !Sub \"${CorsOrigin},https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}\"",
     );
 
-const FOREIGN_ORIGIN: Refusal =
-    Refusal::new(403, "origin_forbidden", "pages of this origin may not connect; add it to CORS_ORIGIN to let them");
+const FOREIGN_ORIGIN: Refusal = Refusal::new(
+    Kind::Forbidden,
+    "origin_forbidden",
+    "pages of this origin may not connect; add it to CORS_ORIGIN to let them",
+);
 const NO_SUBPROTOCOL: Refusal =
-    Refusal::new(400, "subprotocol_required", "offer greenroom.v1 in Sec-WebSocket-Protocol");
+    Refusal::new(Kind::Invalid, "subprotocol_required", "offer greenroom.v1 in Sec-WebSocket-Protocol");
 const NO_TOKENS: Refusal = Refusal::new(
-    401,
+    Kind::Unauthenticated,
     "token_unsupported",
     "this server knows no tokens yet; connect without greenroom.bearer, anonymously",
 );
 
 /// The handler itself.
 #[must_use]
-pub fn run(state: State, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
-    Box::pin(handle(state, request))
+pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
+    Box::pin(handle(context, request))
 }
 
 /// Remembers the connection, with its first lease. It is anonymous, in strict mode too: an anonymous connection may ping and
@@ -40,9 +43,9 @@ pub fn run(state: State, request: SocketRequest) -> Pin<Box<dyn Future<Output = 
 ///
 /// # Errors
 /// 403 page of a foreign origin; 401 a token; 400 no known subprotocol.
-async fn handle(state: State, request: SocketRequest) -> SocketReply {
+async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     let host = request.header("host").next();
-    if !request.header("origin").all(|origin| may_connect(&state.config.cors_origins, origin, host)) {
+    if !request.header("origin").all(|origin| may_connect(&context.config.cors_origins, origin, host)) {
         return Err(FOREIGN_ORIGIN.into());
     }
     let offered: Vec<_> =
@@ -53,7 +56,7 @@ async fn handle(state: State, request: SocketRequest) -> SocketReply {
     if !offered.contains(&SUBPROTOCOL) {
         return Err(NO_SUBPROTOCOL.into());
     }
-    state.connections.open(&request.connection, request.epoch, (state.clock)()).await?;
+    context.connections.open(&request.connection, request.epoch, (context.clock)()).await?;
     Ok(Value::Null)
 }
 

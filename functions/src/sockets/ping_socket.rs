@@ -1,12 +1,12 @@
 //! `ping`: a client says that it is still there.
 
 use crate::function::{Function, STATE, Trigger, allow, socket};
-use crate::socket_error::Refusal;
-use crate::{SocketReply, SocketRequest, State};
+use crate::{Context, SocketReply, SocketRequest};
 use domain::PING_EVERY;
 use serde::Deserialize;
 use serde_json::json;
 use std::pin::Pin;
+use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function =
     socket(&[Trigger::Message { route: "ping", answers: true }], r#"{"event":"ping","id":"1"}"#)
@@ -14,7 +14,7 @@ pub(crate) const FUNCTION: Function =
         .costs(1, 0.0, 1.0);
 
 const LAPSED: Refusal =
-    Refusal::new(410, "connection_lapsed", "this connection has been silent for too long; open another one");
+    Refusal::new(Kind::Gone, "connection_lapsed", "this connection has been silent for too long; open another one");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,17 +22,17 @@ struct Ping {}
 
 /// The handler itself.
 #[must_use]
-pub fn run(state: State, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
-    Box::pin(handle(state, request))
+pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
+    Box::pin(handle(context, request))
 }
 
 /// Renews the lease, and says when it ends and when the next ping is due.
 ///
 /// # Errors
 /// 400 data that is not empty; 410 the lease is over.
-async fn handle(state: State, request: SocketRequest) -> SocketReply {
+async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     let Ping {} = request.data()?;
-    let renewed = state.connections.renew(&request.connection, request.epoch, (state.clock)()).await?;
+    let renewed = context.connections.renew(&request.connection, request.epoch, (context.clock)()).await?;
     let lease_until = renewed.ok_or(LAPSED)?;
     let ping_every_ms = u64::try_from(PING_EVERY.as_millis()).unwrap_or(u64::MAX);
     Ok(json!({"leaseUntil": lease_until, "pingEveryMs": ping_every_ms}))

@@ -3,14 +3,15 @@
 use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};
 use crate::schedules::canary::ROOM;
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
+use config::AuthMode;
 use domain::{RoomId, Timestamp};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
-use state::config::AuthMode;
-use state::metrics::{Metric, Noted};
-use state::{Chain, StateError, process};
 use std::time::{Duration, Instant};
+use store::StoreError;
+use telemetry::metrics::{Metric, Noted};
+use telemetry::{Chain, process};
 
 pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
     .callers(Callers::Anybody)
@@ -133,10 +134,10 @@ struct Cpu {
 }
 
 /// 200 if the database answers, else 503; asked deeply, if both tables do.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    let deep = if is_deep(&request) { Some(deep(&state).await) } else { None };
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
+    let deep = if is_deep(&request) { Some(deep(&context).await) } else { None };
     let asked = Instant::now();
-    let connected = match tokio::time::timeout(DATABASE_TIMEOUT, state.users.ping()).await {
+    let connected = match tokio::time::timeout(DATABASE_TIMEOUT, context.users.ping()).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::error!(error = %Chain(&error), "health: database does not answer");
@@ -151,14 +152,14 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
     let deep = deep.map(|(ledger, history)| Deep {
         tables: Tables { state: word(connected), ledger: word(ledger) },
         history,
-        snapshots: snapshots(&state),
-        settings: settings(&state),
+        snapshots: snapshots(&context),
+        settings: settings(&context),
     });
     let works = connected && deep.as_ref().is_none_or(|deep| deep.tables.ledger == word(true));
     let uptime = process::uptime().as_secs();
     let health = Health {
         status: word(works),
-        timestamp: (state.clock)(),
+        timestamp: (context.clock)(),
         uptime: Uptime {
             seconds: uptime,
             formatted: format!("{}h {}m {}s", uptime / 3600, uptime / 60 % 60, uptime % 60),
@@ -178,10 +179,10 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
             architecture: std::env::consts::ARCH,
             count: std::thread::available_parallelism().map_or(1, usize::from),
         },
-        environment: state.config.stage.clone(),
+        environment: context.config.stage.clone(),
         region: std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()),
         version: env!("CARGO_PKG_VERSION"),
-        commit: state.config.commit.clone(),
+        commit: context.config.commit.clone(),
         deep,
     };
     let status = if works { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -198,8 +199,8 @@ fn is_deep(request: &Request) -> bool {
 }
 
 /// Whether the ledger answers, and how late it is.
-async fn deep(state: &State) -> (bool, History) {
-    let last = match tokio::time::timeout(DATABASE_TIMEOUT, last_change(state)).await {
+async fn deep(context: &Context) -> (bool, History) {
+    let last = match tokio::time::timeout(DATABASE_TIMEOUT, last_change(context)).await {
         Ok(Ok(last)) => Ok(last),
         Ok(Err(error)) => {
             tracing::error!(error = %Chain(&error), "health: the ledger does not answer");
@@ -210,7 +211,7 @@ async fn deep(state: &State) -> (bool, History) {
             Err(())
         }
     };
-    let age = last.ok().flatten().map(|at| Duration::from_millis((state.clock)().ms().saturating_sub(at.ms())));
+    let age = last.ok().flatten().map(|at| Duration::from_millis((context.clock)().ms().saturating_sub(at.ms())));
     let status = match age {
         None => "unknown",
         Some(age) if age > HISTORY_LATE => "late",
@@ -220,18 +221,18 @@ async fn deep(state: &State) -> (bool, History) {
 }
 
 /// When the canary made the last change that is in the history.
-async fn last_change(state: &State) -> Result<Option<Timestamp>, StateError> {
+async fn last_change(context: &Context) -> Result<Option<Timestamp>, StoreError> {
     let Ok(room) = ROOM.parse::<RoomId>() else { return Ok(None) };
-    let head = state.ledger.read(&room, u64::MAX, 1).await?.head;
+    let head = context.ledger.read(&room, u64::MAX, 1).await?.head;
     let Some(before) = head.seq.checked_sub(1) else { return Ok(None) };
-    let part = state.ledger.read(&room, before, 1).await?;
+    let part = context.ledger.read(&room, before, 1).await?;
     Ok(part.entries.last().and_then(|entry| entry.at.parse().ok()))
 }
 
 /// As the job that runs in this process has said: the runner's does, and a function's process runs none.
-fn snapshots(state: &State) -> Snapshots {
-    let now = (state.clock)();
-    let age = state.window.figures(now).noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
+fn snapshots(context: &Context) -> Snapshots {
+    let now = (context.clock)();
+    let age = context.window.figures(now).noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
         let since = Duration::from_millis(now.ms().saturating_sub(at.ms()));
         ((value + since.as_secs_f64() / 3600.0) * 10.0).round() / 10.0
     });
@@ -243,8 +244,8 @@ fn snapshots(state: &State) -> Snapshots {
     Snapshots { status, age_hours: age }
 }
 
-fn settings(state: &State) -> Settings {
-    let config = &state.config;
+fn settings(context: &Context) -> Settings {
+    let config = &context.config;
     Settings {
         auth_mode: match config.auth_mode {
             AuthMode::Open => "open",

@@ -4,13 +4,13 @@ use super::get_health::megabytes;
 use crate::auth::{Act, Caller};
 use crate::function::{Function, allow, route};
 use crate::http::{momentary, ok};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::Timestamp;
 use serde::Serialize;
-use state::metrics::{Degraded, Figures, Metric, Noted, Route, Scope};
-use state::process;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use telemetry::metrics::{Degraded, Figures, Metric, Noted, Route, Scope};
+use telemetry::process;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
     .may(&[allow(&["cloudwatch:GetMetricData"], &["*"]).because(
@@ -141,14 +141,14 @@ const PROFILES: [(&str, Duration, f64); 2] =
 
 /// # Errors
 /// 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    Caller::of(&state, &request)?.must(Act::ReadMetrics)?;
-    let now = (state.clock)();
-    let figures = match &state.figures {
-        Some(source) => source.read(&state.window, now).await,
-        None => state.window.figures(now),
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
+    Caller::of(&context, &request)?.must(Act::ReadMetrics)?;
+    let now = (context.clock)();
+    let figures = match &context.figures {
+        Some(source) => source.read(&context.window, now).await,
+        None => context.window.figures(now),
     };
-    Ok(momentary(ok(&metrics(figures, state.config.concurrent_user_limit, now))?))
+    Ok(momentary(ok(&metrics(figures, context.config.concurrent_user_limit, now))?))
 }
 
 fn metrics(figures: Figures, limit: u32, now: Timestamp) -> Metrics {

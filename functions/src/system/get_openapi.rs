@@ -1,7 +1,7 @@
 //! `GET /api/openapi.json`: this API, described.
 
 use crate::function::{Callers, Function, route};
-use crate::{Reply, Request, Response, State};
+use crate::{Context, Reply, Request, Response};
 use lambda_http::Body;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue};
 
@@ -13,7 +13,7 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/openapi.json")
 /// The description, as answered.
 pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
-pub(crate) async fn handle(_state: State, _request: Request) -> Reply {
+pub(crate) async fn handle(_state: Context, _request: Request) -> Reply {
     let mut response = Response::new(Body::Text(DOCUMENT.to_owned()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

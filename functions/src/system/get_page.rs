@@ -2,7 +2,7 @@
 
 use super::no_route;
 use crate::function::{Callers, Class, Function, Trigger};
-use crate::{Reply, Request, Response, State};
+use crate::{Context, Reply, Request, Response};
 use include_dir::{Dir, include_dir};
 use lambda_http::Body;
 use lambda_http::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -30,9 +30,9 @@ const PERMISSIONS: (HeaderName, &str) =
 
 /// # Errors
 /// 404 and 405 as every other path that is none: the route takes whatever has none of its own.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let Some((text, kind)) = file(request.uri().path()) else {
-        return no_route::handle(state, request).await;
+        return no_route::handle(context, request).await;
     };
     let mut response = Response::new(Body::Text(text.to_owned()));
     let headers = response.headers_mut();

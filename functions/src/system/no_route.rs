@@ -3,7 +3,7 @@
 use super::get_openapi::DOCUMENT;
 use crate::answer::allowed_origin;
 use crate::function::{Callers, Function, route};
-use crate::{ApiError, Reply, Request, Response, State};
+use crate::{ApiError, Context, Reply, Request, Response};
 use lambda_http::Body;
 use lambda_http::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
@@ -12,8 +12,8 @@ use lambda_http::http::header::{
 use lambda_http::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use state::{Kind, Refusal};
 use std::collections::BTreeMap;
+use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function =
     route!(ANY "$default").callers(Callers::Anybody).at("/api/nowhere").answers(404, 404);
@@ -39,11 +39,11 @@ const METHOD_NOT_ALLOWED: Refusal =
 ///
 /// # Errors
 /// Anything else: 405 if the path exists with other methods, else 404.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let methods = methods(request.uri().path()).ok_or(ROUTE_NOT_FOUND)?;
     let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if request.method() == Method::OPTIONS && asks {
-        return Ok(preflight(&state, request.headers().get(ORIGIN), &methods));
+        return Ok(preflight(&context, request.headers().get(ORIGIN), &methods));
     }
     let refused = ApiError::from(METHOD_NOT_ALLOWED).with_detail(format!("this path answers {methods}"));
     Err(match HeaderValue::from_str(&methods) {
@@ -53,10 +53,10 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
 }
 
 /// What a page of this origin may do; nothing is said to one that is not listed. Which origin may is said with every answer.
-fn preflight(state: &State, origin: Option<&HeaderValue>, methods: &str) -> Response {
+fn preflight(context: &Context, origin: Option<&HeaderValue>, methods: &str) -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
-    if allowed_origin(&state.config.cors_origins, origin).is_some() {
+    if allowed_origin(&context.config.cors_origins, origin).is_some() {
         let headers = response.headers_mut();
         headers.extend(HeaderValue::from_str(methods).map(|methods| (ACCESS_CONTROL_ALLOW_METHODS, methods)));
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS));

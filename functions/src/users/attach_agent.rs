@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, user_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::WitnessToken;
 use serde::Deserialize;
 
@@ -40,11 +40,11 @@ struct AttachAgent {
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user, or no agent has enrolled with this token; 410 revoked or
 /// expired.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: AttachAgent = json(&request)?;
-    let challenge = state::random::<16>()?.into();
+    let challenge = store::random::<16>()?.into();
 
-    ok(&state.agents.attach(&user_id, &body.witness, challenge, &cause(&state, &request, &caller)).await?)
+    ok(&context.agents.attach(&user_id, &body.witness, challenge, &cause(&context, &request, &caller)).await?)
 }

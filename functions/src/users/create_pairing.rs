@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, no_form, user_id, with_status};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::{PairingCode, Timestamp, UserId, WitnessToken};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
@@ -41,15 +41,15 @@ struct Pairing {
 ///
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user; 415 a form.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     no_form(&request)?;
-    let (code, witness) = (PairingCode::from_random(state::random()?), state::random::<32>()?.into());
-    let cause = cause(&state, &request, &caller);
+    let (code, witness) = (PairingCode::from_random(store::random()?), store::random::<32>()?.into());
+    let cause = cause(&context, &request, &caller);
     let expires_at = cause.at.plus(CODE_LIFE);
 
-    state.agents.start_pairing(&user_id, &code, &witness, expires_at, &cause).await?;
+    context.agents.start_pairing(&user_id, &code, &witness, expires_at, &cause).await?;
 
     with_status(StatusCode::CREATED, &Pairing { user_id, code, witness, expires_at })
 }

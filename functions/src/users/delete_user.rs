@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{if_match, ok, user_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::UserId;
 use serde::Serialize;
 
@@ -28,11 +28,11 @@ struct Deleted {
 
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user; 412 lost race.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
 
-    state.users.delete(&user_id, if_match(&request)?, (state.clock)()).await?;
+    context.users.delete(&user_id, if_match(&request)?, (context.clock)()).await?;
 
     ok(&Deleted { success: true, user_id })
 }

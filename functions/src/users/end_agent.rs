@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, ok, user_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 use domain::UserId;
 use serde::Serialize;
 
@@ -35,11 +35,11 @@ struct Ended {
 ///
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user, or their state shows no agent.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
 
-    state.agents.revoke_of(&user_id, &cause(&state, &request, &caller)).await?;
+    context.agents.revoke_of(&user_id, &cause(&context, &request, &caller)).await?;
 
     ok(&Ended { success: true, user_id })
 }

@@ -3,7 +3,7 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{ok, user_id};
-use crate::{Reply, Request, State};
+use crate::{Context, Reply, Request};
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/users/{userId}")
     .may(&[allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"])])
@@ -14,9 +14,9 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/users/{userId}")
 
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    Caller::of(&state, &request)?.must(Act::ReadUser(&user_id))?;
+    Caller::of(&context, &request)?.must(Act::ReadUser(&user_id))?;
 
-    ok(&state.users.get(&user_id, (state.clock)()).await?)
+    ok(&context.users.get(&user_id, (context.clock)()).await?)
 }

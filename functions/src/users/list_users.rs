@@ -3,10 +3,10 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Class, Function, STATE, allow, route};
 use crate::http::{ok, page_query};
-use crate::{Reply, Request, State};
-use domain::User;
+use crate::{Context, Reply, Request};
+use domain::user::User;
 use serde::Serialize;
-use state::dynamodb::Cursor;
+use store::dynamodb::Cursor;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/users")
     .throttled(Class::List)
@@ -34,11 +34,11 @@ struct UserPage {
 
 /// # Errors
 /// 400 malformed query or cursor; 401 no caller.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
-    Caller::of(&state, &request)?.must(Act::ListAll)?;
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
+    Caller::of(&context, &request)?.must(Act::ListAll)?;
     let query = page_query(&request)?;
 
-    let page = state.users.list(query.limit(), query.cursor(), (state.clock)()).await?;
+    let page = context.users.list(query.limit(), query.cursor(), (context.clock)()).await?;
 
     ok(&UserPage { items: page.items, next_cursor: page.next_cursor })
 }

@@ -3,10 +3,11 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
-use crate::{Reply, Request, State};
-use domain::{DeviceClaim, DeviceId, Label, Seq};
+use crate::{Context, Reply, Request};
+use domain::user::{DeviceClaim, Seq};
+use domain::{DeviceId, Label};
 use serde::Deserialize;
-use state::dynamodb::Guard;
+use store::dynamodb::Guard;
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -39,13 +40,13 @@ struct SetDevice {
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetDevice = json(&request)?;
-    let cause = cause(&state, &request, &caller);
+    let cause = cause(&context, &request, &caller);
     let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = DeviceClaim { device_id: body.device_id, device_label: body.device_label };
 
-    ok(&Applied::from(&state.users.set_device(&user_id, claim, guard, &cause).await?))
+    ok(&Applied::from(&context.users.set_device(&user_id, claim, guard, &cause).await?))
 }

@@ -3,10 +3,10 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
-use crate::{Reply, Request, State};
-use domain::{MuteClaim, MuteScope, Seq};
+use crate::{Context, Reply, Request};
+use domain::user::{MuteClaim, MuteScope, Seq};
 use serde::Deserialize;
-use state::dynamodb::Guard;
+use store::dynamodb::Guard;
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -39,13 +39,13 @@ struct SetMute {
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetMute = json(&request)?;
-    let cause = cause(&state, &request, &caller);
+    let cause = cause(&context, &request, &caller);
     let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = MuteClaim { is_muted: body.is_muted, mute_scope: body.mute_scope.unwrap_or_default() };
 
-    ok(&Applied::from(&state.users.set_mute(&user_id, claim, guard, &cause).await?))
+    ok(&Applied::from(&context.users.set_mute(&user_id, claim, guard, &cause).await?))
 }

@@ -3,11 +3,12 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, open_room, user_id, with_status};
-use crate::{Reply, Request, State};
-use domain::{Claim, DeviceId, Label, LeaseId, MuteClaim, MuteScope, Name, RoomId, Seq};
+use crate::{Context, Reply, Request};
+use domain::user::{Claim, MuteClaim, MuteScope, Seq};
+use domain::{DeviceId, Label, LeaseId, Name, RoomId};
 use lambda_http::http::StatusCode;
 use serde::Deserialize;
-use state::dynamodb::Guard;
+use store::dynamodb::Guard;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -56,11 +57,11 @@ struct SetState {
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 412 lost race.
-pub(crate) async fn handle(state: State, request: Request) -> Reply {
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    let caller = Caller::of(&state, &request)?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetState = json(&request)?;
-    let cause = cause(&state, &request, &caller);
+    let cause = cause(&context, &request, &caller);
     let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = Claim {
         mute: MuteClaim { is_muted: body.is_muted, mute_scope: body.mute_scope.unwrap_or_default() },
@@ -71,7 +72,7 @@ pub(crate) async fn handle(state: State, request: Request) -> Reply {
         lease: body.lease,
     };
 
-    let written = state.users.set_state(&user_id, claim, guard, &cause).await?;
+    let written = context.users.set_state(&user_id, claim, guard, &cause).await?;
 
     with_status(if written.created { StatusCode::CREATED } else { StatusCode::OK }, &Applied::from(&written))
 }

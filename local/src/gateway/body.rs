@@ -5,8 +5,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use lambda_http::Body;
-use state::{Kind, Refusal};
 use std::time::Duration;
+use store::{Kind, Refusal};
 use tokio::time::{sleep, timeout};
 
 /// A request's body must have arrived within this time.

@@ -6,17 +6,17 @@ use super::sockets::{Limits, Management, Sockets};
 use crate::access::Access;
 use crate::engine::Engine;
 use crate::template::{BadTemplate, DEFAULT_ROUTE, Template};
-use functions::{ENDPOINTS, Entry, Request, SOCKET_PATH, State, answer, refuse};
+use functions::{Context, ENDPOINTS, Handler, Request, SOCKET_PATH, answer, refuse};
 use http_body_util::Full;
 use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::UPGRADE;
 use lambda_http::{Body, RequestExt as _};
 use percent_encoding::percent_decode_str;
-use state::StateError;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
+use store::StoreError;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -32,8 +32,8 @@ const LISTS_EVERYBODY: &str = "list_users";
 /// Routes and state, shared by all connections.
 pub struct Gateway {
     routes: matchit::Router<Vec<Routed>>,
-    default: Entry,
-    state: State,
+    default: Handler,
+    context: Context,
     engine: Engine,
     access: Access,
     turns: Semaphore,
@@ -45,7 +45,7 @@ struct Routed {
     method: Method,
     /// As in `PATCH /api/users/{userId}/mute`.
     key: String,
-    entry: Entry,
+    handler: Handler,
     lists_everybody: bool,
 }
 
@@ -57,7 +57,7 @@ impl Gateway {
     /// A function of the template has no handler, two routes are the same, or there is no default route.
     pub fn new(
         template: &Template,
-        state: State,
+        context: Context,
         engine: Engine,
         access: Access,
         limits: Limits,
@@ -67,16 +67,16 @@ impl Gateway {
         let mut default = None;
         for function in functions.iter().filter(|function| !function.routes.is_empty()) {
             let bad = |problem| BadTemplate::Resource { resource: function.logical_id.clone(), problem };
-            let entry = ENDPOINTS.iter().find(|(name, _)| *name == function.binary).map(|(_, entry)| *entry);
-            let entry = entry.ok_or_else(|| bad("no handler has the name of its binary"))?;
+            let handler = ENDPOINTS.iter().find(|(name, _)| *name == function.binary).map(|(_, handler)| *handler);
+            let handler = handler.ok_or_else(|| bad("no handler has the name of its binary"))?;
             for route in &function.routes {
                 if route.path == DEFAULT_ROUTE {
-                    default = Some(entry);
+                    default = Some(handler);
                     continue;
                 }
                 let method = route.method.parse().map_err(|_| bad("a route's method is not one"))?;
                 let lists_everybody = function.binary == LISTS_EVERYBODY;
-                let routed = Routed { method, key: route.to_string(), entry, lists_everybody };
+                let routed = Routed { method, key: route.to_string(), handler, lists_everybody };
                 by_path.entry(&route.path).or_default().push(routed);
             }
         }
@@ -88,8 +88,8 @@ impl Gateway {
         let default = default.ok_or_else(|| missing("no function takes the default route"))?;
         let (turns, lists) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(LISTS_MAX));
         let api = template.socket_api()?;
-        let sockets = Sockets::new(api, state.clone(), engine.clone(), limits)?;
-        Ok(Self { routes, default, state, engine, access, turns, lists, sockets })
+        let sockets = Sockets::new(api, context.clone(), engine.clone(), limits)?;
+        Ok(Self { routes, default, context, engine, access, turns, lists, sockets })
     }
 
     /// Answers requests about the WebSocket connections, as a client of AWS's sends them.
@@ -118,28 +118,29 @@ impl Gateway {
         let access = if opens_socket { self.access.check_socket(&parts) } else { self.access.check(&parts) };
         if let Some(problem) = malformed(&parts).or(access.err()) {
             discard(&parts.headers, body).await;
-            return closing(refuse(DEFAULT_ROUTE, &self.state, &head(parts), problem));
+            return closing(refuse(DEFAULT_ROUTE, &self.context, &head(parts), problem));
         }
         if opens_socket {
             let seen = head(parts.clone());
             let opened = self.sockets.open(hyper::Request::from_parts(parts, body), client).await;
-            return opened.unwrap_or_else(|problem| closing(refuse(DEFAULT_ROUTE, &self.state, &seen, problem)));
+            return opened.unwrap_or_else(|problem| closing(refuse(DEFAULT_ROUTE, &self.context, &seen, problem)));
         }
         join_lines(&mut parts.headers);
         let path = parts.uri.path().to_owned();
         let found = self.routes.at(&path).ok();
         let routed = found.as_ref().and_then(|found| found.value.iter().find(|routed| routed.method == parts.method));
-        let (key, entry) = routed.map_or((DEFAULT_ROUTE, self.default), |routed| (routed.key.as_str(), routed.entry));
+        let (key, handler) =
+            routed.map_or((DEFAULT_ROUTE, self.default), |routed| (routed.key.as_str(), routed.handler));
         let body = match collect(&parts.headers, body).await {
             Ok(body) => body,
             // What is left of the body cannot be told from a next request.
-            Err(problem) => return closing(refuse(key, &self.state, &head(parts), problem)),
+            Err(problem) => return closing(refuse(key, &self.context, &head(parts), problem)),
         };
         // Before the turn: who waits for the history must not keep others from reading.
         let admission = if routed.is_some() && !parts.method.is_safe() {
             let Some(admission) = self.engine.admission().await else {
-                let busy = StateError::Unavailable("the history lags behind".into()).into();
-                return outgoing(refuse(key, &self.state, &head(parts), busy));
+                let busy = StoreError::Unavailable("the history lags behind".into()).into();
+                return outgoing(refuse(key, &self.context, &head(parts), busy));
             };
             Some(admission)
         } else {
@@ -158,10 +159,10 @@ impl Gateway {
             Ok(self.turns.acquire().await)
         };
         if turn.is_err() {
-            let busy = StateError::Unavailable("too many lists of everybody are wanted".into()).into();
-            return outgoing(refuse(key, &self.state, &request, busy));
+            let busy = StoreError::Unavailable("too many lists of everybody are wanted".into()).into();
+            return outgoing(refuse(key, &self.context, &request, busy));
         }
-        let response = answer(key, entry, &self.state, request).await;
+        let response = answer(key, handler, &self.context, request).await;
         if response.status().is_success()
             && let Some(admission) = admission
         {

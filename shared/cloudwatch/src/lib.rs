@@ -2,6 +2,7 @@
 
 mod queries;
 
+use aws::{ConnectError, Environment, retries, time_outs};
 use aws_sdk_cloudwatch::config::{BehaviorVersion, StalledStreamProtectionConfig};
 use aws_sdk_cloudwatch::error::SdkError;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataError;
@@ -11,11 +12,10 @@ use aws_sdk_cloudwatch::{Client, Config};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use domain::Timestamp;
 use queries::{HOUR, Query, Series};
-use state::Chain;
-use state::dynamodb::{ConnectError, Environment, retries, time_outs};
-use state::metrics::{Degraded, Figures, Reading, Source, Window};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+use telemetry::Chain;
+use telemetry::metrics::{Degraded, Figures, Reading, Source, Window};
 use tokio::sync::Mutex;
 
 /// An answer is good for this long: each series that is asked for costs money each time.

@@ -3,9 +3,9 @@
 use super::Function;
 use aws_sdk_cloudwatch::types::{Dimension, Metric as Named, MetricDataQuery, MetricStat};
 use domain::Timestamp;
-use state::metrics::{Figures, Metric, Noted, Route, Scope, Times, namespace};
 use std::collections::HashMap;
 use std::time::Duration;
+use telemetry::metrics::{Figures, Metric, Noted, Route, Scope, Times, namespace};
 
 /// What is counted goes this far back.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);

@@ -1,6 +1,7 @@
 //! What an agent sends: the bodies, and the signature over their exact bytes. `docs/attestation.md` is the protocol.
 
-use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Refused, Route, Signal, Timestamp, UserId, Version};
+use crate::user::Version;
+use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Refused, Route, Signal, Timestamp, UserId};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};

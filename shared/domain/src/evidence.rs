@@ -1,6 +1,7 @@
 //! What an agent measured: coarse classes only, never levels.
 
-use crate::{AgentDeviceId, DeviceId, Label, Timestamp, Version};
+use crate::user::Version;
+use crate::{AgentDeviceId, DeviceId, Label, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A closed set of words that the API and the storage share.

@@ -2,9 +2,9 @@
 //! it without us.
 
 use crate::evidence::words;
-use crate::{
-    Actor, AgentId, DeviceId, Fingerprint, MuteScope, Reason, Refused, RoomId, Timestamp, User, UserId, Value, Verdicts,
-};
+use crate::user::{MuteScope, User};
+use crate::verdict::{Reason, Value, Verdicts};
+use crate::{Actor, AgentId, DeviceId, Fingerprint, Refused, RoomId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};

@@ -10,8 +10,8 @@ pub mod ledger;
 mod room;
 mod text;
 mod time;
-mod user;
-mod verdict;
+pub mod user;
+pub mod verdict;
 
 pub use actor::Actor;
 pub use attestation::{
@@ -25,9 +25,6 @@ pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId};
 pub use room::{Blocking, Counts, RoomSafety};
 pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, Name};
 pub use time::Timestamp;
-pub use user::{Claim, DeviceClaim, LEASE, MuteClaim, MuteScope, PairedAgent, Seq, Source, User, Version};
-pub use verdict::table::markdown as verdicts_markdown;
-pub use verdict::{Assurance, Claimed, MinEvidence, Policy, RECENT, Reason, Value, Verdict, Verdicts, Witness};
 
 /// Why a value was refused: a rule, phrased to complete "must …".
 ///

@@ -1,6 +1,8 @@
 //! Whether a room is silent for sure: the verdicts of everybody present, folded.
 
-use crate::{RoomId, Timestamp, User, UserId, Value, Verdict};
+use crate::user::User;
+use crate::verdict::{Value, Verdict};
+use crate::{RoomId, Timestamp, UserId};
 use serde::Serialize;
 
 /// Most people that an answer names; the counts are of all.
@@ -88,7 +90,8 @@ impl RoomSafety {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Assurance, MuteScope, Reason, Source, Verdicts};
+    use crate::user::{MuteScope, Source};
+    use crate::verdict::{Assurance, Reason, Verdicts};
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_ms(1_795_257_125_000);

@@ -1,9 +1,8 @@
 //! A user's audio state: what their client claims.
 
 use crate::evidence::words;
-use crate::{
-    Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId, Verdicts,
-};
+use crate::verdict::Verdicts;
+use crate::{Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

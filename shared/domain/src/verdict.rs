@@ -3,7 +3,8 @@
 //! One pure function, small enough that a client can recompute it. `docs/verdicts.md` is generated from it.
 
 use crate::evidence::words;
-use crate::{Binding, Condition, Evidence, Flag, MuteScope, Route, Signal, Timestamp, Version};
+use crate::user::{MuteScope, Version};
+use crate::{Binding, Condition, Evidence, Flag, Route, Signal, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -333,6 +334,5 @@ fn of_device(evidence: &Evidence) -> (Value, Reason) {
     }
 }
 
-pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use crate::format::Item;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
-use state::StateError;
-use state::dynamodb::failed;
 use std::time::Duration;
+use store::StoreError;
+use store::dynamodb::failed;
 
 /// Items that one `BatchWriteItem` takes.
 pub const PUT_MAX: usize = 25;
@@ -26,10 +26,10 @@ pub(crate) struct Patience(u32);
 
 impl Patience {
     /// Waits before the next try, unless there were too many or no repetition helps.
-    async fn after(&mut self, failure: Option<StateError>) -> Result<(), SnapshotError> {
+    async fn after(&mut self, failure: Option<StoreError>) -> Result<(), SnapshotError> {
         self.0 += 1;
         match failure {
-            Some(StateError::Unavailable(_)) | None if self.0 < TRIES_MAX => {
+            Some(StoreError::Unavailable(_)) | None if self.0 < TRIES_MAX => {
                 let pause = (FIRST_PAUSE * 2_u32.saturating_pow(self.0 - 1)).min(PAUSE_MAX);
                 tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 Ok(())

@@ -11,8 +11,8 @@ use crate::tables::Tables;
 use crate::verify::{Fit, Snapshot, manifest};
 use domain::Timestamp;
 use serde::Serialize;
-use state::dynamodb::Client;
 use std::collections::HashMap;
+use store::dynamodb::Client;
 
 /// What the lease is called: `LEASE#drill` in the live state table.
 pub const LEASE: &str = "drill";

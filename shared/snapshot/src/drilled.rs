@@ -5,7 +5,7 @@ use crate::lease::unreachable;
 use crate::tables::Tables;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use domain::Timestamp;
-use state::dynamodb::keys;
+use store::dynamodb::keys;
 
 /// What the mark is called, which stands with the leases in the live state table.
 const MARK: &str = "drilled";

@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::Timestamp;
 use serde_json::Value;
-use state::Chain;
-use state::dynamodb::keys;
 use std::time::Duration;
+use store::dynamodb::keys;
+use telemetry::Chain;
 
 /// How long a lease lasts after it was last renewed. Longer than any one step of a run, retries included.
 pub const PERIOD: Duration = Duration::from_mins(5);
@@ -55,7 +55,7 @@ impl Lease {
     }
 
     fn new(client: &Client, table: &str, what: &'static str, now: Timestamp) -> Result<Self, SnapshotError> {
-        let random = state::random::<16>().map_err(|error| SnapshotError::Internal(error.into()))?;
+        let random = store::random::<16>().map_err(|error| SnapshotError::Internal(error.into()))?;
         Ok(Self {
             client: client.clone(),
             table: table.to_owned(),

@@ -9,9 +9,9 @@ use flate2::write::GzEncoder;
 use md5::Md5;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use state::dynamodb::{LedgerItem, keys};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read, Write as _};
+use store::dynamodb::{LedgerItem, keys};
 
 /// Bytes of lines that are decoded at once.
 const STEP_BYTES: usize = 64 << 10;

@@ -2,6 +2,7 @@
 
 use crate::SnapshotError;
 use crate::format::{PREFIX, SnapshotId};
+use aws::{ConnectError, Environment};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -17,10 +18,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::Timestamp;
 use md5::{Digest as _, Md5};
-use state::Chain;
-use state::dynamodb::{ConnectError, Environment};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use telemetry::Chain;
 
 /// Bytes that are written or read at once.
 pub const PART_BYTES: usize = 8 << 20;

@@ -12,8 +12,8 @@ use crate::verify::{Fit, Line, Snapshot, manifest};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use state::dynamodb::followed_stream;
 use std::collections::BTreeMap;
+use store::dynamodb::followed_stream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::Actor;
 use serde::Serialize;
-use state::dynamodb::keys::{AGENT, CHANGED_BY, PK, REQUEST_ID, SK, USER};
+use store::dynamodb::keys::{AGENT, CHANGED_BY, PK, REQUEST_ID, SK, USER};
 
 /// What the attributes of a state begin with that hold evidence, a person's word about an agent's device, and pairings.
 const PREFIXES: [&str; 3] = ["heard", "bound", "pairing"];

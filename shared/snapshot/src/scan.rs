@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::ledger::Head;
-use state::dynamodb::{LedgerItem, keys};
 use std::time::Duration;
+use store::dynamodb::{LedgerItem, keys};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

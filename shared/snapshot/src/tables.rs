@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::types::{
     TableDescription, TableStatus,
 };
 use serde_json::{Map, Value, json};
-use state::Chain;
-use state::dynamodb::{keys, stream_began};
 use std::time::Duration;
+use store::dynamodb::{keys, stream_began};
+use telemetry::Chain;
 
 /// How long a table may take to come into being, or to go. Both take seconds.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -41,7 +41,7 @@ pub struct Settings {
 impl Settings {
     /// As the variables of this stage say.
     #[must_use]
-    pub fn new(stage: &str, settings: &state::config::Snapshots) -> Self {
+    pub fn new(stage: &str, settings: &config::Snapshots) -> Self {
         Self {
             stage: stage.to_owned(),
             compression: if settings.gzip { Compression::Gzip } else { Compression::None },

@@ -9,8 +9,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use state::dynamodb::keys::{self, PK};
 use std::collections::{BTreeMap, HashSet};
+use store::dynamodb::keys;
+use store::dynamodb::keys::PK;
 
 /// Longest manifest, in bytes. One has some two thousand, whatever the tables hold.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
@@ -33,7 +34,7 @@ const LINES_AT_ONCE: u64 = 64;
 pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
     /// What every manifest of every schema has.
     #[derive(Deserialize)]
-    struct Kind {
+    struct Version {
         format: String,
         schema: u32,
     }
@@ -44,7 +45,7 @@ pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, Sn
         bytes => bytes?.ok_or_else(|| damaged(format!("it is longer than {MANIFEST_BYTES_MAX} bytes")))?,
     };
     let no_manifest = |error: serde_json::Error| damaged(format!("it is no manifest: {error}"));
-    let Kind { format, schema } = serde_json::from_slice(&bytes).map_err(no_manifest)?;
+    let Version { format, schema } = serde_json::from_slice(&bytes).map_err(no_manifest)?;
     if format != FORMAT {
         return Err(damaged(format!("its format is {format:?} and should be {FORMAT:?}")));
     }

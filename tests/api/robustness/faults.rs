@@ -4,10 +4,10 @@
 use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::refused;
 use crate::support::scene::{Scene, join};
+use aws::deadline::under;
 use functions::DECLARED;
-use functions::function::{Callers, Kind, declared};
+use functions::function::{Callers, FunctionKind, declared};
 use serde_json::{Value, json};
-use state::deadline::under;
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Every endpoint that changes something, but the one whose answer is new each time: a pairing code, of which the last is good.
 fn commands() -> impl Iterator<Item = &'static str> {
-    let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+    let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
     let readings: Vec<_> = Command::readings().into_iter().map(|reading| reading.binary).collect();
     endpoints.map(|declared| declared.name).filter(move |name| !readings.contains(name) && *name != "create_pairing")
 }
@@ -26,7 +26,7 @@ fn commands() -> impl Iterator<Item = &'static str> {
 /// What is stored after a command that met no fault, and what it answered.
 async fn once(binary: &str) -> (Value, u16) {
     let scene = Scene::new().await;
-    let reply = scene.command(binary).run(&scene.faulty.state()).await;
+    let reply = scene.command(binary).run(&scene.faulty.context()).await;
     (scene.stored().await, reply.status)
 }
 
@@ -35,7 +35,7 @@ async fn every_command_asked_for_twice_has_one_effect() {
     for binary in commands() {
         let (expected, status) = once(binary).await;
         let scene = Scene::new().await;
-        let (state, command) = (scene.faulty.state(), scene.command(binary));
+        let (state, command) = (scene.faulty.context(), scene.command(binary));
         let (first, second) = (command.run(&state).await, command.run(&state).await);
         assert_eq!(first.status, status, "{binary}: {}", first.text);
         let gone = binary == "delete_user" && second.status == 404;
@@ -43,7 +43,7 @@ async fn every_command_asked_for_twice_has_one_effect() {
         assert_eq!(scene.stored().await, expected, "{binary}, one after the other");
 
         let scene = Scene::new().await;
-        let (state, command) = (scene.faulty.state(), scene.command(binary));
+        let (state, command) = (scene.faulty.context(), scene.command(binary));
         let (first, second) = tokio::join!(command.run(&state), command.run(&state));
         let good = [&first, &second].iter().filter(|reply| reply.status == status).count();
         assert!(good >= 1, "{binary}: {} {}", first.text, second.text);
@@ -59,13 +59,13 @@ async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect
             let calls = {
                 let scene = Scene::new().await;
                 scene.faulty.be_well();
-                scene.command(binary).run(&scene.faulty.state()).await;
+                scene.command(binary).run(&scene.faulty.context()).await;
                 scene.faulty.calls().len()
             };
             for broken in 0..calls {
                 let scene = Scene::new().await;
                 scene.faulty.be(Box::new(move |number, _| (number == broken).then_some(fault)));
-                let reply = scene.command(binary).run(&scene.faulty.state()).await;
+                let reply = scene.command(binary).run(&scene.faulty.context()).await;
                 // What was removed by the try whose answer was lost is not there for the next one.
                 let gone = binary == "delete_user" && reply.status == 404;
                 assert!(gone || reply.status == status, "{binary}, {fault:?} at call {broken}: {}", reply.text);
@@ -77,7 +77,7 @@ async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect
 
 /// Polls a command at most `polls` times, as a Lambda that is stopped at its deadline would; true if it ended before.
 async fn stopped_after(polls: usize, command: &Command, scene: &Scene) -> bool {
-    let state = scene.faulty.state();
+    let state = scene.faulty.context();
     let mut running = pin!(command.run(&state));
     for _ in 0..polls {
         let poll = std::future::poll_fn(|context: &mut Context<'_>| Poll::Ready(running.as_mut().poll(context))).await;
@@ -108,7 +108,7 @@ async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_r
             let half =
                 ["revoke_agent", "end_agent"].contains(&binary) && stored["AGENT#AGENT"]["revoked"]["BOOL"] == true;
             assert!(stored == before || stored == expected || half, "{binary} after {polls} polls: {stored:#}");
-            let again = command.run(&scene.faulty.state()).await;
+            let again = command.run(&scene.faulty.context()).await;
             let gone = binary == "delete_user" && again.status == 404;
             assert!(gone || again.status == status, "{binary} again: {}", again.text);
             assert_eq!(scene.stored().await, expected, "{binary} after {polls} polls and once more");
@@ -125,7 +125,7 @@ async fn of_calls_that_are_throttled_a_third_of_the_time_99_in_100_succeed_withi
     const REQUESTS: usize = 24;
     let workers = (0..WORKERS).map(|seed| async move {
         let faulty = Faulty::new();
-        let state = faulty.state();
+        let state = faulty.context();
         assert!(join(true).run(&state).await.status < 300);
         let mut rng = fastrand::Rng::with_seed(seed);
         faulty.be(Box::new(move |_, _| (rng.u8(..10) < 3).then_some(Fault::Throttle)));
@@ -160,7 +160,7 @@ async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_dea
             let before = scene.stored().await;
             scene.faulty.be(Box::new(move |_, _| Some(fault)));
             let began = Instant::now();
-            let reply = scene.command(binary).run(&scene.faulty.state()).await;
+            let reply = scene.command(binary).run(&scene.faulty.context()).await;
             assert!(began.elapsed() < DEADLINE, "{binary}, {fault:?}: {:?}", began.elapsed());
             refused(&reply, 503, "unavailable");
             assert_eq!(reply.header("retry-after"), Some("1"), "{binary}, {fault:?}");
@@ -190,7 +190,7 @@ async fn no_attempt_begins_that_could_not_end_before_the_deadline() {
         let command = reads().into_iter().find(|read| read.binary == binary).unwrap_or_else(|| scene.command(binary));
         let before = scene.stored().await;
         scene.faulty.be(Box::new(|_, _| Some(Fault::Hang)));
-        let state = scene.faulty.state();
+        let state = scene.faulty.context();
         let reply = under(tokio::time::Instant::now() + time, command.run(&state)).await;
         refused(&reply, 503, "unavailable");
         assert_eq!(scene.faulty.calls().len(), 1, "{binary}");
@@ -206,7 +206,7 @@ async fn several_slow_calls_end_with_the_request_and_not_each_with_its_own_time(
         // Each call succeeds with its last attempt.
         scene.faulty.be(Box::new(|number, _| (number % 4 != 3).then_some(Fault::Hang)));
         let began = Instant::now();
-        let reply = scene.command(binary).run(&scene.faulty.state()).await;
+        let reply = scene.command(binary).run(&scene.faulty.context()).await;
         assert!(began.elapsed() < DEADLINE, "{binary}: {:?}", began.elapsed());
         refused(&reply, 503, "unavailable");
         assert!(scene.faulty.calls().len() < 8, "{binary}: {:?}", scene.faulty.calls());

@@ -3,19 +3,20 @@
 use super::wire::Wire;
 use crate::support::history::{Nobody, Unfollowed, audit, audit_of, folded};
 use crate::support::{PATIENCE, Runner};
-use domain::{Claim, MuteClaim, MuteScope, Timestamp};
+use config::Config;
+use domain::Timestamp;
+use domain::user::{Claim, MuteClaim, MuteScope};
 use functions::Consumer;
 use local::engine::{Engine, UNLIMITED};
 use local::pump::{BEHIND_MAX, Pump};
 use local::records;
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use state::Config;
-use state::dynamodb::{BatchOutcome, Cause, FailedRecord, Guard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::dynamodb::{BatchOutcome, Cause, FailedRecord, Guard};
 use tempfile::TempDir;
 
 const KILLS: u64 = 20;
@@ -125,9 +126,9 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
     assert_eq!(log.last().unwrap()["event"], "shutdown_complete");
     assert!(log.iter().all(|line| line["level"] != "ERROR"), "{log:#?}");
     // As the next start would find it.
-    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
+    let store = storage::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
     assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
 }
 
@@ -135,10 +136,11 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
 #[tokio::test]
 async fn a_directory_from_before_gets_its_history_with_the_next_change() {
     let data = TempDir::new().unwrap();
-    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let before = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
     assert_ne!(before, TEMPLATE);
-    let store = store::open(&place, &Template::parse(&before).unwrap(), &Config::of_runner(|_| None).unwrap()).unwrap();
+    let store =
+        storage::open(&place, &Template::parse(&before).unwrap(), &Config::of_runner(|_| None).unwrap()).unwrap();
     let item = json!({"TableName": "greenroom-state", "Item": {
         "pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": true}, "roomId": {"S": "room-0"},
         "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
@@ -206,7 +208,7 @@ async fn a_history_that_fails_holds_nobody_up() {
     for number in 0..BEHIND_MAX + 100 {
         let user = format!("user-{}", number % 50).parse().unwrap();
         let now = Timestamp::from_ms(1_795_257_125_000 + number as u64);
-        bed.state.users.set_state(&user, claim(), Guard::default(), &Cause::service(now)).await.unwrap();
+        bed.context.users.set_state(&user, claim(), Guard::default(), &Cause::service(now)).await.unwrap();
     }
     pump.abort();
 }

@@ -2,17 +2,18 @@
 
 use super::wire::{Answer, Wire};
 use crate::support::Runner;
-use domain::{Claim, DeviceClaim, MuteClaim, MuteScope, Timestamp, UserId};
+use config::Config;
+use domain::user::{Claim, DeviceClaim, MuteClaim, MuteScope};
+use domain::{Timestamp, UserId};
 use local::client;
 use local::engine::Engine;
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::Value;
-use state::Config;
-use state::dynamodb::{Cause, Guard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+use store::dynamodb::{Cause, Guard};
 
 /// An unoptimised server answers less than a thousand a second on a busy machine.
 const OPERATIONS: usize = if cfg!(debug_assertions) { 40_000 } else { 100_000 };
@@ -197,7 +198,7 @@ impl functions::Observer for Nobody {
 #[test]
 fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
     let config = Config::of_runner(|_| None).unwrap();
-    let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+    let store = storage::open(&Location::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     let id: UserId = "ada".parse().unwrap();
     let mute = |is_muted| MuteClaim { is_muted, mute_scope: MuteScope::App };
     let claim = |is_muted| Claim {
@@ -211,7 +212,7 @@ fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-        let users = client::state(engine, config, Arc::new(Nobody)).users;
+        let users = client::context(engine, config, Arc::new(Nobody)).users;
         let born = Timestamp::from_ms(1_795_257_125_000);
         let mut last = users.set_state(&id, claim(true), Guard::default(), &Cause::service(born)).await.unwrap().user;
         let mut rng = fastrand::Rng::with_seed(7);

@@ -2,13 +2,13 @@
 
 use super::wire::Wire;
 use crate::support::{NAMED, PATIENCE, Reply, binary, refused};
-use functions::{Entry, Observer, Request, RequestLine, State, answer};
+use config::Config;
+use functions::{Context, Handler, Observer, Request, RequestLine, answer};
 use local::client;
 use local::engine::Engine;
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::Value;
-use state::Config;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -25,36 +25,36 @@ impl Observer for Noted {
 }
 
 /// What handlers get, on an engine in memory.
-async fn state(observer: Arc<dyn Observer>) -> State {
+async fn context(observer: Arc<dyn Observer>) -> Context {
     let config = Config::of_runner(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
-    let store = store::open(&Place::Memory, &template, &config).unwrap();
+    let store = storage::open(&Location::Memory, &template, &config).unwrap();
     let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-    client::state(engine, config, observer)
+    client::context(engine, config, observer)
 }
 
-async fn ask(state: &State, entry: Entry) -> Reply {
-    let answered = answer("GET /test", entry, state, Request::default()).await;
+async fn ask(context: &Context, handler: Handler) -> Reply {
+    let answered = answer("GET /test", handler, context, Request::default()).await;
     let (parts, body) = answered.into_parts();
     Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(body.to_vec()).unwrap() }
 }
 
-fn panics(_: State, _: Request) -> functions::BoxFuture {
+fn panics(_: Context, _: Request) -> functions::BoxFuture {
     Box::pin(async { panic!("at src/secret.rs") })
 }
 
-fn panics_at_once(_: State, _: Request) -> functions::BoxFuture {
+fn panics_at_once(_: Context, _: Request) -> functions::BoxFuture {
     panic!("at src/secret.rs")
 }
 
 #[tokio::test]
 async fn a_panic_is_500_with_a_request_id_and_the_next_request_works() {
     let noted = Arc::<Noted>::default();
-    let state = state(noted.clone()).await;
-    for entry in [panics as Entry, panics_at_once] {
-        let problem = refused(&ask(&state, entry).await, 500, "internal_error");
+    let context = context(noted.clone()).await;
+    for handler in [panics as Handler, panics_at_once] {
+        let problem = refused(&ask(&context, handler).await, 500, "internal_error");
         assert_eq!(problem["requestId"].as_str().unwrap().len(), 32);
-        assert_eq!(ask(&state, functions::entries::get_health).await.status, 200);
+        assert_eq!(ask(&context, functions::handlers::get_health).await.status, 200);
     }
     assert_eq!(*noted.0.lock().unwrap(), [500, 200, 500, 200], "each is logged");
 }

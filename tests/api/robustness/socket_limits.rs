@@ -3,6 +3,7 @@
 
 use crate::support::PATIENCE;
 use crate::support::socket::{OFFER, Socket};
+use aws::Credentials;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Config, Region};
@@ -13,10 +14,9 @@ use local::access::Access;
 use local::client;
 use local::engine::Engine;
 use local::gateway::{self, Gateway, Limits};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use state::dynamodb::Credentials;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,15 +48,15 @@ impl Bed {
         let (stop, stopped) = watch::channel(false);
         let seen = Arc::new(Seen::default());
         let (url, engine, client) = runtime.block_on(async {
-            let config = state::Config::of_runner(|_| None).unwrap();
+            let config = config::Config::of_runner(|_| None).unwrap();
             let template = Template::parse(TEMPLATE).unwrap();
-            let store = store::open(&Place::Memory, &template, &config).unwrap();
+            let store = storage::open(&Location::Memory, &template, &config).unwrap();
             let (engine, _) = Engine::start(store.database, store.stream).unwrap();
             let listener = gateway::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let address = listener.local_addr().unwrap();
             let access = Access::of_page(address, None, &config.cors_origins);
-            let state = client::state(engine.admitted(), config, seen.clone());
-            let gateway = Gateway::new(&template, state, engine.clone(), access, limits).unwrap();
+            let context = client::context(engine.admitted(), config, seen.clone());
+            let gateway = Gateway::new(&template, context, engine.clone(), access, limits).unwrap();
             let config = Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))

@@ -42,12 +42,12 @@ fn claim(user: &Value) -> Value {
 async fn lists(faulty: &Faulty) -> BTreeMap<&'static str, Vec<Value>> {
     let mut lists = BTreeMap::new();
     for room in ROOMS {
-        let reply = Command::new("list_room_users", "room", room).run(&faulty.state()).await;
+        let reply = Command::new("list_room_users", "room", room).run(&faulty.context()).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
         let items = reply.json()["items"].as_array().unwrap().clone();
         let ids: BTreeSet<_> = items.iter().map(|item| item["userId"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), items.len(), "somebody is listed twice");
-        let safe = Command::new("get_room_safe", "room", room).run(&faulty.state()).await;
+        let safe = Command::new("get_room_safe", "room", room).run(&faulty.context()).await;
         assert_eq!(safe.status, 200, "{}", safe.text);
         assert!(items.is_empty() || safe.json()["safe"] == false, "nobody has an agent: {}", safe.text);
         lists.insert(room, items);
@@ -63,7 +63,7 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
             let mut rng = fastrand::Rng::with_seed(seed);
             let faulty = Faulty::new();
             faulty.lag(Some(lag)).await;
-            let state = faulty.state();
+            let state = faulty.context();
             let (mut statuses, mut known, mut late) = (Vec::new(), BTreeSet::new(), 0);
             for _ in 0..COMMANDS {
                 let reply = command(&mut rng).run(&state).await;
@@ -96,7 +96,7 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
 async fn whoever_has_just_unmuted_is_never_counted_as_silent_however_far_the_index_lags() {
     for lag in LAGS {
         let scene = Scene::new().await;
-        let state = scene.faulty.state();
+        let state = scene.faulty.context();
         let safe = async || Command::new("get_room_safe", "room", "demo").run(&state).await.json();
         assert_eq!(safe().await["safe"], true, "Ada is muted, and verified to be");
         scene.faulty.lag(Some(lag)).await;

@@ -2,10 +2,10 @@
 
 use crate::support::process::Process;
 use crate::support::{Runner, binary};
-use local::store::{self, Place};
+use config::Config;
+use config::{RUNNER_VARIABLES, SNAPSHOT_VARIABLES, VARIABLES};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
-use state::Config;
-use state::config::{RUNNER_VARIABLES, SNAPSHOT_VARIABLES, VARIABLES};
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -198,11 +198,11 @@ fn a_bad_argument_is_named() {
 #[test]
 fn a_table_that_was_made_without_its_time_to_live_gets_it_at_the_next_start() {
     let data = TempDir::new().unwrap();
-    let place = Place::Directory { path: data.path().to_owned(), durable: false };
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let config = Config::of_runner(|_| None).unwrap();
     let before = TEMPLATE.replace("TimeToLiveSpecification: {AttributeName: expiresAt, Enabled: true}", "Tags: []");
     let enabled = |template: &str| {
-        let store = store::open(&place, &Template::parse(template).unwrap(), &config).unwrap();
+        let store = storage::open(&place, &Template::parse(template).unwrap(), &config).unwrap();
         store.database.get_table_metadata(&config.state_table).unwrap().unwrap().ttl_enabled
     };
     assert!(!enabled(&before));

@@ -2,15 +2,15 @@
 
 use super::wire::Wire;
 use crate::support::{PATIENCE, await_that};
+use config::Config;
 use functions::{Observer, RequestLine};
 use local::access::Access;
 use local::client;
 use local::engine::{Engine, SCAN_ITEMS_MAX, UNLIMITED};
 use local::gateway::{self, Gateway, Limits};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::json;
-use state::Config;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -44,12 +44,12 @@ impl Bed {
         let (url, engine) = runtime.block_on(async {
             let config = Config::of_runner(|_| None).unwrap();
             let template = Template::parse(TEMPLATE).unwrap();
-            let store = store::open(&Place::Memory, &template, &config).unwrap();
+            let store = storage::open(&Location::Memory, &template, &config).unwrap();
             let (engine, _) = Engine::start(store.database, store.stream).unwrap();
             let listener = gateway::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let address = listener.local_addr().unwrap();
             let access = Access::of_page(address, Some("http://greenroom"), &config.cors_origins);
-            let state = client::state(engine.admitted(), config, Arc::new(Silent));
+            let state = client::context(engine.admitted(), config, Arc::new(Silent));
             let gateway = Gateway::new(&template, state, engine.clone(), access, Limits::default()).unwrap();
             tokio::spawn(gateway::run(listener, Arc::new(gateway), stopped, Duration::ZERO));
             (format!("http://{address}"), engine)

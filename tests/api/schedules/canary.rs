@@ -131,7 +131,7 @@ fn the_history_of_its_own_room_tells_of_each_run() {
 async fn a_history_that_nobody_writes_is_a_failure() {
     let faulty = Faulty::new();
     let run = async |expected: u8| {
-        let answer = functions::schedules::canary::run(faulty.state(), Value::Null).await.unwrap();
+        let answer = functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap();
         assert_eq!(answer["canary_failed"], expected, "{answer}");
         answer
     };
@@ -148,10 +148,10 @@ async fn a_state_that_a_run_left_in_its_room_does_not_hide_the_next_change() {
     let faulty = Faulty::new();
     let stop = faulty.follow();
     faulty.be(Box::new(|_, operation| (operation == "DeleteItem").then_some(Fault::Throttle)));
-    let answer = functions::schedules::canary::run(faulty.state(), Value::Null).await.unwrap();
+    let answer = functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap();
     assert_eq!(answer["failedStep"], "delete");
     faulty.be_well();
-    let answer = functions::schedules::canary::run(faulty.state(), Value::Null).await.unwrap();
+    let answer = functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap();
     assert_eq!(answer["canary_failed"], 0, "{answer}");
     stop.send(true).unwrap();
 }

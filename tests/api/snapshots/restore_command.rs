@@ -23,11 +23,11 @@ fn greenroom(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-struct Place {
+struct Location {
     directory: TempDir,
 }
 
-impl Place {
+impl Location {
     /// A directory of snapshots with this one.
     fn with(archive: &Archive) -> Self {
         let place = Self { directory: TempDir::new().unwrap() };
@@ -115,7 +115,7 @@ fn what_was_served_before_is_served_again() {
 
 #[test]
 fn each_exit_code_says_what_is_wrong() {
-    let place = Place::with(&archive());
+    let place = Location::with(&archive());
     let (code, said, errors) = place.restore(&[ID], "new");
     assert_eq!(code, 0, "{errors}");
     assert!(said.contains(ID) && said.contains("30 items"), "{said}");
@@ -172,7 +172,7 @@ fn each_exit_code_says_what_is_wrong() {
 /// As a copy that was interrupted leaves the newest one.
 #[test]
 fn the_list_says_which_one_latest_is() {
-    let place = Place::with(&Archive::new("2026-11-20-03-00-00", lines(1, 2, 3)));
+    let place = Location::with(&Archive::new("2026-11-20-03-00-00", lines(1, 2, 3)));
     let snapshots = place.text("snapshots");
     {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -194,7 +194,7 @@ fn the_list_says_which_one_latest_is() {
 
 #[test]
 fn a_restore_that_was_killed_is_served_by_nobody_and_finished_by_the_same_command() {
-    let place = Place::with(&Archive::new(ID, lines(50, 60, 3000)));
+    let place = Location::with(&Archive::new(ID, lines(50, 60, 3000)));
     let whole = place.restore(&["latest"], "whole");
     assert_eq!(whole.0, 0, "{}", whole.2);
     let (data, snapshots) = (place.text("killed"), place.text("snapshots"));
@@ -235,7 +235,7 @@ fn killed_while_writing(args: &[&str], after_ms: u64) -> bool {
 
 #[test]
 fn a_half_restored_directory_is_refused_by_name() {
-    let place = Place::with(&archive());
+    let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let mut runner = start(&place.path("new"));
     let line_sha256 = archive().manifest["object"]["lineSha256"].clone();
@@ -257,7 +257,7 @@ fn a_half_restored_directory_is_refused_by_name() {
 
 #[test]
 fn a_restore_that_was_begun_with_agents_is_finished_with_them() {
-    let place = Place::with(&archive());
+    let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let line_sha256 = archive().manifest["object"]["lineSha256"].clone();
     // A version that knew of no choice noted none, and kept agents.
@@ -283,7 +283,7 @@ fn a_restore_that_was_begun_with_agents_is_finished_with_them() {
 
 #[test]
 fn a_drill_works_beside_a_runner_and_without_one_and_disturbs_neither() {
-    let place = Place::with(&archive());
+    let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let (data, snapshots) = (place.text("new"), place.text("snapshots"));
     let args = ["drill", "--data-dir", &data, "--snapshot-dir", &snapshots];

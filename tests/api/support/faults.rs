@@ -3,6 +3,7 @@
 
 use super::Reply;
 use super::iam::{Use, needed};
+use aws::{Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -10,18 +11,18 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
-use functions::function::{Declared, Kind};
-use functions::{DECLARED, Entry, Observer, Request, RequestLine, State, answer};
+use config::Config;
+use functions::function::{Declared, FunctionKind};
+use functions::{Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
 use lambda_http::{Body, RequestExt as _};
 use local::engine::Engine;
 use local::pump::{BEHIND_MAX, Pump};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use state::Config;
-use state::dynamodb::{Client, Credentials, Region, persistent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use store::dynamodb::{Client, persistent};
 use tokio::sync::watch;
 
 /// What goes wrong with a call.
@@ -82,7 +83,7 @@ impl Faulty {
     pub(crate) fn new() -> Self {
         let config = Config::of_runner(|_| None).unwrap();
         let template = Template::parse(TEMPLATE).unwrap();
-        let store = store::open(&Place::Memory, &template, &config).unwrap();
+        let store = storage::open(&Location::Memory, &template, &config).unwrap();
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
         Self {
             engine,
@@ -125,8 +126,8 @@ impl Faulty {
     }
 
     /// What handlers get on AWS, with this database.
-    pub(crate) fn state(&self) -> State {
-        State::new(self.client(), Config::of_runner(|_| None).unwrap(), Arc::new(Silent))
+    pub(crate) fn context(&self) -> Context {
+        Context::new(self.client(), Config::of_runner(|_| None).unwrap(), Arc::new(Silent))
     }
 
     /// The client of a function, with this database.
@@ -306,7 +307,7 @@ impl Command {
 
     /// Every endpoint that only reads, about Ada and her room.
     pub(crate) fn readings() -> Vec<Self> {
-        let endpoints = DECLARED.iter().filter(|declared| declared.kind == Kind::Endpoint);
+        let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
         let readings = endpoints
             .filter(|declared| declared.function.routes().all(|(method, _)| ["GET", "HEAD", "ANY"].contains(&method)));
         let about = |declared: &Declared| match declared.function.routes().next().unwrap().1 {
@@ -339,8 +340,8 @@ impl Command {
     }
 
     /// Runs the very handler, with everything that is around it.
-    pub(crate) async fn run(&self, state: &State) -> Reply {
-        let entry: Entry = functions::ENDPOINTS.iter().find(|(name, _)| *name == self.binary).unwrap().1;
+    pub(crate) async fn run(&self, state: &Context) -> Reply {
+        let handler: Handler = functions::ENDPOINTS.iter().find(|(name, _)| *name == self.binary).unwrap().1;
         let mut request = lambda_http::http::Request::builder().header("content-type", "application/json");
         request = request.uri(format!("/?{}", self.query));
         for (name, value) in &self.headers {
@@ -350,7 +351,7 @@ impl Command {
         let request: Request = request.body(body).unwrap();
         let parameters: HashMap<String, Vec<String>> =
             self.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
-        let answered = answer("TEST", entry, state, request.with_path_parameters(parameters)).await;
+        let answered = answer("TEST", handler, state, request.with_path_parameters(parameters)).await;
         let (parts, body) = answered.into_parts();
         Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(body.to_vec()).unwrap() }
     }

@@ -3,20 +3,20 @@
 use super::{PATIENCE, Runner};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use config::Config;
 use domain::RoomId;
 use domain::ledger::{DigestKey, Entry, Fact, Head, Presence, fold, verify};
-use functions::State;
+use functions::Context;
 use local::client;
 use local::engine::Engine;
 use local::records::{self, Batch};
-use local::store::{self, Place};
+use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use state::Config;
-use state::dynamodb::BatchOutcome;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::dynamodb::BatchOutcome;
 
 /// All of a room's entries and its head. They are in order, whole, and the events say the same.
 #[track_caller]
@@ -73,7 +73,7 @@ pub(crate) fn event_of(batch: &Batch) -> Value {
 /// The handlers on an engine of their own, with nobody who follows its stream.
 pub(crate) struct Unfollowed {
     pub(crate) engine: Engine,
-    pub(crate) state: State,
+    pub(crate) context: Context,
 }
 
 /// Takes no notice of requests.
@@ -87,35 +87,35 @@ impl Unfollowed {
     /// Must be called within a runtime.
     pub(crate) fn new() -> Self {
         let config = Config::of_runner(|_| None).unwrap();
-        let store = store::open(&Place::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+        let store = storage::open(&Location::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
         let (engine, _) = Engine::start(store.database, store.stream).unwrap();
-        let state = client::state(engine.clone(), config, Arc::new(Nobody));
-        Self { engine, state }
+        let context = client::context(engine.clone(), config, Arc::new(Nobody));
+        Self { engine, context }
     }
 
     /// The oldest records of the state table's stream.
     pub(crate) async fn next(&self) -> Option<Batch> {
-        let table = self.state.config.state_table.clone();
+        let table = self.context.config.state_table.clone();
         self.engine.work(move |_, stream| records::read(stream, &table, 100).unwrap()).await.unwrap()
     }
 
     /// Forgets the records of a batch.
     pub(crate) async fn remove(&self, batch: &Batch) {
-        let (table, last) = (self.state.config.state_table.clone(), *batch.ids.last().unwrap());
+        let (table, last) = (self.context.config.state_table.clone(), *batch.ids.last().unwrap());
         self.engine.work(move |_, stream| records::remove(stream, &table, last).unwrap()).await.unwrap();
     }
 
     /// Gives the consumer an event.
     pub(crate) async fn deliver(&self, event: Value) -> BatchOutcome {
         let event = serde_json::from_value(event).unwrap();
-        functions::streams::on_state_change::run(self.state.clone(), event).await
+        functions::consumers::on_state_change::run(self.context.clone(), event).await
     }
 
     /// All entries of a room.
     pub(crate) async fn entries(&self, room: &RoomId) -> Vec<Entry> {
         let mut entries = Vec::<Entry>::new();
         loop {
-            let part = self.state.ledger.read(room, entries.len() as u64, 200).await.unwrap();
+            let part = self.context.ledger.read(room, entries.len() as u64, 200).await.unwrap();
             entries.extend(part.entries);
             if !part.has_more {
                 assert_eq!(verify(&entries, Some(&part.head)), Ok(part.head));
@@ -127,7 +127,7 @@ impl Unfollowed {
     /// The key of a room's digests, which no endpoint gives away.
     pub(crate) async fn digest_key(&self, room: &RoomId) -> Option<DigestKey> {
         let key = json!({"pk": {"S": format!("CHAIN#room:{room}")}, "sk": {"S": "HEAD"}});
-        let request = json!({"TableName": self.state.config.ledger_table, "Key": key});
+        let request = json!({"TableName": self.context.config.ledger_table, "Key": key});
         let (status, answer) = self.engine.call("GetItem".into(), request.to_string().into_bytes()).await.unwrap();
         assert_eq!(status, 200);
         let answer: Value = serde_json::from_slice(&answer).unwrap();

@@ -32,8 +32,8 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn new() -> Self {
         let faulty = Faulty::new();
-        let state = faulty.state();
-        assert_eq!(join(true).run(&state).await.status, 201);
+        let context = faulty.context();
+        assert_eq!(join(true).run(&context).await.status, 201);
         let key = fresh_key();
         let mut scene = Self {
             agent: AgentId::of(&key.verifying_key().to_bytes().into()).to_string(),
@@ -49,26 +49,26 @@ impl Scene {
             next_token: String::new(),
         };
         (scene.code, scene.token) = scene.pairing().await;
-        let enrolled = scene.enroll_with(&scene.key).run(&state).await;
+        let enrolled = scene.enroll_with(&scene.key).run(&context).await;
         assert_eq!(enrolled.status, 201, "{}", enrolled.text);
-        let attached = scene.attach().run(&state).await;
+        let attached = scene.attach().run(&context).await;
         assert_eq!(attached.status, 200, "{}", attached.text);
-        let place = scene.signed(&probe()).run(&state).await;
+        let place = scene.signed(&probe()).run(&context).await;
         place.json()["challenge"].as_str().unwrap().clone_into(&mut scene.challenge);
-        let attested = scene.attest("digital_zero").run(&state).await;
+        let attested = scene.attest("digital_zero").run(&context).await;
         assert_eq!(attested.status, 200, "{}", attested.text);
         scene.seq = 1;
         attested.json()["nextChallenge"].as_str().unwrap().clone_into(&mut scene.challenge);
         // Another one is enrolled with another browser, and attached to nobody.
         (scene.code, scene.other_token) = scene.pairing().await;
-        let other = scene.enroll_with(&scene.other_key).run(&state).await;
+        let other = scene.enroll_with(&scene.other_key).run(&context).await;
         assert_eq!(other.status, 201, "{}", other.text);
         (scene.code, scene.next_token) = scene.pairing().await;
         scene
     }
 
     async fn pairing(&self) -> (String, String) {
-        let reply = Command::new("create_pairing", "userId", "ada").run(&self.faulty.state()).await;
+        let reply = Command::new("create_pairing", "userId", "ada").run(&self.faulty.context()).await;
         let word = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
         (word("code"), word("witness"))
     }

@@ -8,17 +8,17 @@ use super::registry::{Peer, Registry};
 use super::routing::Routing;
 use crate::engine::Engine;
 use crate::template::{BadTemplate, SocketApi};
-use functions::{ApiError, State};
+use functions::{ApiError, Context};
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use state::{Kind, Refusal};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::{Kind, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -50,11 +50,11 @@ impl Sockets {
     /// The API cannot be served as the template describes it.
     pub(in crate::gateway) fn new(
         api: SocketApi,
-        state: State,
+        context: Context,
         engine: Engine,
         limits: Limits,
     ) -> Result<Self, BadTemplate> {
-        let routing = Routing::new(api, state, engine)?;
+        let routing = Routing::new(api, context, engine)?;
         Ok(Self {
             shared: Arc::new(Shared { routing, registry: Arc::new(Registry::default()), limits }),
             places: Arc::new(Semaphore::new(SOCKETS_MAX)),

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::template::{BadTemplate, SocketApi};
-use functions::{SOCKETS, SocketAnswer, SocketEntry, State, answer_socket};
+use functions::{Context, SOCKETS, SocketAnswer, SocketHandler, answer_socket};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ const DEFAULT: &str = "$default";
 #[derive(Clone)]
 pub(super) struct Route {
     pub(super) key: String,
-    entry: SocketEntry,
+    handler: SocketHandler,
     /// Whether the client gets the function's answer.
     pub(super) answers: bool,
 }
@@ -32,7 +32,7 @@ pub(super) struct Routing {
     pub(super) connect: Route,
     pub(super) disconnect: Route,
     default: Route,
-    state: State,
+    context: Context,
     engine: Engine,
     turns: Semaphore,
 }
@@ -43,15 +43,15 @@ impl Routing {
     /// # Errors
     /// A function has no handler, one of the three routes that API Gateway calls by itself is missing, or the selection is
     /// none of a message's body.
-    pub(super) fn new(api: SocketApi, state: State, engine: Engine) -> Result<Self, BadTemplate> {
+    pub(super) fn new(api: SocketApi, context: Context, engine: Engine) -> Result<Self, BadTemplate> {
         let bad = |problem| BadTemplate::Resource { resource: "SocketApi".to_owned(), problem };
         let SocketApi { selection, stage, routes } = api;
         let selection = selection.strip_prefix("$request.body.").filter(|path| !path.is_empty());
         let selection = selection.ok_or_else(|| bad("RouteSelectionExpression is no member of a message"))?;
         let mount = |route: crate::template::SocketRoute| {
-            let entry = SOCKETS.iter().find(|(name, _)| *name == route.binary).map(|(_, entry)| *entry);
-            let entry = entry.ok_or_else(|| bad("no handler has the name of its binary"))?;
-            Ok(Route { key: route.key, entry, answers: route.answers })
+            let handler = SOCKETS.iter().find(|(name, _)| *name == route.binary).map(|(_, handler)| *handler);
+            let handler = handler.ok_or_else(|| bad("no handler has the name of its binary"))?;
+            Ok(Route { key: route.key, handler, answers: route.answers })
         };
         let routes = routes.into_iter().map(mount).collect::<Result<Vec<_>, BadTemplate>>()?;
         let named = |key: &str| routes.iter().find(|route| route.key == key).cloned();
@@ -62,7 +62,7 @@ impl Routing {
             disconnect: named("$disconnect").ok_or_else(|| bad("there is no route $disconnect"))?,
             default: named(DEFAULT).ok_or_else(|| bad("there is no route $default"))?,
             routes,
-            state,
+            context,
             engine,
             turns: Semaphore::new(TURNS_MAX),
         })
@@ -92,7 +92,7 @@ impl Routing {
         // Before the turn: who waits for the history must not keep others from reading.
         let admission = self.engine.admission().await?;
         let turn = self.turns.acquire().await.ok()?;
-        let answer = answer_socket(route.entry, &self.state, event).await;
+        let answer = answer_socket(route.handler, &self.context, event).await;
         drop(turn);
         if !answer.is_refusal {
             // What was refused has written nothing, and gives its admission back.

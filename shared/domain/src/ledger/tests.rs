@@ -1,5 +1,6 @@
 use super::*;
-use crate::{Assurance, PairedAgent, Source, Verdict};
+use crate::user::{PairedAgent, Source};
+use crate::verdict::{Assurance, Verdict};
 use proptest::prelude::*;
 
 const START_MS: u64 = 1_795_257_125_000;

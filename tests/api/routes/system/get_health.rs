@@ -141,9 +141,9 @@ fn a_ledger_that_does_not_answer_is_an_error_of_a_deep_look_alone() {
 async fn a_history_that_stands_still_is_late() {
     let faulty = Faulty::new();
     let stop = faulty.follow();
-    assert_eq!(functions::schedules::canary::run(faulty.state(), Value::Null).await.unwrap()["canary_failed"], 0);
+    assert_eq!(functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap()["canary_failed"], 0);
     stop.send(true).unwrap();
-    let mut state = faulty.state();
+    let mut state = faulty.context();
     state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
     let health = Command::new("get_health", "none", "").asking("deep=1").run(&state).await.json();
     assert_eq!((&health["status"], &health["deep"]["history"]["status"]), (&json!("ok"), &json!("late")), "{health}");

@@ -1,0 +1,96 @@
+//! DynamoDB, through AWS's own client: the only storage path, in production, in the runner and in every test.
+
+mod agents;
+mod cause;
+mod connections;
+mod expression;
+mod item;
+pub mod keys;
+mod ledger;
+mod lists;
+mod page;
+mod pairing;
+mod stream;
+mod table;
+mod users;
+
+pub use agents::{
+    AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, Agent, Agents, Attested, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER,
+};
+pub use aws_sdk_dynamodb::Client;
+pub use cause::Cause;
+pub use connections::Connections;
+pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
+pub use page::{CURSOR_INVALID, Cursor, Page};
+pub use pairing::{CODE_INVALID, KEY_BOUND};
+pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord, stream_began};
+pub use users::{Guard, USER_NOT_FOUND, Users, VERSION_CONFLICT, Written};
+
+use crate::StoreError;
+use aws::{ConnectError, Environment, bounded, retries, time_outs};
+use aws_sdk_dynamodb::Config;
+use aws_sdk_dynamodb::config::{BehaviorVersion, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};
+
+/// A client for the `DynamoDB` that the [`Environment`] names, or `AWS_ENDPOINT_URL_DYNAMODB`, with its connection already
+/// being opened.
+///
+/// # Errors
+/// As [`Environment::read`]. A connection that cannot be opened is no error: the first call tries again.
+pub async fn connect_from_env() -> Result<Client, ConnectError> {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok();
+    let Environment { region, credentials, endpoint, http } =
+        Environment::read_and_connect("dynamodb", endpoint).await?;
+    let mut config = with_retries(config(http)).region(region).credentials_provider(credentials);
+    config.set_endpoint_url(endpoint);
+    Ok(Client::from_conf(config.build()))
+}
+
+/// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
+#[must_use]
+pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
+    with_retries(config(bounded(http)))
+}
+
+fn with_retries(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder {
+    config.retry_config(retries()).timeout_config(time_outs())
+}
+
+/// What every client of ours has in common.
+#[must_use]
+pub fn config(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(SharedHttpClient::new(http))
+        .sleep_impl(TokioSleep::new())
+        // Answers are small and arrive whole; the attempt time-out covers a stall.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
+/// Sorts a failed call by what its caller can do: [`StoreError::Unavailable`] passes, [`StoreError::Internal`] stays.
+pub fn failed<E>(error: SdkError<E>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let unavailable = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        SdkError::ServiceError(context) => {
+            context.raw().status().is_server_error()
+                || matches!(
+                    context.err().code(),
+                    Some(
+                        "ProvisionedThroughputExceededException"
+                            | "RequestLimitExceeded"
+                            | "ThrottlingException"
+                            | "Throttling"
+                            // A pairing is being written on the same item.
+                            | "TransactionConflictException"
+                    )
+                )
+        }
+        _ => false,
+    };
+    if unavailable { StoreError::Unavailable(error.into()) } else { StoreError::Internal(error.into()) }
+}

@@ -1,0 +1,187 @@
+//! How an agent comes to a person: a code is shown, an agent enrols with it, and the browser's token attaches it.
+
+use super::agents::{
+    AGENT, AGENT_NOT_FOUND, AGENT_REVOKED, Agent, Agents, BINDING, EVIDENCE, TRIES_MAX, agent, expiry, extended, lives,
+    said,
+};
+use super::cause::Cause;
+use super::expression::{absent, is};
+use super::item::{bytes, checked, integer, is_expired, names, user};
+use super::keys;
+use super::table::Write;
+use super::users::{USER_NOT_FOUND, unexpired};
+use crate::{Kind, Refusal, StoreError};
+use domain::user::User;
+use domain::{AgentId, Challenge, Enrolment, Fingerprint, PairingCode, Timestamp, UserId, WitnessToken};
+
+/// 401: the code is wrong, used, expired or another person's.
+pub const CODE_INVALID: Refusal = Refusal::new(
+    Kind::Unauthenticated,
+    "code_invalid",
+    "this code is wrong, used, expired or another person's; ask for a new one",
+);
+/// 409: the key has an agent already.
+pub const KEY_BOUND: Refusal =
+    Refusal::new(Kind::Conflict, "key_bound", "this key belongs to an agent already; make a new one");
+
+impl Agents {
+    /// Lets whoever knows the code enrol an agent until `until`, and whoever holds the token attach it afterwards. A code from
+    /// before is good no more.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]
+    pub async fn start_pairing(
+        &self,
+        id: &UserId,
+        code: &PairingCode,
+        token: &WitnessToken,
+        until: Timestamp,
+        cause: &Cause,
+    ) -> Result<(), StoreError> {
+        let pairing = Write::update(keys::user(id))
+            .by(cause)
+            .set("pairingCode", code.fingerprint())
+            .set("pairingWitness", token.fingerprint())
+            .set("pairingUntil", until)
+            .remove(&["pairingAgent"])
+            .when(unexpired(cause.at));
+        self.table.write(pairing).await?.map_err(|_| USER_NOT_FOUND.into())
+    }
+
+    /// Pairs an agent with the browser that was shown the code, and uses the code up. The agent is attached to nobody: only
+    /// the browser's token does that. The same enrolment again changes nothing, as long as the code would be good.
+    ///
+    /// # Errors
+    /// [`CODE_INVALID`] if the code is not good; [`KEY_BOUND`] if the key has an agent already;
+    /// [`AGENT_REVOKED`] if that agent was revoked since.
+    pub async fn enroll(&self, enrolment: &Enrolment, cause: &Cause) -> Result<(), StoreError> {
+        let (id, now) = (AgentId::of(&enrolment.public_key), cause.at);
+        let code = enrolment.code.fingerprint();
+        for _ in 0..TRIES_MAX {
+            let mut item = self.read_user(&enrolment.user_id, now).await?.ok_or(CODE_INVALID)?;
+            if !item.contains_key("pairingCode")
+                || Fingerprint::from(bytes(&item, "pairingCode")?) != code
+                || integer(&item, "pairingUntil")? <= now.ms()
+            {
+                return Err(CODE_INVALID.into());
+            }
+            match checked::<AgentId>(&mut item, "pairingAgent")? {
+                None => {}
+                Some(agent) if agent == id => {
+                    let agent = self.get(&id, now).await?;
+                    return if agent.revoked { Err(AGENT_REVOKED.into()) } else { Ok(()) };
+                }
+                Some(_) => return Err(CODE_INVALID.into()),
+            }
+            let token = Fingerprint::from(bytes(&item, "pairingWitness")?);
+            let birth = Write::put(keys::agent(&id))
+                .set("publicKey", enrolment.public_key)
+                .set("witness", token)
+                .set("expiresAt", expiry(now))
+                .set(keys::CHANGED_BY, cause.by.to_string())
+                .when(absent(keys::PK));
+            let key = Write::put(keys::witness(&token))
+                .set("agentId", &id)
+                .set("expiresAt", expiry(now))
+                .when(absent(keys::PK));
+            // A code that was used is kept for its time, so that an enrolment whose answer was lost can be repeated.
+            let use_up = Write::update(keys::user(&enrolment.user_id))
+                .by(cause)
+                .set("pairingAgent", &id)
+                .when(is("pairingCode", code).and(absent("pairingAgent")));
+            if self.table.transact(vec![birth, key, use_up]).await?.is_ok() {
+                return Ok(());
+            }
+            // Either the key has its agent, or another enrolment came between: look again.
+        }
+        match self.get(&id, now).await {
+            Ok(_) => Err(KEY_BOUND.into()),
+            Err(error) if error.is(AGENT_NOT_FOUND) => {
+                Err(StoreError::Unavailable("other enrolments kept winning".into()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Attaches the agent that was enrolled with this token's code to a user, in place of the agent before, and detaches it
+    /// from whomever it measured before: one transaction. Its pairing is renewed. Once more changes nothing else.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if no agent was enrolled with it;
+    /// [`AGENT_REVOKED`] if that one was revoked, or its pairing lapsed.
+    pub async fn attach(
+        &self,
+        id: &UserId,
+        token: &WitnessToken,
+        challenge: Challenge,
+        cause: &Cause,
+    ) -> Result<User, StoreError> {
+        let token = token.fingerprint();
+        let now = cause.at;
+        for _ in 0..TRIES_MAX {
+            let agent = self.agent_of(&token, now).await?;
+            let item = self.read_user(id, now).await?.ok_or(USER_NOT_FOUND)?;
+            let is_attached =
+                names(&item, &agent.id) && !item.contains_key("agentRevoked") && agent.user_id.as_ref() == Some(id);
+            let mut writes = vec![served(&agent, id, !is_attached, cause), extended(&token, now)];
+            if !is_attached {
+                writes.push(gained(id, &agent, challenge, cause));
+                if let Some(before) = agent.user_id.as_ref().filter(|before| *before != id)
+                    && self.table.get_now(keys::user(before)).await?.is_some_and(|item| names(&item, &agent.id))
+                {
+                    writes.push(lost(before, &agent.id, cause));
+                }
+            }
+            // Somebody revoked or attached it, or the user went: look again.
+            if self.table.transact(writes).await?.is_err() {
+                continue;
+            }
+            let item = self.read_user(id, now).await?.ok_or(USER_NOT_FOUND)?;
+            return user(item, self.policy, now);
+        }
+        Err(StoreError::Unavailable("others kept attaching this agent".into()))
+    }
+
+    /// The agent that was enrolled with this token's code.
+    async fn agent_of(&self, token: &Fingerprint, now: Timestamp) -> Result<Agent, StoreError> {
+        let mut key = self.table.get_now(keys::witness(token)).await?.ok_or(AGENT_NOT_FOUND)?;
+        if is_expired(&key, now)? {
+            return Err(AGENT_REVOKED.into());
+        }
+        let id = checked(&mut key, "agentId")?.ok_or(StoreError::Corrupt { attribute: "agentId" })?;
+        let item = self.table.get_now(keys::agent(&id)).await?.ok_or(AGENT_REVOKED)?;
+        Some(agent(&id, item, now)?).filter(|agent| !agent.revoked).ok_or(AGENT_REVOKED.into())
+    }
+}
+
+/// On the agent's item: whom it serves from now on.
+fn served(agent: &Agent, id: &UserId, is_new: bool, cause: &Cause) -> Write {
+    let same = match agent.attachments {
+        0 => absent("attachments"),
+        last => is("attachments", last),
+    };
+    Write::update(keys::agent(&agent.id))
+        .set("userId", id)
+        .set("expiresAt", expiry(cause.at))
+        .set("attachments", agent.attachments + u64::from(is_new))
+        .set(keys::CHANGED_BY, cause.by.to_string())
+        .when(lives().and(same))
+}
+
+/// On the user's item: another witness, who has seen nothing yet. What the person said about its device holds again.
+fn gained(id: &UserId, agent: &Agent, challenge: Challenge, cause: &Cause) -> Write {
+    said(Write::update(keys::user(id)), agent.binding.as_ref())
+        .by(cause)
+        .set("agentId", &agent.id)
+        .set("agentSeq", 0)
+        .set("challenge", challenge)
+        .remove(&["agentRevoked", "attested"])
+        .remove(EVIDENCE)
+        .when(unexpired(cause.at))
+}
+
+/// On the user's item before: no witness any more.
+fn lost(id: &UserId, agent: &AgentId, cause: &Cause) -> Write {
+    let write = Write::update(keys::user(id)).by(cause).remove(AGENT).remove(EVIDENCE).remove(BINDING);
+    write.when(is("agentId", agent))
+}

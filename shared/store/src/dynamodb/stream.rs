@@ -1,0 +1,158 @@
+//! What a table's stream delivers: the event of a function that follows it.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
+
+use super::item::{Item, binary};
+use super::keys::{self, PK, SK, STATE};
+use crate::StoreError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use domain::{Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// A batch of changes, in the order in which they were made.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StreamEvent {
+    /// The changes.
+    #[serde(rename = "Records")]
+    pub records: Vec<StreamRecord>,
+}
+
+/// One change of one item. What the item looked like is only read when it is needed, so that one record which cannot be
+/// read does not take its whole batch along.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StreamRecord {
+    dynamodb: Body,
+    #[serde(rename = "eventSourceARN")]
+    source: String,
+    #[serde(rename = "userIdentity")]
+    identity: Option<Identity>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body {
+    approximate_creation_date_time: Option<f64>,
+    keys: Map<String, Json>,
+    new_image: Option<Map<String, Json>>,
+    old_image: Option<Map<String, Json>>,
+    sequence_number: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    principal_id: Option<String>,
+}
+
+/// Who removes items past their time.
+const TTL: &str = "dynamodb.amazonaws.com";
+
+/// When a stream began, by its label, as AWS writes it: places in streams are compared, also in those of AWS and of the
+/// embedded engine, whose label is seconds since 1970.
+#[must_use]
+pub fn stream_began(label: &str) -> String {
+    let ms = label.split_once('.').and_then(|(seconds, fraction)| {
+        let ms = fraction.get(..3)?.parse::<u64>().ok()?;
+        seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(ms)
+    });
+    ms.map_or_else(|| label.to_owned(), |ms| Timestamp::from_ms(ms).to_string().trim_end_matches('Z').to_owned())
+}
+
+/// What a batch came to: where the stream has to be read again from, if anywhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchOutcome {
+    /// The first record that was not worked off; none if all were.
+    pub batch_item_failures: Vec<FailedRecord>,
+}
+
+/// A record that was not worked off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRecord {
+    /// Its sequence number.
+    pub item_identifier: String,
+}
+
+impl StreamRecord {
+    /// Its place in the stream, as the stream writes it.
+    #[must_use]
+    pub fn sequence_number(&self) -> &str {
+        &self.dynamodb.sequence_number
+    }
+
+    /// Its place among all records of this and earlier streams of the table, as text that sorts like them: when its stream
+    /// began, and its number in 40 digits, the most there can be. A table that was restored has a stream of its own, whose
+    /// numbers may begin anew.
+    pub(super) fn position(&self) -> Result<String, StoreError> {
+        let (_, began) =
+            self.source.split_once("/stream/").ok_or(StoreError::Corrupt { attribute: "eventSourceARN" })?;
+        let digits = self.sequence_number();
+        if !(1..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(StoreError::Corrupt { attribute: "SequenceNumber" });
+        }
+        Ok(format!("{began}/{digits:0>40}"))
+    }
+
+    /// Whose state has changed; none if the item is something else.
+    pub(super) fn user_id(&self) -> Option<UserId> {
+        let key = |name: &str| self.dynamodb.keys.get(name)?["S"].as_str();
+        if key(SK)? == STATE { keys::user_id(key(PK)?) } else { None }
+    }
+
+    /// Whether the store removed the item because its time was over.
+    pub(super) fn expired(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.principal_id.as_deref() == Some(TTL))
+    }
+
+    /// When the store noted the change, in whole seconds on AWS.
+    pub(super) fn noted_at(&self) -> Timestamp {
+        let seconds = self.dynamodb.approximate_creation_date_time.unwrap_or_default();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast saturates, and time is positive"
+        )]
+        Timestamp::from_ms((seconds * 1e3) as u64)
+    }
+
+    pub(super) fn old_image(&self) -> Result<Option<Item>, StoreError> {
+        self.dynamodb.old_image.as_ref().map(item).transpose()
+    }
+
+    pub(super) fn new_image(&self) -> Result<Option<Item>, StoreError> {
+        self.dynamodb.new_image.as_ref().map(item).transpose()
+    }
+}
+
+/// An item out of its JSON. A state has texts, numbers, flags and bytes.
+fn item(members: &Map<String, Json>) -> Result<Item, StoreError> {
+    let read = |value: &Json| {
+        let (kind, value) = value.as_object()?.iter().next()?;
+        match kind.as_str() {
+            "S" => Some(AttributeValue::S(value.as_str()?.to_owned())),
+            "N" => Some(AttributeValue::N(value.as_str()?.to_owned())),
+            "BOOL" => Some(AttributeValue::Bool(value.as_bool()?)),
+            "B" => Some(binary(&BASE64_STANDARD.decode(value.as_str()?).ok()?)),
+            _ => None,
+        }
+    };
+    members
+        .iter()
+        .map(|(name, value)| Some((name.clone(), read(value)?)))
+        .collect::<Option<_>>()
+        .ok_or(StoreError::Corrupt { attribute: "image" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_began_when_aws_would_say_it_did() {
+        assert_eq!(stream_began("1795294610.040964841"), "2026-11-21T20:56:50.040");
+        assert_eq!(stream_began("2026-11-21T20:56:50.040"), "2026-11-21T20:56:50.040");
+    }
+}

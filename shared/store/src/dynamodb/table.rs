@@ -1,0 +1,343 @@
+//! One table: read, written, listed.
+
+use super::cause::Cause;
+use super::expression::{Change, Condition, Scope};
+use super::failed;
+use super::item::{Item, Stored};
+use super::keys::{CHANGED_BY, Key, REQUEST_ID};
+use crate::StoreError;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
+};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Items that one call reads at most.
+const BATCH: usize = 100;
+/// Tries to read what a call left out, and the first pause between them, doubled each time.
+const BATCH_TRIES_MAX: u32 = 6;
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
+
+/// A table of the database.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    client: Client,
+    name: String,
+}
+
+/// The write of one item, alone or in a transaction.
+#[derive(Debug, Clone)]
+#[must_use = "a write changes nothing until a table makes it"]
+pub(super) struct Write {
+    key: Key,
+    kind: WriteKind,
+    change: Change,
+    condition: Option<Condition>,
+    shows_old: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriteKind {
+    Put,
+    Update,
+    Delete,
+}
+
+/// Why a transaction did not make one of its writes.
+#[derive(Debug)]
+pub(super) struct Reason {
+    /// Its condition did not hold; if it did, another write is to blame.
+    pub(super) refused: bool,
+    /// The item as it is; empty if there is none, or the write does not show it.
+    pub(super) old: Item,
+}
+
+impl Write {
+    fn new(key: Key, kind: WriteKind) -> Self {
+        Self { key, kind, change: Change::default(), condition: None, shows_old: false }
+    }
+
+    /// Makes an item of what is set.
+    pub(super) fn put(key: Key) -> Self {
+        Self::new(key, WriteKind::Put)
+    }
+
+    /// Changes what is named, and makes the item if there is none.
+    pub(super) fn update(key: Key) -> Self {
+        Self::new(key, WriteKind::Update)
+    }
+
+    /// Removes the item.
+    pub(super) fn delete(key: Key) -> Self {
+        Self::new(key, WriteKind::Delete)
+    }
+
+    /// Sets an attribute.
+    pub(super) fn set(mut self, attribute: &'static str, value: impl Stored) -> Self {
+        self.change.set(attribute, value.stored());
+        self
+    }
+
+    /// Sets an attribute unless it is there.
+    pub(super) fn set_once(mut self, attribute: &'static str, value: impl Stored) -> Self {
+        self.change.set_once(attribute, value.stored());
+        self
+    }
+
+    /// Sets an attribute, or removes it if there is no value.
+    pub(super) fn set_or_remove(self, attribute: &'static str, value: Option<impl Stored>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(&[attribute]),
+        }
+    }
+
+    /// Sets an attribute to what another one holds.
+    pub(super) fn copy(mut self, attribute: &'static str, from: &'static str) -> Self {
+        self.change.copy(attribute, from);
+        self
+    }
+
+    /// Counts one more.
+    pub(super) fn count(mut self, attribute: &'static str) -> Self {
+        self.change.add(attribute, 1.stored());
+        self
+    }
+
+    /// Removes attributes.
+    pub(super) fn remove(mut self, attributes: &[&'static str]) -> Self {
+        for attribute in attributes {
+            self.change.remove(attribute);
+        }
+        self
+    }
+
+    /// Moves a client's counter, on condition that it is newer than the stored one.
+    pub(super) fn newer(self, counter: &'static str, number: u64) -> Self {
+        let newer = super::expression::absent(counter).or(super::expression::below(counter, number));
+        self.set(counter, number).when(newer)
+    }
+
+    /// Notes who makes the change and by which request, in place of those of the change before.
+    pub(super) fn by(self, cause: &Cause) -> Self {
+        self.set(CHANGED_BY, cause.by.to_string()).set_or_remove(REQUEST_ID, cause.request_id.as_deref())
+    }
+
+    /// Makes the write only if this holds too.
+    pub(super) fn when(mut self, condition: Condition) -> Self {
+        self.condition = Some(match self.condition {
+            Some(before) => Condition::All(vec![before, condition]),
+            None => condition,
+        });
+        self
+    }
+
+    /// Lets a transaction that refuses it show the item as it is.
+    pub(super) fn showing_old(mut self) -> Self {
+        self.shows_old = true;
+        self
+    }
+
+    /// As a request takes it.
+    fn into_parts(self) -> Parts {
+        let mut scope = Scope::default();
+        let condition = self.condition.map(|condition| condition.write(&mut scope));
+        let (mut item, mut update) = (Item::from(self.key), None);
+        match self.kind {
+            WriteKind::Put => item.extend(self.change.into_item()),
+            WriteKind::Update => update = Some(self.change.write(&mut scope)),
+            WriteKind::Delete => {}
+        }
+        Parts { item, update, condition, names: scope.names(), values: scope.into_values() }
+    }
+}
+
+/// A write as a request takes it.
+struct Parts {
+    /// The key, or the whole item.
+    item: Item,
+    update: Option<String>,
+    condition: Option<String>,
+    names: Option<HashMap<String, String>>,
+    values: Option<HashMap<String, AttributeValue>>,
+}
+
+impl Table {
+    pub(super) fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The item of a key as it was a moment ago.
+    pub(super) async fn get(&self, key: Key) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.name).set_key(Some(key.into()));
+        Ok(request.send().await.map_err(failed)?.item)
+    }
+
+    /// The item of a key as it is now, for twice the price.
+    pub(super) async fn get_now(&self, key: Key) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
+        Ok(request.send().await.map_err(failed)?.item)
+    }
+
+    /// The items of these keys as they are now, as far as they exist, in any order.
+    pub(super) async fn get_all_now(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
+        let mut read = Vec::with_capacity(keys.len());
+        let keys: Vec<Item> = keys.into_iter().map(Item::from).collect();
+        for batch in keys.chunks(BATCH) {
+            let mut pause = BATCH_PAUSE;
+            let mut wanted = Some(batch.to_vec());
+            for _ in 0..BATCH_TRIES_MAX {
+                let Some(keys) = wanted.take() else { break };
+                let keys = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build();
+                let request = self.client.batch_get_item().request_items(&self.name, keys.map_err(unbuilt)?);
+                let output = request.send().await.map_err(failed)?;
+                read.extend(output.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default());
+                let left = output.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
+                wanted = left.map(|left| left.keys).filter(|keys| !keys.is_empty());
+                if wanted.is_some() {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+            if wanted.is_some() {
+                return Err(StoreError::Unavailable("items were left unread".into()));
+            }
+        }
+        Ok(read)
+    }
+
+    /// Makes a write. If its condition does not hold it changes nothing, and gives the item as it is (empty if there is none),
+    /// so that no second call is needed to tell why.
+    pub(super) async fn write(&self, write: Write) -> Result<Result<(), Item>, StoreError> {
+        self.send(write, None).await.map(|outcome| outcome.map(drop))
+    }
+
+    /// Makes a write that is no deletion and gives the item as it is then; else as [`Table::write`].
+    pub(super) async fn change(&self, write: Write) -> Result<Result<Item, Item>, StoreError> {
+        self.send(write, Some(ReturnValue::AllNew)).await
+    }
+
+    async fn send(&self, write: Write, returned: Option<ReturnValue>) -> Result<Result<Item, Item>, StoreError> {
+        let kind = write.kind;
+        let Parts { item, update, condition, names, values } = write.into_parts();
+        let shown = ReturnValuesOnConditionCheckFailure::AllOld;
+        let outcome = match kind {
+            WriteKind::Put => {
+                let request = self.client.put_item().table_name(&self.name).set_item(Some(item.clone()));
+                let request = request.set_condition_expression(condition).set_expression_attribute_names(names);
+                let request = request.set_expression_attribute_values(values);
+                let sent = request.return_values_on_condition_check_failure(shown).send().await;
+                sent.map(|_| item).map_err(|error| match error.as_service_error() {
+                    Some(PutItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
+                    _ => Err(failed(error)),
+                })
+            }
+            WriteKind::Update => {
+                let request = self.client.update_item().table_name(&self.name).set_key(Some(item));
+                let request = request.set_update_expression(update).set_condition_expression(condition);
+                let request = request.set_expression_attribute_names(names).set_expression_attribute_values(values);
+                let request = request.set_return_values(returned).return_values_on_condition_check_failure(shown);
+                let sent = request.send().await.map(|output| output.attributes.unwrap_or_default());
+                sent.map_err(|error| match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
+                    _ => Err(failed(error)),
+                })
+            }
+            WriteKind::Delete => {
+                let request = self.client.delete_item().table_name(&self.name).set_key(Some(item));
+                let request = request.set_condition_expression(condition).set_expression_attribute_names(names);
+                let request = request.set_expression_attribute_values(values);
+                let sent = request.return_values_on_condition_check_failure(shown).send().await;
+                sent.map(|_| Item::new()).map_err(|error| match error.as_service_error() {
+                    Some(DeleteItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
+                    _ => Err(failed(error)),
+                })
+            }
+        };
+        match outcome {
+            Ok(item) => Ok(Ok(item)),
+            Err(Ok(old)) => Ok(Err(old.unwrap_or_default())),
+            Err(Err(failure)) => Err(failure),
+        }
+    }
+
+    /// Makes all of these writes, or none of them; then why, for each in its place.
+    pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<Result<(), Vec<Reason>>, StoreError> {
+        let writes = writes.into_iter().map(|write| self.part(write)).collect::<Result<_, _>>().map_err(unbuilt)?;
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+            Ok(_) => Ok(Ok(())),
+            Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {
+                let reasons = match context.into_err() {
+                    TransactWriteItemsError::TransactionCanceledException(refusal) => refusal.cancellation_reasons,
+                    _ => None,
+                };
+                let reasons = reasons.unwrap_or_default().into_iter().map(|reason| Reason {
+                    refused: reason.code.as_deref() == Some("ConditionalCheckFailed"),
+                    old: reason.item.unwrap_or_default(),
+                });
+                Ok(Err(reasons.collect()))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn part(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
+        let kind = write.kind;
+        let shown = write.shows_old.then_some(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Parts { item, update, condition, names, values } = write.into_parts();
+        let part = TransactWriteItem::builder();
+        let part = match kind {
+            WriteKind::Put => {
+                let put =
+                    Put::builder().table_name(&self.name).set_item(Some(item)).set_condition_expression(condition);
+                let put = put.set_expression_attribute_names(names).set_expression_attribute_values(values);
+                part.put(put.set_return_values_on_condition_check_failure(shown).build()?)
+            }
+            WriteKind::Update => {
+                let update = Update::builder().table_name(&self.name).set_key(Some(item)).set_update_expression(update);
+                let update = update.set_condition_expression(condition).set_expression_attribute_names(names);
+                let update = update.set_expression_attribute_values(values);
+                part.update(update.set_return_values_on_condition_check_failure(shown).build()?)
+            }
+            WriteKind::Delete => {
+                let delete = Delete::builder().table_name(&self.name).set_key(Some(item));
+                let delete = delete.set_condition_expression(condition).set_expression_attribute_names(names);
+                let delete = delete.set_expression_attribute_values(values);
+                part.delete(delete.set_return_values_on_condition_check_failure(shown).build()?)
+            }
+        };
+        Ok(part.build())
+    }
+
+    /// The items whose keys are so, and of these those that pass the filter.
+    pub(super) fn query(&self, keys: Condition, filter: Option<Condition>) -> QueryFluentBuilder {
+        let mut scope = Scope::default();
+        let keys = keys.write(&mut scope);
+        let filter = filter.map(|filter| filter.write(&mut scope));
+        let request = self.client.query().table_name(&self.name).key_condition_expression(keys);
+        let request = request.set_filter_expression(filter).set_expression_attribute_names(scope.names());
+        request.set_expression_attribute_values(scope.into_values())
+    }
+
+    /// All items that pass the filter.
+    pub(super) fn scan(&self, filter: Condition) -> ScanFluentBuilder {
+        let mut scope = Scope::default();
+        let filter = filter.write(&mut scope);
+        let request = self.client.scan().table_name(&self.name).filter_expression(filter);
+        let request = request.set_expression_attribute_names(scope.names());
+        request.set_expression_attribute_values(scope.into_values())
+    }
+}
+
+fn unbuilt(error: BuildError) -> StoreError {
+    StoreError::Internal(error.into())
+}

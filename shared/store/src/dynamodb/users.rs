@@ -1,0 +1,299 @@
+//! User states: one item each, changed by one conditional `UpdateItem`.
+
+use super::agents::{AGENT, BINDING, EVIDENCE};
+use super::cause::Cause;
+use super::expression::{Condition, above, absent, at_most, exists, is};
+use super::item::{integer, is_expired, seconds, user};
+use super::keys::{self, PK, ROOM_ID};
+use super::table::{Table, Write};
+use crate::{Kind, Refusal, Shown, StoreError};
+use aws_sdk_dynamodb::Client;
+use domain::user::{Claim, DeviceClaim, LEASE, MuteClaim, MuteScope, Seq, User, Version};
+use domain::verdict::Policy;
+use domain::{LeaseId, RoomId, Timestamp, UserId};
+use std::time::Duration;
+
+/// 404: there is no state for this user, or it is past its time.
+pub const USER_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "user_not_found", "there is no state for this user");
+/// 412: the state is not at the version that the caller expected. It shows the version now stored.
+pub const VERSION_CONFLICT: Refusal = Refusal::new(
+    Kind::Changed,
+    "version_conflict",
+    "the state is not at the version in If-Match; read it and try again",
+);
+
+/// Tries when the stored time is ahead of this machine's clock. The second try uses the stored time, so it fails only
+/// if yet another writer with a faster clock came between.
+const CLOCK_TRIES_MAX: usize = 5;
+/// Tries to create a state where one past its time still lies.
+const EXPIRED_TRIES_MAX: usize = 3;
+
+/// The user states of the `state` table.
+#[derive(Debug, Clone)]
+pub struct Users {
+    pub(super) table: Table,
+    keep_for: Duration,
+    pub(super) policy: Policy,
+}
+
+/// What must hold for a change to be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guard {
+    /// `If-Match`: the version the caller has seen.
+    pub if_match: Option<Version>,
+    /// The client's counter: a change that is not newer than the stored one changes nothing.
+    pub seq: Option<Seq>,
+}
+
+/// The outcome of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The state now stored.
+    pub user: User,
+    /// Whether this write created it.
+    pub created: bool,
+    /// Whether this write changed it: one with an older counter does not.
+    pub applied: bool,
+}
+
+/// A change of a claim.
+#[derive(Clone)]
+struct Claiming {
+    write: Write,
+    /// Whether it makes a state where there is none.
+    creates: bool,
+    /// The client's counters that it moves. Each aspect has its own, so a device change never outruns a mute.
+    counters: &'static [&'static str],
+}
+
+impl Users {
+    /// User states in `table`, each kept for `keep_for` after its last change, judged by `policy`.
+    #[must_use]
+    pub fn new(client: Client, table: String, keep_for: Duration, policy: Policy) -> Self {
+        Self { table: Table::new(client, table), keep_for, policy }
+    }
+
+    /// Replaces a user's whole claim, creating the state if there is none. Counters start anew.
+    ///
+    /// # Errors
+    /// [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
+    pub async fn set_state(
+        &self,
+        id: &UserId,
+        claim: Claim,
+        guard: Guard,
+        cause: &Cause,
+    ) -> Result<Written, StoreError> {
+        let write = muting(Write::update(keys::user(id)), &claim.mute)
+            .set_or_remove("deviceId", claim.device_id.map(String::from))
+            .set_or_remove("deviceLabel", claim.device_label.map(String::from))
+            // An item without a room is not in the index.
+            .set_or_remove(ROOM_ID, claim.room_id.as_ref())
+            .set_or_remove("name", claim.name.map(String::from))
+            .remove(&["muteSeq", "deviceSeq", "leaseOtherUntil"])
+            // A claim without a lease ends one: its client renews none.
+            .set_or_remove("leaseUntil", claim.lease.as_ref().map(|_| cause.at.plus(LEASE)))
+            .set_or_remove("leaseId", claim.lease.map(String::from));
+        let claiming = Claiming { write, creates: true, counters: &["muteSeq", "deviceSeq"] };
+        for _ in 0..EXPIRED_TRIES_MAX {
+            match self.claim(claiming.clone(), guard, cause).await {
+                // The stored state is past its time: it goes, with the agent that was attached to it.
+                Err(error) if error.is(USER_NOT_FOUND) => self.remove_expired(id, cause.at).await?,
+                outcome => return outcome,
+            }
+        }
+        Err(StoreError::Unavailable("others kept making and forgetting this state".into()))
+    }
+
+    /// Removes a state past its time; nothing if there is none, or a newer one.
+    async fn remove_expired(&self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
+        let lapsed = absent(PK).or(at_most("expiresAt", seconds(now)));
+        self.table.write(Write::delete(keys::user(id)).when(lapsed)).await.map(drop)
+    }
+
+    /// Changes whether a user's microphone is claimed muted, and nothing else.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
+    pub async fn set_mute(
+        &self,
+        id: &UserId,
+        claim: MuteClaim,
+        guard: Guard,
+        cause: &Cause,
+    ) -> Result<Written, StoreError> {
+        let write = muting(Write::update(keys::user(id)), &claim);
+        self.claim(Claiming { write, creates: false, counters: &["muteSeq"] }, guard, cause).await
+    }
+
+    /// Changes which device a user claims to use, and nothing else.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
+    pub async fn set_device(
+        &self,
+        id: &UserId,
+        claim: DeviceClaim,
+        guard: Guard,
+        cause: &Cause,
+    ) -> Result<Written, StoreError> {
+        let write = Write::update(keys::user(id))
+            .set_or_remove("deviceId", claim.device_id.map(String::from))
+            .set_or_remove("deviceLabel", claim.device_label.map(String::from));
+        self.claim(Claiming { write, creates: false, counters: &["deviceSeq"] }, guard, cause).await
+    }
+
+    /// Makes a change by one conditional `UpdateItem`. The item that a refusal carries tells which condition failed.
+    async fn claim(&self, claiming: Claiming, guard: Guard, cause: &Cause) -> Result<Written, StoreError> {
+        let Claiming { mut write, creates, counters } = claiming;
+        write = write.by(cause).count("version");
+        if let Some(seq) = guard.seq {
+            write = counters.iter().fold(write, |write, counter| write.newer(counter, seq.get()));
+        }
+        if let Some(version) = guard.if_match {
+            write = write.when(is("version", version));
+        }
+        let mut now = cause.at;
+        for _ in 0..CLOCK_TRIES_MAX {
+            let held = at_most("lastUpdated", now).and(unexpired(cause.at));
+            let dated = write.clone().set("lastUpdated", now).set("expiresAt", seconds(now.plus(self.keep_for)));
+            let dated =
+                if creates { dated.set_once("createdAt", now).when(absent(PK).or(held)) } else { dated.when(held) };
+            let old = match self.table.change(dated).await? {
+                Ok(item) => {
+                    let user = user(item, self.policy, now)?;
+                    return Ok(Written { created: user.version == 1, user, applied: true });
+                }
+                Err(old) => old,
+            };
+            if old.is_empty() {
+                // A change that creates is refused here by `If-Match` alone. For any other there is nothing whose version
+                // could differ (RFC 9110, 13.2.1).
+                return Err(if creates { conflict(None) } else { USER_NOT_FOUND.into() });
+            }
+            if is_expired(&old, cause.at)? {
+                return Err(USER_NOT_FOUND.into());
+            }
+            // A repeated request has changed the version itself, so its counter is looked at first.
+            if let Some(seq) = guard.seq {
+                for counter in counters {
+                    if old.contains_key(*counter) && integer(&old, counter)? >= seq.get() {
+                        return Ok(Written { user: user(old, self.policy, now)?, created: false, applied: false });
+                    }
+                }
+            }
+            let user = user(old, self.policy, now)?;
+            if guard.if_match.is_some_and(|expected| expected != user.version) {
+                return Err(conflict(Some(user.version)));
+            }
+            // The stored time is ahead of this clock: time stands still until the clock has caught up.
+            now = now.max(user.last_updated);
+        }
+        Err(StoreError::Unavailable("writers with clocks ahead of this one kept winning".into()))
+    }
+
+    /// Keeps somebody present in a room for another [`LEASE`]. Of two page loads the one that renewed last holds the lease, and
+    /// the end of the other's is kept beside it. Returns the end.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`] if they have no state in this room.
+    pub async fn renew_presence(
+        &self,
+        id: &UserId,
+        room: &RoomId,
+        lease: LeaseId,
+        now: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let until = now.plus(LEASE);
+        let lease = String::from(lease);
+        let renewal = Write::update(keys::user(id))
+            .set("leaseId", &lease)
+            .set("leaseUntil", until)
+            .set("expiresAt", seconds(now.plus(self.keep_for)))
+            .when(is(ROOM_ID, room).and(unexpired(now)));
+        let is_free = absent("leaseId").or(is("leaseId", &lease)).or(at_most("leaseUntil", now));
+        if self.table.write(renewal.clone().when(is_free)).await?.is_ok() {
+            return Ok(until);
+        }
+        // Another page load of theirs is there too, or they are not in the room at all.
+        let beside = renewal.copy("leaseOtherUntil", "leaseUntil").when(exists("leaseUntil"));
+        self.table.write(beside).await?.map(|()| until).map_err(|_| USER_NOT_FOUND.into())
+    }
+
+    /// Ends somebody's presence in a room, and detaches their agent. The state stays, so that they can come back. Says
+    /// whether it did: the end of one page load does not end the presence of another one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn leave(&self, id: &UserId, room: &RoomId, lease: LeaseId, cause: &Cause) -> Result<bool, StoreError> {
+        let held = Write::update(keys::user(id)).when(is(ROOM_ID, room).and(is("leaseId", String::from(lease))));
+        let end = held
+            .clone()
+            .by(cause)
+            .set("leaseUntil", cause.at)
+            .remove(&["leaseOtherUntil"])
+            .remove(AGENT)
+            .remove(EVIDENCE)
+            .remove(BINDING)
+            .when(absent("leaseOtherUntil").or(at_most("leaseOtherUntil", cause.at)));
+        match self.table.write(end).await? {
+            Ok(()) => Ok(true),
+            Err(old) if old.contains_key("leaseOtherUntil") => {
+                let other = held
+                    .copy("leaseUntil", "leaseOtherUntil")
+                    .remove(&["leaseOtherUntil", "leaseId"])
+                    .when(exists("leaseOtherUntil"));
+                self.table.write(other).await.map(|_| false)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Reads one user's state.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]
+    pub async fn get(&self, id: &UserId, now: Timestamp) -> Result<User, StoreError> {
+        let item = self.table.get(keys::user(id)).await?.ok_or(USER_NOT_FOUND)?;
+        if is_expired(&item, now)? { Err(USER_NOT_FOUND.into()) } else { user(item, self.policy, now) }
+    }
+
+    /// Removes one user's state.
+    ///
+    /// # Errors
+    /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `if_match` is not the stored version.
+    pub async fn delete(&self, id: &UserId, if_match: Option<Version>, now: Timestamp) -> Result<(), StoreError> {
+        let mut removal = Write::delete(keys::user(id)).when(unexpired(now));
+        if let Some(version) = if_match {
+            removal = removal.when(is("version", version));
+        }
+        match self.table.write(removal).await? {
+            Ok(()) => Ok(()),
+            Err(old) if old.is_empty() || is_expired(&old, now)? => Err(USER_NOT_FOUND.into()),
+            Err(old) => Err(conflict(Some(integer(&old, "version")?))),
+        }
+    }
+
+    /// Asks the table for an item that never exists.
+    ///
+    /// # Errors
+    /// Whatever keeps the table from answering.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.table.get(keys::nothing()).await.map(drop)
+    }
+}
+
+/// The usual scope is stored as no attribute at all: what is not written costs nothing to read.
+fn muting(write: Write, claim: &MuteClaim) -> Write {
+    let scope = Some(claim.mute_scope).filter(|scope| *scope != MuteScope::App);
+    write.set("isMuted", claim.is_muted).set_or_remove("muteScope", scope.map(MuteScope::as_str))
+}
+
+fn conflict(current: Option<Version>) -> StoreError {
+    StoreError::Refused(VERSION_CONFLICT, Shown::Version(current))
+}
+
+/// The time of the item is not over.
+pub(super) fn unexpired(now: Timestamp) -> Condition {
+    above("expiresAt", seconds(now))
+}

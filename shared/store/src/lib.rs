@@ -1,0 +1,8 @@
+//! What Greenroom remembers.
+
+pub mod dynamodb;
+mod error;
+mod random;
+
+pub use error::{Kind, NextAttestation, Refusal, Shown, StoreError};
+pub use random::random;
