@@ -211,7 +211,9 @@ fn a_body_in_tiny_pieces_takes_little_memory() {
     }
     for client in &mut clients {
         client.send("0\r\n\r\n");
-        assert_eq!(client.answer().unwrap().status, 400, "blanks are no JSON");
+        let status = client.answer().unwrap().status;
+        // On a slow machine the last of so many pieces come too late.
+        assert!([400, 408].contains(&status), "blanks are no JSON: {status}");
     }
     let memory = memory(runner.pid());
     assert!(memory < before + MORE_BYTES_MAX, "{before} bytes have become {memory}");

@@ -170,8 +170,9 @@ fn whatever_an_event_holds_the_function_answers_and_logs_it() {
             }
             is_whole(&lambda.invoke(&event), &event);
         }
-        let last = lambda.invoke(&original);
-        lambda.log_of(&last);
+        let mut last = original.clone();
+        last["requestContext"]["requestId"] = "the-last-one".into();
+        lambda.log_of(&lambda.invoke(&last));
         let lines = lambda.log().iter().filter(|line| line.get("statusCode").is_some()).count();
         assert_eq!(lines, EVENTS / 4 + 1, "{binary}: one line per event");
     }

@@ -9,21 +9,15 @@ use local::template::{TEMPLATE, Template};
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// One second is wanted; an unoptimised build on a busy machine is given more.
-const FAILS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts a runner that must end by itself, and returns its exit code and its one line.
 #[track_caller]
 fn fails(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
     let directory = TempDir::new().unwrap();
     let program = binary("greenroom");
-    let start = Instant::now();
     let mut process = Process::start(Command::new(program).args(args).current_dir(&directory), env);
     let (code, said) = process.wait();
-    assert!(start.elapsed() < FAILS_WITHIN, "{:?}: {said}", start.elapsed());
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("greenroom: ") && said.len() < 400, "{said}");
     assert!(!["panicked", ".rs:", "RUST_BACKTRACE"].iter().any(|text| said.contains(text)), "{said}");

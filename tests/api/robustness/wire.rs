@@ -1,13 +1,9 @@
 //! HTTP by hand: sends what no polite client would, and reads whatever comes back.
 
-use crate::support::Runner;
+use crate::support::{PATIENCE, Runner};
 use serde_json::Value;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
-
-/// How long the server may be silent before that counts as a hang.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// One connection.
 pub(super) struct Wire {
@@ -34,8 +30,8 @@ impl Wire {
 
     pub(super) fn try_open(url: &str) -> std::io::Result<Self> {
         let stream = TcpStream::connect(url.trim_start_matches("http://"))?;
-        stream.set_read_timeout(Some(SILENCE))?;
-        stream.set_write_timeout(Some(SILENCE))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, unread: Vec::new() })
     }

@@ -11,14 +11,15 @@ fn an_unknown_event_is_answered_by_those_that_there_are() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("refuse_message", runner.dynamodb.as_deref().unwrap());
     let answer = lambda.run(&event("refuse_message"));
-    let frame: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let mut frame: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let request_id = frame["data"].as_object_mut().unwrap().remove("requestId").unwrap();
     assert_eq!(
         frame,
         json!({"event": "error", "id": "2", "data": {
             "code": "unknown_event", "detail": "there is no such event; see events", "events": ["ping"],
         }})
     );
-    let line = lambda.await_log(|line| line.get("statusCode").is_some());
+    let line = lambda.await_log(|line| line["requestId"] == request_id && line.get("statusCode").is_some());
     assert_eq!((&line["statusCode"], &line["route"]), (&json!(404), &json!("WS $default")));
 }
 
