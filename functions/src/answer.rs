@@ -156,7 +156,7 @@ impl Answered<'_> {
         let Self { started, request_id, method, path, route, status, code, user_id, caller } = *self;
         let duration = started.elapsed();
         let (is_error, is_failure) = (status >= 400, status >= 500);
-        context.window.record(&Sample { route, duration, is_error, is_failure, code, user: user_id });
+        context.window.record(&Sample { route, duration, is_error, is_failure, code });
         context.observer.answered(&RequestLine {
             code,
             timestamp: (context.clock)(),

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod client;
 pub mod engine;
+pub mod figures;
 pub mod gateway;
 pub mod log;
 pub mod objects;

@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::client::context;
 use crate::engine::Engine;
+use crate::figures::People;
 use crate::gateway::{self, Gateway, Limits};
 use crate::log::Log;
 use crate::pump::{BEHIND_MAX, BEHIND_ON_DISK_MAX, Pump};
@@ -121,7 +122,9 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let (engine, engine_thread) = Engine::start(store.database, store.stream)?;
 
     let stage = config.stage.clone();
-    let context = context(engine.admitted(), config, Arc::new(log.clone()));
+    let mut context = context(engine.admitted(), config, Arc::new(log.clone()));
+    let people = Arc::new(People::new(context.users.clone(), context.clock));
+    context.figures = Some(people.clone());
     let behind_max = match options.location {
         Location::Memory => BEHIND_MAX,
         Location::Directory { .. } => BEHIND_ON_DISK_MAX,
@@ -149,7 +152,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     });
     // Whoever keeps it keeps the database open.
     drop(context);
-    let sweep = tokio::spawn(sweep(engine.clone()));
+    let chores = [tokio::spawn(sweep(engine.clone())), tokio::spawn(people.watch())];
     let (rest, resting) = watch::channel(false);
     let mut pump = tokio::spawn(pump.run(resting));
     let serving = tokio::spawn(gateway::run(listener, gateway, stopped, DRAIN));
@@ -160,8 +163,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let _ = stop.send(true);
     let _ = serving.await;
     log.event("server_closed", json!({"message": "HTTP server closed"}));
-    sweep.abort();
-    let _ = sweep.await;
+    for chore in chores {
+        chore.abort();
+        let _ = chore.await;
+    }
     if let Some(nightly) = nightly {
         // What is half taken is given up; a snapshot without its manifest never was one.
         let _ = nightly.await;

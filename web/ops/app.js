@@ -94,7 +94,7 @@ function Figures({ metrics, history, people }) {
         lines=${[line('p50', 'p50', 'line-1'), line('p95', 'p95', 'line-2'), line('p99', 'p99', 'line-3')]} />
       <${Chart} times=${times} title="Requests" unit="per s" lines=${[line('requests', 'perSecond', 'line-1')]} />
       <${Chart} times=${times} title="Errors among the requests" unit="%" limit=${{ value: 5, label: 'basic: 5 %' }} lines=${[line('errors', 'errorPercent', 'line-4')]} />
-      <${Chart} times=${times} title="Users of the last five minutes" unit="users" whole lines=${[line('users', 'users', 'line-1')]} />
+      <${Chart} times=${times} title="People in rooms" unit="people" whole lines=${[line('users', 'users', 'line-1')]} />
       <${Chart} times=${times} title="Memory of the process" unit="MB" lines=${[line('resident', 'rss', 'line-1'), line('heap', 'heap', 'line-2')]} />
       <${Table} title="Verdicts" id="verdicts" head=${['', 'mute', 'device']} rows=${listed.length ? verdictsOf(listed).map(({ value, mute, device }) => [value, mute, device]) : []}
         empty="Nobody is here." />

@@ -18,7 +18,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
     )])
     .describes(
         "On AWS the last hour of the whole stage, as CloudWatch has it, read at most once a minute; in the runner \
-         what its process has counted since its start. `degraded` says when CloudWatch could not be read. On AWS a \
+         what its process has counted since its start, and who is there now. `degraded` says when CloudWatch could not be read. On AWS a \
          run that ended without an answer counts as an error and a failure of its endpoint.",
     )
     .momentary()

@@ -1,20 +1,14 @@
 //! What is measured: the series of a stage, the requests of this process, and figures to show.
 
 use crate::process;
-use domain::{Timestamp, UserId};
+use domain::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Durations kept for percentiles (seed 000: "last 1000 samples").
 const SAMPLES_MAX: usize = 1000;
-/// A user counts as current for this long after the last successful request that names them.
-const ACTIVE_FOR: Duration = Duration::from_mins(5);
-/// Users tracked at once; beyond it, idle ones are dropped and newcomers are not counted until there is room.
-const ACTIVE_MAX: usize = 100_000;
-/// Idle users are dropped at most this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 macro_rules! metrics {
     ($($(#[$meaning:meta])+ $metric:ident = $name:literal in $unit:literal),* $(,)?) => {
@@ -59,7 +53,7 @@ metrics! {
     RouteErrors = "route_errors" in "Count",
     /// 1 for an answer with a status of 500 or above, by function. The sum.
     RouteFailures = "route_failures" in "Count",
-    /// 1 for a refused attestation of a known agent, 0 for an accepted one. The sum.
+    /// 1 for a refused attestation that an agent's key has signed, 0 for an accepted one. The sum.
     AttestationRejected = "attestation_rejected" in "Count",
     /// People in rooms, counted to one above the declared limit. The maximum.
     ConcurrentUsers = "concurrent_users" in "Count",
@@ -108,8 +102,6 @@ pub struct Sample<'a> {
     pub is_failure: bool,
     /// Why it was refused, if it was.
     pub code: Option<&'static str>,
-    /// The user in the path, if any.
-    pub user: Option<&'a UserId>,
 }
 
 /// Counts since the start, and the last 1 000 durations.
@@ -123,9 +115,6 @@ struct Counts {
     recent: Vec<Duration>,
     next: usize,
     routes: HashMap<Box<str>, Route>,
-    active: HashMap<UserId, Instant>,
-    peak: usize,
-    swept: Option<Instant>,
     noted: BTreeMap<Metric, Noted>,
 }
 
@@ -229,7 +218,6 @@ pub trait Source: Send + Sync {
 impl Window {
     /// Counts one answered request.
     pub fn record(&self, sample: &Sample<'_>) {
-        let now = Instant::now();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total += 1;
         counts.errors += u64::from(sample.is_error);
@@ -253,9 +241,6 @@ impl Window {
                 *refused.entry(code).or_default() += 1;
             }
         }
-        if let Some(user) = sample.user.filter(|_| !sample.is_error) {
-            counts.see(user, now);
-        }
     }
 
     /// Keeps what a job published, for [`Figures::noted`]. On Lambda nobody asks: each job is a process of its own.
@@ -264,11 +249,10 @@ impl Window {
         counts.noted.insert(metric, Noted { value, at });
     }
 
-    /// The counts now.
+    /// The counts now. Requests do not tell who is there, so nobody is counted here.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.sweep(Instant::now());
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent = counts.recent.clone();
         recent.sort_unstable();
         Figures {
@@ -286,32 +270,11 @@ impl Window {
                 max: percentile(&recent, 1.0),
             },
             routes: counts.routes.iter().map(|(name, route)| (name.clone(), route.clone())).collect(),
-            users: Some(counts.active.len() as u64),
-            users_peak: Some(counts.peak as u64),
+            users: None,
+            users_peak: None,
             memory_peak: process::memory_peak(),
             noted: counts.noted.clone(),
         }
-    }
-}
-
-impl Counts {
-    fn see(&mut self, user: &UserId, now: Instant) {
-        if let Some(seen) = self.active.get_mut(user) {
-            *seen = now;
-            return;
-        }
-        if self.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_EVERY) {
-            self.sweep(now);
-        }
-        if self.active.len() < ACTIVE_MAX {
-            self.active.insert(user.clone(), now);
-            self.peak = self.peak.max(self.active.len());
-        }
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        self.active.retain(|_, seen| now.duration_since(*seen) < ACTIVE_FOR);
-        self.swept = Some(now);
     }
 }
 
@@ -338,8 +301,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_ms(1_795_262_402_000);
 
-    fn record(window: &Window, ms: u64, user: &str, is_error: bool) {
-        let user = user.parse().unwrap();
+    fn record(window: &Window, ms: u64, is_error: bool) {
         let duration = Duration::from_millis(ms);
         window.record(&Sample {
             route: "GET /x",
@@ -347,7 +309,6 @@ mod tests {
             is_error,
             is_failure: is_error,
             code: is_error.then_some("x"),
-            user: Some(&user),
         });
     }
 
@@ -355,7 +316,7 @@ mod tests {
     fn percentiles_are_nearest_ranks_of_the_last_thousand() {
         let window = Window::default();
         for ms in 0..=1000 {
-            record(&window, ms, "ada", false);
+            record(&window, ms, false);
         }
         let figures = window.figures(NOW);
         let Times { p50, p95, p99, min, max } = figures.times;
@@ -365,12 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_count_but_do_not_make_a_user_present() {
+    fn errors_are_counted_by_code_and_people_by_somebody_else() {
         let window = Window::default();
-        record(&window, 1, "ada", false);
-        record(&window, 1, "bob", true);
+        record(&window, 1, false);
+        record(&window, 1, true);
         let figures = window.figures(NOW);
-        assert_eq!((figures.errors, figures.users, figures.users_peak), (1, Some(1), Some(1)));
+        assert_eq!((figures.errors, figures.users, figures.users_peak), (1, None, None));
         let refused = Some([("x", 1)].into());
         let route = Route { count: 2, errors: 1, failures: 1, total: Duration::from_millis(2), refused };
         assert_eq!(figures.routes[&Box::from("GET /x")], route);

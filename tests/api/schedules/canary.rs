@@ -1,6 +1,7 @@
 use crate::support::database::{Database, Mode};
 use crate::support::faults::{Fault, Faulty};
 use crate::support::lambda::{Lambda, environment, event};
+use crate::support::witness::set_attribute;
 use crate::support::{Runner, refused_field};
 use functions::schedules::canary::{ROOM, USER};
 use serde_json::{Value, json};
@@ -48,8 +49,12 @@ fn people_in_rooms_are_counted_to_one_above_the_limit() {
     for (people, counted) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 4)] {
         if people > 0 {
             let room = format!("room-{}", people % 2);
-            runner.post(&format!("/api/users/user-{people}/state"), json!({"isMuted": true, "roomId": room}));
+            runner.post(&format!("/api/users/user-{people}/state"), json!({"isMuted": true, "roomId": &room}));
             runner.post(&format!("/api/users/alone-{people}/state"), json!({"isMuted": true}));
+            let lapsed = format!("lapsed-{people}");
+            let body = json!({"isMuted": true, "roomId": room, "lease": "page-load-1"});
+            runner.post(&format!("/api/users/{lapsed}/state"), body);
+            set_attribute(&runner, &lapsed, "leaseUntil", Some(&json!({"N": "1795257125000"})));
         }
         assert_eq!(lambda.run(&event("canary"))["concurrent_users"], counted, "{people} people in two rooms");
     }

@@ -1,4 +1,5 @@
-use crate::support::{Runner, instant, keys};
+use crate::support::witness::{join, set_attribute};
+use crate::support::{Runner, await_that, instant, keys};
 use serde_json::{Value, json};
 
 /// A number before its unit.
@@ -6,7 +7,7 @@ fn number(value: &Value, unit: &str) -> f64 {
     value.as_str().unwrap().strip_suffix(unit).unwrap().parse().unwrap()
 }
 
-/// Eight requests, three of them refused, by ada and bob; a stranger's do not count as theirs.
+/// Eight requests, three of them refused. Ada is in a room, and bob is in none.
 fn busy(env: &[(&str, &str)]) -> Runner {
     let runner = Runner::with_env(env);
     runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
@@ -76,15 +77,35 @@ fn the_metrics_count_themselves_the_next_time() {
 }
 
 #[test]
-fn users_are_those_who_were_served() {
+fn users_are_the_people_in_rooms_whoever_was_named_in_a_request() {
     let users = busy(&[("CONCURRENT_USER_LIMIT", "8")]).get("/api/metrics").json()["users"].clone();
-    assert_eq!(users, json!({"current": 2, "peak": 2, "limit": 8, "capacityUsed": "25.0%"}));
+    assert_eq!(users, json!({"current": 1, "peak": 1, "limit": 8, "capacityUsed": "12.5%"}));
+}
+
+#[test]
+fn who_left_or_lapsed_is_counted_no_more() {
+    let runner = Runner::ephemeral();
+    let users = || runner.get("/api/metrics").json()["users"].clone();
+    let counts = |people: u64| await_that(&format!("{people} people are counted"), || users()["current"] == people);
+    for user in ["ada", "bob"] {
+        let body = json!({"isMuted": true, "roomId": "demo", "lease": "page-load-1"});
+        assert_eq!(runner.post(&format!("/api/users/{user}/state"), body).status, 201);
+    }
+    counts(2);
+    runner.post("/api/rooms/demo/leave", json!({"participantId": "ada", "lease": "page-load-1"}));
+    counts(1);
+    set_attribute(&runner, "bob", "leaseUntil", Some(&json!({"N": "1795257125000"})));
+    counts(0);
+    assert_eq!(users()["peak"], 2);
+    // Without a lease, somebody is listed until the state expires, and counted as long.
+    join(&runner, "eve", true);
+    counts(1);
 }
 
 #[test]
 fn ten_users_are_full_capacity_unless_set_otherwise() {
     let users = busy(&[]).get("/api/metrics").json()["users"].clone();
-    assert_eq!((&users["limit"], &users["capacityUsed"]), (&json!(10), &json!("20.0%")));
+    assert_eq!((&users["limit"], &users["capacityUsed"]), (&json!(10), &json!("10.0%")));
 }
 
 #[test]
