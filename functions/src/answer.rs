@@ -21,6 +21,8 @@ use store::StoreError;
 use telemetry::metrics::Sample;
 use tokio::time::Instant;
 
+/// The longest method in a line of the log, in bytes. The longest that IANA lists has 17; a client may send any word.
+const LOGGED_METHOD_BYTES_MAX: usize = 20;
 /// The longest path in a line of the log, in bytes. Ours have at most 200; what is longer is somebody's attempt.
 const LOGGED_PATH_BYTES_MAX: usize = 512;
 /// An answer that takes longer counts as slow.
@@ -72,7 +74,7 @@ impl Seen {
             started: Instant::now(),
             request_id: request_id(request),
             method: request.method().clone(),
-            path: shortened(request.uri().path()).to_owned(),
+            path: shortened(request.uri().path(), LOGGED_PATH_BYTES_MAX).to_owned(),
             user_id,
             caller: SeenCaller::default(),
             if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
@@ -102,7 +104,7 @@ impl Seen {
         let answered = Answered {
             started: self.started,
             request_id: &self.request_id,
-            method: self.method.as_str(),
+            method: shortened(self.method.as_str(), LOGGED_METHOD_BYTES_MAX),
             path: &self.path,
             route,
             status: response.status().as_u16(),
@@ -177,9 +179,9 @@ impl Answered<'_> {
     }
 }
 
-/// The beginning of a path, cut between two characters.
-fn shortened(path: &str) -> &str {
-    &path[..path.floor_char_boundary(LOGGED_PATH_BYTES_MAX)]
+/// The beginning of a text of at most so many bytes, cut between two characters.
+fn shortened(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// The client's id for the request if it is a harmless one, else API Gateway's, else a new one.
@@ -244,12 +246,13 @@ mod tests {
 
     #[test]
     fn a_long_path_is_cut_between_two_characters() {
+        let shortened = |path: &str| shortened(path, LOGGED_PATH_BYTES_MAX).to_owned();
         assert_eq!(shortened("/api/users/ada"), "/api/users/ada");
         assert_eq!(shortened(&"/".repeat(10_000)).len(), LOGGED_PATH_BYTES_MAX);
         for before in 0..4 {
             let path = "/".repeat(before) + &"€".repeat(300);
             let kept = shortened(&path);
-            assert!(path.starts_with(kept) && kept.len() > LOGGED_PATH_BYTES_MAX - 3, "{}", kept.len());
+            assert!(path.starts_with(&kept) && kept.len() > LOGGED_PATH_BYTES_MAX - 3, "{}", kept.len());
         }
     }
 }

@@ -129,16 +129,40 @@ fn a_path_cannot_break_or_colour_a_line() {
     assert_eq!(line["path"], "/api/%0A%1b[31m%22,%22isError%22:false");
 }
 
+/// Both are chosen by the client. The longest that fit into a head together, and a method of its own choice.
+#[test]
+fn a_line_stays_short_however_long_method_and_path_are() {
+    const LINE_BYTES_MAX: usize = 1100;
+    let runner = Runner::ephemeral();
+    for (method, path) in [("M".repeat(9000), format!("/{}", "p".repeat(6000))), ("GET".to_owned(), "/\"".repeat(3000))]
+    {
+        let reply = runner.send(&method, &path, &[], "");
+        let line = runner.log_of(&reply);
+        assert!(line.to_string().len() <= LINE_BYTES_MAX, "{} bytes", line.to_string().len());
+        assert!(
+            method.starts_with(line["method"].as_str().unwrap()) && path.starts_with(line["path"].as_str().unwrap())
+        );
+    }
+    let reply = runner.send("PROPFIND", "/api/users", &[], "");
+    assert_eq!(runner.log_of(&reply)["method"], "PROPFIND", "a method that somebody has registered is logged whole");
+}
+
 #[test]
 fn names_and_labels_are_never_logged() {
     let runner = Runner::with_env(&[("LOG_LEVEL", "trace")]);
-    let secret = json!({"isMuted": true, "deviceId": "device-7", "deviceLabel": "Ada's microphone"});
-    runner.post("/api/users/ada/state", secret.clone());
+    let secret = json!({
+        "isMuted": true, "deviceId": "device-7", "deviceLabel": "Ada's microphone", "name": "Lovelace", "roomId": "demo",
+    });
+    assert_eq!(runner.post("/api/users/ada/state", secret).json()["name"], "Lovelace");
+    runner.get("/api/rooms/demo/users");
+    runner.post("/api/users/ada/state", json!({"isMuted": true, "name": "Lovelace\n"}));
     runner.patch("/api/users/ada/device", json!({"deviceId": "device-7", "deviceLabel": "Ada's microphone\n"}));
     let last = runner.get("/api/users/ada");
     runner.log_of(&last);
     let log = Value::from(runner.log()).to_string();
-    assert!(!log.contains("microphone") && !log.contains("device-7"), "{log}");
+    for private in ["microphone", "device-7", "Lovelace"] {
+        assert!(!log.contains(private), "{private} is in {log}");
+    }
 }
 
 #[test]
