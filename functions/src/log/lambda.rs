@@ -38,12 +38,12 @@ const VALUES_MAX: usize = 100;
 /// What was measured does not wait longer than this for a line, if requests go on.
 const UNWRITTEN_MAX: Duration = Duration::from_mins(1);
 
-/// The route whose refusals are counted, if a known agent was refused.
+/// The route whose refusals are counted, if the holder of an agent's key was refused.
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
-/// The codes of these. What anybody can send says nothing of any agent: a body that is malformed, too large or of another
-/// type, an agent that does not exist. Nor do an agent that nobody has attached, and failures of ours.
-const REJECTIONS: [&str; 5] =
-    ["agent_revoked", "clock_skew", "sequence_conflict", "signature_invalid", "window_not_newer"];
+/// The codes of these, all behind a valid signature. What anybody can send says nothing of any agent: a wrong signature, as
+/// everybody in a room is shown the agents' ids, an agent that does not exist, a body that is malformed, too large or of
+/// another type. Nor do an agent that nobody has attached, and failures of ours.
+const REJECTIONS: [&str; 4] = ["agent_revoked", "clock_skew", "sequence_conflict", "window_not_newer"];
 
 #[derive(Serialize)]
 struct Embedded<'a> {
@@ -166,8 +166,8 @@ impl Observer for LambdaLog {
     }
 }
 
-/// What an attestation's line counts: those accepted before it without a line, and its own, if it was accepted or a known
-/// agent was refused.
+/// What an attestation's line counts: those accepted before it without a line, and its own, if it was accepted or the holder
+/// of an agent's key was refused.
 fn rejected(line: &RequestLine<'_>, before: usize) -> Values<u8> {
     if line.route != ATTEST_ROUTE {
         return Values(Vec::new());
@@ -265,12 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_known_agent_is_rejected() {
+    fn only_the_holder_of_a_key_is_rejected() {
         let refused = |code| RequestLine { code, route: ATTEST_ROUTE, ..line(NOW, 1, true) };
         for code in REJECTIONS {
             assert_eq!(rejected(&refused(Some(code)), 2).0, [0, 0, 1], "{code}");
         }
-        for code in ["agent_unknown", "agent_idle", "validation_failed", "media_type_not_supported", "unavailable"] {
+        let of_anybody = ["agent_unknown", "signature_invalid", "validation_failed", "media_type_not_supported"];
+        for code in of_anybody.into_iter().chain(["agent_idle", "unavailable"]) {
             assert!(rejected(&refused(Some(code)), 0).is_empty(), "{code}");
             assert_eq!(rejected(&refused(Some(code)), 2).0, [0, 0], "{code}");
         }
