@@ -1,5 +1,5 @@
 use crate::support::witness::{engine, set_attribute};
-use crate::support::{Runner, instant, keys, refused, refused_field};
+use crate::support::{Runner, instant, keys, read, refused, refused_field};
 use serde_json::{Value, json};
 
 fn join(runner: &Runner, user: &str, lease: Option<&str>) {
@@ -20,6 +20,48 @@ fn listed(runner: &Runner, path: &str) -> Vec<String> {
 /// Lets a lease end, as 35 seconds do.
 fn lapse(runner: &Runner, user: &str) {
     set_attribute(runner, user, "leaseUntil", Some(&json!({"N": "1795257125000"})));
+}
+
+/// A state as the table holds it.
+fn stored(runner: &Runner, user: &str) -> Value {
+    let key = json!({"pk": {"S": format!("USER#{user}")}, "sk": {"S": "STATE"}});
+    engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}))["Item"].take()
+}
+
+/// The time of the server, in milliseconds since 1970.
+fn server_ms(runner: &Runner) -> u64 {
+    ms(&runner.get("/api/health").json()["timestamp"])
+}
+
+fn ms(instant: &Value) -> u64 {
+    instant.as_str().unwrap().parse::<domain::Timestamp>().unwrap().ms()
+}
+
+/// Between the server's own times before and after, so that a slow machine changes nothing.
+#[test]
+fn a_lease_lasts_35_seconds_from_joining_and_from_each_renewal() {
+    let runner = Runner::ephemeral();
+    let is_of = |until: u64, before: u64, after: u64| {
+        assert!((before + 34_000..=after + 36_000).contains(&until), "{until} is not 35 s after {before} to {after}");
+    };
+    let before = server_ms(&runner);
+    join(&runner, "ada", Some("page-load-1"));
+    let joined = stored(&runner, "ada")["leaseUntil"]["N"].as_str().unwrap().parse().unwrap();
+    is_of(joined, before, server_ms(&runner));
+    lapse(&runner, "ada");
+    let before = server_ms(&runner);
+    let renewed = ms(&renew(&runner, "ada", "page-load-1").json()["leaseUntil"]);
+    is_of(renewed, before, server_ms(&runner));
+    assert_eq!(stored(&runner, "ada")["leaseUntil"]["N"], renewed.to_string());
+}
+
+/// One renewal may be lost, and the next one still comes in time.
+#[test]
+fn the_page_renews_more_than_twice_within_a_lease() {
+    let page = read("web/presence.js");
+    let renew_ms = page.lines().find_map(|line| line.strip_prefix("const RENEW_MS = ")).unwrap();
+    let renew_ms: u128 = renew_ms.trim_end_matches(';').replace('_', "").parse().unwrap();
+    assert!(2 * renew_ms < domain::user::LEASE.as_millis(), "each {renew_ms} ms");
 }
 
 #[test]
@@ -45,12 +87,19 @@ fn a_state_without_a_lease_stays_until_it_expires_and_a_claim_without_one_ends_i
     let runner = Runner::ephemeral();
     join(&runner, "ada", Some("page-load-1"));
     runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
-    let item = engine(
-        &runner,
-        "GetItem",
-        &json!({"TableName": "greenroom-state", "Key": {"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}}}),
-    );
-    assert_eq!((&item["Item"]["leaseUntil"], &item["Item"]["leaseId"]), (&Value::Null, &Value::Null));
+    let item = stored(&runner, "ada");
+    assert_eq!((&item["leaseUntil"], &item["leaseId"]), (&Value::Null, &Value::Null));
+    // Days after the last word of its client, it is as if those days had passed.
+    let days = 3 * 24 * 60 * 60;
+    let last = item["lastUpdated"]["N"].as_str().unwrap().parse::<u64>().unwrap() - days * 1000;
+    set_attribute(&runner, "ada", "lastUpdated", Some(&json!({"N": last.to_string()})));
+    let expires = item["expiresAt"]["N"].as_str().unwrap().parse::<u64>().unwrap() - days;
+    set_attribute(&runner, "ada", "expiresAt", Some(&json!({"N": expires.to_string()})));
+    let page = runner.get("/api/rooms/demo/users").json();
+    assert_eq!(page["items"][0]["lastUpdated"], domain::Timestamp::from_ms(last).to_string());
+    assert_eq!(runner.get("/api/rooms/demo/safe").json()["counts"]["total"], 1);
+    set_attribute(&runner, "ada", "expiresAt", Some(&json!({"N": "1795257125"})));
+    assert_eq!(listed(&runner, "/api/rooms/demo/users"), Vec::<String>::new());
 }
 
 #[test]
