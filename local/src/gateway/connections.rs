@@ -1,6 +1,7 @@
 //! Connections of HTTP: accepted up to a limit, served within limits of time and memory, closed in order.
 
 use super::http::Gateway;
+use super::places::Places;
 use crate::patience::Patience;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -27,7 +28,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const UNREAD_BYTES_MAX: u32 = 64 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// Connections served at once. Beyond it, one is told to come back.
+/// Connections served at once, and an eighth of one address. Beyond it, one is told to come back.
 pub(super) const CONNECTIONS_MAX: usize = 4096;
 /// How long a refused connection may take to hear so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,17 +37,17 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the API and the page until `stop` says so, then lets open requests finish for at most `drain`.
 pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>, drain: Duration) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX);
     let mut connections = JoinSet::new();
     loop {
         let Some(stream) = accept(&listener, &mut stop).await else {
             break;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let client = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+        let Some(place) = places.take(client) else {
             tokio::spawn(turn_away(stream));
             continue;
         };
-        let client = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
         let served = Arc::clone(&gateway);
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&served);

@@ -5,6 +5,7 @@ mod connections;
 mod engine_port;
 mod headers;
 mod http;
+mod places;
 mod sockets;
 
 pub use connections::{listen, run};

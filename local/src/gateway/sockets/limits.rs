@@ -9,7 +9,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
 pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a connection that are read at once; it holds them as long as it lives.
 pub(super) const READ_BYTES: usize = 4 * 1024;
-/// Connections at once. A further one is told to come back.
+/// Connections at once, and an eighth of one address. A further one is told to come back.
 pub(super) const SOCKETS_MAX: usize = 2048;
 /// Messages of one connection that are worked on at once; the next one is read when one of them is answered.
 pub(super) const CONCURRENT_MAX: usize = 4;

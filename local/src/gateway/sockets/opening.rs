@@ -7,6 +7,7 @@ use super::management::Management;
 use super::registry::{Peer, Registry};
 use super::routing::Routing;
 use crate::engine::Engine;
+use crate::gateway::places::{Place, Places};
 use crate::template::{BadTemplate, SocketApi};
 use functions::{ApiError, Context};
 use http_body_util::Full;
@@ -19,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{Kind, Refusal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
@@ -37,7 +38,7 @@ type Opened = Result<Vec<(&'static str, &'static str)>, StatusCode>;
 /// The connections of a gateway.
 pub(in crate::gateway) struct Sockets {
     shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// One for each connection.
     tasks: Mutex<JoinSet<()>>,
     stop: watch::Sender<bool>,
@@ -57,7 +58,7 @@ impl Sockets {
         let routing = Routing::new(api, context, engine)?;
         Ok(Self {
             shared: Arc::new(Shared { routing, registry: Arc::new(Registry::default()), limits }),
-            places: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            places: Places::new(SOCKETS_MAX),
             tasks: Mutex::default(),
             stop: watch::Sender::new(false),
         })
@@ -88,7 +89,7 @@ impl Sockets {
         }
         let handshake = hyper::Request::from_parts(parts, ());
         let accepted = create_response(&handshake).map_err(|_| no_handshake())?;
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(place) = self.places.take(client) else {
             return Err(TOO_MANY_CONNECTIONS.into());
         };
         let connection = Connection::new(&self.shared.routing.stage, handshake.headers(), client);
@@ -141,7 +142,7 @@ async fn serve(
     respond: oneshot::Sender<Opened>,
     on_upgrade: OnUpgrade,
     stop: watch::Receiver<bool>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) {
     // What a call needs of memory must not be kept as long as the connection.
     let opened = Box::pin(connect(&shared, event)).await;
