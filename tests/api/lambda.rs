@@ -2,6 +2,7 @@
 
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, environment, event, reply};
+use crate::support::witness::{Witness, join};
 use crate::support::{Runner, instant, refused, refused_field, state_of};
 use functions::DECLARED;
 use functions::function::{Callers, Declared, FunctionKind};
@@ -302,6 +303,27 @@ fn no_attempt_begins_that_could_not_end_before_lambda_ends_the_function() {
         assert_ne!(lambda.invoke(&event(binary)).status, 503, "{binary}");
         assert_eq!(database.take_calls().len(), 2, "{binary}: one attempt each time");
     }
+}
+
+/// Attaching takes five calls, each of which is in time by itself.
+#[test]
+fn work_of_several_calls_ends_between_two_of_them_before_lambda_ends_the_function() {
+    let runner = Runner::ephemeral();
+    join(&runner, "demo-user", true);
+    let witness = Witness::enrolled(&runner, "demo-user");
+    let mut event = event("attach_agent");
+    event["body"] = json!({"witness": witness.token}).to_string().into();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    let lambda = Lambda::start("attach_agent", &database.url);
+    database.be(Mode::Slow(Duration::from_millis(700)));
+    // After two calls there is too little time for a third attempt of 1.5 s and the answer.
+    let answer = reply(&lambda.run_within(&event, Duration::from_millis(2800)));
+    refused(&answer, 503, "unavailable");
+    let calls: Vec<_> = database.take_calls().into_iter().map(|call| call.operation).collect();
+    assert!((1..=2).contains(&calls.len()) && calls.iter().all(|call| call == "GetItem"), "{calls:?}");
+    database.be(Mode::Working);
+    assert_eq!(lambda.invoke(&event).status, 200);
+    assert_eq!(database.take_calls().len(), 5);
 }
 
 /// As `cargo lambda watch` sends it.

@@ -3,6 +3,7 @@
 use super::wire::Wire;
 use crate::support::webdriver::Browser;
 use crate::support::{Runner, refused};
+use functions::SOCKET_PATH;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -220,6 +221,18 @@ fn fetched(browser: &Browser, url: &str, options: &str) -> Value {
     ))
 }
 
+/// Opens a WebSocket from the page that is open: `open`, or `refused`.
+fn connected(browser: &Browser, url: &str) -> Value {
+    let url = format!("{}{SOCKET_PATH}", url.replacen("http", "ws", 1));
+    browser.run(&format!(
+        "return new Promise((done) => {{
+           const socket = new WebSocket('{url}');
+           socket.onopen = () => {{ socket.close(); done('open'); }};
+           socket.onerror = () => done('refused');
+         }});"
+    ))
+}
+
 /// What a page can do without being asked: with a preflight, without one, by a form, and a look at an answer.
 fn attack(browser: &Browser, url: &str) -> Vec<Value> {
     let state = format!("{url}/api/users/ada/state");
@@ -249,6 +262,9 @@ fn a_real_page_of_another_site_reads_nothing_and_changes_nothing() {
     assert_eq!(attack(&browser, &runner.url), ["failed", "opaque", "opaque", "failed", "failed"]);
     let dynamodb = runner.dynamodb.as_deref().unwrap();
     assert_eq!(fetched(&browser, dynamodb, "{}"), "failed");
+    // A browser sends no preflight for these, and would let the page read.
+    assert_eq!(connected(&browser, &runner.url), "refused");
+    runner.await_log(|line| line["path"] == SOCKET_PATH && line["statusCode"] == 403);
     browser.run(&format!(
         "const form = document.createElement('form'); form.method = 'POST'; form.enctype = 'text/plain'; \
          form.action = '{}/api/users/ada/pairing'; document.body.append(form); form.submit();",
@@ -266,7 +282,7 @@ fn a_real_page_of_another_site_reads_nothing_and_changes_nothing() {
         "/api/users/ada/mute",
         "{method: 'PATCH', headers: {'content-type': 'application/json'}, body: '{\"isMuted\":false}'}",
     );
-    assert_eq!(own, 200, "its own page may");
+    assert_eq!((own, connected(&browser, &runner.url)), (json!(200), json!("open")), "its own page may");
 }
 
 #[test]
@@ -282,6 +298,7 @@ fn a_name_that_was_pointed_at_this_machine_reads_nothing_and_changes_nothing() {
     let runner = runner(&["--port", &port], &[]);
     let before = runner.get("/api/users/ada").text;
     assert_eq!(attack(&browser, &rebound), [421, 421, 421, 421, 421]);
+    assert_eq!(connected(&browser, &rebound), "refused");
     assert_eq!(runner.get("/api/users/ada").text, before);
 
     let dynamodb = runner.dynamodb.as_ref().unwrap().replace("127.0.0.1", "evil.example");

@@ -238,10 +238,19 @@ fn update(runner: &Runner, key: &Value, attribute: &str, value: Option<&Value>) 
     engine(runner, "UpdateItem", &update);
 }
 
+fn witness_key(token: &str) -> Value {
+    let hash = String::from(domain::WitnessToken::try_from(token.to_owned()).unwrap().fingerprint());
+    json!({"pk": {"S": format!("WITNESS#{hash}")}, "sk": {"S": "META"}})
+}
+
+/// Lets a browser's token lapse, as time does, and nothing else.
+pub(crate) fn lapse_witness(runner: &Runner, token: &str) {
+    update(runner, &witness_key(token), "expiresAt", Some(&json!({"N": "1795257125"})));
+}
+
 /// When a browser's token lapses, in seconds since 1970.
 pub(crate) fn witness_expiry(runner: &Runner, token: &str) -> u64 {
-    let hash = String::from(domain::WitnessToken::try_from(token.to_owned()).unwrap().fingerprint());
-    let key = json!({"pk": {"S": format!("WITNESS#{hash}")}, "sk": {"S": "META"}});
+    let key = witness_key(token);
     let item = engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}));
     item["Item"]["expiresAt"]["N"].as_str().unwrap().parse().unwrap()
 }

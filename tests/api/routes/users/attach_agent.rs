@@ -1,4 +1,4 @@
-use crate::support::witness::{Witness, attach, join, mute_verdict, pairing};
+use crate::support::witness::{Witness, attach, join, lapse_witness, mute_verdict, pairing};
 use crate::support::{Runner, refused, refused_field};
 use serde_json::{Value, json};
 
@@ -71,6 +71,20 @@ fn a_token_is_good_only_after_an_agent_has_enrolled_and_until_it_is_revoked() {
     assert_eq!(attach(&runner, "ada", &witness.token).status, 200);
     runner.delete(&format!("/api/agents/{}", witness.id));
     refused(&attach(&runner, "ada", &witness.token), 410, "agent_revoked");
+}
+
+/// The table removes what is past its time within days, and the agent's own item may live longer.
+#[test]
+fn a_token_past_its_time_attaches_nothing_although_its_agent_is_alive() {
+    let (runner, mut witness) = ada();
+    assert_eq!(attach(&runner, "ada", &witness.token).status, 200);
+    witness.begin(&runner);
+    lapse_witness(&runner, &witness.token);
+    join(&runner, "p_1", true);
+    for user in ["ada", "p_1"] {
+        refused(&attach(&runner, user, &witness.token), 410, "agent_revoked");
+    }
+    assert_eq!(witness.attest(&runner, json!({})).status, 200, "the agent itself has not lapsed");
 }
 
 #[test]
