@@ -3,6 +3,7 @@
 //! Starting a browser is what takes time here, so each test tells a whole story with one or two of them.
 
 use crate::support::webdriver::Browser;
+use crate::support::witness::Witness;
 use crate::support::{PATIENCE, Runner, witness};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -341,6 +342,62 @@ fn an_agent_measures_for_whoever_presents_the_browsers_token() {
     stage("none");
     ada.has_a_microphone();
     assert_eq!(stored(&runner, &ada, &json!({}))["agent"], Value::Null);
+}
+
+/// The agents are keys of this test: what they say is known, and the page shows it.
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn the_page_says_since_when_it_is_silent_until_it_is_not() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "demo", "Ada");
+    witness::join(&runner, "bob", true);
+    let mut agents = [Witness::paired(&runner, &ada.id), Witness::paired(&runner, "bob")];
+    ada.browser.wait("document.querySelector('[data-testid=pairing]').dataset.stage === 'paired'");
+    // The first may be an alias, of which no agent can say anything.
+    let listed = "return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label);";
+    let listed = ada.browser.run(listed);
+    let labels = listed.as_array().unwrap().iter().map(|label| label.as_str().unwrap());
+    let plain = labels.filter(|label| !label.contains("Default")).next_back().unwrap();
+    ada.chooses(plain);
+    ada.is_told();
+    let labels = [stored(&runner, &ada, &json!({}))["deviceLabel"].clone(), json!("Desk Mic")];
+    let shown = format!(
+        "return ['[data-testid=pairing-silence]', `[data-user-id='{}'] [data-testid=participant-silence]`,
+                 `[data-user-id=bob] [data-testid=participant-silence]`]
+            .map((place) => document.querySelector(place)?.innerText ?? null);",
+        ada.id
+    );
+    let mut is = |say: &dyn Fn() -> Value, wanted: &dyn Fn(&Value) -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for (agent, label) in agents.iter_mut().zip(&labels) {
+                let mut says = say();
+                says["device"] = json!({"id": "pulseaudio:mic", "label": label, "unique": true});
+                // The page may have claimed anew.
+                if agent.attest(&runner, says).status != 200 {
+                    agent.begin(&runner);
+                }
+            }
+            let shown = ada.browser.run(&shown);
+            if wanted(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < deadline, "{shown}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    let begun = witness::now_ms() - 240_000;
+    let silent =
+        is(&|| json!({"silentSinceMs": begun}), &|shown| shown.as_array().unwrap().iter().all(Value::is_string));
+    let says = |place: usize, words: &str| {
+        let text = silent[place].as_str().unwrap();
+        assert!(text.starts_with(words), "{text}");
+    };
+    says(0, "for 4 min, since ");
+    says(1, "silent for 4 min");
+    says(2, "silent for 4 min");
+    is(&|| json!({"flag": "unmuted", "signal": "signal"}), &|shown| *shown == json!([null, null, null]));
+    ada.has_no_complaints();
 }
 
 /// Outside of the help, which shows what each mark looks like: what is marked as verified, texts that say "verified"
