@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, StreamEvent, Users};
+use telemetry::lag::Lag;
 use telemetry::metrics;
 
 /// A request as API Gateway delivers it, path parameters included.
@@ -65,6 +66,8 @@ pub struct Context {
     /// Where the figures come from that are shown, if not from this process. No default behind the pointer: every function
     /// would link it.
     pub figures: Option<Arc<dyn metrics::Source>>,
+    /// How far the history is behind, if this process writes it.
+    pub lag: Option<Arc<Lag>>,
     /// Told of every answered request.
     pub observer: Arc<dyn Observer>,
 }
@@ -85,6 +88,7 @@ impl Context {
             clock: || SystemTime::now().into(),
             window: Arc::default(),
             figures: None,
+            lag: None,
             observer,
         }
     }

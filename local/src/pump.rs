@@ -10,6 +10,7 @@ use functions::{Consumer, Context, Observer};
 use std::sync::Arc;
 use std::time::Duration;
 use store::dynamodb::StreamEvent;
+use telemetry::lag::Lag;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -35,6 +36,7 @@ pub struct Pump {
     context: Context,
     consumer: Consumer,
     behind_max: usize,
+    lag: Arc<Lag>,
 }
 
 impl Pump {
@@ -49,7 +51,13 @@ impl Pump {
     ) -> Self {
         let table = config.state_table.clone();
         let context = client::context(engine.ahead(), config.clone(), observer);
-        Self { engine: engine.ahead(), table, context, consumer, behind_max }
+        Self { engine: engine.ahead(), table, context, consumer, behind_max, lag: Arc::default() }
+    }
+
+    /// How far the consumer is behind, at every moment.
+    #[must_use]
+    pub fn lag(&self) -> Arc<Lag> {
+        Arc::clone(&self.lag)
     }
 
     /// Follows the stream. Told to stop, it works off what is there and ends, or ends at the first failure.
@@ -62,6 +70,7 @@ impl Pump {
                 // The engine has stopped.
                 None => return,
                 Some(Ok(None)) => {
+                    self.lag.note(None);
                     if stopping {
                         return;
                     }
@@ -75,6 +84,7 @@ impl Pump {
                     continue;
                 }
                 Some(Ok(Some(batch))) => {
+                    self.lag.note(Some(batch.oldest));
                     let begun = Instant::now();
                     if let Some(behind) = self.work_off(batch).await {
                         failures = 0;

@@ -1,5 +1,6 @@
 //! The records of a table's stream as the embedded engine keeps them: read in batches, removed once they are worked off.
 
+use domain::Timestamp;
 use rusqlite::Connection;
 use std::fmt::Write as _;
 use store::dynamodb::stream_began;
@@ -26,6 +27,8 @@ pub struct Batch {
     pub ids: Vec<i64>,
     /// The event that Lambda would make of them, as JSON.
     pub event: String,
+    /// When the first one was written, to the second.
+    pub oldest: Timestamp,
 }
 
 /// The oldest records of a table's stream, at most `limit`; none if there are none.
@@ -38,10 +41,14 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
          (SELECT stream_label FROM _tables WHERE table_name = ?1) \
          FROM _stream_records WHERE table_name = ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut batch = Batch { ids: Vec::new(), event: String::new() };
+    let mut batch = Batch { ids: Vec::new(), event: String::new(), oldest: Timestamp::default() };
     let mut rows = query.query((table, limit))?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
+        let written: i64 = row.get(5)?;
+        if batch.ids.is_empty() {
+            batch.oldest = Timestamp::from_ms(u64::try_from(written).unwrap_or_default().saturating_mul(1000));
+        }
         batch.ids.push(id);
         let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let image = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
@@ -65,7 +72,7 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
         let _ = write!(
             batch.event,
             r#""dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{},"SequenceNumber":"{number:021}""#,
-            row.get::<_, i64>(5)?,
+            written,
             text(2)?
         );
         for (name, column) in [("NewImage", 3), ("OldImage", 4)] {

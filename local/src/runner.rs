@@ -130,6 +130,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         Location::Directory { .. } => BEHIND_ON_DISK_MAX,
     };
     let pump = Pump::new(&engine, &context.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
+    context.lag = Some(pump.lag());
     let gateway = Gateway::new(&template, context.clone(), engine.clone(), access, Limits::default())?;
     let gateway = Arc::new(gateway);
 

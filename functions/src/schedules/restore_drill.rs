@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use snapshot::SnapshotError;
 use snapshot::drill::{Drill, Drilled, scratch};
-use snapshot::drilled;
+use snapshot::mark::Mark;
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
 use std::pin::Pin;
@@ -104,7 +104,7 @@ pub async fn perform(context: &Context, objects: &Objects, alone: bool) -> Run {
     };
     // A success that cannot be noted is a failure: its age would grow.
     let outcome = match outcome {
-        Ok(drilled) => drilled::note(&live, (context.clock)()).await.map(|()| drilled),
+        Ok(drilled) => Mark::Drilled.note(&live, (context.clock)()).await.map(|()| drilled),
         failed => failed,
     };
     let run = Run {

@@ -8,9 +8,9 @@ use domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use snapshot::SnapshotError;
-use snapshot::drilled;
 use snapshot::format::Manifest;
 use snapshot::keep::{self, Removed};
+use snapshot::mark::Mark;
 use snapshot::objects::{Objects, connect_from_env};
 use snapshot::tables::Tables;
 use snapshot::take::{Performed, Settings, Snapshots};
@@ -39,8 +39,8 @@ pub(crate) const FUNCTION: Function = job(&[
         .keys(&["LEASE#restore"])
         .because("Whether a restore is at work: what it has not finished is no state to take a snapshot of."),
     allow(&["dynamodb:UpdateItem"], &[STATE])
-        .keys(&["LEASE#snapshot", "LEASE#drilled"])
-        .because("Its lease and the mark of the last drill, and nothing else."),
+        .keys(&["LEASE#snapshot", "LEASE#taken", "LEASE#drilled"])
+        .because("Its lease, its mark and that of the last drill, and nothing else."),
     allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["LEASE#snapshot"]),
     allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[LEDGER]),
     allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"]),
@@ -172,12 +172,12 @@ pub async fn perform(
         Task::Age => Ok(()),
     };
     let aged = match &outcome {
-        Ok(()) => keep::age(objects, (context.clock)()).await,
+        Ok(()) => age(context, objects).await,
         Err(_) => Ok(None),
     };
     run.age = aged.as_ref().ok().copied().flatten().map(hours);
     let drilled = match task {
-        Task::Age => drilled::last(&live(context), (context.clock)()).await.map(Some),
+        Task::Age => Mark::Drilled.last(&live(context), (context.clock)()).await.map(Some),
         Task::Snapshot(_) => Ok(None),
     };
     let since = |at: Timestamp| hours(Duration::from_millis((context.clock)().ms().saturating_sub(at.ms())));
@@ -191,8 +191,19 @@ pub async fn perform(
     (run, outcome)
 }
 
+/// How old the newest whole snapshot is. When it was begun is noted for those who may not see the snapshots.
+async fn age(context: &Context, objects: &Objects) -> Result<Option<Duration>, SnapshotError> {
+    let now = (context.clock)();
+    let age = keep::age(objects, now).await?;
+    if let Some(age) = age {
+        let begun = Timestamp::from_ms(now.ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+        Mark::Taken.note(&live(context), begun).await?;
+    }
+    Ok(age)
+}
+
 /// The tables in use.
-fn live(context: &Context) -> Tables {
+pub(crate) fn live(context: &Context) -> Tables {
     Tables {
         client: context.database.clone(),
         state: context.config.state_table.clone(),

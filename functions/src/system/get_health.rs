@@ -3,20 +3,23 @@
 use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};
 use crate::schedules::canary::ROOM;
+use crate::schedules::snapshot_tables::live;
 use crate::{Context, Reply, Request};
-use config::AuthMode;
+use config::{AuthMode, CorsOrigins};
 use domain::{RoomId, Timestamp};
 use lambda_http::http::StatusCode;
 use serde::Serialize;
+use snapshot::mark::Mark;
 use std::time::{Duration, Instant};
 use store::StoreError;
-use telemetry::metrics::{Metric, Noted};
 use telemetry::{Chain, process};
 
 pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
     .callers(Callers::Anybody)
     .may(&[
-        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["HEALTH"]),
+        allow(&["dynamodb:GetItem"], &[STATE])
+            .keys(&["HEALTH", "LEASE#taken"])
+            .because("An item that never exists, and when the newest snapshot was begun, which ?deep=1 tells."),
         allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER])
             .keys(&["CHAIN#room:greenroom-canary"])
             .because("When the canary's last change came into the history, which ?deep=1 tells."),
@@ -24,8 +27,8 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
     .costs(1, 0.5, 0.0)
     .describes(
         "Asks the database, for at most two seconds. With `deep=1` it asks both tables, tells how late the history \
-         is, how old the newest snapshot and which settings hold; `unknown` is what cannot be seen from here. Needs \
-         no token.",
+         is, how old the newest snapshot, when this was deployed and which settings hold; `unknown` is what nobody \
+         has said yet. Needs no token.",
     )
     .parameters(&["Deep"])
     .momentary()
@@ -57,12 +60,15 @@ struct Health {
     deep: Option<Deep>,
 }
 
-/// What takes more than one call to know. Where something cannot be seen from here, it says `unknown`.
+/// What takes more than one call to know. What nobody has said yet is `unknown`.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Deep {
     tables: Tables,
     history: History,
     snapshots: Snapshots,
+    /// As whoever deployed this has said.
+    deployed_at: Option<Timestamp>,
     settings: Settings,
 }
 
@@ -76,16 +82,17 @@ struct Tables {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct History {
-    /// `ok` or `late`; `unknown` where no canary runs.
+    /// `ok` or `late`; `unknown` before the first run of the canary, and if the ledger does not answer.
     status: &'static str,
-    /// Since the last change of the canary that is in the history.
+    /// In the runner since the oldest change that is not in the history yet, 0 if all are; on AWS since the last change of the
+    /// canary that is.
     age_seconds: Option<u64>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Snapshots {
-    /// `ok` or `old`; `unknown` where this process takes none, and may not see the bucket.
+    /// `ok` or `old`; `unknown` before the first snapshot, and where none are taken.
     status: &'static str,
     age_hours: Option<f64>,
 }
@@ -94,8 +101,12 @@ struct Snapshots {
 #[serde(rename_all = "camelCase")]
 struct Settings {
     auth_mode: &'static str,
+    /// `*`, or origins.
+    cors_origins: Vec<String>,
     min_evidence: &'static str,
     state_ttl_days: u16,
+    concurrent_user_limit: u32,
+    log_level: String,
     log_sample_percent: u8,
 }
 
@@ -149,10 +160,11 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         }
     };
     let response_time = format!("{:.1}ms", asked.elapsed().as_secs_f64() * 1e3);
-    let deep = deep.map(|(ledger, history)| Deep {
+    let deep = deep.map(|(ledger, history, snapshots)| Deep {
         tables: Tables { state: word(connected), ledger: word(ledger) },
         history,
-        snapshots: snapshots(&context),
+        snapshots,
+        deployed_at: context.config.deployed_at,
         settings: settings(&context),
     });
     let works = connected && deep.as_ref().is_none_or(|deep| deep.tables.ledger == word(true));
@@ -198,8 +210,8 @@ fn is_deep(request: &Request) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "deep" && value == "1")
 }
 
-/// Whether the ledger answers, and how late it is.
-async fn deep(context: &Context) -> (bool, History) {
+/// Whether the ledger answers, how late the history is, and how old the newest snapshot.
+async fn deep(context: &Context) -> (bool, History, Snapshots) {
     let last = match tokio::time::timeout(DATABASE_TIMEOUT, last_change(context)).await {
         Ok(Ok(last)) => Ok(last),
         Ok(Err(error)) => {
@@ -211,13 +223,25 @@ async fn deep(context: &Context) -> (bool, History) {
             Err(())
         }
     };
-    let age = last.ok().flatten().map(|at| Duration::from_millis((context.clock)().ms().saturating_sub(at.ms())));
+    (last.is_ok(), history(context, last.ok().flatten()), snapshots(context).await)
+}
+
+fn since(context: &Context, at: Timestamp) -> Duration {
+    Duration::from_millis((context.clock)().ms().saturating_sub(at.ms()))
+}
+
+/// By whoever writes it in this process, else by the canary's last change that is in it.
+fn history(context: &Context, last_change: Option<Timestamp>) -> History {
+    let age = match &context.lag {
+        Some(lag) => Some(lag.oldest().map_or(Duration::ZERO, |oldest| since(context, oldest))),
+        None => last_change.map(|at| since(context, at)),
+    };
     let status = match age {
         None => "unknown",
         Some(age) if age > HISTORY_LATE => "late",
         Some(_) => "ok",
     };
-    (last.is_ok(), History { status, age_seconds: age.map(|age| age.as_secs()) })
+    History { status, age_seconds: age.map(|age| age.as_secs()) }
 }
 
 /// When the canary made the last change that is in the history.
@@ -229,19 +253,27 @@ async fn last_change(context: &Context) -> Result<Option<Timestamp>, StoreError>
     Ok(part.entries.last().and_then(|entry| entry.at.parse().ok()))
 }
 
-/// As the job that runs in this process has said: the runner's does, and a function's process runs none.
-fn snapshots(context: &Context) -> Snapshots {
-    let now = (context.clock)();
-    let age = context.window.figures(now).noted.get(&Metric::BackupAgeHours).map(|Noted { value, at }| {
-        let since = Duration::from_millis(now.ms().saturating_sub(at.ms()));
-        ((value + since.as_secs_f64() / 3600.0) * 10.0).round() / 10.0
-    });
-    let status = match age {
+/// By the mark that the job leaves in the table each hour: a function may not see the bucket.
+async fn snapshots(context: &Context) -> Snapshots {
+    let tables = live(context);
+    let begun = match tokio::time::timeout(DATABASE_TIMEOUT, Mark::Taken.read(&tables)).await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => {
+            tracing::error!(error = %Chain(&error), "health: the age of the snapshots is not known");
+            None
+        }
+        Err(_) => {
+            tracing::error!("health: the age of the snapshots was not known in time");
+            None
+        }
+    };
+    let hours = begun.map(|begun| since(context, begun).as_secs_f64() / 3600.0);
+    let status = match hours {
         None => "unknown",
-        Some(age) if age > SNAPSHOT_OLD_HOURS => "old",
+        Some(hours) if hours > SNAPSHOT_OLD_HOURS => "old",
         Some(_) => "ok",
     };
-    Snapshots { status, age_hours: age }
+    Snapshots { status, age_hours: hours.map(|hours| (hours * 10.0).round() / 10.0) }
 }
 
 fn settings(context: &Context) -> Settings {
@@ -251,8 +283,14 @@ fn settings(context: &Context) -> Settings {
             AuthMode::Open => "open",
             AuthMode::Strict => "strict",
         },
+        cors_origins: match &config.cors_origins {
+            CorsOrigins::Any => vec!["*".to_owned()],
+            CorsOrigins::Listed(origins) => origins.clone(),
+        },
         min_evidence: config.min_evidence.as_str(),
         state_ttl_days: config.state_ttl_days,
+        concurrent_user_limit: config.concurrent_user_limit,
+        log_level: config.log_level.as_str().to_lowercase(),
         log_sample_percent: config.log_sample_percent,
     }
 }

@@ -1,5 +1,6 @@
 //! Every environment variable Greenroom's server side reads, with its default: one table, one place.
 
+use domain::Timestamp;
 use domain::verdict::MinEvidence;
 
 /// One environment variable.
@@ -69,6 +70,12 @@ const GIT_COMMIT: Variable = Variable {
     meaning: "Commit that was deployed, shown as `commit` by `/api/health`.",
 };
 
+const DEPLOYED_AT: Variable = Variable {
+    name: "DEPLOYED_AT",
+    default: "",
+    meaning: "Time of the deployment in UTC, such as `2026-11-21T10:32:05Z`, shown as `deployedAt` by `/api/health?deep=1`.",
+};
+
 const SNAPSHOT_BUCKET: Variable = Variable {
     name: "SNAPSHOT_BUCKET",
     default: "greenroom-snapshots",
@@ -113,6 +120,7 @@ pub const VARIABLES: &[Variable] = &[
     LOG_LEVEL,
     LOG_SAMPLE_PERCENT,
     GIT_COMMIT,
+    DEPLOYED_AT,
 ];
 
 /// Those that only the functions of the snapshots read.
@@ -200,6 +208,8 @@ pub struct Config {
     pub log_sample_percent: u8,
     /// `GIT_COMMIT`
     pub commit: Option<String>,
+    /// `DEPLOYED_AT`
+    pub deployed_at: Option<Timestamp>,
 }
 
 /// A variable whose value cannot be used.
@@ -305,6 +315,10 @@ impl Config {
         {
             return Err(refuse(&GIT_COMMIT, "be at most 64 letters and digits"));
         }
+        let deployed_at = match text(&DEPLOYED_AT).as_str() {
+            "" => None,
+            at => Some(at.parse().map_err(|_| refuse(&DEPLOYED_AT, "be a time like 2026-11-21T10:32:05Z"))?),
+        };
         Ok(Self {
             state_table,
             ledger_table,
@@ -317,6 +331,7 @@ impl Config {
             log_level,
             log_sample_percent,
             commit,
+            deployed_at,
         })
     }
 }
@@ -595,6 +610,7 @@ mod tests {
             ("MIN_EVIDENCE", "none"),
             ("LOG_LEVEL", "verbose"),
             ("GIT_COMMIT", "<b>"),
+            ("DEPLOYED_AT", "yesterday"),
         ] {
             assert_eq!(with(name, value).unwrap_err().name, name, "{value}");
         }

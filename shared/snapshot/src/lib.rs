@@ -2,13 +2,13 @@
 
 pub mod batch;
 pub mod drill;
-pub mod drilled;
 mod error;
 pub mod format;
 pub mod keep;
 pub mod keys;
 pub mod lease;
 pub mod lines;
+pub mod mark;
 pub mod objects;
 pub mod pace;
 pub mod restore;

@@ -92,6 +92,7 @@ fn a_bad_setting_is_named() {
         ("CONCURRENT_USER_LIMIT", "-1"),
         ("STATE_TTL_DAYS", "0"),
         ("GIT_COMMIT", "<b>"),
+        ("DEPLOYED_AT", "2026-11-21"),
         ("GREENROOM_PUBLIC_URL", "meet.example"),
         ("GREENROOM_DYNAMODB_PORT", "http"),
         ("HOST", "nowhere"),

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use config::Config;
 use functions::function::{Declared, FunctionKind};
-use functions::{Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
+use functions::{Consumer, Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
 use lambda_http::{Body, RequestExt as _};
 use local::engine::Engine;
 use local::pump::{BEHIND_MAX, Pump};
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use store::dynamodb::{Client, persistent};
+use telemetry::lag::Lag;
 use tokio::sync::watch;
 
 /// What goes wrong with a call.
@@ -142,12 +143,18 @@ impl Faulty {
 
     /// Lets the history follow, past all faults, until it is told to stop.
     pub(crate) fn follow(&self) -> watch::Sender<bool> {
+        let [(_, consumer)] = functions::CONSUMERS else { panic!("one consumer") };
+        self.follow_by(*consumer).1
+    }
+
+    /// Lets another consumer follow: how far it is behind, and what stops it.
+    pub(crate) fn follow_by(&self, consumer: Consumer) -> (Arc<Lag>, watch::Sender<bool>) {
         let (stop, stopped) = watch::channel(false);
         let config = Config::of_runner(|_| None).unwrap();
-        let [(_, consumer)] = functions::CONSUMERS else { panic!("one consumer") };
-        let pump = Pump::new(&self.engine, &config, Arc::new(Silent), *consumer, BEHIND_MAX);
+        let pump = Pump::new(&self.engine, &config, Arc::new(Silent), consumer, BEHIND_MAX);
+        let lag = pump.lag();
         tokio::spawn(pump.run(stopped));
-        stop
+        (lag, stop)
     }
 
     /// Executes one operation past all faults.

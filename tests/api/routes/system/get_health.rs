@@ -1,9 +1,12 @@
 use crate::support::faults::{Command, Faulty};
 use crate::support::lambda::{Lambda, environment, event};
-use crate::support::{Runner, instant, keys};
+use crate::support::taking::Taking;
+use crate::support::{PATIENCE, Runner, await_that, instant, keys};
 use domain::Timestamp;
+use functions::schedules::snapshot_tables::{Task, perform};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 #[test]
 fn a_working_deployment_is_200_ok() {
@@ -90,19 +93,46 @@ fn head_answers_as_get_without_a_body() {
 }
 
 #[test]
-fn a_deep_look_says_unknown_where_it_cannot_see() {
-    let runner = Runner::with_env(&[("AUTH_MODE", "strict"), ("STATE_TTL_DAYS", "9")]);
+fn a_deep_look_says_unknown_where_nobody_has_said_anything() {
+    let runner = Runner::ephemeral();
     assert!(runner.get("/api/health?deep=0").json().get("deep").is_none());
     let health = runner.get("/api/health?deep=1");
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("ok")));
     let deep = &health.json()["deep"];
+    assert_eq!(keys(deep), ["deployedAt", "history", "settings", "snapshots", "tables"]);
     assert_eq!(deep["tables"], json!({"state": "ok", "ledger": "ok"}));
-    assert_eq!(deep["history"], json!({"status": "unknown", "ageSeconds": null}), "no canary runs here");
     assert_eq!(deep["snapshots"], json!({"status": "unknown", "ageHours": null}), "no snapshots are taken here");
-    let settings = json!({
-        "authMode": "strict", "minEvidence": "digital_zero", "stateTtlDays": 9, "logSamplePercent": 100,
+    assert_eq!(deep["deployedAt"], Value::Null);
+    let lambda = Lambda::start("get_health", runner.dynamodb.as_deref().unwrap());
+    let deep = lambda.invoke(&asking_deeply()).json()["deep"].clone();
+    assert_eq!(deep["history"], json!({"status": "unknown", "ageSeconds": null}), "no canary has run");
+}
+
+#[test]
+fn a_deep_look_tells_the_settings_and_when_this_was_deployed() {
+    let runner = Runner::start_as(
+        &["--ephemeral"],
+        &[
+            ("AUTH_MODE", "strict"),
+            ("CORS_ORIGIN", "https://meet.example"),
+            ("STATE_TTL_DAYS", "9"),
+            ("CONCURRENT_USER_LIMIT", "300"),
+            ("LOG_LEVEL", "warn"),
+            ("DEPLOYED_AT", "2026-11-21T10:32:05Z"),
+        ],
+    );
+    let deep = runner.get("/api/health?deep=1").json()["deep"].clone();
+    assert_eq!(deep["deployedAt"], "2026-11-21T10:32:05.000Z");
+    let mut settings = deep["settings"].clone();
+    let origins = settings.as_object_mut().unwrap().remove("corsOrigins").unwrap();
+    assert!(origins.as_array().unwrap().contains(&json!("https://meet.example")), "{origins}");
+    let wanted = json!({
+        "authMode": "strict", "minEvidence": "digital_zero", "stateTtlDays": 9, "concurrentUserLimit": 300,
+        "logLevel": "warn", "logSamplePercent": 100,
     });
-    assert_eq!(deep["settings"], settings);
+    assert_eq!(settings, wanted);
+    let any = Runner::with_env(&[("CORS_ORIGIN", "*")]);
+    assert_eq!(any.get("/api/health?deep=1").json()["deep"]["settings"]["corsOrigins"], json!(["*"]));
 }
 
 /// An event of the function that asks deeply.
@@ -147,4 +177,60 @@ async fn a_history_that_stands_still_is_late() {
     state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
     let health = Command::new("get_health", "none", "").asking("deep=1").run(&state).await.json();
     assert_eq!((&health["status"], &health["deep"]["history"]["status"]), (&json!("ok"), &json!("late")), "{health}");
+}
+
+/// No canary runs in the runner: whoever writes the history there knows what is still to be written.
+#[test]
+fn in_the_runner_the_history_is_as_late_as_its_oldest_change_that_waits() {
+    let runner = Runner::ephemeral();
+    runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
+    let all_written = json!({"status": "ok", "ageSeconds": 0});
+    await_that("all changes are in the history", || {
+        runner.get("/api/health?deep=1").json()["deep"]["history"] == all_written
+    });
+}
+
+#[tokio::test]
+async fn in_the_runner_a_history_that_cannot_be_written_becomes_late() {
+    let faulty = Faulty::new();
+    let (lag, stop) = faulty.follow_by(|_, _| Box::pin(std::future::pending()));
+    let mut state = faulty.context();
+    state.lag = Some(Arc::clone(&lag));
+    let history = async |state: &functions::Context| {
+        let health = Command::new("get_health", "none", "").asking("deep=1").run(state).await.json();
+        health["deep"]["history"].clone()
+    };
+    assert_eq!(history(&state).await, json!({"status": "ok", "ageSeconds": 0}));
+    let joins = Command::new("set_state", "userId", "ada").with(json!({"isMuted": true, "roomId": "demo"}));
+    assert_eq!(joins.run(&state).await.status, 201);
+    let deadline = Instant::now() + PATIENCE;
+    while lag.oldest().is_none() {
+        assert!(Instant::now() < deadline, "the change that waits is noticed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(history(&state).await["status"], "ok", "it waits for less than five minutes");
+    state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
+    let late = history(&state).await;
+    assert!(late["status"] == "late" && late["ageSeconds"].as_u64().is_some_and(|age| age >= 359), "{late}");
+    stop.send(true).unwrap();
+}
+
+/// By the mark of the job that takes them: a function does not see the bucket.
+#[tokio::test]
+async fn a_snapshot_is_ok_for_26_hours_and_then_old() {
+    let taking = Taking::with_people().await;
+    let settings = config::Snapshots::read(|_| None).unwrap();
+    let mut state = taking.faulty.context();
+    let (_, outcome) = perform(&state, &taking.objects, &settings, Task::Snapshot(None), false).await;
+    outcome.unwrap();
+    let mut after = async |clock: fn() -> Timestamp| {
+        state.clock = clock;
+        Command::new("get_health", "none", "").asking("deep=1").run(&state).await.json()["deep"]["snapshots"].clone()
+    };
+    let now = after(|| Timestamp::from(SystemTime::now())).await;
+    assert_eq!(now, json!({"status": "ok", "ageHours": 0.0}));
+    let before = after(|| Timestamp::from(SystemTime::now()).plus(Duration::from_mins(26 * 60 - 3))).await;
+    assert_eq!(before["status"], "ok", "{before}");
+    let later = after(|| Timestamp::from(SystemTime::now()).plus(Duration::from_mins(26 * 60 + 3))).await;
+    assert_eq!((&later["status"], later["ageHours"].as_f64().unwrap().round()), (&json!("old"), 26.0), "{later}");
 }
