@@ -1,4 +1,4 @@
-//! Many items at once, until every one of them is through.
+//! Batch reads and writes that are repeated until DynamoDB has processed every item.
 
 use crate::SnapshotError;
 use crate::format::Item;
@@ -13,19 +13,19 @@ use store::dynamodb::failed;
 pub const PUT_MAX: usize = 25;
 /// Items that one `BatchGetItem` takes.
 pub const GET_MAX: usize = 100;
-/// Tries in a row that get no item through, each of which the client has repeated by itself. With their pauses some
-/// 20 s: a table on demand has doubled its capacity by then, or something is wrong.
+/// Calls in a row that get no item through; the client has retried each of them already. With the pauses they take some
+/// 20 s: an on-demand table has doubled its capacity by then, or something is wrong.
 const TRIES_MAX: u32 = 9;
-/// Pause after the first of them; each further one doubles it.
+/// Pause after the first such call; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often something was tried without getting anything through.
+/// Counts the calls in a row that got nothing through.
 #[derive(Debug, Default)]
 pub(crate) struct Patience(u32);
 
 impl Patience {
-    /// Waits before the next try, unless there were too many or no repetition helps.
+    /// Waits before the next call. Fails if there were [`TRIES_MAX`] calls, or if a retry cannot help.
     async fn after(&mut self, failure: Option<StoreError>) -> Result<(), SnapshotError> {
         self.0 += 1;
         match failure {
@@ -35,11 +35,11 @@ impl Patience {
                 Ok(())
             }
             Some(error) => Err(SnapshotError::Unreachable(error.into())),
-            None => Err(SnapshotError::Unreachable("the table takes no more items".into())),
+            None => Err(SnapshotError::Unreachable("the table is throttled and accepts no items".into())),
         }
     }
 
-    /// Sorts what a call came to; none if it has to be made again.
+    /// The output of a call. `None`: the call has to be repeated.
     pub(crate) async fn outcome<T, E>(&mut self, outcome: Result<T, SdkError<E>>) -> Result<Option<T>, SnapshotError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -51,11 +51,11 @@ impl Patience {
     }
 }
 
-/// Puts at most [`PUT_MAX`] items with different keys. An item that is there already is overwritten, so this can be
-/// repeated.
+/// Puts at most [`PUT_MAX`] items with different keys. Existing items are overwritten, so the call is idempotent.
 ///
 /// # Errors
-/// [`SnapshotError::Unreachable`] if the table refuses, or takes nothing for too long; some may have been put then.
+/// [`SnapshotError::Unreachable`] if the table refuses, or accepts nothing for too long; some items may be written
+/// then.
 pub async fn put(client: &Client, table: &str, items: Vec<Item>) -> Result<(), SnapshotError> {
     let request = |item| -> Result<_, SnapshotError> {
         let put = PutRequest::builder().set_item(Some(item)).build();
@@ -79,10 +79,10 @@ pub async fn put(client: &Client, table: &str, items: Vec<Item>) -> Result<(), S
     Ok(())
 }
 
-/// The items with these keys, at most [`GET_MAX`], as they are now; in any order, without those that are not there.
+/// Reads the items with these keys (at most [`GET_MAX`]) consistently, in any order. Missing items are left out.
 ///
 /// # Errors
-/// [`SnapshotError::Unreachable`] if the table refuses, or gives nothing for too long.
+/// [`SnapshotError::Unreachable`] if the table refuses, or returns nothing for too long.
 pub async fn get(client: &Client, table: &str, keys: Vec<Item>) -> Result<Vec<Item>, SnapshotError> {
     let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
     let mut left = Some(wanted.map_err(|error| SnapshotError::Internal(error.into()))?);

@@ -1,63 +1,63 @@
-//! What can go wrong with a snapshot.
+//! Errors of snapshots, by kind.
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a snapshot could not be taken, verified or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// There are items where a snapshot would be restored to.
+    /// The target tables are not empty.
     #[error("{table} is not empty; restore into empty tables")]
     NotEmpty {
         /// The table's name.
         table: String,
     },
-    /// What is stored is not what the manifest describes, or the manifest cannot be read.
+    /// The stored object does not match its manifest, or the manifest cannot be read.
     #[error("{object} is damaged: {problem}")]
     Damaged {
         /// Key of the object.
         object: String,
-        /// What does not agree, with both values where there are two.
+        /// The first difference, with both values if there are two.
         problem: String,
     },
-    /// The snapshot is of a schema that this program does not know.
+    /// The snapshot has a schema version that this program does not know.
     #[error("{object} has schema {found}; this program reads schema {known}")]
     Schema {
         /// Key of the manifest.
         object: String,
-        /// The snapshot's schema.
+        /// The snapshot's schema version.
         found: u32,
-        /// Ours.
+        /// The schema version that this program reads.
         known: u32,
     },
-    /// The tables hold part of another snapshot.
-    #[error("the restore of snapshot {snapshot} was interrupted; restore it again to finish it, or empty the tables")]
+    /// The tables hold a part of another snapshot.
+    #[error("the restore of snapshot {snapshot} was interrupted; restore that snapshot to finish, or empty the tables")]
     Begun {
-        /// Whose restore was begun.
+        /// The snapshot whose restore was begun.
         snapshot: String,
     },
-    /// The tables hold part of this snapshot, and the run before did otherwise with its agents.
+    /// The tables hold a part of this snapshot, and the earlier run was begun with the other choice for agents.
     #[error(
         "the restore of snapshot {snapshot} was begun {} --keep-agents; finish it in the same way, or empty the tables",
         if *kept { "with" } else { "without" }
     )]
     OtherAgents {
-        /// Whose restore was begun.
+        /// The snapshot whose restore was begun.
         snapshot: String,
         /// Whether agents were restored as they were.
         kept: bool,
     },
-    /// A table of the snapshot is found by another key than the table it would be restored to.
-    #[error("{object} has a {table:?} table with another key than the one there is")]
+    /// A table of the snapshot and the target table have different keys.
+    #[error("{object} has a {table:?} table whose key differs from that of the existing table")]
     Key {
         /// Key of the manifest.
         object: String,
         /// Which table.
         table: crate::format::Table,
     },
-    /// The histories have followed a stream that is newer than the one of the table they would be restored beside.
+    /// The restored histories have followed a stream that is newer than the stream of the target's state table.
     #[error(
-        "the stream of {table} began at {began}, before the one that the histories followed ({followed}): no change would \
-         be added to them; switch it off and on, or restore into new tables"
+        "the stream of {table} began at {began}, before the stream that the histories followed ({followed}), so no change \
+         would be added to them; switch it off and on, or restore into new tables"
     )]
     Stream {
         /// The state table's name.
@@ -67,29 +67,29 @@ pub enum SnapshotError {
         /// When the other one did.
         followed: String,
     },
-    /// There is no such snapshot.
+    /// The snapshot does not exist.
     #[error("there is no snapshot {0}")]
     NotFound(String),
-    /// An object of that name is there already, and is another one.
-    #[error("there is an object {0} already")]
+    /// There is already a different object of that name.
+    #[error("object {0} already exists")]
     Exists(String),
-    /// The table or the bucket cannot be reached, or refuses.
+    /// The table or the bucket cannot be reached, or refuses the request.
     #[error("the store cannot be reached: {0}")]
     Unreachable(#[source] Source),
-    /// Another run is at work.
+    /// Another run holds the lease.
     #[error("another run holds the lease until {until}")]
     Leased {
-        /// When it ends by itself.
+        /// When that lease expires.
         until: domain::Timestamp,
     },
-    /// A defect of this program.
+    /// A bug in this program.
     #[error("{0}")]
     Internal(#[source] Source),
 }
 
 impl SnapshotError {
-    /// The exit code of a command: 3 target not empty or of an older stream, 4 damaged or not there, 5 schema not
-    /// supported, 6 store not reachable, 7 another run holds the lease, 1 anything else.
+    /// The exit code of a command: 3 target not empty or its stream too old, 4 snapshot damaged or missing, 5 schema
+    /// not supported, 6 store unreachable, 7 another run holds the lease, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

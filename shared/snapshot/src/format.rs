@@ -1,11 +1,11 @@
-//! What a snapshot is made of: one object of lines, and a manifest that is written last.
+//! The format of a snapshot: one object of lines, and a manifest that is written last.
 //!
 //! ```text
 //! database-backups/audio-states-2026-11-21-03-00-00.jsonl.gz        {"table":"ledger","item":{"pk":{"S":"…"},…}} a line
-//! database-backups/audio-states-2026-11-21-03-00-00.manifest.json   what the object must be
+//! database-backups/audio-states-2026-11-21-03-00-00.manifest.json   counts and checksums of the object
 //! ```
 //!
-//! An item is DynamoDB's own JSON, members sorted by name, so equal items are equal lines.
+//! An item is DynamoDB's own JSON with members sorted by name, so that equal items give equal lines.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -20,18 +20,18 @@ use std::fmt::Write as _;
 /// An item by the names of its attributes.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// Where snapshots stand in the bucket.
+/// Prefix of all objects of snapshots.
 pub const PREFIX: &str = "database-backups/";
-/// What each object's name begins with, after [`PREFIX`].
+/// Second part of each object's name, after [`PREFIX`].
 const STEM: &str = "audio-states-";
-/// What a manifest names itself.
+/// Value of `format` in a manifest.
 pub const FORMAT: &str = "greenroom-snapshot";
 /// The schema that is written, and the only one that is read.
 pub const SCHEMA: u32 = 1;
-/// Longest line, in bytes: an item holds 400 KB, and base64, names and quotes make it longer.
+/// Longest line, in bytes: an item holds at most 400 KB; base64, names and quotes make its line longer.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// A snapshot's name: the second it was begun in, as `2026-11-21-03-00-00`.
+/// A snapshot's name: the second in which it was begun, as `2026-11-21-03-00-00`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SnapshotId(String);
@@ -44,14 +44,14 @@ impl SnapshotId {
         Self(text.chars().take(19).map(|c| if matches!(c, 'T' | ':') { '-' } else { c }).collect())
     }
 
-    /// The second it was begun in; None if its name is no such moment.
+    /// The second in which the snapshot was begun. `None`: the name is not a valid date and time.
     #[must_use]
     pub fn taken_at(&self) -> Option<Timestamp> {
         let (date, time) = (self.0.get(..10)?, self.0.get(11..)?);
         format!("{date}T{}Z", time.replace('-', ":")).parse().ok()
     }
 
-    /// The snapshot that an object belongs to, by its key; None for any other object.
+    /// The snapshot to which the object with this key belongs. `None`: any other object.
     #[must_use]
     pub fn of_key(key: &str) -> Option<Self> {
         let name = key.strip_prefix(PREFIX)?.strip_prefix(STEM)?;
@@ -115,21 +115,22 @@ impl std::str::FromStr for SnapshotId {
 pub enum Compression {
     /// RFC 1952.
     Gzip,
-    /// As they are.
+    /// Uncompressed.
     None,
 }
 
-/// A table of the stack, whatever it is called there.
+/// A table of the stack, independent of its name there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
-    /// The rooms' histories. Restored first, so that what the state table's stream says later is added to them.
+    /// The rooms' histories. They are restored first, so that later changes from the state table's stream are added to
+    /// them.
     Ledger,
     /// Users and agents.
     State,
 }
 
-/// What a snapshot's object must be. Written when that object has been read back and found to be this.
+/// The expected content of a snapshot's object. It is written after the object was read back and compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -141,10 +142,10 @@ pub struct Manifest {
     pub snapshot: SnapshotId,
     /// The stage it was taken from.
     pub stage: String,
-    /// When the first item was asked for, ISO 8601. Each item is as it was at one moment between this and `finishedAt`;
-    /// the snapshot as a whole is as of no one moment.
+    /// When the scan began, ISO 8601. Each item is as it was at some moment between this and `finishedAt`; the items
+    /// are not all of the same moment.
     pub started_at: String,
-    /// When the last item was there, ISO 8601.
+    /// When the scan ended, ISO 8601.
     pub finished_at: String,
     /// The object of lines.
     pub object: ObjectSummary,
@@ -164,15 +165,15 @@ pub struct ObjectSummary {
     pub compression: Compression,
     /// Bytes as stored.
     pub bytes: u64,
-    /// Of the bytes as stored, hexadecimal.
+    /// MD5 of the bytes as stored, hexadecimal.
     pub md5: String,
-    /// Of the bytes as stored, hexadecimal.
+    /// SHA-256 of the bytes as stored, hexadecimal.
     pub sha256: String,
-    /// Lines in it.
+    /// Number of lines.
     pub lines: u64,
-    /// Bytes of the lines, their ends included.
+    /// Bytes of the uncompressed lines, line ends included.
     pub line_bytes: u64,
-    /// Of the lines, hexadecimal.
+    /// SHA-256 of the uncompressed lines, hexadecimal.
     pub line_sha256: String,
 }
 
@@ -182,29 +183,30 @@ pub struct ObjectSummary {
 pub struct TableSummary {
     /// Which table.
     pub table: Table,
-    /// Its items.
+    /// Number of its items.
     pub items: u64,
-    /// Its schema as `CreateTable` takes it: `KeySchema`, `AttributeDefinitions` and, if it has any, `GlobalSecondaryIndexes`.
+    /// Its schema in the form of `CreateTable`: `KeySchema`, `AttributeDefinitions` and, if there are any,
+    /// `GlobalSecondaryIndexes`.
     pub schema: Value,
 }
 
-/// The ledger's chains, in a few bytes however many there are.
+/// A summary of the ledger's chains. Its size does not depend on their number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChainSummary {
-    /// Chains, which is to say heads.
+    /// Number of chains; each has one head.
     pub chains: u64,
     /// Entries of all chains.
     pub entries: u64,
-    /// The sum modulo 2^256 of SHA-256(`<chain> <seq> <hash>`) over all heads, hexadecimal: the same in whatever order
-    /// they come.
+    /// The sum modulo 2^256 of SHA-256(`<chain> <seq> <hash>`) over all heads, hexadecimal. It does not depend on the
+    /// order of the heads.
     pub heads: String,
 }
 
-/// Appends an item's line, with its end.
+/// Appends an item's line, with its line end.
 ///
 /// # Errors
-/// A type of attribute that DynamoDB has got since.
+/// [`Unknown`] if DynamoDB has got a new type of attribute.
 pub fn write_line(line: &mut Vec<u8>, table: Table, item: &Item) -> Result<(), Unknown> {
     let item: Map<String, Value> =
         item.iter().map(|(name, value)| Ok((name.clone(), to_json(value)?))).collect::<Result<_, Unknown>>()?;
@@ -218,10 +220,10 @@ pub fn write_line(line: &mut Vec<u8>, table: Table, item: &Item) -> Result<(), U
 #[error("an attribute has a type that this program does not know")]
 pub struct Unknown;
 
-/// An item's line, with or without its end, as table and item; what is wrong with it otherwise.
+/// Reads an item's line, with or without its line end.
 ///
 /// # Errors
-/// The line is not one that [`write_line`] writes.
+/// The line does not have the form that [`write_line`] writes; the text says where.
 pub fn read_line(line: &[u8]) -> Result<(Table, Item), String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -234,7 +236,7 @@ pub fn read_line(line: &[u8]) -> Result<(Table, Item), String> {
         .into_iter()
         .map(|(name, value)| match from_json(value) {
             Some(value) => Ok((name, value)),
-            None => Err(format!("attribute {name} is no DynamoDB JSON")),
+            None => Err(format!("attribute {name} is not DynamoDB JSON")),
         })
         .collect::<Result<_, _>>()?;
     Ok((table, item))
@@ -242,7 +244,7 @@ pub fn read_line(line: &[u8]) -> Result<(Table, Item), String> {
 
 fn to_json(value: &AttributeValue) -> Result<Value, Unknown> {
     let base64 = |blob: &Blob| BASE64.encode(blob.as_ref());
-    // A set has no order; equal sets must be equal lines.
+    // A set has no order, and equal sets must give equal lines.
     let sorted = |mut values: Vec<String>| {
         values.sort_unstable();
         values

@@ -1,4 +1,4 @@
-//! How long snapshots are kept, how old the last one is, and what interrupted runs leave.
+//! Retention of snapshots, the age of the newest one, and the leftovers of interrupted runs.
 
 use crate::SnapshotError;
 use crate::format::SnapshotId;
@@ -7,8 +7,9 @@ use crate::verify::manifest;
 use domain::Timestamp;
 use std::time::Duration;
 
-/// How old must be what looks interrupted. Whoever removes it holds the lease, so whoever wrote it has lost it; a function
-/// that was frozen in between may go on for at most 15 minutes, and finds out before it writes a manifest.
+/// Minimum age of a leftover before it is removed. The run that removes it holds the lease, so the run that wrote it
+/// has lost the lease. A function that was frozen in between can continue for at most 15 minutes, and notices the loss
+/// before it writes a manifest.
 pub const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 
 /// What was removed.
@@ -16,12 +17,13 @@ pub const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 pub struct Removed {
     /// Snapshots past the retention.
     pub snapshots: Vec<SnapshotId>,
-    /// Objects and uploads that interrupted runs left.
+    /// Objects and uploads that interrupted runs left behind.
     pub leftovers: usize,
 }
 
-/// Why an entry of the list is no snapshot. `None` if it is one: its manifest can be read, and the object that the manifest
-/// names is there in its length. Whatever speaks of the newest snapshot asks here, so that all of it means the same one.
+/// Why a listed entry is not a snapshot. `None`: it is a snapshot, because its manifest can be read and the object that
+/// the manifest names exists with the right length. All code that looks for the newest snapshot uses this function, so
+/// that it always finds the same one.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
@@ -30,11 +32,11 @@ pub async fn flaw(objects: &Objects, listed: &Listed) -> Result<Option<String>, 
         return Ok(Some("it has no manifest".to_owned()));
     }
     if listed.snapshot.taken_at().is_none() {
-        return Ok(Some("its name is no moment".to_owned()));
+        return Ok(Some("its name is not a valid date and time".to_owned()));
     }
     let object = match manifest(objects, &listed.snapshot).await {
         Ok(manifest) => manifest.object,
-        // A snapshot of another version is one. Whoever restores it is told which schema it has.
+        // A snapshot of another schema version counts as a snapshot. The restore reports which schema it has.
         Err(SnapshotError::Schema { .. }) => return Ok(None),
         Err(error @ (SnapshotError::Damaged { .. } | SnapshotError::NotFound(_))) => {
             return Ok(Some(error.to_string()));
@@ -48,7 +50,7 @@ pub async fn flaw(objects: &Objects, listed: &Listed) -> Result<Option<String>, 
     })
 }
 
-/// The snapshots there are, the oldest first, without what is none.
+/// All snapshots, the oldest first. Entries with a flaw are left out.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
@@ -79,7 +81,7 @@ async fn newest_of(objects: &Objects, listed: &[Listed]) -> Result<Option<Snapsh
     Ok(None)
 }
 
-/// How long ago the last good snapshot was begun; none if there is none.
+/// Age of the newest good snapshot, counted from its begin. `None`: there is no good snapshot.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
@@ -88,8 +90,8 @@ pub async fn age(objects: &Objects, now: Timestamp) -> Result<Option<Duration>, 
     Ok(taken_at.map(|at| Duration::from_millis(now.ms().saturating_sub(at.ms()))))
 }
 
-/// Removes objects without a manifest and uploads that were not finished, if they are old enough to be nobody's. Only for
-/// who holds the lease. How many there were.
+/// Removes objects without a manifest and unfinished uploads that are older than [`LEFTOVER_AGE`], and returns how many
+/// it removed. The caller must hold the lease.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
@@ -109,8 +111,8 @@ pub(crate) async fn clean_up(objects: &Objects, listed: &[Listed], now: Timestam
     Ok(removed)
 }
 
-/// Removes snapshots that were begun longer ago than the retention, but never the last good one: the manifest first, so
-/// that half a snapshot is a leftover and never looks like a whole one.
+/// Removes snapshots that were begun longer ago than the retention, but never the newest good one. The manifest goes
+/// first: an interrupted removal then leaves a leftover, which cannot be mistaken for a whole snapshot.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].

@@ -1,26 +1,27 @@
-//! What a table's schema asks of its items, so that an item the table would refuse is found before the first write.
+//! The requirements that a table's schema puts on its items. Checking them finds an item that the table would refuse
+//! before the first write.
 
 use crate::format::Item;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Bytes of a partition key and of a sort key, at most.
+/// Longest partition key and longest sort key, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const HASH_BYTES_MAX: usize = 2048;
 const RANGE_BYTES_MAX: usize = 1024;
 
-/// The key of a table, and the types that its key and its indexes ask for.
+/// The key of a table, and the types that the key and the indexes require.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// Names of the table's key, with what it may have at most: the partition key first.
+    /// Attribute names of the table's key with their longest length in bytes; the partition key comes first.
     key: Vec<(String, usize)>,
-    /// `S`, `N` or `B` by name of attribute.
+    /// Type (`S`, `N` or `B`) by attribute name.
     types: BTreeMap<String, String>,
 }
 
 impl Keys {
-    /// Reads the `KeySchema` and the `AttributeDefinitions` of a schema; None if it is none.
+    /// Reads the `KeySchema` and the `AttributeDefinitions` of a schema. `None`: the value is not a schema.
     #[must_use]
     pub fn of(schema: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -37,16 +38,16 @@ impl Keys {
         whole.then_some(Self { key, types })
     }
 
-    /// Whether the key is the same, types included. An index more or less is no obstacle: it is filled again.
+    /// Whether both keys are the same, including their types. Indexes may differ, because DynamoDB fills them again.
     #[must_use]
     pub fn same_key(&self, other: &Self) -> bool {
         self.key == other.key && self.key.iter().all(|(name, _)| self.types.get(name) == other.types.get(name))
     }
 
-    /// Checks that the table would take an item.
+    /// Checks that the table would accept an item.
     ///
     /// # Errors
-    /// The attribute that is missing or wrong.
+    /// The text names the attribute that is missing or wrong.
     pub fn check(&self, item: &Item) -> Result<(), String> {
         for (name, bytes_max) in &self.key {
             let bytes = match item.get(name) {

@@ -1,4 +1,4 @@
-//! A lease in the state table: one run of a kind at a time, and nobody's for ever.
+//! A lease in the state table: only one run of each kind holds it at a time, and it expires by itself.
 
 use crate::SnapshotError;
 use crate::format::Item;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use store::dynamodb::keys;
 use telemetry::Chain;
 
-/// How long a lease lasts after it was last renewed. Longer than any one step of a run, retries included.
+/// How long a lease lasts after its last renewal: longer than any single step of a run, retries included.
 pub const PERIOD: Duration = Duration::from_mins(5);
-/// How long a lease that was not given back stands in the table, and with it the progress of an interrupted run.
+/// How long an expired lease stays in the table, together with the progress of an interrupted run.
 const KEPT: Duration = Duration::from_hours(24 * 7);
 
 /// A lease that is held.
@@ -29,18 +29,18 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes the lease `LEASE#<what>` in `table`, unless somebody holds it at `now`.
+    /// Takes the lease `LEASE#<what>` in `table`, unless another run holds it at `now`.
     ///
     /// # Errors
-    /// [`SnapshotError::Leased`] if somebody does; [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Leased`] if another run holds it; [`SnapshotError::Unreachable`].
     pub async fn take(client: &Client, table: &str, what: &'static str, now: Timestamp) -> Result<Self, SnapshotError> {
         let mut lease = Self::new(client, table, what, now)?;
-        // The answer to an earlier try may have been lost, so one's own name is as good as none.
+        // If the answer to an earlier attempt was lost, this run already holds the lease.
         lease.hold("attribute_not_exists(pk) OR #until <= :now OR holder = :holder", now, None).await?;
         Ok(lease)
     }
 
-    /// Takes the lease: whoever holds it, if this run is `alone` with the tables; else only from nobody.
+    /// Takes the lease. If this run is `alone` with the tables, it also takes a lease that has not expired.
     ///
     /// # Errors
     /// As [`Lease::take`].
@@ -66,7 +66,8 @@ impl Lease {
         })
     }
 
-    /// Takes the lease whoever holds it. Only for one who knows that its holder has died, having the tables alone.
+    /// Takes the lease even if it is held. The caller must know that the holder has died, because no other process can
+    /// reach the tables.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -81,27 +82,27 @@ impl Lease {
         Ok(lease)
     }
 
-    /// When it ends by itself.
+    /// When the lease expires.
     #[must_use]
     pub fn until(&self) -> Timestamp {
         self.until
     }
 
-    /// What was last noted about the work, by this run or by an interrupted one before it.
+    /// The last stored progress, from this run or from an interrupted run before it.
     #[must_use]
     pub fn progress(&self) -> Option<&Value> {
         self.progress.as_ref()
     }
 
-    /// Renews it if half of its time is over. Call it between steps.
+    /// Renews the lease if half of its time is over. Call this between steps.
     ///
     /// # Errors
-    /// [`SnapshotError::Leased`] if it has ended and another run took it: stop; [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Leased`] if it expired and another run took it (stop then); [`SnapshotError::Unreachable`].
     pub async fn keep(&mut self, now: Timestamp) -> Result<(), SnapshotError> {
         if now.plus(PERIOD / 2) < self.until { Ok(()) } else { self.renew(now).await }
     }
 
-    /// Renews it. Afterwards nobody else held it until now.
+    /// Renews the lease. Success means that no other run has held it up to now.
     ///
     /// # Errors
     /// As [`Lease::keep`].
@@ -109,7 +110,7 @@ impl Lease {
         self.hold("holder = :holder", now, None).await
     }
 
-    /// Renews it and notes what was done so far.
+    /// Renews the lease and stores the progress.
     ///
     /// # Errors
     /// As [`Lease::keep`].
@@ -153,7 +154,7 @@ impl Lease {
         }
     }
 
-    /// What was last noted about the work under a lease, held or not.
+    /// The stored progress of the work under a lease, whether the lease is held or not.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -166,18 +167,19 @@ impl Lease {
         keys::lease(self.what).into()
     }
 
-    /// Gives it back, with all that was noted: the work is done. A lease that cannot be given back ends by itself.
+    /// Gives the lease back and deletes the stored progress, because the work is done. If that fails, the lease expires
+    /// by itself.
     pub async fn give_back(self) {
         let request = self.client.delete_item().table_name(&self.table).set_key(Some(self.key()));
         let request = request
             .condition_expression("holder = :holder")
             .expression_attribute_values(":holder", AttributeValue::S(self.holder.clone()));
         if let Err(error) = request.send().await {
-            tracing::warn!(error = %Chain(&error), lease = self.what, "lease not given back");
+            tracing::warn!(error = %Chain(&error), lease = self.what, "failed to give the lease back");
         }
     }
 
-    /// Ends it and keeps what was noted, for the run that goes on with the work.
+    /// Ends the lease and keeps the stored progress for the run that continues the work.
     pub async fn pause(self) {
         let request = self.client.update_item().table_name(&self.table).set_key(Some(self.key()));
         let request = request
@@ -187,7 +189,7 @@ impl Lease {
             .expression_attribute_values(":ended", AttributeValue::N("0".to_owned()))
             .expression_attribute_values(":holder", AttributeValue::S(self.holder.clone()));
         if let Err(error) = request.send().await {
-            tracing::warn!(error = %Chain(&error), lease = self.what, "lease not ended");
+            tracing::warn!(error = %Chain(&error), lease = self.what, "failed to end the lease");
         }
     }
 }
@@ -207,7 +209,7 @@ fn held_until(error: UpdateItemError) -> Option<Timestamp> {
     }
 }
 
-/// A call to `DynamoDB` that failed.
+/// The error of a failed call to DynamoDB.
 pub(crate) fn unreachable<E>(error: &SdkError<E>) -> SnapshotError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! The lines of a snapshot's object: encoded, decoded, counted and checked, in memory that does not grow with them.
+//! Encodes, decodes, counts and checks the lines of a snapshot's object, in memory that does not grow with their
+//! number.
 
 use crate::SnapshotError;
 use crate::format::{ChainSummary, Compression, Item, LINE_BYTES_MAX, ObjectSummary, Table, TableSummary, hex};
@@ -16,15 +17,15 @@ use store::dynamodb::{LedgerItem, keys};
 /// Bytes of lines that are decoded at once.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Whether an item of the state table is no data, so that no snapshot holds it: a lease, which only runs of ours leave there,
-/// or a WebSocket connection, none of which is open any more when a snapshot is restored.
+/// Whether an item of the state table is left out of snapshots: a lease, which only our own runs write, or a WebSocket
+/// connection, because no connection survives until a restore.
 #[must_use]
 pub fn is_transient(item: &Item) -> bool {
     let transient = |key: &str| key.starts_with(keys::LEASE) || key.starts_with(keys::CONNECTION);
     matches!(item.get(keys::PK), Some(AttributeValue::S(key)) if transient(key))
 }
 
-/// What is known of an object while its bytes pass by.
+/// Counts and checksums of an object, updated as its bytes pass.
 #[derive(Debug)]
 struct Sums {
     key: String,
@@ -93,10 +94,10 @@ impl Encoder {
         Self { sums: Sums::new(key, compression), packer }
     }
 
-    /// Adds a line, with its end.
+    /// Adds a line, with its line end.
     ///
     /// # Errors
-    /// None that is known: what is written to stands in memory.
+    /// None in practice: the bytes are written to memory.
     pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
         self.sums.line(line);
         match &mut self.packer {
@@ -115,10 +116,10 @@ impl Encoder {
         bytes
     }
 
-    /// The last bytes, and what the object must be.
+    /// The last bytes, and the counts and checksums of the object.
     ///
     /// # Errors
-    /// None that is known: what is written to stands in memory.
+    /// None in practice: the bytes are written to memory.
     pub fn finish(mut self) -> io::Result<(Vec<u8>, ObjectSummary)> {
         let bytes = match self.packer {
             Packer::Gzip(gzip) => gzip.finish()?,
@@ -144,7 +145,7 @@ impl Encoder {
 pub struct Decoder {
     sums: Sums,
     source: Source,
-    /// Bytes of lines, from `begin` on; there is no end of a line before `searched`.
+    /// Decoded bytes; the next line starts at `begin`. There is no line end between `begin` and `searched`.
     lines: Vec<u8>,
     begin: usize,
     searched: usize,
@@ -207,7 +208,7 @@ impl Decoder {
         Self { sums: Sums::new(key, compression), source, lines: Vec::new(), begin: 0, searched: 0 }
     }
 
-    /// Adds stored bytes; None says that there are no more. Take all lines before the next ones.
+    /// Adds stored bytes. `None`: there are no more. Take all lines before you push again.
     pub fn push(&mut self, bytes: Option<Vec<u8>>) {
         self.sums.stored(bytes.as_deref().unwrap_or_default());
         self.stored().push(bytes);
@@ -220,10 +221,10 @@ impl Decoder {
         }
     }
 
-    /// The next line, with its end; None if more stored bytes are needed for one, or there are no more.
+    /// The next line, with its line end. `None`: more stored bytes are needed, or all lines were returned.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`]: not packed as it should be, or a line that is too long.
+    /// [`SnapshotError::Damaged`] if the bytes are not a gzip stream, or a line is too long.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, SnapshotError> {
         let found = loop {
             if let Some(end) = self.lines[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -246,7 +247,7 @@ impl Decoder {
         Ok(Some(line))
     }
 
-    /// Decodes a few bytes more; false if there are none for now.
+    /// Decodes some more bytes. `false`: no bytes are available for now.
     fn step(&mut self) -> Result<bool, SnapshotError> {
         let kept = self.lines.len();
         self.lines.resize(kept + STEP_BYTES, 0);
@@ -257,20 +258,20 @@ impl Decoder {
         self.lines.truncate(kept + read.as_ref().copied().unwrap_or_default());
         match read {
             Ok(0) if self.stored().rest().is_empty() => Ok(false),
-            Ok(0) => Err(self.damaged("there is more after the end of the gzip stream".to_owned())),
+            Ok(0) => Err(self.damaged("bytes follow the end of the gzip stream".to_owned())),
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(self.damaged(format!("no whole gzip stream: {error}"))),
+            Err(error) => Err(self.damaged(format!("the gzip stream is incomplete or invalid: {error}"))),
         }
     }
 
-    /// What the object is, after its last line.
+    /// The counts and checksums of the object, after its last line.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`]: it breaks off.
+    /// [`SnapshotError::Damaged`] if the last line has no end.
     pub fn finish(self) -> Result<ObjectSummary, SnapshotError> {
         if self.begin < self.lines.len() {
-            return Err(self.damaged("the last line is not whole".to_owned()));
+            return Err(self.damaged("the last line is incomplete".to_owned()));
         }
         Ok(self.sums.finish())
     }
@@ -280,8 +281,8 @@ impl Decoder {
     }
 }
 
-/// Counts items and checks that each chain is whole: entries 1 to the head's number, each naming the hash of the one
-/// before, and then the head. Remembers only the chains whose head has not come yet.
+/// Counts items and checks that each chain is complete: entries from 1 to the head's number, each with the hash of its
+/// predecessor, and then the head. It remembers only the chains whose head has not been read yet.
 #[derive(Debug, Default)]
 pub struct Summing {
     items: BTreeMap<Table, u64>,
@@ -295,7 +296,7 @@ impl Summing {
     /// Adds an item.
     ///
     /// # Errors
-    /// What is wrong with the item, or with the chain that it belongs to.
+    /// The text says what is wrong with the item or its chain.
     pub fn add(&mut self, table: Table, item: &Item) -> Result<(), String> {
         if table == Table::Ledger {
             match LedgerItem::read(item).map_err(|error| error.to_string())? {
@@ -308,13 +309,13 @@ impl Summing {
         Ok(())
     }
 
-    /// The last entry that came of a chain whose head has not come yet.
+    /// The last entry of a chain whose head has not been read yet.
     #[must_use]
     pub fn last(&self, chain: &str) -> Head {
         self.open.get(chain).copied().unwrap_or(Head::NONE)
     }
 
-    /// The chains whose head has not come yet.
+    /// The chains whose head has not been read yet.
     pub fn open(&self) -> impl Iterator<Item = &str> {
         self.open.keys().map(String::as_str)
     }
@@ -325,7 +326,7 @@ impl Summing {
             return Err(format!("{chain}: entry {} comes after entry {}", entry.seq, last.seq));
         }
         if entry.hash != entry.digest() {
-            return Err(format!("{chain}: entry {} does not have its hash", entry.seq));
+            return Err(format!("{chain}: entry {} does not match its hash", entry.seq));
         }
         if entry.prev != last.hash {
             return Err(format!("{chain}: entry {} does not follow entry {}", entry.seq, last.seq));
@@ -338,7 +339,7 @@ impl Summing {
     fn head(&mut self, chain: &str, head: Head) -> Result<(), String> {
         let last = self.open.remove(chain).unwrap_or(Head::NONE);
         if last != head || head.seq == 0 {
-            return Err(format!("{chain}: the head is entry {}, the last entry is {}", head.seq, last.seq));
+            return Err(format!("{chain}: the head names entry {}, but the last entry is {}", head.seq, last.seq));
         }
         self.chains += 1;
         let digest = Sha256::digest(format!("{chain} {} {}", head.seq, head.hash));
@@ -346,10 +347,10 @@ impl Summing {
         Ok(())
     }
 
-    /// The items of each table, and the chains.
+    /// The number of items of each table, and the summary of the chains.
     ///
     /// # Errors
-    /// A chain whose head did not come.
+    /// The name of a chain whose head is missing.
     pub fn finish(self) -> Result<(BTreeMap<Table, u64>, ChainSummary), String> {
         if let Some(chain) = self.open.into_keys().min() {
             return Err(format!("{chain}: its head is missing"));
@@ -359,7 +360,7 @@ impl Summing {
     }
 }
 
-/// The tables of a manifest, each with its items and its schema, in their order.
+/// The tables of a manifest with their numbers of items and schemas, in order.
 #[must_use]
 pub fn tables(items: &BTreeMap<Table, u64>, schemas: &BTreeMap<Table, Value>) -> Vec<TableSummary> {
     let summary = |(table, schema): (&Table, &Value)| TableSummary {
@@ -370,7 +371,7 @@ pub fn tables(items: &BTreeMap<Table, u64>, schemas: &BTreeMap<Table, Value>) ->
     schemas.iter().map(summary).collect()
 }
 
-/// A sum modulo 2^256, highest byte first.
+/// A sum modulo 2^256, the most significant byte first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Sum([u8; 32]);
 

@@ -27,11 +27,11 @@ pub const PART_BYTES: usize = 8 << 20;
 /// Time for one attempt: a part takes a second at 8 MB/s.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPTS_MAX: u32 = 5;
-/// What each write asks for: the object must not exist yet.
+/// `If-None-Match: *`: a write succeeds only if the object does not exist yet.
 const NOTHING: &str = "*";
 
-/// What every client of ours has in common: each write brings its MD5, and what is read is checked against the manifest,
-/// so S3's newer checksums would be a second calculation of the same.
+/// The checksum settings of every S3 client of ours. Each write carries its MD5, and everything that is read is
+/// compared with the manifest, so S3's newer checksums would only repeat the calculation.
 #[must_use]
 pub fn checksums(config: aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Builder {
     config
@@ -39,7 +39,7 @@ pub fn checksums(config: aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Bui
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
 }
 
-/// A client for the S3 that the environment names, or `AWS_ENDPOINT_URL_S3`.
+/// A client for S3 in the region of the environment, or at `AWS_ENDPOINT_URL_S3`.
 ///
 /// # Errors
 /// A missing variable or an unusable certificate file.
@@ -50,7 +50,7 @@ pub fn connect_from_env() -> Result<Client, ConnectError> {
         .http_client(environment.http)
         .region(environment.region)
         .credentials_provider(environment.credentials)
-        // The certificate of one host is all that the connections are made for.
+        // With path-style addresses all requests go to one host, so one certificate is enough.
         .force_path_style(true)
         .sleep_impl(TokioSleep::new())
         .retry_config(
@@ -72,14 +72,14 @@ pub struct Objects {
     storage_class: StorageClass,
 }
 
-/// What there is of one snapshot.
+/// The objects of one snapshot in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its name.
     pub snapshot: SnapshotId,
-    /// Whether it has its manifest. Without, it is no snapshot but what a run left that was interrupted.
+    /// Whether the manifest exists. Without it, the entry is not a snapshot but the leftover of an interrupted run.
     pub has_manifest: bool,
-    /// Bytes of its objects by their keys, the manifest left out.
+    /// Size in bytes of each object except the manifest, by key.
     pub lines: BTreeMap<String, u64>,
     /// When the last of its objects was written.
     pub last_modified: Timestamp,
@@ -90,9 +90,9 @@ pub struct Listed {
 /// An upload that was begun and not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Key of the object that would have come of it.
+    /// Key of the object that the upload would have become.
     pub key: String,
-    /// Which upload.
+    /// S3's id of the upload.
     pub upload: String,
     /// When it was begun.
     pub begun: Timestamp,
@@ -105,18 +105,18 @@ impl Objects {
         Self { client, bucket: bucket.into(), storage_class: StorageClass::Standard }
     }
 
-    /// The same bucket; what is uploaded gets this storage class. Manifests, which are small and read often, do not.
+    /// Sets the storage class of uploads. Manifests stay in the standard class, because they are small and read often.
     #[must_use]
     pub fn with_storage_class(mut self, storage_class: StorageClass) -> Self {
         self.storage_class = storage_class;
         self
     }
 
-    /// Writes a small object that must not exist yet. One with the same bytes is as good: the answer to an earlier try
-    /// may have been lost.
+    /// Writes a small object that must not exist yet. An existing object with the same bytes counts as success, because
+    /// the answer to an earlier attempt may have been lost.
     ///
     /// # Errors
-    /// [`SnapshotError::Exists`] if there is another object of that name; [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Exists`] if there is a different object of that name; [`SnapshotError::Unreachable`].
     pub async fn put_new(&self, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<(), SnapshotError> {
         match self.put(key, bytes.clone(), content_type, StorageClass::Standard).await {
             Err(SnapshotError::Exists(key)) if self.read(&key, bytes.len()).await? == Some(bytes) => Ok(()),
@@ -131,7 +131,7 @@ impl Objects {
         request.body(ByteStream::from(bytes)).send().await.map(drop).map_err(|error| failed(key, error))
     }
 
-    /// An object that is at most `bytes_max` bytes; None if it is longer.
+    /// Reads an object of at most `bytes_max` bytes. `None`: it is longer.
     ///
     /// # Errors
     /// [`SnapshotError::NotFound`], [`SnapshotError::Unreachable`].
@@ -171,10 +171,10 @@ impl Objects {
         Ok(reader)
     }
 
-    /// All snapshots and what is left of others, the oldest first.
+    /// All snapshots and leftovers in the bucket, the oldest first.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`]; a list that breaks off is never a shorter list.
+    /// [`SnapshotError::Unreachable`]; an incomplete list is an error, never a shorter list.
     pub async fn list(&self) -> Result<Vec<Listed>, SnapshotError> {
         let mut found = BTreeMap::<SnapshotId, Listed>::new();
         let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(PREFIX).into_paginator().send();
@@ -203,7 +203,7 @@ impl Objects {
         Ok(found.into_values().collect())
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object. A missing object is not an error.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -236,7 +236,7 @@ impl Objects {
         }
     }
 
-    /// Gives up an upload, and what it has stored so far.
+    /// Aborts an upload and removes its stored parts.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -250,15 +250,15 @@ impl Objects {
     }
 }
 
-/// An object that is being written; it exists when [`Upload::finish`] says so, and not before.
+/// An object that is being written. It does not exist before [`Upload::finish`] has succeeded.
 #[derive(Debug)]
 pub struct Upload {
     objects: Objects,
     key: String,
     content_type: String,
-    /// Less than a part.
+    /// The bytes of the next part, which is not full yet.
     buffer: Vec<u8>,
-    /// None while all of it fits into one part.
+    /// `None` while all bytes fit into one part.
     id: Option<String>,
     parts: Vec<CompletedPart>,
 }
@@ -267,7 +267,7 @@ impl Upload {
     /// Adds bytes.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`]: give the upload up.
+    /// [`SnapshotError::Unreachable`]; call [`Upload::abort`] then.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), SnapshotError> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.buffer.len()));
@@ -299,11 +299,11 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the object of what was written.
+    /// Completes the object.
     ///
     /// # Errors
-    /// [`SnapshotError::Exists`] if there is one of that name, which may be this one if an answer was lost: read it;
-    /// [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Exists`] if there is an object of that name. It may be this one, if an answer was lost: read it
+    /// to find out. [`SnapshotError::Unreachable`].
     pub async fn finish(&mut self) -> Result<(), SnapshotError> {
         if self.id.is_none() {
             let (bytes, storage_class) = (std::mem::take(&mut self.buffer), self.objects.storage_class.clone());
@@ -319,17 +319,17 @@ impl Upload {
         request.send().await.map(drop).map_err(|error| failed(&self.key, error))
     }
 
-    /// Gives up what was written. What cannot be given up now is found by a later [`Objects::unfinished`].
+    /// Aborts the upload. If that fails, a later run finds it with [`Objects::unfinished`] and removes it.
     pub async fn abort(self) {
         let Some(upload) = self.id else { return };
         let unfinished = Unfinished { key: self.key, upload, begun: Timestamp::from_ms(0) };
         if let Err(error) = self.objects.give_up(&unfinished).await {
-            tracing::warn!(error = %Chain(&error), key = unfinished.key, "upload not given up");
+            tracing::warn!(error = %Chain(&error), key = unfinished.key, "failed to abort the upload");
         }
     }
 }
 
-/// An object that is read part by part. All parts are of one and the same object.
+/// An object that is read part by part. A check of the `ETag` makes sure that all parts belong to the same object.
 #[derive(Debug)]
 pub struct Reader {
     objects: Objects,
@@ -350,7 +350,8 @@ impl Reader {
     /// The next bytes, at most [`PART_BYTES`]; None at the end.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] if the object is another one than before; [`SnapshotError::NotFound`] if it is gone;
+    /// [`SnapshotError::Damaged`] if the object was replaced in the meantime; [`SnapshotError::NotFound`] if it was
+    /// removed;
     /// [`SnapshotError::Unreachable`].
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, SnapshotError> {
         let part = match self.first.take() {
@@ -373,7 +374,7 @@ impl Reader {
         let request = self.objects.client.get_object().bucket(&self.objects.bucket).key(&self.key).range(range);
         let answer = match request.set_if_match(self.etag.clone()).send().await {
             Ok(answer) => answer,
-            // An object without bytes has no first ones.
+            // A range request for an empty object fails, because there is no first byte.
             Err(error) if self.position == 0 && self.etag.is_none() && code(&error) == Some("InvalidRange") => {
                 return Ok(None);
             }
@@ -389,7 +390,7 @@ impl Reader {
         let body = body.to_vec();
         let expected = (self.bytes - self.position.min(self.bytes)).min(PART_BYTES as u64);
         if body.len() as u64 != expected {
-            let problem = format!("{} bytes came of {expected}", body.len());
+            let problem = format!("{} bytes were received of {expected}", body.len());
             return Err(SnapshotError::Unreachable(problem.into()));
         }
         Ok(Some(body))
@@ -400,7 +401,7 @@ impl Reader {
     }
 }
 
-/// Length of the whole object, of which an answer brings a part.
+/// Length of the whole object; the answer itself holds only a part of it.
 fn whole_bytes(answer: &GetObjectOutput) -> u64 {
     let whole =
         answer.content_range().and_then(|range| range.rsplit_once('/')).and_then(|(_, whole)| whole.parse().ok());
@@ -424,7 +425,7 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Sorts a failed call by what its caller can do. A missing bucket is a store that is not there, not a snapshot.
+/// Maps a failed call to an error. A missing bucket counts as unreachable, not as a missing snapshot.
 fn failed<E>(key: &str, error: SdkError<E>) -> SnapshotError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

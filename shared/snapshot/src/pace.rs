@@ -1,4 +1,5 @@
-//! How fast a snapshot reads, by the read units that DynamoDB counts, so that requests find most of them.
+//! Limits how fast a snapshot reads, measured in DynamoDB's read units, so that most of the capacity is left to
+//! requests.
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use std::pin::Pin;
@@ -6,28 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// Of the read units that a table serves, a snapshot takes one in so many.
+/// A snapshot takes one third of a table's read units.
 const ONE_IN: f64 = 3.0;
-/// Items that a read unit reads at least: a consistent one reads 4 KB, and no item of ours has more than a KB.
+/// Items per read unit, at least: a consistent read unit covers 4 KB, and no item of ours exceeds 1 KB.
 const ITEMS_PER_UNIT: f64 = 4.0;
-/// Items of one page at most. DynamoDB ends a page after 1 MB, whatever this is; the embedded engine reads as many items
-/// as it is asked for before it looks at their size.
+/// Items per page, at most. DynamoDB ends a page after 1 MB in any case; the embedded engine reads this many items
+/// before it checks their size.
 const PAGE_ITEMS: i32 = 1000;
 
-/// Waits for so long.
+/// A function that waits for the given time.
 pub type Pause = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes calls one after the other, and pauses after each for as long as its read units take at this pace.
+/// Makes one call at a time, and pauses after each for as long as its read units take at this pace.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
-    /// Read units a second; none if nobody has to be spared.
+    /// Read units per second. `None`: no limit.
     share: Option<f64>,
     pause: Pause,
     turn: Arc<Mutex<()>>,
 }
 
 impl Pace {
-    /// For tables that serve so many read units a second, each; 0 if they have no limit.
+    /// A pace for tables with this many read units per second each; 0 means no limit.
     pub(crate) fn new(read_units: u32, pause: Pause) -> Self {
         let share = (read_units > 0).then(|| f64::from(read_units) / ONE_IN);
         Self { share, pause, turn: Arc::default() }
@@ -37,13 +38,13 @@ impl Pace {
         Self::new(0, sleep)
     }
 
-    /// Items of a page: those that a second's share reads.
+    /// Items per page: the number that one second's share can read.
     pub(crate) fn page_items(&self) -> i32 {
         #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and what is left is from 1 to 1000")]
         self.share.map_or(PAGE_ITEMS, |share| ((share * ITEMS_PER_UNIT) as i32).clamp(1, PAGE_ITEMS))
     }
 
-    /// Makes a call. The pause is over when this returns.
+    /// Makes a call and waits out its pause before it returns.
     pub(crate) async fn call<T, E>(
         &self,
         call: impl Future<Output = Result<T, E>>,
@@ -54,14 +55,14 @@ impl Pace {
         let outcome = call.await;
         if let Ok(output) = &outcome {
             let units = consumed(output).and_then(|consumed| consumed.capacity_units);
-            // What was not counted took a second's share.
+            // A call without a reported consumption counts as one second's share.
             (self.pause)(Duration::from_secs_f64(units.unwrap_or(share).max(0.0) / share)).await;
         }
         outcome
     }
 }
 
-/// The pause of everybody but a test.
+/// The real pause; tests use another one.
 #[must_use]
 pub fn sleep(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(tokio::time::sleep(time))

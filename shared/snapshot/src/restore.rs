@@ -1,4 +1,5 @@
-//! A snapshot back into empty tables: verified before the first write, gone on with after an interruption.
+//! Restores a snapshot into empty tables. It is verified before the first write, and an interrupted restore can be
+//! continued.
 
 use crate::SnapshotError;
 use crate::batch::{self, PUT_MAX};
@@ -17,19 +18,19 @@ use store::dynamodb::followed_stream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// What the lease is called: `LEASE#restore` in the state table, with the progress of a restore that is not done.
+/// Name of the lease: `LEASE#restore` in the state table. It also holds the progress of an unfinished restore.
 pub const LEASE: &str = "restore";
-/// Batches that are on their way at once.
+/// Batches that are written concurrently.
 const BATCHES: usize = 4;
-/// Bytes of lines that are on their way at once, about.
+/// Approximate limit of line bytes that are written concurrently.
 const WAVE_BYTES: usize = 4 << 20;
-/// Lines between two looks at the clock while nothing is written.
+/// Lines between two renewals of the lease while nothing is written.
 const LOOK_EVERY: u64 = 1000;
 
-/// Which snapshot.
+/// Which snapshot to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// The one whose restore was interrupted; the newest if there is none.
+    /// The snapshot whose restore was interrupted; if there is none, the newest.
     Latest,
     /// This one.
     This(SnapshotId),
@@ -46,11 +47,11 @@ impl std::str::FromStr for Wanted {
     }
 }
 
-/// What a run is doing.
+/// The current step of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    /// Reading, nothing is written yet.
+    /// Reading and checking; nothing is written yet.
     Verifying,
     /// Writing.
     Writing,
@@ -58,46 +59,46 @@ pub enum Step {
     Comparing,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// In what.
+    /// The current step.
     pub step: Step,
     /// Lines done.
     pub lines: u64,
-    /// Lines there are.
+    /// Lines in total.
     pub of: u64,
 }
 
-/// Told how far a run is, often.
+/// A callback for the progress, called often.
 pub type Told<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
-/// What came of a restore.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restored {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// Lines that are in the tables, those of an earlier run included.
+    /// Lines that are in the tables, including the lines of an earlier run.
     pub lines: u64,
-    /// Lines there are.
+    /// Lines in total.
     pub of: u64,
-    /// Lines that an earlier run had written.
+    /// Lines that an earlier run had already written.
     pub resumed_at: u64,
-    /// Whether agents are as they were. If not, each of them is revoked.
+    /// Whether agents were restored as they were. If not, each of them was revoked.
     pub keep_agents: bool,
-    /// Whether all of it is there. If not, time was over: run it again.
+    /// Whether the restore is complete. If not, the time was over; the next run continues.
     pub done: bool,
 }
 
-/// What is noted in the lease from the first write to the last.
+/// The progress that the lease holds from the first write to the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Begun {
     snapshot: SnapshotId,
     line_sha256: String,
     lines: u64,
-    /// A version that did not note it restored agents as they were.
+    /// Versions that did not store this restored agents as they were.
     #[serde(default = "kept")]
     keep_agents: bool,
 }
@@ -106,32 +107,33 @@ const fn kept() -> bool {
     true
 }
 
-/// From where to where, and how.
+/// A restore: source, target and options.
 #[derive(Debug)]
 pub struct Restore<'a> {
-    /// From here.
+    /// Source of the snapshot.
     pub objects: &'a Objects,
-    /// To these.
+    /// Target of the items.
     pub tables: &'a Tables,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
-    /// Whether agents, evidence, codes and leases come back as they were. Otherwise every agent is revoked, because one that
-    /// was revoked since would come back as well.
+    /// Whether agents, evidence, codes and leases are restored as they were. If not, every agent is revoked, because
+    /// the snapshot may hold agents that were revoked after it was taken.
     pub keep_agents: bool,
-    /// Nobody else can reach the tables, so that a lease in them is one of a run that has died.
+    /// No other process can reach the tables, so the holder of an existing lease has died.
     pub alone: bool,
-    /// When to stop, and leave the rest to the next run.
+    /// When to stop; the next run continues.
     pub until: Option<Instant>,
 }
 
 impl Restore<'_> {
-    /// Restores a snapshot, or goes on with it. Run again after whatever interrupted it, it ends in the same tables.
+    /// Restores a snapshot, or continues an interrupted restore. It is idempotent: any number of interrupted runs end
+    /// in the same tables.
     ///
     /// # Errors
-    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] with another snapshot,
-    /// [`SnapshotError::OtherAgents`],
-    /// [`SnapshotError::Stream`], [`SnapshotError::NotFound`], [`SnapshotError::Damaged`], [`SnapshotError::Schema`],
-    /// [`SnapshotError::Key`], [`SnapshotError::Leased`]. At any time [`SnapshotError::Unreachable`].
+    /// Before anything is written: [`SnapshotError::NotEmpty`], [`SnapshotError::Begun`] if another snapshot's restore
+    /// is unfinished, [`SnapshotError::OtherAgents`], [`SnapshotError::Stream`], [`SnapshotError::NotFound`],
+    /// [`SnapshotError::Damaged`], [`SnapshotError::Schema`], [`SnapshotError::Key`], [`SnapshotError::Leased`]. At any
+    /// time: [`SnapshotError::Unreachable`].
     pub async fn run(&self, wanted: &Wanted, told: Told<'_>) -> Result<Restored, SnapshotError> {
         let now = (self.clock)();
         let Tables { client, state, .. } = self.tables;
@@ -172,13 +174,13 @@ impl Restore<'_> {
                 return Err(SnapshotError::OtherAgents { snapshot: begun.snapshot.into(), kept: begun.keep_agents });
             }
             if begun.line_sha256 != done.line_sha256 {
-                let problem = "it is another one than the one whose restore was begun".to_owned();
+                let problem = "its lines differ from those of the interrupted restore".to_owned();
                 return Err(SnapshotError::Damaged { object: object.key.clone(), problem });
             }
             done.lines = begun.lines;
         }
         self.verify(&mut snapshot, lease, told).await?;
-        // From here on the tables hold what is not whole.
+        // From here on the tables can hold a part of the snapshot.
         note(lease, (self.clock)(), &done).await?;
         self.write(&mut snapshot, lease, done, told).await
     }
@@ -226,7 +228,8 @@ impl Restore<'_> {
                     note(lease, (self.clock)(), &done).await?;
                     told(Progress { step: Step::Writing, lines: done.lines, of });
                 }
-                // Before the states: what follows from them is added to the ledger.
+                // Check the ledger before any state is written: the stream adds entries to it as soon as states are
+                // written.
                 if table != last && new {
                     self.count(snapshot, Table::Ledger).await?;
                 }
@@ -239,7 +242,7 @@ impl Restore<'_> {
                 }
                 wave.push(self.prepared(line));
             } else if snapshot.lines().is_multiple_of(LOOK_EVERY) {
-                // What an earlier run has written is only read.
+                // Lines that an earlier run has written are read and not written again.
                 lease.keep((self.clock)()).await?;
             }
         }
@@ -253,7 +256,7 @@ impl Restore<'_> {
         Restored { snapshot, lines, of, resumed_at, keep_agents: self.keep_agents, done }
     }
 
-    /// A line as it is written: always the same, so that a run after an interrupted one changes nothing that stands there.
+    /// A line as it is written. It does not depend on the run, so that writing it twice changes nothing.
     fn prepared(&self, mut line: Line) -> Line {
         if line.table == Table::State {
             restored(&mut line.item);
@@ -264,7 +267,7 @@ impl Restore<'_> {
         line
     }
 
-    /// Finds out whether a table holds as many items as it must, at least: others may be at work by now.
+    /// Checks that a table holds at least the expected number of items. Other writers may already have added more.
     async fn count(&self, snapshot: &Snapshot, table: Table) -> Result<(), SnapshotError> {
         let said = snapshot.manifest().tables.iter().find(|summary| summary.table == table);
         let (said, found) = (said.map_or(0, |summary| summary.items), self.tables.count(table).await?);
@@ -276,17 +279,18 @@ impl Restore<'_> {
     }
 }
 
-/// Of which snapshot the tables hold a part: its restore is at work, or was interrupted.
+/// The snapshot of which the tables hold only a part, because its restore is running or was interrupted.
 ///
 /// # Errors
-/// [`SnapshotError::Unreachable`]; [`SnapshotError::Internal`] if what was noted of it cannot be read.
+/// [`SnapshotError::Unreachable`]; [`SnapshotError::Internal`] if the stored progress cannot be read.
 pub async fn begun(tables: &Tables) -> Result<Option<String>, SnapshotError> {
     let progress = Lease::progress_of(&tables.client, &tables.state, LEASE).await?;
     Ok(progress.as_ref().map(read).transpose()?.map(|begun| begun.snapshot.into()))
 }
 
 fn read(progress: &Value) -> Result<Begun, SnapshotError> {
-    let unreadable = |error| SnapshotError::Internal(format!("the note of the interrupted restore: {error}").into());
+    let unreadable =
+        |error| SnapshotError::Internal(format!("unreadable progress of the interrupted restore: {error}").into());
     Begun::deserialize(progress).map_err(unreadable)
 }
 
@@ -298,7 +302,8 @@ async fn note(lease: &mut Lease, now: Timestamp, done: &Begun) -> Result<(), Sna
 /// The newest snapshot.
 ///
 /// # Errors
-/// [`SnapshotError::NotFound`] if there is none, with what is wrong with the newest entry; [`SnapshotError::Unreachable`].
+/// [`SnapshotError::NotFound`] if there is no good snapshot; its text says what is wrong with the newest entry.
+/// [`SnapshotError::Unreachable`].
 pub async fn latest(objects: &Objects) -> Result<SnapshotId, SnapshotError> {
     if let Some(newest) = newest(objects).await? {
         return Ok(newest);
@@ -306,14 +311,14 @@ pub async fn latest(objects: &Objects) -> Result<SnapshotId, SnapshotError> {
     let none = match objects.list().await?.last() {
         Some(last) => {
             let flaw = flaw(objects, last).await?.unwrap_or_default();
-            format!("at all; {} is none: {flaw}", last.snapshot)
+            format!("at all; {} is not a snapshot: {flaw}", last.snapshot)
         }
         None => "at all".to_owned(),
     };
     Err(SnapshotError::NotFound(none))
 }
 
-/// The schemas of the tables there are.
+/// The schemas of the existing tables.
 pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, Value>, SnapshotError> {
     let mut schemas = BTreeMap::new();
     for table in Tables::ALL {
@@ -322,7 +327,7 @@ pub(crate) async fn schemas(tables: &Tables) -> Result<BTreeMap<Table, Value>, S
     Ok(schemas)
 }
 
-/// The line that was read last is wrong.
+/// An error about the line that was read last.
 pub(crate) fn damaged(snapshot: &Snapshot, problem: &str) -> SnapshotError {
     let object = snapshot.manifest().object.key.clone();
     SnapshotError::Damaged { object, problem: format!("line {}: {problem}", snapshot.lines()) }
@@ -350,7 +355,7 @@ impl Wave {
         self.lines >= BATCHES * PUT_MAX || self.bytes >= WAVE_BYTES
     }
 
-    /// Writes all of them, and is empty then.
+    /// Writes all items and empties the wave.
     pub(crate) async fn write(&mut self, tables: &Tables) -> Result<(), SnapshotError> {
         let mut writers = JoinSet::new();
         for (table, items) in std::mem::take(self).batches {

@@ -1,5 +1,5 @@
-//! What old data must not bring back: an agent that may have been revoked since, what it measured, codes that were shown, and
-//! people who have left.
+//! Removes from old data everything that must not come back: agents that may have been revoked since, their evidence,
+//! pairing codes, and the presence of people who have left.
 
 use crate::SnapshotError;
 use crate::format::{Item, Table};
@@ -13,14 +13,14 @@ use domain::Actor;
 use serde::Serialize;
 use store::dynamodb::keys::{AGENT, CHANGED_BY, PK, REQUEST_ID, SK, USER};
 
-/// What the attributes of a state begin with that hold evidence, a person's word about an agent's device, and pairings.
+/// Prefixes of the attributes of a state that hold evidence, a device binding or a pairing.
 const PREFIXES: [&str; 3] = ["heard", "bound", "pairing"];
-/// Others of that kind, and the request that wrote the state last: it is not the one that restores it.
+/// Other attributes to remove. The last request is one of them, because the restore is not part of it.
 const NAMES: [&str; 4] = ["attested", "challenge", "leaseId", REQUEST_ID];
-/// A lease is ended and not removed: a state without one counts as present until it expires.
+/// A lease is set to its end, not removed: a state without a lease counts as present until it expires.
 const LEASE_UNTIL: &str = "leaseUntil";
 
-/// How an item is changed.
+/// The changes to an item.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Ending {
     set: Vec<(&'static str, AttributeValue)>,
@@ -28,7 +28,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// What has to change in an item of the state table; nothing if it has neither an agent nor anything that belongs to one.
+    /// The changes that an item of the state table needs; empty if it holds no agent and nothing that belongs to one.
     pub(crate) fn of(item: &Item) -> Self {
         let Some(AttributeValue::S(key)) = item.get(PK) else { return Self::default() };
         let mut ending = Self::default();
@@ -63,7 +63,7 @@ impl Ending {
         self.set.is_empty() && self.remove.is_empty()
     }
 
-    /// The item, changed.
+    /// Applies the changes to the item.
     pub(crate) fn apply(self, item: &mut Item) {
         for name in self.remove {
             item.remove(&name);
@@ -72,8 +72,8 @@ impl Ending {
     }
 }
 
-/// Replaces in an item who changed it last and by which request: the restore writes it now. An item that names nobody, because
-/// an older version wrote it, stays as it is.
+/// Replaces the actor and the request of an item's last change, because the restore now writes it. An item of an older
+/// version without an actor stays as it is.
 pub(crate) fn restored(item: &mut Item) {
     if item.contains_key(CHANGED_BY) {
         item.insert(CHANGED_BY.to_owned(), service());
@@ -85,20 +85,20 @@ fn service() -> AttributeValue {
     AttributeValue::S(Actor::Service.to_string())
 }
 
-/// What [`revoke_all`] has changed.
+/// The result of [`revoke_all`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Revoked {
-    /// Agents that may not attest any more.
+    /// Number of agents that were revoked.
     pub agents: u64,
-    /// States of people.
+    /// Number of people's states that were changed.
     pub states: u64,
 }
 
-/// Revokes every agent of the state table, and takes from each state what a restore takes from it: for tables that went back
-/// in time in another way. Run again, it changes what is left.
+/// Revokes every agent of the state table, and removes from each state the data that a restore would remove. Use it for
+/// tables that were rolled back in another way. It is idempotent.
 ///
 /// # Errors
-/// [`SnapshotError::Unreachable`]; some items are changed then.
+/// [`SnapshotError::Unreachable`]; some items may be changed then.
 pub async fn revoke_all(tables: &Tables) -> Result<Revoked, SnapshotError> {
     let mut revoked = Revoked::default();
     let mut pages = Pages::read(tables, Table::State, 1, &Pace::unpaced());
@@ -115,7 +115,7 @@ pub async fn revoke_all(tables: &Tables) -> Result<Revoked, SnapshotError> {
     Ok(revoked)
 }
 
-/// Whether the item was changed. If it was removed, or has got another agent by its person's word, there is nothing to do.
+/// Returns whether the item was changed. An item that was removed, or that has got another agent since, stays as it is.
 async fn change(tables: &Tables, item: &Item, ending: Ending) -> Result<bool, SnapshotError> {
     let key = item.iter().filter(|(name, _)| [PK, SK].contains(&name.as_str()));
     let key = key.map(|(name, value)| (name.clone(), value.clone())).collect();

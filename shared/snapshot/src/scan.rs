@@ -1,4 +1,4 @@
-//! All items of a table, read by several at once in memory that does not grow with the table.
+//! Reads all items of a table in parallel segments, in memory that does not grow with the table.
 
 use crate::SnapshotError;
 use crate::batch::Patience;
@@ -16,22 +16,22 @@ use store::dynamodb::{LedgerItem, keys};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How often the head of a chain is read again until it is as new as its entries: they are written in one transaction,
-/// which a scan may see half of.
+/// How often a chain's head is read again until it is as new as its entries. One transaction writes both, but a scan
+/// may see only half of a transaction.
 const HEAD_TRIES: u32 = 20;
 const HEAD_PAUSE: Duration = Duration::from_millis(50);
 
-/// A table's pages as they come, from all segments.
+/// The pages of a table, from all segments, as they arrive.
 pub(crate) struct Pages {
     pages: mpsc::Receiver<Result<Vec<Item>, SnapshotError>>,
-    /// Ends the readers when nobody wants more.
+    /// Dropping this ends the readers.
     _readers: JoinSet<()>,
 }
 
 impl Pages {
-    /// Reads a table in so many segments. The items of a partition are all in one segment, in the order of their sort key.
+    /// Reads a table in this many segments. All items of a partition are in one segment, ordered by their sort key.
     pub(crate) fn read(tables: &Tables, table: Table, segments: u16, pace: &Pace) -> Self {
-        // Each reader holds a page; one more waits here.
+        // Each reader holds one page, and one more waits in the channel.
         let (sender, pages) = mpsc::channel(1);
         let mut readers = JoinSet::new();
         let segments = i32::from(segments.max(1));
@@ -42,7 +42,7 @@ impl Pages {
         Self { pages, _readers: readers }
     }
 
-    /// The next page, without leases; None when all segments have been read to their end.
+    /// The next page, without leases and connections. `None`: all segments were read to their end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Item>>, SnapshotError> {
         self.pages.recv().await.transpose()
     }
@@ -83,7 +83,7 @@ async fn page(
 ) -> Result<(Vec<Item>, Option<Item>), SnapshotError> {
     let mut patience = Patience::default();
     loop {
-        // Consistent: what was acknowledged before the scan began must be in it.
+        // A consistent read: the snapshot must hold every change that was acknowledged before the scan began.
         let request =
             tables.client.scan().table_name(tables.name(table)).limit(pace.page_items()).consistent_read(true);
         let request = request.segment(segment).total_segments(segments).set_exclusive_start_key(after.clone());
@@ -96,15 +96,15 @@ async fn page(
     }
 }
 
-/// Makes each chain whole on its way into the snapshot: a chain that grows while it is read gets the entries up to its
-/// head, and the head that its entries need.
+/// Completes each chain on its way into the snapshot. If a chain grows during the scan, the missing entries up to its
+/// head are read, or the head that belongs to its entries.
 pub(crate) struct Whole<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) pace: &'a Pace,
 }
 
 impl Whole<'_> {
-    /// The items that have to be written for this one, itself included. `so_far` is what was written.
+    /// The items to write for this one, including itself. `so_far` sums up the items written before.
     pub(crate) async fn with(&self, item: Item, so_far: &Summing) -> Result<Vec<Item>, SnapshotError> {
         let read = LedgerItem::read(&item).map_err(|error| self.damaged(error.to_string()))?;
         match read {
@@ -122,7 +122,7 @@ impl Whole<'_> {
         }
     }
 
-    /// The end of a chain whose head the scan has not met.
+    /// The rest of a chain whose head the scan has not returned.
     pub(crate) async fn rest(&self, chain: &str, so_far: &Summing) -> Result<Vec<Item>, SnapshotError> {
         self.up_to_head(chain, so_far.last(chain), None).await
     }
@@ -147,7 +147,7 @@ impl Whole<'_> {
             }
             found = self.head(chain).await?;
         }
-        Err(self.damaged(format!("{chain}: there is an entry {} and no head of it", last.seq)))
+        Err(self.damaged(format!("{chain}: entry {} exists, but no head names it", last.seq)))
     }
 
     async fn head(&self, chain: &str) -> Result<Option<(Item, Head)>, SnapshotError> {
@@ -166,7 +166,7 @@ impl Whole<'_> {
         }
     }
 
-    /// The entries of a chain after one number and up to another.
+    /// The entries of a chain with numbers above `after` and up to `until`.
     async fn entries(&self, chain: &str, after: u64, until: u64) -> Result<Vec<Item>, SnapshotError> {
         let (mut items, mut start) = (Vec::new(), None);
         let mut patience = Patience::default();

@@ -1,4 +1,5 @@
-//! The tables that snapshots are made of and restored to: their schema, made and removed, empty or not.
+//! The tables that snapshots read and restores fill: their schemas, their creation and removal, and whether they are
+//! empty.
 
 use crate::SnapshotError;
 use crate::format::Table;
@@ -13,15 +14,15 @@ use std::time::Duration;
 use store::dynamodb::{keys, stream_began};
 use telemetry::Chain;
 
-/// How long a table may take to come into being, or to go. Both take seconds.
+/// Time limit for creating or deleting a table. Both usually take seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Pause between two looks at it.
+/// Pause between two checks of its status.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// The two tables of a stack.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    /// Where they are.
+    /// Client of the service that holds them.
     pub client: Client,
     /// Name of the table of users and agents.
     pub state: String,
@@ -30,10 +31,10 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Both, in the order in which they are restored.
+    /// Both tables, in the order in which they are restored.
     pub const ALL: [Table; 2] = [Table::Ledger, Table::State];
 
-    /// What a table is called here.
+    /// Name of a table in this stack.
     #[must_use]
     pub fn name(&self, table: Table) -> &str {
         match table {
@@ -42,17 +43,18 @@ impl Tables {
         }
     }
 
-    /// A table's schema, as a manifest has it.
+    /// A table's schema in the form that a manifest holds.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`], also if there is no such table.
+    /// [`SnapshotError::Unreachable`], also if the table does not exist.
     pub async fn schema(&self, table: Table) -> Result<Value, SnapshotError> {
         let request = self.client.describe_table().table_name(self.name(table));
         let output = request.send().await.map_err(|error| refused(self.name(table), &error))?;
         Ok(output.table.as_ref().map(schema).unwrap_or_default())
     }
 
-    /// When the stream of the state table began, as the places in it say; none if it has none.
+    /// When the state table's stream began, in the form of the positions in the stream. `None`: the table has no
+    /// stream.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -62,14 +64,14 @@ impl Tables {
         Ok(output.table.and_then(|table| table.latest_stream_label).as_deref().map(stream_began))
     }
 
-    /// Makes an empty table of this schema and waits until it can be used.
+    /// Creates an empty table with this schema and waits until it is active.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`], also if there is such a table already; [`SnapshotError::Internal`] if the schema is
-    /// none.
+    /// [`SnapshotError::Unreachable`], also if the table already exists; [`SnapshotError::Internal`] if the schema is
+    /// not valid.
     pub async fn create(&self, table: Table, schema: &Value) -> Result<(), SnapshotError> {
         let name = self.name(table);
-        let parts = Parts::of(schema).ok_or_else(|| SnapshotError::Internal(format!("no schema: {schema}").into()))?;
+        let parts = Parts::of(schema).ok_or_else(|| SnapshotError::Internal(format!("bad schema: {schema}").into()))?;
         let request = self.client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
         let request = request.set_key_schema(Some(parts.key)).set_attribute_definitions(Some(parts.attributes));
         let request = request.set_global_secondary_indexes(Some(parts.indexes).filter(|indexes| !indexes.is_empty()));
@@ -77,13 +79,13 @@ impl Tables {
         self.until(table, |status| status == Some(&TableStatus::Active)).await
     }
 
-    /// Removes a table, if it is there, and waits until it is gone.
+    /// Deletes a table, if it exists, and waits until it is gone.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`], also if it does not go.
+    /// [`SnapshotError::Unreachable`], also if the table is not deleted in time.
     pub async fn remove(&self, table: Table) -> Result<(), SnapshotError> {
         let name = self.name(table);
-        // One that is still being made, or is going already, takes no order.
+        // DynamoDB refuses to delete a table that is being created or deleted.
         self.until(table, |status| matches!(status, None | Some(TableStatus::Active | TableStatus::Deleting))).await?;
         match self.client.delete_table().table_name(name).send().await {
             Ok(_) => {}
@@ -94,7 +96,7 @@ impl Tables {
         self.until(table, |status| status.is_none()).await
     }
 
-    /// Waits until a table is as wanted; it has no status if it is not there.
+    /// Waits until a table's status is as wanted. A missing table has no status.
     async fn until(&self, table: Table, wanted: impl Fn(Option<&TableStatus>) -> bool) -> Result<(), SnapshotError> {
         let name = self.name(table);
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -114,10 +116,10 @@ impl Tables {
         }
     }
 
-    /// How many items a table holds, leases not counted.
+    /// Number of items in a table, without leases and connections.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreachable`]; a count that breaks off is never a smaller count.
+    /// [`SnapshotError::Unreachable`]; an incomplete count is an error, never a smaller number.
     pub async fn count(&self, table: Table) -> Result<u64, SnapshotError> {
         self.counted(table, u64::MAX).await
     }
@@ -130,7 +132,7 @@ impl Tables {
         Ok(self.counted(table, 1).await? == 0)
     }
 
-    /// Counts until there are that many.
+    /// Counts until `enough` items are found.
     async fn counted(&self, table: Table, enough: u64) -> Result<u64, SnapshotError> {
         let (mut count, mut after) = (0, None);
         loop {
@@ -154,7 +156,7 @@ fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
-/// A call on a table that failed.
+/// The error of a failed call on a table.
 fn refused<E>(table: &str, error: &SdkError<E>) -> SnapshotError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -174,7 +176,7 @@ fn schema(table: &TableDescription) -> Value {
         let kind = attribute.attribute_type().as_str();
         json!({"AttributeName": attribute.attribute_name(), "AttributeType": kind})
     };
-    // A service lists them in any order; equal schemas must be equal.
+    // DynamoDB lists them in any order, and equal schemas must compare as equal.
     let sorted = |mut values: Vec<Value>, by: &str| {
         values.sort_by_key(|value| value[by].to_string());
         values
@@ -202,7 +204,7 @@ fn schema(table: &TableDescription) -> Value {
     members.into()
 }
 
-/// A schema, as the client takes it.
+/// A schema in the types of the client.
 struct Parts {
     key: Vec<KeySchemaElement>,
     attributes: Vec<AttributeDefinition>,

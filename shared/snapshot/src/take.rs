@@ -1,4 +1,4 @@
-//! Takes a snapshot: scan, upload, read back, and only then the manifest.
+//! Takes a snapshot: scan, upload, read back, and write the manifest last.
 
 use crate::SnapshotError;
 use crate::format::{
@@ -17,29 +17,29 @@ use domain::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The lease of a run.
+/// Name of the lease.
 const LEASE: &str = "snapshot";
 const MANIFEST_TYPE: &str = "application/json";
 
-/// How snapshots are taken and how long they are kept.
+/// Settings for taking and keeping snapshots.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The stage, for the manifest.
+    /// The stage, as written to the manifest.
     pub stage: String,
-    /// How lines are stored.
+    /// Compression of the lines.
     pub compression: Compression,
     /// How long a snapshot is kept after it was begun.
     pub retention: Duration,
-    /// Parts of a table that are read at once.
+    /// Segments of a table that are read in parallel.
     pub segments: u16,
-    /// Read units a second that each table serves, of which a snapshot takes a third; 0: it need not spare any.
+    /// Read units per second that each table serves; a snapshot takes a third of them. 0: no limit.
     pub read_units: u32,
-    /// How a run waits for its share of them.
+    /// How a run waits to keep to its share.
     pub pause: Pause,
 }
 
 impl Settings {
-    /// As the variables of this stage say.
+    /// The settings that the stage's variables give.
     #[must_use]
     pub fn new(stage: &str, settings: &config::Snapshots) -> Self {
         Self {
@@ -56,38 +56,38 @@ impl Settings {
 /// Takes snapshots of two tables.
 #[derive(Debug, Clone)]
 pub struct Snapshots<'a> {
-    /// Of what.
+    /// The tables to read.
     pub tables: &'a Tables,
-    /// Where they are kept.
+    /// The bucket to write to.
     pub objects: &'a Objects,
-    /// How.
+    /// The settings.
     pub settings: &'a Settings,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
-    /// Nobody else can be at work, so a lease that is held is a dead one's.
+    /// No other run can be active, so the holder of an existing lease has died.
     pub alone: bool,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Performed {
-    /// The snapshot that was taken and verified; none if there was one for this slot already.
+    /// The snapshot that was taken and verified. `None`: there was already one for this slot.
     pub taken: Option<Manifest>,
-    /// The last good snapshot there is now.
+    /// The newest good snapshot after the run.
     pub newest: SnapshotId,
-    /// What was removed on the way.
+    /// Snapshots and leftovers that were removed.
     pub removed: Removed,
 }
 
 impl Snapshots<'_> {
-    /// Takes and verifies a snapshot, unless there is a good one that was begun at or after `slot`; removes what interrupted
-    /// runs left and what is older than the retention.
+    /// Takes and verifies a snapshot, unless there is a good one that was begun at or after `slot`. Removes the
+    /// leftovers of interrupted runs, and snapshots older than the retention.
     ///
     /// # Errors
-    /// [`SnapshotError::Leased`] while another run is at work; [`SnapshotError::Begun`] while the tables hold part of
-    /// another snapshot; [`SnapshotError::Damaged`] if a chain in the table is not
-    /// whole or what was read back is not what was written; [`SnapshotError::Unreachable`]. There is no new snapshot then,
-    /// unless only the removing failed.
+    /// [`SnapshotError::Leased`] while another run is active; [`SnapshotError::Begun`] while the tables hold only a
+    /// part of a restored snapshot; [`SnapshotError::Damaged`] if a chain in the table is incomplete, or the object
+    /// read back differs from the one written; [`SnapshotError::Unreachable`]. No snapshot was taken then, unless only
+    /// the removal failed.
     pub async fn perform(&self, slot: Option<Timestamp>) -> Result<Performed, SnapshotError> {
         let (client, table, now) = (&self.tables.client, &self.tables.state, (self.clock)());
         let mut lease = Lease::acquire(client, table, LEASE, now, self.alone).await?;
@@ -117,7 +117,7 @@ impl Snapshots<'_> {
         Ok(Performed { taken, newest, removed: Removed { leftovers, ..swept } })
     }
 
-    /// What a restore has not finished is not to be the newest snapshot.
+    /// Refuses tables that an unfinished restore has filled in part: a snapshot of them must not become the newest one.
     async fn refuse_half_of_another(&self) -> Result<(), SnapshotError> {
         match restore::begun(self.tables).await? {
             Some(snapshot) => Err(SnapshotError::Begun { snapshot }),
@@ -155,20 +155,21 @@ impl Snapshots<'_> {
             chains,
         };
         match self.read_back(&manifest, lease).await {
-            // The object of that name was there before, and is not the one of this run.
+            // The object existed before and was not written by this run.
             Err(SnapshotError::Damaged { .. }) if existed => return Err(SnapshotError::Exists(key)),
             outcome => outcome?,
         }
-        // Whoever lost the lease must not make a snapshot of an object that another run may have removed.
+        // Another run may have removed the object if this run has lost the lease, so the manifest must not be written
+        // then.
         lease.renew((self.clock)()).await?;
-        // One that was begun since.
+        // A restore may have begun in the meantime.
         self.refuse_half_of_another().await?;
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| SnapshotError::Internal(error.into()))?;
         self.objects.put_new(&manifest.snapshot.manifest_key(), text, MANIFEST_TYPE).await?;
         Ok(manifest)
     }
 
-    /// Reads the tables into an object. Says also whether there was one of that name.
+    /// Writes the tables to an object. The second value says whether an object of that name already existed.
     async fn upload(
         &self,
         key: &str,
@@ -199,7 +200,7 @@ impl Snapshots<'_> {
         upload.write(&last).await?;
         let existed = match upload.finish().await {
             Ok(()) => false,
-            // It may be this very object, whose answer was lost; reading it back will tell.
+            // It may be this run's object, if the answer to its upload was lost. Reading it back will show that.
             Err(SnapshotError::Exists(_)) => true,
             Err(error) => return Err(error),
         };
@@ -207,14 +208,14 @@ impl Snapshots<'_> {
         Ok((Contents { object, items, chains }, existed))
     }
 
-    /// Reads the object from its first byte to its last, as whoever restores it will.
+    /// Reads the object from its first byte to its last and compares it, as a restore does.
     async fn read_back(&self, manifest: &Manifest, lease: &mut Lease) -> Result<(), SnapshotError> {
         let mut snapshot = Snapshot::open(self.objects, manifest.clone()).await?;
         let mut lines = 0_u32;
         while snapshot.next().await?.is_some() {
             lines = lines.wrapping_add(1);
             if lines.is_multiple_of(LINES_AT_ONCE) {
-                // A part holds many lines, and others wait for this thread.
+                // One part holds many lines, and other tasks wait for this thread.
                 tokio::task::yield_now().await;
                 lease.keep((self.clock)()).await?;
             }
@@ -223,10 +224,10 @@ impl Snapshots<'_> {
     }
 }
 
-/// Lines that are read back before others get a turn.
+/// Lines that are read back before the task yields to others.
 const LINES_AT_ONCE: u32 = 256;
 
-/// What an object holds.
+/// The contents of an object, summed up.
 struct Contents {
     object: ObjectSummary,
     items: BTreeMap<Table, u64>,
@@ -258,7 +259,7 @@ fn content_type(compression: Compression) -> &'static str {
     }
 }
 
-/// The first second from now on that no snapshot has its name from.
+/// The name of the first second from now on that no snapshot has yet.
 fn free_id(now: Timestamp, listed: &[Listed]) -> SnapshotId {
     let mut at = now;
     loop {

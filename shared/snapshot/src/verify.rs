@@ -1,4 +1,5 @@
-//! Is a snapshot what its manifest says, and would the tables take it? Both are known before anything is written.
+//! Verifies a snapshot before a restore writes anything: does the object match its manifest, and would the tables
+//! accept its items?
 
 use crate::SnapshotError;
 use crate::format::{FORMAT, Item, Manifest, SCHEMA, SnapshotId, Table, read_line, write_line};
@@ -13,26 +14,27 @@ use std::collections::{BTreeMap, HashSet};
 use store::dynamodb::keys;
 use store::dynamodb::keys::PK;
 
-/// Longest manifest, in bytes. One has some two thousand, whatever the tables hold.
+/// Longest accepted manifest, in bytes. A real one has about 2 000, independent of the tables' size.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
-/// Keys that are remembered to find one that comes twice: 16 bytes each, some 35 MB. Beyond, the count after a restore
-/// finds it.
+/// Number of keys that are remembered to find duplicates, at 16 bytes each: about 35 MB. Beyond that number, the count
+/// after the restore finds a duplicate.
 const KEYS_MAX: usize = 1 << 20;
 
-/// What partition keys begin with. No other item is restored: the function that does it may write no other.
+/// Allowed prefixes of partition keys. A restore refuses all other items, because IAM lets the restoring function write
+/// no other keys.
 const STATE_KEYS: &[&str] = &[keys::USER, keys::AGENT, keys::WITNESS];
 const LEDGER_KEYS: &[&str] = &[keys::ROOM_HISTORY];
 
-/// Lines that are read before others get a turn.
+/// Lines that are read before the task yields to others.
 const LINES_AT_ONCE: u64 = 64;
 
 /// Reads the manifest of a snapshot.
 ///
 /// # Errors
-/// [`SnapshotError::NotFound`] without one; [`SnapshotError::Damaged`] if it is none, or another snapshot's;
-/// [`SnapshotError::Schema`]; [`SnapshotError::Unreachable`].
+/// [`SnapshotError::NotFound`] if there is no manifest; [`SnapshotError::Damaged`] if it cannot be read or belongs to
+/// another snapshot; [`SnapshotError::Schema`]; [`SnapshotError::Unreachable`].
 pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, SnapshotError> {
-    /// What every manifest of every schema has.
+    /// The members that a manifest has in every schema version.
     #[derive(Deserialize)]
     struct Version {
         format: String,
@@ -44,7 +46,7 @@ pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, Sn
         Err(SnapshotError::NotFound(_)) => return Err(SnapshotError::NotFound(id.to_string())),
         bytes => bytes?.ok_or_else(|| damaged(format!("it is longer than {MANIFEST_BYTES_MAX} bytes")))?,
     };
-    let no_manifest = |error: serde_json::Error| damaged(format!("it is no manifest: {error}"));
+    let no_manifest = |error: serde_json::Error| damaged(format!("it is not a manifest: {error}"));
     let Version { format, schema } = serde_json::from_slice(&bytes).map_err(no_manifest)?;
     if format != FORMAT {
         return Err(damaged(format!("its format is {format:?} and should be {FORMAT:?}")));
@@ -78,8 +80,8 @@ pub struct Line {
     pub bytes: usize,
 }
 
-/// A snapshot that is read item by item, again and again the very same object. Whoever has read it to its end knows
-/// that it is what its manifest says.
+/// A snapshot that is read item by item. After [`Snapshot::rewind`] it reads the same object again. A caller that has
+/// read it to its end knows that it matches its manifest.
 #[derive(Debug)]
 pub struct Snapshot {
     manifest: Manifest,
@@ -87,7 +89,7 @@ pub struct Snapshot {
     pass: Pass,
 }
 
-/// One time through the object.
+/// The state of one pass through the object.
 #[derive(Debug)]
 struct Pass {
     decoder: Decoder,
@@ -95,11 +97,11 @@ struct Pass {
     /// Table of the last line.
     table: Table,
     lines: u64,
-    /// There are no more stored bytes.
+    /// All stored bytes were read.
     drained: bool,
-    /// There are no more lines, and all of it was compared.
+    /// All lines were read and compared with the manifest.
     ended: bool,
-    /// The last line, made of its item again.
+    /// The last line, encoded again from its item.
     again: Vec<u8>,
 }
 
@@ -121,7 +123,7 @@ impl Snapshot {
     /// Opens the object that a manifest describes.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`] without one; [`SnapshotError::Damaged`] if it has another length;
+    /// [`SnapshotError::NotFound`] if it does not exist; [`SnapshotError::Damaged`] if it has another length;
     /// [`SnapshotError::Unreachable`].
     pub async fn open(objects: &Objects, manifest: Manifest) -> Result<Self, SnapshotError> {
         let reader = objects.open(&manifest.object.key).await?;
@@ -131,11 +133,11 @@ impl Snapshot {
         if found == said {
             Ok(snapshot)
         } else {
-            Err(snapshot.damaged(format!("bytes is {found} and should be {said}")))
+            Err(snapshot.damaged(format!("it has {found} bytes and should have {said}")))
         }
     }
 
-    /// What it must be.
+    /// The manifest that the object is compared with.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -153,15 +155,16 @@ impl Snapshot {
         self.pass = Pass::new(&self.manifest);
     }
 
-    /// The next item: those of the ledger first. None at the end of a snapshot that is whole.
+    /// The next item; the ledger's items come first. `None`: the end was reached, and the snapshot matches its
+    /// manifest.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] at the first thing that is not as it should be; [`SnapshotError::NotFound`] if the object
-    /// has gone; [`SnapshotError::Unreachable`].
+    /// [`SnapshotError::Damaged`] at the first difference; [`SnapshotError::NotFound`] if the object was removed;
+    /// [`SnapshotError::Unreachable`].
     pub async fn next(&mut self) -> Result<Option<Line>, SnapshotError> {
         while !self.pass.ended {
             if let Some(line) = self.line()? {
-                // A part holds many lines, and in the runner others wait for this thread.
+                // One part holds many lines, and in the runner other tasks wait for this thread.
                 if self.pass.lines.is_multiple_of(LINES_AT_ONCE) {
                     tokio::task::yield_now().await;
                 }
@@ -190,21 +193,21 @@ impl Snapshot {
             return Err(damaged(format!("there should be {} lines", self.manifest.object.lines)));
         }
         let (table, item) = read_line(line).map_err(&damaged)?;
-        // What is not written like this was not written by us: a member twice, another order, blanks.
+        // A line that differs from our own encoding was not written by us: a repeated member, another order, blanks.
         again.clear();
         write_line(again, table, &item).map_err(|error| damaged(error.to_string()))?;
         if again != line {
-            return Err(damaged("it is not as a snapshot writes it".to_owned()));
+            return Err(damaged("it is not in the encoding that a snapshot uses".to_owned()));
         }
         if table < *last {
-            return Err(damaged("the ledger comes first".to_owned()));
+            return Err(damaged("an item of the ledger follows an item of the state table".to_owned()));
         }
         *last = table;
         summing.add(table, &item).map_err(damaged)?;
         Ok(Some(Line { table, item, bytes: line.len() }))
     }
 
-    /// Compares all of it with the manifest.
+    /// Compares the totals with the manifest.
     fn end(&mut self) -> Result<(), SnapshotError> {
         let Pass { decoder, summing, .. } = std::mem::replace(&mut self.pass, Pass::new(&self.manifest));
         self.pass.ended = true;
@@ -215,7 +218,7 @@ impl Snapshot {
         for summary in &self.manifest.tables {
             let (found, said) = (items.get(&summary.table).copied().unwrap_or_default(), summary.items);
             let name = format!("items of the {:?} table", summary.table).to_lowercase();
-            differences.push((found != said).then(|| format!("{name}: {found}, and should be {said}")));
+            differences.push((found != said).then(|| format!("{name}: {found} found, {said} expected")));
         }
         differences.push(difference(&chains, &self.manifest.chains));
         match differences.into_iter().flatten().next() {
@@ -229,7 +232,7 @@ impl Snapshot {
     }
 }
 
-/// The first member that two summaries do not have in common.
+/// The first member in which two summaries differ.
 fn difference<T: Serialize>(found: &T, said: &T) -> Option<String> {
     let [found, said] = [found, said].map(|summary| serde_json::to_value(summary).unwrap_or_default());
     let members = said.as_object()?.iter();
@@ -237,7 +240,7 @@ fn difference<T: Serialize>(found: &T, said: &T) -> Option<String> {
     different.next().map(|(name, said)| format!("{name} is {} and should be {said}", found[name.as_str()]))
 }
 
-/// Checks items against the tables they are to go to, and that none comes twice.
+/// Checks that the target tables would accept the items, and that no item occurs twice.
 #[derive(Debug)]
 pub struct Fit {
     keys: BTreeMap<Table, Keys>,
@@ -248,7 +251,7 @@ impl Fit {
     /// For the tables with these schemas.
     ///
     /// # Errors
-    /// [`SnapshotError::Key`] if a table of the snapshot has another key than the one there is.
+    /// [`SnapshotError::Key`] if a table of the snapshot and the existing table have different keys.
     pub fn new(manifest: &Manifest, schemas: &BTreeMap<Table, Value>) -> Result<Self, SnapshotError> {
         let mut keys = BTreeMap::new();
         for summary in &manifest.tables {
@@ -272,17 +275,17 @@ impl Fit {
     /// What is wrong with it.
     pub fn check(&mut self, line: &Line) -> Result<(), String> {
         if is_transient(&line.item) {
-            return Err("a lease or a connection is no data".to_owned());
+            return Err("a snapshot must not hold leases or connections".to_owned());
         }
         let Some(keys) = self.keys.get(&line.table) else {
-            return Err("a table that is not in the manifest".to_owned());
+            return Err("its table is not in the manifest".to_owned());
         };
         keys.check(&line.item)?;
         let known = if line.table == Table::State { STATE_KEYS } else { LEDGER_KEYS };
         if let Some(AttributeValue::S(key)) = line.item.get(PK)
             && !known.iter().any(|prefix| key.starts_with(prefix))
         {
-            return Err(format!("{key:?} is no key of this table"));
+            return Err(format!("{key:?} is not a key of this table"));
         }
         if self.seen.len() < KEYS_MAX {
             let mut key = Vec::new();
@@ -291,7 +294,7 @@ impl Fit {
             let mut short = [0; 16];
             short.copy_from_slice(&digest[..16]);
             if !self.seen.insert(short) {
-                return Err("the item comes twice".to_owned());
+                return Err("the item occurs twice".to_owned());
             }
         }
         Ok(())

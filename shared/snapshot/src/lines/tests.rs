@@ -170,7 +170,7 @@ fn a_chain_that_is_not_whole_is_named() {
     for place in 0..4 {
         let mut items = whole.clone();
         items[place].insert("actor".to_owned(), text("user:eve"));
-        assert!(sum(&items).unwrap_err().contains("does not have its hash"));
+        assert!(sum(&items).unwrap_err().contains("does not match its hash"));
     }
     let mut items = whole.clone();
     items.swap(1, 2);
