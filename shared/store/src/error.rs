@@ -1,28 +1,28 @@
-//! Why something was not done: refusals, sorted by what the caller can do about them, and failures, which are ours.
+//! The errors of the store: refusals, sorted by what the caller can do about them, and failures of the service.
 
 use domain::Challenge;
 use domain::user::{User, Version};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller can do about a refusal. `functions` makes a status of each.
+/// What a caller can do about a refusal. `functions` gives each kind its HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Correct the request: a part of it is malformed, or not supported any more.
+    /// Correct the request: a part of it is malformed or no longer supported.
     Invalid,
-    /// Prove who calls.
+    /// Authenticate.
     Unauthenticated,
-    /// Nothing: this caller may not do this.
+    /// Nothing: this caller does not have the permission.
     Forbidden,
-    /// Name something that exists.
+    /// Name a thing that exists.
     NotFound,
-    /// Look at what is stored, and decide again: the request does not fit it.
+    /// Read what is stored and decide again: the request does not fit the stored state.
     Conflict,
-    /// Begin anew: what is named existed, and has ended for good.
+    /// Begin anew: the named thing existed, and has ended for good.
     Gone,
-    /// Read again: what is stored has changed since the caller read it.
+    /// Read again: the stored state has changed since the caller read it.
     Changed,
-    /// Use a method that the path has.
+    /// Use a method that the path supports.
     Method,
     /// Send the request faster.
     Late,
@@ -30,9 +30,9 @@ pub enum Kind {
     TooLarge,
     /// Send the body in another format.
     Format,
-    /// Ask this server by a name of its own.
+    /// Use one of this server's own host names.
     Misdirected,
-    /// Wait for a newer version: the operation is not written yet.
+    /// Wait for a newer version: the operation is not implemented yet.
     Unwritten,
     /// Try again later: the service is busy, or cannot reach what it needs.
     Unavailable,
@@ -40,16 +40,16 @@ pub enum Kind {
     Internal,
 }
 
-/// One reason to refuse. Each is a constant beside the subject that it is about.
+/// One reason to refuse. Each is a constant beside the subject to which it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// What the caller can do about it.
     pub kind: Kind,
-    /// Its stable name, for programs.
+    /// A stable code for programs.
     pub code: &'static str,
-    /// The same for people.
+    /// The same as a text for people.
     pub detail: &'static str,
-    /// Seconds after which the same request makes sense again, if time alone may help.
+    /// Seconds after which a retry may succeed, if waiting can help.
     pub retry_after_s: Option<u16>,
 }
 
@@ -60,44 +60,44 @@ impl Refusal {
         Self { kind, code, detail, retry_after_s: None }
     }
 
-    /// The same, with the seconds after which to ask again.
+    /// The same refusal with a time in seconds after which the client may retry.
     #[must_use]
     pub const fn retry_after(self, seconds: u16) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }
 }
 
-/// Where an agent stands: what its next attestation must be, and whose claim it is about.
+/// The state of an agent: the number and challenge that its next attestation must have, and its person's claim.
 #[derive(Debug)]
 pub struct NextAttestation {
-    /// The number of the next one.
+    /// The number of the next attestation.
     pub expected: u64,
-    /// What it must repeat.
+    /// The challenge that it must repeat.
     pub challenge: Challenge,
     /// The person's state.
     pub user: User,
 }
 
-/// What a refusal shows of what is stored, or of the request.
+/// The details that a refusal shows.
 #[derive(Debug)]
 pub enum Shown {
     /// Nothing.
     Nothing,
     /// The field that is malformed, and the rule it broke.
     Field(&'static str, &'static str),
-    /// The version now stored; none if there is no state.
+    /// The version that is stored now. `None`: there is no state.
     Version(Option<Version>),
-    /// Where the agent stands.
+    /// The state of the agent.
     NextAttestation(Box<NextAttestation>),
 }
 
-/// Why the store did not do what it was asked.
+/// Why the store did not do what was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It was refused; [`Refusal::kind`] says what the caller can do.
+    /// The request was refused; [`Refusal::kind`] says what the caller can do.
     #[error("{}", .0.detail)]
     Refused(Refusal, Shown),
-    /// Try again later: the store is throttling, out of reach or out of space.
+    /// Try again later: the store is throttling, unreachable or out of space.
     #[error("store unavailable")]
     Unavailable(#[source] Source),
     /// Give up: a stored item cannot be read.
@@ -106,7 +106,7 @@ pub enum StoreError {
         /// The attribute that is missing or malformed.
         attribute: &'static str,
     },
-    /// Give up: the store refused a request that should be right.
+    /// Give up: the store refused a request that we believe to be correct.
     #[error("store refused the request")]
     Internal(#[source] Source),
 }

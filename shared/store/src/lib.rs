@@ -1,4 +1,4 @@
-//! What Greenroom remembers.
+//! The storage of Greenroom, and its errors.
 
 pub mod dynamodb;
 mod error;

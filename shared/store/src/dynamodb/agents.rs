@@ -1,8 +1,8 @@
-//! Agents: who they are on an item of their own, what they saw on their user's, so that accepting an attestation is one
-//! conditional write and a verdict needs no second read.
+//! Agents. An agent's identity is on an item of its own; its evidence is on its user's item. So accepting an
+//! attestation takes one conditional write, and a verdict needs no second read.
 //!
-//! An agent is paired with a browser, which holds a witness token, and attached to at most one user at a time: the user's
-//! item names it. The agent's own item remembers where it was attached last; the user's item decides.
+//! An agent is paired with a browser, which holds a witness token, and attached to at most one user at a time. The
+//! user's item decides to whom it is attached; the agent's own item only stores its last attachment.
 
 use super::cause::Cause;
 use super::expression::{Condition, absent, below, exists, is};
@@ -23,28 +23,28 @@ use std::time::Duration;
 
 /// 404: there is no such agent.
 pub const AGENT_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "agent_not_found", "there is no such agent");
-/// 410: the agent may not attest any more. Its person pairs it again.
+/// 410: the agent may no longer attest. Its person can pair it again.
 pub const AGENT_REVOKED: Refusal =
     Refusal::new(Kind::Gone, "agent_revoked", "this agent was revoked, or its pairing expired; pair it again");
 /// 409: no person has attached the agent.
 pub const AGENT_IDLE: Refusal =
     Refusal::new(Kind::Conflict, "agent_idle", "no person has attached this agent").retry_after(IDLE_S);
-/// 409: the attestation is not the one that comes next. It shows where the agent stands.
+/// 409: this is not the next attestation. The refusal shows the agent's state.
 pub const SEQUENCE_CONFLICT: Refusal = Refusal::new(
     Kind::Conflict,
     "sequence_conflict",
     "this is not the next attestation; measure again with expectedSeq and challenge",
 );
-/// 409: the window ends no later than that of the last attestation. It shows where the agent stands.
+/// 409: the window ends no later than the window of the last attestation. The refusal shows the agent's state.
 pub const WINDOW_NOT_NEWER: Refusal = Refusal::new(
     Kind::Conflict,
     "window_not_newer",
     "toMs must be later than that of the last attestation; measure again",
 );
-/// Seconds after which an agent that nobody has attached asks again.
+/// Seconds after which an agent that is attached to nobody asks again.
 const IDLE_S: u16 = 30;
 
-/// What an attestation writes on the user's item.
+/// The attributes of a user's item that hold evidence.
 pub(super) const EVIDENCE: &[&str] = &[
     "heardAt",
     "heardVersion",
@@ -57,15 +57,15 @@ pub(super) const EVIDENCE: &[&str] = &[
     "heardTwin",
     "heardSilentSince",
 ];
-/// Which agent is attached to a user, and what its next attestation must be.
+/// The attributes of a user's item that name its agent and describe the next attestation.
 pub(super) const AGENT: &[&str] = &["agentId", "agentSeq", "agentRevoked", "challenge", "attested"];
-/// What a person said about the agent's device.
+/// The attributes that hold a person's device binding.
 pub(super) const BINDING: &[&str] = &["boundDeviceId", "boundAgentDeviceId"];
-/// Tries when another pairing or attachment came between reading and writing.
+/// Attempts when another pairing or attachment happens between a read and the write.
 pub(super) const TRIES_MAX: usize = 3;
 /// How long an agent stays paired with its browser after it was attached or renewed.
 const PAIRED_FOR: Duration = Duration::from_hours(30 * 24);
-/// An agent that attests renews its pairing when less than this is left, so that it is written twice a month.
+/// An agent that attests renews its pairing when less than this is left, so that the renewal is written twice a month.
 const RENEW_BELOW: Duration = Duration::from_hours(15 * 24);
 
 /// The agents of the `state` table.
@@ -75,44 +75,44 @@ pub struct Agents {
     pub(super) policy: Policy,
 }
 
-/// An agent as it was paired.
+/// An agent, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// Which one.
+    /// Its id.
     pub id: AgentId,
-    /// Whom it was attached to last; that user's item says whether it still is.
+    /// The user to whom it was attached last; that user's item says whether it still is.
     pub user_id: Option<UserId>,
     /// The key that signs its attestations.
     pub public_key: PublicKey,
-    /// It may not attest any more: it was revoked, or its pairing lapsed.
+    /// It may no longer attest: it was revoked, or its pairing expired.
     pub revoked: bool,
     expires_at: Timestamp,
     pub(super) binding: Option<DeviceBinding>,
-    /// How often it was attached to somebody: two attachments at once have the same number, so one of them is refused.
+    /// Number of attachments so far. Two concurrent attachments write the same number, so one of them is refused.
     pub(super) attachments: u64,
-    /// The token of the browser that it is paired with.
+    /// Fingerprint of the token of the browser with which it is paired.
     witness: Option<Fingerprint>,
 }
 
-/// An attestation that was accepted, now or before.
+/// An accepted attestation, new or repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attested {
     /// The user's state with the verdicts that hold now.
     pub user: User,
     /// The number of this attestation.
     pub seq: u64,
-    /// What the next one must repeat.
+    /// The challenge that the next attestation must repeat.
     pub next_challenge: Challenge,
 }
 
 impl Agents {
-    /// Agents in `table`; their evidence is judged by `policy`.
+    /// Agents in `table`; `policy` judges their evidence.
     #[must_use]
     pub fn new(client: Client, table: String, policy: Policy) -> Self {
         Self { table: Table::new(client, table), policy }
     }
 
-    /// How evidence is judged.
+    /// The policy that judges evidence.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy
@@ -121,12 +121,12 @@ impl Agents {
     /// Reads an agent.
     ///
     /// # Errors
-    /// [`AGENT_NOT_FOUND`]; [`AGENT_REVOKED`] if nothing but that is left of it.
+    /// [`AGENT_NOT_FOUND`]; [`AGENT_REVOKED`] if only a tombstone of it is left.
     pub async fn get(&self, id: &AgentId, now: Timestamp) -> Result<Agent, StoreError> {
         agent(id, self.table.get(keys::agent(id)).await?.ok_or(AGENT_NOT_FOUND)?, now)
     }
 
-    /// The user whom an agent belongs to: the one it was attached to last. Nobody, if nothing but its end is known of it.
+    /// The user to whom an agent was attached last. `None`: it never was attached, or only a tombstone of it is left.
     ///
     /// # Errors
     /// [`AGENT_NOT_FOUND`].
@@ -137,12 +137,14 @@ impl Agents {
         }
     }
 
-    /// Takes what an agent saw, by one conditional write: its number is the next one, it answers the last challenge, and its
-    /// window ends after the last one. `body` is what was signed, `next` the challenge for the attestation after this one.
+    /// Accepts an attestation by one conditional write. The conditions: its number is the next one, it answers the last
+    /// challenge, and its window ends after the last window. `body` is the signed text, `next` the challenge for the
+    /// following attestation.
     ///
     /// # Errors
-    /// [`AGENT_IDLE`] if nobody has attached it, or whoever did is gone; [`AGENT_REVOKED`];
-    /// [`SEQUENCE_CONFLICT`], also for the question where to begin, and [`WINDOW_NOT_NEWER`], both with what would have been right.
+    /// [`AGENT_IDLE`] if the agent is attached to nobody, or its person has left; [`AGENT_REVOKED`];
+    /// [`SEQUENCE_CONFLICT`], also as the answer to number 0, and [`WINDOW_NOT_NEWER`]; both show the expected number
+    /// and challenge.
     pub async fn attest(
         &self,
         agent: &Agent,
@@ -154,7 +156,7 @@ impl Agents {
         let now = cause.at;
         let user_id = agent.user_id.as_ref().ok_or(AGENT_IDLE)?;
         if attestation.seq == 0 {
-            // A question where to begin, and no evidence.
+            // Number 0 carries no evidence: it asks for the next number and challenge.
             let item = self.read_user(user_id, now).await?.ok_or(AGENT_IDLE)?;
             if is_gone(&item, now)? {
                 return Err(AGENT_IDLE.into());
@@ -175,7 +177,7 @@ impl Agents {
             .set("heardVersion", evidence.version)
             .set("heardFlag", evidence.flag.as_str())
             .set("heardSignal", evidence.signal.as_str())
-            // The usual is stored as no attribute at all.
+            // The most common values are stored as no attribute at all.
             .set_or_remove("heardCondition", unless(evidence.condition, Measured::Measured).map(Measured::as_str))
             .set_or_remove("heardRoute", unless(evidence.route, Route::Direct).map(Route::as_str))
             .set_or_remove("heardId", device.map(|device| device.id.as_str()))
@@ -204,7 +206,7 @@ impl Agents {
         }
     }
 
-    /// Why the user's item refuses what this agent says.
+    /// Why the user's item refuses this agent's attestation.
     fn refusal(
         &self,
         agent: &Agent,
@@ -227,26 +229,26 @@ impl Agents {
         ))
     }
 
-    /// Lengthens the pairing of an agent that is in use. If that fails, the next attestation tries again.
+    /// Prolongs the pairing of an agent that is in use. If that fails, the next attestation tries again.
     async fn renew(&self, agent: &Agent, now: Timestamp) {
         if agent.expires_at > now.plus(RENEW_BELOW) {
             return;
         }
         let renewal = Write::update(keys::agent(&agent.id)).set("expiresAt", expiry(now)).when(lives());
-        // The token first: an agent that lives longer than the token of its browser could not be attached anew.
+        // The token goes first: an agent that outlives its browser's token could never be attached again.
         for write in agent.witness.iter().map(|token| extended(token, now)).chain([renewal]) {
             if let Err(error) = self.table.write(write).await {
-                tracing::warn!(error = %telemetry::Chain(&error), "an agent's pairing was not renewed");
+                tracing::warn!(error = %telemetry::Chain(&error), "failed to renew an agent's pairing");
                 return;
             }
         }
     }
 
-    /// Stores a person's word that a device of the browser's and one of the agent's are the same: for this user, and for
-    /// whomever the agent is attached to later.
+    /// Stores a person's statement that a device of the browser and a device of the agent are the same. It holds for
+    /// this user, and for every user to whom the agent is attached later.
     ///
     /// # Errors
-    /// [`AGENT_REVOKED`]; [`AGENT_IDLE`] if it is attached to nobody.
+    /// [`AGENT_REVOKED`]; [`AGENT_IDLE`] if the agent is attached to nobody.
     pub async fn bind(&self, agent: &Agent, word: DeviceBinding, cause: &Cause) -> Result<User, StoreError> {
         let (id, now) = (&agent.id, cause.at);
         if agent.revoked {
@@ -270,8 +272,8 @@ impl Agents {
         Err(StoreError::Unavailable("others kept changing this agent".into()))
     }
 
-    /// Ends an agent: first on its own item, which alone decides, then on its user's, whose evidence goes. Once more is
-    /// harmless, and finishes what was interrupted.
+    /// Revokes an agent: first on its own item, which alone decides, then on its user's item, from which its evidence
+    /// is removed. The call is idempotent, and repeating it completes an interrupted one.
     ///
     /// # Errors
     /// [`AGENT_NOT_FOUND`]
@@ -284,23 +286,23 @@ impl Agents {
         }
     }
 
-    /// Ends the agent that a user's state shows, also if nothing else is left of it. Where its item is gone already, a tombstone
-    /// keeps its key from coming back for as long.
+    /// Revokes the agent that a user's state names, even if nothing else is left of it. If the agent's item is already
+    /// gone, a tombstone keeps its key from being enrolled again for [`PAIRED_FOR`].
     ///
     /// # Errors
-    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if the state shows none.
+    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if the state names no agent.
     pub async fn revoke_of(&self, id: &UserId, cause: &Cause) -> Result<(), StoreError> {
         let mut item = self.read_user(id, cause.at).await?.ok_or(USER_NOT_FOUND)?;
         let agent = checked(&mut item, "agentId")?.ok_or(AGENT_NOT_FOUND)?;
         let mut ended = self.table.change(ending(&agent, cause)).await?.unwrap_or_default();
-        // Perhaps it was attached to somebody else a moment ago.
+        // The agent may have been attached to another user in the meantime.
         if let Some(other) = checked(&mut ended, "userId")?.filter(|other| other != id) {
             self.forget(&other, &agent, cause).await?;
         }
         self.forget(id, &agent, cause).await
     }
 
-    /// Takes what a revoked agent saw from its user's item.
+    /// Removes the evidence of a revoked agent from its user's item.
     async fn forget(&self, id: &UserId, agent: &AgentId, cause: &Cause) -> Result<(), StoreError> {
         let forgotten = Write::update(keys::user(id))
             .by(cause)
@@ -309,41 +311,41 @@ impl Agents {
             .remove(EVIDENCE)
             .remove(BINDING)
             .when(is("agentId", agent).and(absent("agentRevoked")));
-        // Refused: the user is forgotten, has another agent, or knows it already.
+        // A refusal means that the user's item is gone, names another agent, or was changed already.
         self.table.write(forgotten).await.map(drop)
     }
 
-    /// A user's item as it is now; none if it is past its time.
+    /// A user's item, read consistently. `None`: there is none, or it has expired.
     pub(super) async fn read_user(&self, id: &UserId, now: Timestamp) -> Result<Option<Item>, StoreError> {
         let Some(item) = self.table.get_now(keys::user(id)).await? else { return Ok(None) };
         Ok(if is_expired(&item, now)? { None } else { Some(item) })
     }
 }
 
-/// On the token's item: good for as long as the pairing.
+/// A write to the token's item that prolongs it as long as the pairing.
 pub(super) fn extended(token: &Fingerprint, now: Timestamp) -> Write {
     Write::update(keys::witness(token)).set("expiresAt", expiry(now)).when(exists("agentId"))
 }
 
-/// On the agent's item: its end. From then on nobody can attach it.
+/// A write to the agent's item that revokes it. From then on nobody can attach it.
 fn ending(id: &AgentId, cause: &Cause) -> Write {
     let write = Write::update(keys::agent(id)).set("revoked", true).set("expiresAt", expiry(cause.at));
     write.set(keys::CHANGED_BY, cause.by.to_string())
 }
 
-/// A person's word about two devices, or none.
+/// Sets or removes a person's device binding.
 pub(super) fn said(write: Write, word: Option<&DeviceBinding>) -> Write {
     write
         .set_or_remove("boundDeviceId", word.map(|word| String::from(word.device_id.clone())))
         .set_or_remove("boundAgentDeviceId", word.map(|word| String::from(word.agent_device_id.clone())))
 }
 
-/// Of an agent's item: it is more than a tombstone, and not revoked.
+/// A condition on an agent's item: it is not a tombstone, and not revoked.
 pub(super) fn lives() -> Condition {
     exists("publicKey").and(absent("revoked"))
 }
 
-/// A value that is not the usual one.
+/// The value, unless it is the usual one.
 fn unless<T: Copy + PartialEq>(value: T, usual: T) -> Option<T> {
     (value != usual).then_some(value)
 }
@@ -352,13 +354,13 @@ pub(super) fn expiry(now: Timestamp) -> u64 {
     seconds(now.plus(PAIRED_FOR))
 }
 
-/// Whether the person of a user's item is gone: it is past its time, or their lease is. An agent does not listen then.
+/// Whether the person of a user's item has left: the item or the lease has expired. An agent does not listen then.
 fn is_gone(item: &Item, now: Timestamp) -> Result<bool, StoreError> {
     let lapsed = item.contains_key("leaseUntil") && integer(item, "leaseUntil")? <= now.ms();
     Ok(lapsed || is_expired(item, now)?)
 }
 
-/// An agent's item, read.
+/// Reads an agent's item.
 pub(super) fn agent(id: &AgentId, mut item: Item, now: Timestamp) -> Result<Agent, StoreError> {
     let revoked = item.contains_key("revoked");
     if revoked && !item.contains_key("publicKey") {
@@ -367,7 +369,7 @@ pub(super) fn agent(id: &AgentId, mut item: Item, now: Timestamp) -> Result<Agen
     Ok(Agent {
         id: id.clone(),
         public_key: bytes(&item, "publicKey")?.into(),
-        // The table removes what has lapsed within days: until then it may not attest either.
+        // The table removes expired items only within days. Until then, an expired agent may not attest either.
         revoked: revoked || is_expired(&item, now)?,
         expires_at: Timestamp::from_ms(integer(&item, "expiresAt")?.saturating_mul(1000)),
         attachments: if item.contains_key("attachments") { integer(&item, "attachments")? } else { 0 },

@@ -1,20 +1,20 @@
-//! What makes a change.
+//! The cause of a change.
 
 use domain::{Actor, Timestamp};
 
-/// What makes a change: when, by which request, and who.
+/// The cause of a change: its time, its request and its actor.
 #[derive(Debug, Clone)]
 pub struct Cause {
     /// The time.
     pub at: Timestamp,
-    /// The request's id; none for what the service itself does.
+    /// The request's id. `None`: the service itself makes the change.
     pub request_id: Option<String>,
-    /// Who makes it.
+    /// The actor.
     pub by: Actor,
 }
 
 impl Cause {
-    /// What the service itself does at this time.
+    /// A change that the service itself makes at this time.
     #[must_use]
     pub const fn service(at: Timestamp) -> Self {
         Self { at, request_id: None, by: Actor::Service }

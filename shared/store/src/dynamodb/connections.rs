@@ -1,7 +1,7 @@
-//! WebSocket connections: one item each, which lives as long as the connection shows signs of life.
+//! WebSocket connections: one item each, which lives as long as the connection's lease is renewed.
 //!
-//! An item's `epoch` is the time at which the gateway opened the connection, and every event of the connection names it. So
-//! an event that arrives late can change nothing but the item of its own connection, whatever has happened meanwhile.
+//! An item's `epoch` is the time at which the gateway opened the connection, and every event of the connection carries
+//! it. A late event can therefore change only the item of its own connection.
 
 use super::expression::{above, is};
 use super::item::seconds;
@@ -39,8 +39,8 @@ impl Connections {
         Ok(until)
     }
 
-    /// Lets the lease of a connection begin anew and returns its end; `None` if the lease is over or the connection is not
-    /// known. A lease that is over stays over: others may have acted on it.
+    /// Renews the lease of a connection and returns its end. `None`: the lease has expired, or the connection is
+    /// unknown. An expired lease is never renewed, because others may have acted on its end.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Internal`].
@@ -56,7 +56,7 @@ impl Connections {
         Ok(self.table.write(write).await?.ok().map(|()| until))
     }
 
-    /// Forgets a connection. Returns whether it was known under this epoch: a second or a late call changes nothing.
+    /// Deletes a connection. Returns whether it existed with this epoch, so a repeated or late call changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Internal`].
@@ -66,7 +66,7 @@ impl Connections {
     }
 }
 
-/// The same write, which lets the connection live until then.
+/// Sets the end of the connection's lease and the time at which the table deletes the item.
 fn leased(write: Write, until: Timestamp) -> Write {
     write.set("leaseUntil", until).set("expiresAt", seconds(until.plus(KEPT_BEYOND_LEASE)))
 }

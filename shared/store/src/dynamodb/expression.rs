@@ -1,22 +1,22 @@
-//! Expressions of `DynamoDB`, built from parts. Each attribute gets a placeholder of its own name and each value one of its
-//! own, so no reserved word needs a thought and two parts never collide.
+//! Builds the expressions of `DynamoDB` from parts. Every name and value gets a placeholder of its own, so reserved
+//! words do no harm and parts never collide.
 
 use super::item::{Item, Stored};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
-/// What must hold of an item.
+/// A condition on an item.
 #[derive(Debug, Clone)]
 pub(super) enum Condition {
-    /// The attribute is there.
+    /// The attribute exists.
     Exists(&'static str),
-    /// The attribute is not there, or the whole item is not.
+    /// The attribute or the whole item does not exist.
     Absent(&'static str),
-    /// The attribute compares so to a value; false without the attribute.
+    /// The attribute compares to a value in this way; false if the attribute does not exist.
     Compares(&'static str, Order, AttributeValue),
-    /// The text begins so.
+    /// The text has this prefix.
     BeginsWith(&'static str, &'static str),
-    /// The text lies between these two or is one of them.
+    /// The text lies between these two, both included.
     Between(&'static str, [String; 2]),
     /// All of these hold.
     All(Vec<Condition>),
@@ -48,12 +48,12 @@ impl Order {
     }
 }
 
-/// The attribute is there.
+/// The attribute exists.
 pub(super) const fn exists(attribute: &'static str) -> Condition {
     Condition::Exists(attribute)
 }
 
-/// The attribute is not there, or the whole item is not.
+/// The attribute or the whole item does not exist.
 pub(super) const fn absent(attribute: &'static str) -> Condition {
     Condition::Absent(attribute)
 }
@@ -63,7 +63,7 @@ pub(super) fn is(attribute: &'static str, value: impl Stored) -> Condition {
     Condition::Compares(attribute, Order::Equal, value.stored())
 }
 
-/// The attribute is less than this value.
+/// The attribute is below this value.
 pub(super) fn below(attribute: &'static str, value: impl Stored) -> Condition {
     Condition::Compares(attribute, Order::Below, value.stored())
 }
@@ -73,7 +73,7 @@ pub(super) fn at_most(attribute: &'static str, value: impl Stored) -> Condition 
     Condition::Compares(attribute, Order::AtMost, value.stored())
 }
 
-/// The attribute is more than this value.
+/// The attribute is above this value.
 pub(super) fn above(attribute: &'static str, value: impl Stored) -> Condition {
     Condition::Compares(attribute, Order::Above, value.stored())
 }
@@ -103,7 +103,7 @@ impl Condition {
         }
     }
 
-    /// The text of the condition, with its names and values noted in `scope`.
+    /// The condition's text; its names and values are added to `scope`.
     pub(super) fn write(self, scope: &mut Scope) -> String {
         match self {
             Self::Exists(attribute) => format!("attribute_exists({})", scope.name(attribute)),
@@ -136,7 +136,7 @@ fn joined(parts: Vec<Condition>, word: &str, scope: &mut Scope) -> String {
     parts.into_iter().map(part).collect::<Vec<_>>().join(word)
 }
 
-/// What a write changes in an item. The last word about an attribute counts.
+/// The changes that a write makes to an item. For each attribute the last change counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Change {
     parts: Vec<(&'static str, Part)>,
@@ -145,9 +145,9 @@ pub(super) struct Change {
 #[derive(Debug, Clone)]
 enum Part {
     Set(AttributeValue),
-    /// Unless it is there.
+    /// Sets the attribute only if it does not exist.
     SetOnce(AttributeValue),
-    /// What another attribute holds.
+    /// Copies the value of another attribute.
     Copy(&'static str),
     Add(AttributeValue),
     Remove,
@@ -179,7 +179,7 @@ impl Change {
         self.put(attribute, Part::Remove);
     }
 
-    /// The update expression, with its names and values noted in `scope`.
+    /// The update expression; its names and values are added to `scope`.
     pub(super) fn write(self, scope: &mut Scope) -> String {
         let (mut set, mut remove, mut add) = (Vec::new(), Vec::new(), Vec::new());
         for (attribute, part) in self.parts {
@@ -223,7 +223,7 @@ impl Scope {
         placeholder
     }
 
-    /// One value used twice, for the same attribute, is one value.
+    /// The same value for the same attribute shares one placeholder.
     fn value(&mut self, attribute: &str, value: AttributeValue) -> String {
         let mut placeholder = format!(":{attribute}");
         let mut number = 1;
@@ -239,7 +239,7 @@ impl Scope {
         Some(self.names.clone()).filter(|names| !names.is_empty())
     }
 
-    /// The values, and an end of the scope.
+    /// Consumes the scope and returns its values.
     pub(super) fn into_values(self) -> Option<HashMap<String, AttributeValue>> {
         Some(self.values).filter(|values| !values.is_empty())
     }

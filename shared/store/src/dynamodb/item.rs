@@ -1,4 +1,5 @@
-//! Items of the `state` table, read. Anything missing or malformed is an error: a list must never be silently shorter.
+//! Reads items of the `state` table. A missing or malformed attribute is an error, so that a list is never silently
+//! shorter.
 
 use super::keys::{self, CHANGED_BY, PK, REQUEST_ID, ROOM_ID};
 use crate::StoreError;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 /// The attributes of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// An item as a state, with the verdicts that hold at `now`.
+/// Reads an item as a state, with the verdicts that hold at `now`.
 pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<User, StoreError> {
     let is_muted = match item.get("isMuted") {
         Some(AttributeValue::Bool(is_muted)) => *is_muted,
@@ -80,7 +81,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     })
 }
 
-/// The user of an item or of its key.
+/// The user of an item, or of a key alone.
 pub(super) fn user_id_of(item: &Item) -> Result<UserId, StoreError> {
     match item.get(PK) {
         Some(AttributeValue::S(key)) => keys::user_id(key),
@@ -89,22 +90,22 @@ pub(super) fn user_id_of(item: &Item) -> Result<UserId, StoreError> {
     .ok_or(StoreError::Corrupt { attribute: PK })
 }
 
-/// A point in time in milliseconds, if there is one.
+/// A time in milliseconds, if the attribute exists.
 fn moment_at(item: &Item, attribute: &'static str) -> Result<Option<Timestamp>, StoreError> {
     item.contains_key(attribute).then(|| integer(item, attribute).map(Timestamp::from_ms)).transpose()
 }
 
-/// An item as a state, with the verdicts that held when it took this form.
+/// Reads an item as a state, with the verdicts that held when the item was written.
 pub(super) fn recorded(item: Item, policy: Policy) -> Result<User, StoreError> {
     let claimed_at = Timestamp::from_ms(integer(&item, "lastUpdated")?);
     let observed_at = moment_at(&item, "heardAt")?;
     user(item, policy, moment(claimed_at, observed_at))
 }
 
-/// What the agent attested last; none before its first time.
+/// The last attested evidence. `None`: the agent has not attested yet.
 fn evidence(item: &mut Item) -> Result<Option<Evidence>, StoreError> {
     let Some(observed_at) = moment_at(item, "heardAt")? else { return Ok(None) };
-    // What was attested by protocol 1 names no version, so it is about no claim.
+    // Protocol 1 attested no version. Version 0 matches no claim.
     let version = if item.contains_key("heardVersion") { integer(item, "heardVersion")? } else { 0 };
     let device = match checked(item, "heardId")? {
         None => None,
@@ -126,7 +127,7 @@ fn evidence(item: &mut Item) -> Result<Option<Evidence>, StoreError> {
     }))
 }
 
-/// A person's word about two devices, if there is one.
+/// A person's device binding, if there is one.
 pub(super) fn binding(item: &mut Item) -> Result<Option<DeviceBinding>, StoreError> {
     Ok(match (checked(item, "boundDeviceId")?, checked(item, "boundAgentDeviceId")?) {
         (Some(device_id), Some(agent_device_id)) => Some(DeviceBinding { device_id, agent_device_id }),
@@ -138,7 +139,7 @@ pub(super) fn binary(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// A value as an attribute holds it.
+/// A value that an attribute can hold.
 pub(super) trait Stored {
     /// The attribute's value.
     fn stored(self) -> AttributeValue;
@@ -202,7 +203,7 @@ macro_rules! stored {
 stored!(text: &AgentId, &RoomId, &UserId);
 stored!(bytes: Challenge, DigestKey, Fingerprint, Hash, PublicKey);
 
-/// Exactly `N` bytes.
+/// Reads exactly `N` bytes.
 pub(super) fn bytes<const N: usize>(item: &Item, attribute: &'static str) -> Result<[u8; N], StoreError> {
     match item.get(attribute) {
         Some(AttributeValue::B(blob)) => blob.as_ref().try_into().map_err(|_| StoreError::Corrupt { attribute }),
@@ -217,12 +218,12 @@ pub(super) fn integer(item: &Item, attribute: &'static str) -> Result<u64, Store
     }
 }
 
-/// The seconds of a point in time, as in `expiresAt`.
+/// A time in whole seconds, as `expiresAt` holds it.
 pub(super) fn seconds(at: Timestamp) -> u64 {
     at.ms() / 1000
 }
 
-/// Whether an item is past its time. The table removes it within days: until then nobody may see it.
+/// Whether an item has expired. The table removes it only within days; until then nobody may see it.
 pub(super) fn is_expired(item: &Item, now: Timestamp) -> Result<bool, StoreError> {
     Ok(integer(item, "expiresAt")?.saturating_mul(1000) <= now.ms())
 }

@@ -1,4 +1,4 @@
-//! What the keys of both tables look like: every prefix, sort key and index stands here, and nowhere else.
+//! The keys of both tables: all prefixes, sort keys and indexes are defined here.
 //!
 //! | Item | Table | `pk` | `sk` |
 //! |---|---|---|---|
@@ -6,7 +6,7 @@
 //! | agent | state | `AGENT#<agentId>` | `META` |
 //! | witness token: the agent that it attaches | state | `WITNESS#<fingerprint>` | `META` |
 //! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
-//! | lease of a run that must be alone, and the mark of the last drill | state | `LEASE#<what>` | `LEASE` |
+//! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
 //! | entry of a history | ledger | `CHAIN#room:<roomId>` | its number in 12 digits |
 //! | end of a history | ledger | `CHAIN#room:<roomId>` | `HEAD` |
 //! | last change of a user that a history has | ledger | `CHAIN#room:<roomId>` | `USER#<userId>` |
@@ -22,31 +22,31 @@ pub const PK: &str = "pk";
 /// Name of the sort key.
 pub const SK: &str = "sk";
 
-/// Begins the partition key of a user's items, and their place in a room.
+/// Prefix of the partition key of a user's items, and of the sort key of a user's marker in a history.
 pub const USER: &str = "USER#";
-/// Begins the partition key of an agent.
+/// Prefix of the partition key of an agent.
 pub const AGENT: &str = "AGENT#";
-/// Begins the partition key of a witness token.
+/// Prefix of the partition key of a witness token.
 pub const WITNESS: &str = "WITNESS#";
-/// Begins the partition key of a WebSocket connection. Snapshots leave them out and restores never write them: after either,
-/// no connection of before is open.
+/// Prefix of the partition key of a WebSocket connection. Snapshots and restores leave connections out, because none of
+/// them is still open after a restore.
 pub const CONNECTION: &str = "CONN#";
-/// Begins the partition key of a lease. No snapshot holds one.
+/// Prefix of the partition key of a lease. Snapshots leave leases out.
 pub const LEASE: &str = "LEASE#";
-/// Begins the partition key of a history.
+/// Prefix of the partition key of a history.
 pub const CHAIN: &str = "CHAIN#";
-/// Begins the partition key of a room's history.
+/// Prefix of the partition key of a room's history.
 pub const ROOM_HISTORY: &str = "CHAIN#room:";
-/// Begins the name of a room's history.
+/// Prefix of the name of a room's history.
 const ROOM: &str = "room:";
 
 /// Sort key of a lease.
 pub const LEASE_SORT: &str = "LEASE";
 /// Sort key of a user's state.
 pub(super) const STATE: &str = "STATE";
-/// Sort key of an item that is alone in its partition.
+/// Sort key of an item that is the only one in its partition.
 const META: &str = "META";
-/// Sort key of the end of a history.
+/// Sort key of a history's head.
 pub const HEAD: &str = "HEAD";
 
 /// The room index: partition `roomId`, sort `pk`, all attributes.
@@ -56,13 +56,13 @@ pub(super) const ROOM_INDEX: &str = "room-index";
 /// Partition key of the room index.
 pub(super) const ROOM_ID: &str = "roomId";
 
-/// Who made the last change of a state or an agent, as the text of an [`Actor`](domain::Actor). Every write that changes
-/// something notes it; one that only prolongs something, such as a lease, leaves it.
+/// The actor of the last change of a state or an agent, as the text of an [`Actor`](domain::Actor). Every change sets
+/// it; a write that only prolongs a lease or a pairing does not.
 pub const CHANGED_BY: &str = "changedBy";
-/// The request that made that change, if one did.
+/// The id of the request that made that change, if a request did.
 pub const REQUEST_ID: &str = "requestId";
 
-/// The highest number that 12 digits hold.
+/// The highest number with 12 digits.
 const SEQ_MAX: u64 = 999_999_999_999;
 
 /// The key of an item.
@@ -94,7 +94,7 @@ pub(super) fn user_id(pk: &str) -> Option<UserId> {
     pk.strip_prefix(USER)?.parse().ok()
 }
 
-/// What a witness token is good for.
+/// The item of a witness token, which names the agent that it attaches.
 pub(super) fn witness(token: &Fingerprint) -> Key {
     Key::new(format!("{WITNESS}{}", BASE64_URL_SAFE_NO_PAD.encode(token.as_bytes())), META)
 }
@@ -109,12 +109,12 @@ pub(super) fn connection(id: &ConnectionId) -> Key {
     Key::new(format!("{CONNECTION}{id}"), META)
 }
 
-/// An item that never exists.
+/// The key of an item that never exists, for health checks.
 pub(super) fn nothing() -> Key {
     Key::new("HEALTH".to_owned(), "HEALTH")
 }
 
-/// A lease, or what stands with the leases.
+/// The key of a lease, or of another item that is stored with the leases.
 #[must_use]
 pub fn lease(what: &str) -> Key {
     Key::new(format!("{LEASE}{what}"), LEASE_SORT)
@@ -131,7 +131,7 @@ pub fn partition(chain: &str) -> String {
     format!("{CHAIN}{chain}")
 }
 
-/// The end of a history.
+/// The head of a history.
 #[must_use]
 pub fn head(chain: &str) -> Key {
     Key::new(partition(chain), HEAD)
@@ -142,13 +142,13 @@ pub(super) fn entry(chain: &str, seq: u64) -> Key {
     Key::new(partition(chain), place(seq))
 }
 
-/// The sort key of an entry, which sorts as its number does.
+/// The sort key of an entry: text in the order of the numbers.
 #[must_use]
 pub fn place(seq: u64) -> String {
     format!("{:012}", seq.min(SEQ_MAX))
 }
 
-/// The last change of a user that a history has.
+/// The marker of a user's last change in a history.
 pub(super) fn member(chain: &str, id: &UserId) -> Key {
     Key::new(partition(chain), format!("{USER}{id}"))
 }

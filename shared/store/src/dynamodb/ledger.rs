@@ -1,4 +1,4 @@
-//! The ledger: a chain of entries per room, only ever added to. `docs/ledger.md` is about what it says.
+//! The ledger: one append-only chain of entries per room. `docs/ledger.md` describes its content.
 
 use super::expression::{Condition, absent, below, is};
 use super::failed;
@@ -17,13 +17,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Items that one transaction takes at most.
+/// Largest number of items in one transaction.
 const ITEMS_MAX: usize = 100;
-/// Chains whose ends are remembered.
+/// Largest number of chain heads that are cached.
 const HEADS_MAX: usize = 1_000;
-/// Tries when another consumer added to the same chain in between.
+/// Attempts when another consumer appends to the same chain concurrently.
 const APPEND_TRIES_MAX: u32 = 12;
-/// Pause before another try, times the number of tries so far.
+/// Pause before the next attempt, multiplied by the number of attempts so far.
 const APPEND_PAUSE: Duration = Duration::from_millis(5);
 
 /// The `ledger` table.
@@ -45,28 +45,28 @@ pub struct Part {
     pub has_more: bool,
 }
 
-/// Where the next entry of a chain goes.
+/// The end of a chain, to which the next entry is linked.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     head: Head,
     key: DigestKey,
 }
 
-/// The chains' ends as this process knows them; another consumer may have gone on since, which a condition then finds.
+/// The heads of chains as this process knows them. If another consumer has appended since, the write's condition fails.
 type Heads = HashMap<RoomId, Link>;
 
-/// Records of which the ledger now has all but the last ones.
+/// An append that broke off: the records before `index` are in the ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct Unfinished {
-    /// The first one that it does not have.
+    /// Index of the first record that is missing.
     pub index: usize,
-    /// Why.
+    /// Why it could not be added.
     #[source]
     pub cause: StoreError,
 }
 
-/// A record that means something to a room, still to be added.
+/// A record that concerns at least one room and is not added yet.
 struct Pending {
     index: usize,
     user_id: UserId,
@@ -92,7 +92,7 @@ impl Pending {
     }
 }
 
-/// What one transaction adds of a user to a chain: the positions of the first and the last record.
+/// The marker of a user in a chain, as one transaction writes it: the positions of the user's first and last record.
 struct Marker<'a> {
     room: RoomId,
     user_id: &'a UserId,
@@ -101,7 +101,7 @@ struct Marker<'a> {
     joins: bool,
 }
 
-/// What one transaction adds to a chain.
+/// The entries that one transaction adds to a chain.
 struct Addition {
     room: RoomId,
     before: Link,
@@ -109,35 +109,35 @@ struct Addition {
     entries: Vec<Entry>,
 }
 
-/// What became of an attempt to add to the chains.
+/// The result of an attempt to append.
 enum Attempt {
     Done,
-    /// The chains have these entries already.
+    /// The chains already hold these entries.
     Repeated,
-    /// The chain has never heard of this person: their entry must be the one of somebody who joins.
+    /// The chain does not know this person, so the entry must record a join.
     Unknown,
-    /// Another consumer came between.
+    /// Another consumer appended in the meantime.
     Raced,
 }
 
-/// Whether a version that did not write `changedBy` revoked the agent without a person's word.
+/// Whether an older version, which did not write `changedBy`, revoked the agent on behalf of the service.
 fn ended_by_service(item: &Item) -> bool {
     matches!(item.get("agentRevoked"), Some(AttributeValue::S(by)) if by == "service")
 }
 
 impl Ledger {
-    /// The ledger in `table`; verdicts are those of `policy`.
+    /// The ledger in `table`; `policy` gives its verdicts.
     #[must_use]
     pub fn new(client: Client, table: String, policy: Policy) -> Self {
         Self { table: Table::new(client, table), policy, heads: Arc::default() }
     }
 
-    /// Adds what changes of the state table mean for the rooms they concern, in order and as many as fit per transaction. A
-    /// record that was added before adds nothing.
+    /// Appends the changes of the state table to the histories of the rooms that they concern, in order, with as many
+    /// as fit in each transaction. It is idempotent: a record that was appended before adds nothing.
     ///
     /// # Errors
-    /// The first record that is not added, and why: [`StoreError::Corrupt`] if it cannot be read; whatever keeps the table
-    /// from writing.
+    /// The first record that was not appended, and why: [`StoreError::Corrupt`] if it cannot be read, or the failure of
+    /// a write.
     pub async fn append(&self, records: &[StreamRecord]) -> Result<(), Unfinished> {
         let mut index = 0;
         while index < records.len() {
@@ -148,7 +148,8 @@ impl Ledger {
             };
             let together = outcome.map_err(|cause| Unfinished { index, cause })?;
             if !matches!(together, Attempt::Done) {
-                // Which of them the chains have already, or who came between, shows one by one.
+                // The group was refused. Appending its records one by one shows which of them exist already, or lost a
+                // race.
                 for pending in &mut group {
                     let index = pending.index;
                     self.append_one(pending).await.map_err(|cause| Unfinished { index, cause })?;
@@ -159,14 +160,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// The records from `start` on that fit into one transaction, and the first that is not among them.
+    /// The records from `start` on that fit into one transaction, and the index of the first record after them.
     fn group(&self, records: &[StreamRecord], start: usize) -> Result<(Vec<Pending>, usize), Unfinished> {
         let (mut group, mut chains, mut markers, mut items) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
         for (index, record) in records.iter().enumerate().skip(start) {
             let pending = match self.pending(index, record) {
                 Ok(Some(pending)) => pending,
                 Ok(None) => continue,
-                // First what stands before it.
+                // Append the records before it first.
                 Err(_) if index > start => return Ok((group, index)),
                 Err(cause) => return Err(Unfinished { index, cause }),
             };
@@ -175,7 +176,7 @@ impl Ledger {
                 items += usize::from(markers.insert((room.clone(), pending.user_id.clone())));
                 items += usize::from(chains.insert(room));
             }
-            // One transaction moves each marker once, and only forward.
+            // One transaction can move each marker only once, and only forward.
             let rises = group.last().is_none_or(|last: &Pending| last.position < pending.position);
             if items > ITEMS_MAX || !rises {
                 return Ok((group, index));
@@ -185,7 +186,7 @@ impl Ledger {
         Ok((group, records.len()))
     }
 
-    /// What a record means; none if it means nothing to any room.
+    /// Reads a record. `None`: it concerns no room.
     fn pending(&self, index: usize, record: &StreamRecord) -> Result<Option<Pending>, StoreError> {
         let Some(user_id) = record.user_id() else { return Ok(None) };
         let image = |image: Option<Item>| image.map(|image| recorded(image, self.policy)).transpose();
@@ -211,7 +212,7 @@ impl Ledger {
     async fn append_one(&self, pending: &mut Pending) -> Result<(), StoreError> {
         for tries in 1..=APPEND_TRIES_MAX {
             match self.attempt(std::slice::from_ref(pending)).await? {
-                // Whoever is in a room without having joined it was there before its history began.
+                // A person who is in a room without having joined was there before its history began.
                 Attempt::Unknown if pending.new.is_some() => pending.old = None,
                 Attempt::Done | Attempt::Repeated | Attempt::Unknown => return Ok(()),
                 Attempt::Raced => tokio::time::sleep(APPEND_PAUSE * tries).await,
@@ -220,10 +221,10 @@ impl Ledger {
                 return Ok(());
             }
         }
-        Err(StoreError::Unavailable("other consumers kept winning".into()))
+        Err(StoreError::Unavailable("other consumers kept appending to the same chain".into()))
     }
 
-    /// One transaction: all of these records, or none of them.
+    /// Appends all of these records, or none of them, by one transaction.
     async fn attempt(&self, group: &[Pending]) -> Result<Attempt, StoreError> {
         let mut markers: Vec<Marker<'_>> = Vec::new();
         let mut additions: Vec<Addition> = Vec::new();
@@ -254,7 +255,7 @@ impl Ledger {
                 }
             }
         }
-        // The markers stand first, so that the reasons of a refusal can be told apart by their place.
+        // The markers come first, so that their position tells which reason of a refusal belongs to a marker.
         let mut writes: Vec<_> = markers.iter().map(Marker::write).collect();
         for addition in &additions {
             writes.extend(addition.entries.iter().map(added));
@@ -303,11 +304,11 @@ impl Ledger {
         item.map(link).transpose()
     }
 
-    /// At most `limit` entries of a room after number `since`. The head is read first: whatever it names is there, so
-    /// nothing is missing before it unless somebody took it out.
+    /// At most `limit` entries of a room after number `since`. The head is read first: an entry up to the head's number
+    /// can only be missing if it was deleted.
     ///
     /// # Errors
-    /// Whatever keeps the table from answering.
+    /// A failure of the table.
     pub async fn read(&self, room: &RoomId, since: u64, limit: u16) -> Result<Part, StoreError> {
         let head = self.link(room).await?.map_or(Head::NONE, |link| link.head);
         if since >= head.seq {
@@ -326,8 +327,8 @@ impl Ledger {
 }
 
 impl Marker<'_> {
-    /// Notes the last record of a user that this chain holds, on condition that the first one is newer than all before. Who
-    /// does not join has to be known.
+    /// Stores the position of the user's last record in this chain, on condition that the first one is newer than the
+    /// stored position. A user who does not join must already have a marker.
     fn write(&self) -> Write {
         let is_newer = below("applied", self.first);
         let is_newer = if self.joins { absent("applied").or(is_newer) } else { is_newer };
@@ -337,7 +338,7 @@ impl Marker<'_> {
 }
 
 impl Addition {
-    /// Moves a chain's head from where it was to where it is.
+    /// Moves a chain's head from `before` to `head`.
     fn advance(&self) -> Write {
         let Self { room, before, head: after, .. } = self;
         let write = Write::update(keys::head(&keys::chain(room))).set("seq", after.seq).set("hash", after.hash);
@@ -361,24 +362,24 @@ fn added(entry: &Entry) -> Write {
         .when(absent(PK))
 }
 
-/// The end of a chain.
+/// Reads the head of a chain.
 fn head(item: &Item) -> Result<Head, StoreError> {
     Ok(Head { seq: integer(item, "seq")?, hash: Hash::from(bytes(item, "hash")?) })
 }
 
-/// What an item of the `ledger` table is.
+/// An item of the `ledger` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerItem {
     /// An entry of a chain.
     Entry(Entry),
-    /// A chain's last entry, as its writer knows it.
+    /// A chain's head: its last entry, as the writer stored it.
     Head {
         /// The chain.
         chain: String,
         /// Its last entry.
         head: Head,
     },
-    /// Anything else that stands beside a chain.
+    /// Any other item of a chain, such as a marker.
     Other,
 }
 
@@ -403,7 +404,8 @@ impl LedgerItem {
     }
 }
 
-/// When the stream began whose records a marker remembers; none if the item is no marker, or one that does not say.
+/// When the stream began to which a marker's last record belongs. `None`: the item is not a marker, or its position
+/// does not say.
 #[must_use]
 pub fn followed_stream(item: &Item) -> Option<&str> {
     match item.get("applied") {
@@ -412,7 +414,7 @@ pub fn followed_stream(item: &Item) -> Option<&str> {
     }
 }
 
-/// Why a transaction was refused. `markers` of its items are markers, the first ones.
+/// Why a transaction was refused. Its first `markers` items are markers.
 fn cause(reasons: &[Reason], markers: usize) -> Attempt {
     let marked: Vec<_> = reasons.iter().take(markers).filter(|reason| reason.refused).collect();
     if marked.is_empty() {

@@ -1,4 +1,4 @@
-//! Lists of user states: who is in a room, who is anywhere, and how many.
+//! Lists of user states: the people of a room, all people, and their number.
 
 use super::expression::{Condition, above, absent, is};
 use super::failed;
@@ -15,13 +15,13 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::str::FromStr;
 
-/// States that a count looks at per call, and in all.
+/// States that one call of a count reads, and that a count reads in total.
 const COUNT_PAGE: u32 = 1000;
 const COUNTED_MAX: i32 = 20_000;
 /// Items a scan reads per page: 1 MB holds about 3 000 states.
 const SCAN_PAGE: i32 = 3000;
 
-/// Of a state: its time is not over, and no lease of the person has lapsed.
+/// A condition on a state: neither the state nor its lease has expired.
 pub(super) fn present(now: Timestamp) -> Condition {
     unexpired(now).and(absent("leaseUntil").or(above("leaseUntil", now)))
 }
@@ -32,11 +32,11 @@ fn within(room: &RoomId) -> Condition {
 }
 
 impl Users {
-    /// Lists who is present in a room, by id. The index follows a write within moments, so a list may lag behind. A page may
-    /// hold fewer than `limit`, even none, and have one after it.
+    /// Lists the people who are present in a room, by id. The index is eventually consistent, so a list may lag behind.
+    /// A page may hold fewer than `limit` entries, even none, and still have a next page.
     ///
     /// # Errors
-    /// [`CURSOR_INVALID`](super::CURSOR_INVALID) if `cursor` is not one that a list returned.
+    /// [`CURSOR_INVALID`](super::CURSOR_INVALID) if no list has returned `cursor`.
     pub async fn list_room(
         &self,
         room: &RoomId,
@@ -44,7 +44,7 @@ impl Users {
         cursor: Option<&str>,
         now: Timestamp,
     ) -> Result<Page<User>, StoreError> {
-        // The room comes from the path, so a made-up cursor can only skip within the caller's own list.
+        // The room comes from the path, so a forged cursor can only skip entries of the caller's own list.
         let after = cursor.map(Cursor::place::<UserId>).transpose()?;
         let start = after.map(|after| {
             let mut start = Item::from(keys::user(&after));
@@ -60,8 +60,9 @@ impl Users {
         Ok(Page { items, next_cursor: last.map(Cursor::after) })
     }
 
-    /// Everybody who is present in a room, each as they are now. The index only says whom to look at: who has left since is
-    /// left out, and of a change since nothing is missed. Somebody who came within the last moments may not be in it yet.
+    /// Everybody who is present in a room, in their current state. The index only gives the ids, and each state is then
+    /// read consistently: a person who has left is left out, and every change is seen. A person who joined moments ago
+    /// may still be missing.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -84,17 +85,17 @@ impl Users {
         Ok(found)
     }
 
-    /// Lists everybody who is present, the one changed last first.
+    /// Lists everybody who is present, the most recently changed first.
     ///
-    /// Reads the whole table for every page and keeps only `limit` users of it, so the order is exact and memory does
-    /// not grow with the table; an index would double the cost of every mute.
+    /// Each page scans the whole table and keeps only `limit` users, so the order is exact and memory does not grow
+    /// with the table. An index instead would double the cost of every mute.
     ///
     /// # Errors
-    /// [`CURSOR_INVALID`](super::CURSOR_INVALID) if `cursor` is not one that a list returned.
+    /// [`CURSOR_INVALID`](super::CURSOR_INVALID) if no list has returned `cursor`.
     pub async fn list(&self, limit: u16, cursor: Option<&str>, now: Timestamp) -> Result<Page<User>, StoreError> {
         let after = cursor.map(Cursor::place::<Position>).transpose()?;
         let limit = usize::from(limit);
-        // The heap's top is the oldest user kept: the first to make room.
+        // The top of the heap is the oldest user kept, which is dropped first.
         let mut newest: BinaryHeap<Ranked> = BinaryHeap::with_capacity(limit + 1);
         let mut more = false;
         let request = self.table.scan(is(SK, STATE).and(present(now))).limit(SCAN_PAGE);
@@ -118,8 +119,8 @@ impl Users {
         Ok(Page { items, next_cursor })
     }
 
-    /// Who is present in rooms, counted to at most `limit`. Looks at no more than [`COUNTED_MAX`] states, so that the cost
-    /// is bounded as well.
+    /// Number of people who are present in rooms, at most `limit`. It reads at most [`COUNTED_MAX`] states, so that its
+    /// cost is bounded.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -140,7 +141,7 @@ impl Users {
     }
 }
 
-/// A user's place in the list of all users: newest first, then by id. Earlier in the list is smaller.
+/// A user's position in the list of all users: the newest first, then by id. Earlier positions compare as smaller.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Position(Reverse<u64>, UserId);
 

@@ -1,4 +1,4 @@
-//! DynamoDB, through AWS's own client: the only storage path, in production, in the runner and in every test.
+//! DynamoDB through AWS's own client: the only storage path, on AWS, in the runner and in every test.
 
 mod agents;
 mod cause;
@@ -34,11 +34,11 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};
 
-/// A client for the `DynamoDB` that the [`Environment`] names, or `AWS_ENDPOINT_URL_DYNAMODB`, with its connection already
-/// being opened.
+/// A client for the `DynamoDB` of the [`Environment`], or at `AWS_ENDPOINT_URL_DYNAMODB`. It opens its first connection
+/// in advance.
 ///
 /// # Errors
-/// As [`Environment::read`]. A connection that cannot be opened is no error: the first call tries again.
+/// As [`Environment::read`]. A connection that cannot be opened is not an error: the first call tries again.
 pub async fn connect_from_env() -> Result<Client, ConnectError> {
     let endpoint = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok();
     let Environment { region, credentials, endpoint, http } =
@@ -48,7 +48,7 @@ pub async fn connect_from_env() -> Result<Client, ConnectError> {
     Ok(Client::from_conf(config.build()))
 }
 
-/// What a client has that speaks to a `DynamoDB` over a network: time-outs, and another try after a failure that passes.
+/// The configuration of a client that reaches `DynamoDB` over a network: timeouts, and retries of transient failures.
 #[must_use]
 pub fn persistent(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
     with_retries(config(bounded(http)))
@@ -58,18 +58,18 @@ fn with_retries(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::
     config.retry_config(retries()).timeout_config(time_outs())
 }
 
-/// What every client of ours has in common.
+/// The configuration that all our clients share.
 #[must_use]
 pub fn config(http: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(SharedHttpClient::new(http))
         .sleep_impl(TokioSleep::new())
-        // Answers are small and arrive whole; the attempt time-out covers a stall.
+        // Answers are small and arrive whole; the attempt timeout covers a stall.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// Sorts a failed call by what its caller can do: [`StoreError::Unavailable`] passes, [`StoreError::Internal`] stays.
+/// Maps a failed call to an error: [`StoreError::Unavailable`] is transient, [`StoreError::Internal`] is permanent.
 pub fn failed<E>(error: SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -85,7 +85,7 @@ where
                             | "RequestLimitExceeded"
                             | "ThrottlingException"
                             | "Throttling"
-                            // A pairing is being written on the same item.
+                            // A concurrent transaction, such as a pairing, writes the same item.
                             | "TransactionConflictException"
                     )
                 )

@@ -1,4 +1,4 @@
-//! A part of a list, and where the next part starts.
+//! A page of a list, and the cursor of the next page.
 
 use crate::{Kind, Refusal, Shown, StoreError};
 use base64::Engine as _;
@@ -7,34 +7,34 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// 400: this is no cursor of the list. The caller starts over.
+/// 400: the cursor does not belong to this list. The caller starts over.
 pub const CURSOR_INVALID: Refusal =
     Refusal::new(Kind::Invalid, "validation_failed", "cursor must be a nextCursor that this list returned");
 
-/// Part of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is in it.
+    /// The entries of the page.
     pub items: Vec<T>,
-    /// Where the next part starts; none at the end.
+    /// Cursor of the next page. `None`: this is the last page.
     pub next_cursor: Option<Cursor>,
 }
 
-/// A place in a list, as clients send it back: opaque to them, and no secret.
+/// A position in a list, which clients send back. It is opaque to them, but not secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// Behind this place.
+    /// A cursor that continues after this position.
     pub(super) fn after(place: impl Display) -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(place.to_string()))
     }
 
-    /// The place that a client sent back.
+    /// The position that a client sent back.
     ///
     /// # Errors
-    /// [`CURSOR_INVALID`] if no list of this kind of places returned it.
+    /// [`CURSOR_INVALID`] if the text does not hold such a position.
     pub(super) fn place<T: FromStr>(text: &str) -> Result<T, StoreError> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
         let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());

@@ -1,4 +1,4 @@
-//! How an agent comes to a person: a code is shown, an agent enrols with it, and the browser's token attaches it.
+//! Pairing: the page shows a code, an agent enrols with it, and the browser's token attaches the agent to a person.
 
 use super::agents::{
     AGENT, AGENT_NOT_FOUND, AGENT_REVOKED, Agent, Agents, BINDING, EVIDENCE, TRIES_MAX, agent, expiry, extended, lives,
@@ -20,13 +20,13 @@ pub const CODE_INVALID: Refusal = Refusal::new(
     "code_invalid",
     "this code is wrong, used, expired or another person's; ask for a new one",
 );
-/// 409: the key has an agent already.
+/// 409: an agent already uses this key.
 pub const KEY_BOUND: Refusal =
     Refusal::new(Kind::Conflict, "key_bound", "this key belongs to an agent already; make a new one");
 
 impl Agents {
-    /// Lets whoever knows the code enrol an agent until `until`, and whoever holds the token attach it afterwards. A code from
-    /// before is good no more.
+    /// Starts a pairing. Until `until`, the code can enrol one agent; afterwards, the token can attach that agent. An
+    /// earlier code becomes invalid.
     ///
     /// # Errors
     /// [`USER_NOT_FOUND`]
@@ -48,12 +48,12 @@ impl Agents {
         self.table.write(pairing).await?.map_err(|_| USER_NOT_FOUND.into())
     }
 
-    /// Pairs an agent with the browser that was shown the code, and uses the code up. The agent is attached to nobody: only
-    /// the browser's token does that. The same enrolment again changes nothing, as long as the code would be good.
+    /// Pairs an agent with the browser that showed the code, and uses the code up. The agent is not attached yet: only
+    /// the browser's token can do that. Repeating the same enrolment changes nothing while the code is valid.
     ///
     /// # Errors
-    /// [`CODE_INVALID`] if the code is not good; [`KEY_BOUND`] if the key has an agent already;
-    /// [`AGENT_REVOKED`] if that agent was revoked since.
+    /// [`CODE_INVALID`] if the code is not valid; [`KEY_BOUND`] if an agent already uses the key; [`AGENT_REVOKED`] if
+    /// that agent was revoked in the meantime.
     pub async fn enroll(&self, enrolment: &Enrolment, cause: &Cause) -> Result<(), StoreError> {
         let (id, now) = (AgentId::of(&enrolment.public_key), cause.at);
         let code = enrolment.code.fingerprint();
@@ -84,7 +84,7 @@ impl Agents {
                 .set("agentId", &id)
                 .set("expiresAt", expiry(now))
                 .when(absent(keys::PK));
-            // A code that was used is kept for its time, so that an enrolment whose answer was lost can be repeated.
+            // A used code is kept until it expires, so that an enrolment whose answer was lost can be repeated.
             let use_up = Write::update(keys::user(&enrolment.user_id))
                 .by(cause)
                 .set("pairingAgent", &id)
@@ -92,23 +92,24 @@ impl Agents {
             if self.table.transact(vec![birth, key, use_up]).await?.is_ok() {
                 return Ok(());
             }
-            // Either the key has its agent, or another enrolment came between: look again.
+            // Either the key already has an agent, or another enrolment came first: read again.
         }
         match self.get(&id, now).await {
             Ok(_) => Err(KEY_BOUND.into()),
             Err(error) if error.is(AGENT_NOT_FOUND) => {
-                Err(StoreError::Unavailable("other enrolments kept winning".into()))
+                Err(StoreError::Unavailable("other enrolments kept coming first".into()))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Attaches the agent that was enrolled with this token's code to a user, in place of the agent before, and detaches it
-    /// from whomever it measured before: one transaction. Its pairing is renewed. Once more changes nothing else.
+    /// Attaches the agent that was enrolled with this token's code to a user, in place of the user's previous agent,
+    /// and detaches it from its previous user, in one transaction. It also renews the pairing. Repeating the call
+    /// changes nothing else.
     ///
     /// # Errors
-    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if no agent was enrolled with it;
-    /// [`AGENT_REVOKED`] if that one was revoked, or its pairing lapsed.
+    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if no agent was enrolled with the token's code; [`AGENT_REVOKED`] if
+    /// that agent was revoked, or its pairing expired.
     pub async fn attach(
         &self,
         id: &UserId,
@@ -132,7 +133,7 @@ impl Agents {
                     writes.push(lost(before, &agent.id, cause));
                 }
             }
-            // Somebody revoked or attached it, or the user went: look again.
+            // The agent was revoked or attached in the meantime, or the user is gone: read again.
             if self.table.transact(writes).await?.is_err() {
                 continue;
             }
@@ -154,7 +155,7 @@ impl Agents {
     }
 }
 
-/// On the agent's item: whom it serves from now on.
+/// A write to the agent's item: the user whom it serves from now on.
 fn served(agent: &Agent, id: &UserId, is_new: bool, cause: &Cause) -> Write {
     let same = match agent.attachments {
         0 => absent("attachments"),
@@ -168,7 +169,7 @@ fn served(agent: &Agent, id: &UserId, is_new: bool, cause: &Cause) -> Write {
         .when(lives().and(same))
 }
 
-/// On the user's item: another witness, who has seen nothing yet. What the person said about its device holds again.
+/// A write to the user's item: a new agent without evidence. The stored device binding of this agent applies again.
 fn gained(id: &UserId, agent: &Agent, challenge: Challenge, cause: &Cause) -> Write {
     said(Write::update(keys::user(id)), agent.binding.as_ref())
         .by(cause)
@@ -180,7 +181,7 @@ fn gained(id: &UserId, agent: &Agent, challenge: Challenge, cause: &Cause) -> Wr
         .when(unexpired(cause.at))
 }
 
-/// On the user's item before: no witness any more.
+/// A write to the previous user's item: the agent is detached.
 fn lost(id: &UserId, agent: &AgentId, cause: &Cause) -> Write {
     let write = Write::update(keys::user(id)).by(cause).remove(AGENT).remove(EVIDENCE).remove(BINDING);
     write.when(is("agentId", agent))

@@ -1,4 +1,4 @@
-//! What a table's stream delivers: the event of a function that follows it.
+//! The event that a function gets from a table's stream.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 
 use super::item::{Item, binary};
@@ -11,7 +11,7 @@ use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-/// A batch of changes, in the order in which they were made.
+/// A batch of changes, in the order in which they happened.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamEvent {
     /// The changes.
@@ -19,8 +19,8 @@ pub struct StreamEvent {
     pub records: Vec<StreamRecord>,
 }
 
-/// One change of one item. What the item looked like is only read when it is needed, so that one record which cannot be
-/// read does not take its whole batch along.
+/// One change of one item. The item's images are parsed only when they are needed, so that one unreadable record does
+/// not fail its whole batch.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamRecord {
     dynamodb: Body,
@@ -46,11 +46,11 @@ struct Identity {
     principal_id: Option<String>,
 }
 
-/// Who removes items past their time.
+/// The principal with which DynamoDB deletes expired items.
 const TTL: &str = "dynamodb.amazonaws.com";
 
-/// When a stream began, by its label, as AWS writes it: places in streams are compared, also in those of AWS and of the
-/// embedded engine, whose label is seconds since 1970.
+/// When a stream began, from its label, in AWS's format. Positions are compared as text, also between streams of AWS
+/// and of the embedded engine, whose label is in seconds since 1970.
 #[must_use]
 pub fn stream_began(label: &str) -> String {
     let ms = label.split_once('.').and_then(|(seconds, fraction)| {
@@ -60,15 +60,15 @@ pub fn stream_began(label: &str) -> String {
     ms.map_or_else(|| label.to_owned(), |ms| Timestamp::from_ms(ms).to_string().trim_end_matches('Z').to_owned())
 }
 
-/// What a batch came to: where the stream has to be read again from, if anywhere.
+/// The result of a batch, as Lambda expects it: the record from which the stream must be read again, if any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchOutcome {
-    /// The first record that was not worked off; none if all were.
+    /// The first record that was not processed; empty if all were.
     pub batch_item_failures: Vec<FailedRecord>,
 }
 
-/// A record that was not worked off.
+/// A record that was not processed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedRecord {
@@ -77,15 +77,15 @@ pub struct FailedRecord {
 }
 
 impl StreamRecord {
-    /// Its place in the stream, as the stream writes it.
+    /// Its position in the stream, as the stream gives it.
     #[must_use]
     pub fn sequence_number(&self) -> &str {
         &self.dynamodb.sequence_number
     }
 
-    /// Its place among all records of this and earlier streams of the table, as text that sorts like them: when its stream
-    /// began, and its number in 40 digits, the most there can be. A table that was restored has a stream of its own, whose
-    /// numbers may begin anew.
+    /// Its position among all records of this and earlier streams of the table, as text with the same order: the begin
+    /// of its stream, and its number with 40 digits, the longest possible. A restored table has a new stream, whose
+    /// numbers may start again.
     pub(super) fn position(&self) -> Result<String, StoreError> {
         let (_, began) =
             self.source.split_once("/stream/").ok_or(StoreError::Corrupt { attribute: "eventSourceARN" })?;
@@ -96,18 +96,18 @@ impl StreamRecord {
         Ok(format!("{began}/{digits:0>40}"))
     }
 
-    /// Whose state has changed; none if the item is something else.
+    /// The user whose state has changed. `None`: the item is something else.
     pub(super) fn user_id(&self) -> Option<UserId> {
         let key = |name: &str| self.dynamodb.keys.get(name)?["S"].as_str();
         if key(SK)? == STATE { keys::user_id(key(PK)?) } else { None }
     }
 
-    /// Whether the store removed the item because its time was over.
+    /// Whether the table deleted the item because it had expired.
     pub(super) fn expired(&self) -> bool {
         self.identity.as_ref().is_some_and(|identity| identity.principal_id.as_deref() == Some(TTL))
     }
 
-    /// When the store noted the change, in whole seconds on AWS.
+    /// When the table recorded the change; AWS gives whole seconds.
     pub(super) fn noted_at(&self) -> Timestamp {
         let seconds = self.dynamodb.approximate_creation_date_time.unwrap_or_default();
         #[expect(
@@ -127,7 +127,7 @@ impl StreamRecord {
     }
 }
 
-/// An item out of its JSON. A state has texts, numbers, flags and bytes.
+/// Reads an item from its JSON. A state holds only texts, numbers, booleans and bytes.
 fn item(members: &Map<String, Json>) -> Result<Item, StoreError> {
     let read = |value: &Json| {
         let (kind, value) = value.as_object()?.iter().next()?;

@@ -1,4 +1,4 @@
-//! One table: read, written, listed.
+//! Reads, writes and queries one table.
 
 use super::cause::Cause;
 use super::expression::{Change, Condition, Scope};
@@ -21,9 +21,9 @@ use aws_sdk_dynamodb::types::{
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Items that one call reads at most.
+/// Items that one call reads, at most.
 const BATCH: usize = 100;
-/// Tries to read what a call left out, and the first pause between them, doubled each time.
+/// Attempts to read the items that a call left out, and the first pause between them; each further one doubles it.
 const BATCH_TRIES_MAX: u32 = 6;
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
@@ -55,9 +55,9 @@ enum WriteKind {
 /// Why a transaction did not make one of its writes.
 #[derive(Debug)]
 pub(super) struct Reason {
-    /// Its condition did not hold; if it did, another write is to blame.
+    /// Whether this write's condition failed. If not, another write of the transaction is the cause.
     pub(super) refused: bool,
-    /// The item as it is; empty if there is none, or the write does not show it.
+    /// The current item; empty if it does not exist, or the write does not ask for it.
     pub(super) old: Item,
 }
 
@@ -66,12 +66,12 @@ impl Write {
         Self { key, kind, change: Change::default(), condition: None, shows_old: false }
     }
 
-    /// Makes an item of what is set.
+    /// Writes a whole item with the attributes that are set.
     pub(super) fn put(key: Key) -> Self {
         Self::new(key, WriteKind::Put)
     }
 
-    /// Changes what is named, and makes the item if there is none.
+    /// Changes the named attributes, and creates the item if it does not exist.
     pub(super) fn update(key: Key) -> Self {
         Self::new(key, WriteKind::Update)
     }
@@ -87,7 +87,7 @@ impl Write {
         self
     }
 
-    /// Sets an attribute unless it is there.
+    /// Sets an attribute if it does not exist.
     pub(super) fn set_once(mut self, attribute: &'static str, value: impl Stored) -> Self {
         self.change.set_once(attribute, value.stored());
         self
@@ -101,13 +101,13 @@ impl Write {
         }
     }
 
-    /// Sets an attribute to what another one holds.
+    /// Sets an attribute to the value of another one.
     pub(super) fn copy(mut self, attribute: &'static str, from: &'static str) -> Self {
         self.change.copy(attribute, from);
         self
     }
 
-    /// Counts one more.
+    /// Adds one to a counter.
     pub(super) fn count(mut self, attribute: &'static str) -> Self {
         self.change.add(attribute, 1.stored());
         self
@@ -121,18 +121,18 @@ impl Write {
         self
     }
 
-    /// Moves a client's counter, on condition that it is newer than the stored one.
+    /// Sets a client's counter, on condition that the new number is higher than the stored one.
     pub(super) fn newer(self, counter: &'static str, number: u64) -> Self {
         let newer = super::expression::absent(counter).or(super::expression::below(counter, number));
         self.set(counter, number).when(newer)
     }
 
-    /// Notes who makes the change and by which request, in place of those of the change before.
+    /// Records the actor and the request of the change, in place of those of the previous change.
     pub(super) fn by(self, cause: &Cause) -> Self {
         self.set(CHANGED_BY, cause.by.to_string()).set_or_remove(REQUEST_ID, cause.request_id.as_deref())
     }
 
-    /// Makes the write only if this holds too.
+    /// Adds a condition to the write.
     pub(super) fn when(mut self, condition: Condition) -> Self {
         self.condition = Some(match self.condition {
             Some(before) => Condition::All(vec![before, condition]),
@@ -141,13 +141,12 @@ impl Write {
         self
     }
 
-    /// Lets a transaction that refuses it show the item as it is.
+    /// Makes the transaction return the current item if it refuses this write.
     pub(super) fn showing_old(mut self) -> Self {
         self.shows_old = true;
         self
     }
 
-    /// As a request takes it.
     fn into_parts(self) -> Parts {
         let mut scope = Scope::default();
         let condition = self.condition.map(|condition| condition.write(&mut scope));
@@ -161,7 +160,7 @@ impl Write {
     }
 }
 
-/// A write as a request takes it.
+/// A write in the parts of a request.
 struct Parts {
     /// The key, or the whole item.
     item: Item,
@@ -176,19 +175,19 @@ impl Table {
         Self { client, name }
     }
 
-    /// The item of a key as it was a moment ago.
+    /// Reads an item; eventually consistent.
     pub(super) async fn get(&self, key: Key) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.name).set_key(Some(key.into()));
         Ok(request.send().await.map_err(failed)?.item)
     }
 
-    /// The item of a key as it is now, for twice the price.
+    /// Reads an item consistently, at twice the price.
     pub(super) async fn get_now(&self, key: Key) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
         Ok(request.send().await.map_err(failed)?.item)
     }
 
-    /// The items of these keys as they are now, as far as they exist, in any order.
+    /// Reads these items consistently, in any order. Missing items are left out.
     pub(super) async fn get_all_now(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
         let mut read = Vec::with_capacity(keys.len());
         let keys: Vec<Item> = keys.into_iter().map(Item::from).collect();
@@ -215,13 +214,13 @@ impl Table {
         Ok(read)
     }
 
-    /// Makes a write. If its condition does not hold it changes nothing, and gives the item as it is (empty if there is none),
-    /// so that no second call is needed to tell why.
+    /// Makes a write. If its condition fails, nothing changes, and the current item is returned (empty if there is
+    /// none), so that the cause is known without a second call.
     pub(super) async fn write(&self, write: Write) -> Result<Result<(), Item>, StoreError> {
         self.send(write, None).await.map(|outcome| outcome.map(drop))
     }
 
-    /// Makes a write that is no deletion and gives the item as it is then; else as [`Table::write`].
+    /// Makes a put or an update and returns the new item; otherwise as [`Table::write`].
     pub(super) async fn change(&self, write: Write) -> Result<Result<Item, Item>, StoreError> {
         self.send(write, Some(ReturnValue::AllNew)).await
     }
@@ -270,7 +269,7 @@ impl Table {
         }
     }
 
-    /// Makes all of these writes, or none of them; then why, for each in its place.
+    /// Makes all of these writes or none of them. If none, it returns a reason for each write, in order.
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<Result<(), Vec<Reason>>, StoreError> {
         let writes = writes.into_iter().map(|write| self.part(write)).collect::<Result<_, _>>().map_err(unbuilt)?;
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
@@ -318,7 +317,7 @@ impl Table {
         Ok(part.build())
     }
 
-    /// The items whose keys are so, and of these those that pass the filter.
+    /// A query for items whose keys fit, of which the filter keeps some.
     pub(super) fn query(&self, keys: Condition, filter: Option<Condition>) -> QueryFluentBuilder {
         let mut scope = Scope::default();
         let keys = keys.write(&mut scope);
@@ -328,7 +327,7 @@ impl Table {
         request.set_expression_attribute_values(scope.into_values())
     }
 
-    /// All items that pass the filter.
+    /// A scan of the items that pass the filter.
     pub(super) fn scan(&self, filter: Condition) -> ScanFluentBuilder {
         let mut scope = Scope::default();
         let filter = filter.write(&mut scope);

@@ -13,19 +13,19 @@ use domain::verdict::Policy;
 use domain::{LeaseId, RoomId, Timestamp, UserId};
 use std::time::Duration;
 
-/// 404: there is no state for this user, or it is past its time.
+/// 404: there is no state of this user, or it has expired.
 pub const USER_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "user_not_found", "there is no state for this user");
-/// 412: the state is not at the version that the caller expected. It shows the version now stored.
+/// 412: the stored version is not the one that the caller expected. The refusal shows the stored version.
 pub const VERSION_CONFLICT: Refusal = Refusal::new(
     Kind::Changed,
     "version_conflict",
     "the state is not at the version in If-Match; read it and try again",
 );
 
-/// Tries when the stored time is ahead of this machine's clock. The second try uses the stored time, so it fails only
-/// if yet another writer with a faster clock came between.
+/// Attempts when the stored time is ahead of this machine's clock. The second attempt uses the stored time, so it fails
+/// only if another writer with a faster clock came first.
 const CLOCK_TRIES_MAX: usize = 5;
-/// Tries to create a state where one past its time still lies.
+/// Attempts to create a state when an expired one is still stored.
 const EXPIRED_TRIES_MAX: usize = 3;
 
 /// The user states of the `state` table.
@@ -36,7 +36,7 @@ pub struct Users {
     pub(super) policy: Policy,
 }
 
-/// What must hold for a change to be made.
+/// The preconditions of a change.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Guard {
     /// `If-Match`: the version the caller has seen.
@@ -52,7 +52,7 @@ pub struct Written {
     pub user: User,
     /// Whether this write created it.
     pub created: bool,
-    /// Whether this write changed it: one with an older counter does not.
+    /// Whether this write changed it; a write with an older counter does not.
     pub applied: bool,
 }
 
@@ -60,20 +60,21 @@ pub struct Written {
 #[derive(Clone)]
 struct Claiming {
     write: Write,
-    /// Whether it makes a state where there is none.
+    /// Whether it creates a missing state.
     creates: bool,
-    /// The client's counters that it moves. Each aspect has its own, so a device change never outruns a mute.
+    /// The client counters that it sets. Mute and device have separate counters, so a device change never blocks a
+    /// mute.
     counters: &'static [&'static str],
 }
 
 impl Users {
-    /// User states in `table`, each kept for `keep_for` after its last change, judged by `policy`.
+    /// User states in `table`, each kept for `keep_for` after its last change; `policy` gives their verdicts.
     #[must_use]
     pub fn new(client: Client, table: String, keep_for: Duration, policy: Policy) -> Self {
         Self { table: Table::new(client, table), keep_for, policy }
     }
 
-    /// Replaces a user's whole claim, creating the state if there is none. Counters start anew.
+    /// Replaces a user's whole claim, or creates the state if it does not exist. Counters start again.
     ///
     /// # Errors
     /// [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
@@ -91,27 +92,27 @@ impl Users {
             .set_or_remove(ROOM_ID, claim.room_id.as_ref())
             .set_or_remove("name", claim.name.map(String::from))
             .remove(&["muteSeq", "deviceSeq", "leaseOtherUntil"])
-            // A claim without a lease ends one: its client renews none.
+            // A claim without a lease ends an existing lease, because its client will not renew any.
             .set_or_remove("leaseUntil", claim.lease.as_ref().map(|_| cause.at.plus(LEASE)))
             .set_or_remove("leaseId", claim.lease.map(String::from));
         let claiming = Claiming { write, creates: true, counters: &["muteSeq", "deviceSeq"] };
         for _ in 0..EXPIRED_TRIES_MAX {
             match self.claim(claiming.clone(), guard, cause).await {
-                // The stored state is past its time: it goes, with the agent that was attached to it.
+                // The stored state has expired: remove it together with its agent.
                 Err(error) if error.is(USER_NOT_FOUND) => self.remove_expired(id, cause.at).await?,
                 outcome => return outcome,
             }
         }
-        Err(StoreError::Unavailable("others kept making and forgetting this state".into()))
+        Err(StoreError::Unavailable("others kept creating and removing this state".into()))
     }
 
-    /// Removes a state past its time; nothing if there is none, or a newer one.
+    /// Removes an expired state. Does nothing if there is none, or if it was renewed.
     async fn remove_expired(&self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
         let lapsed = absent(PK).or(at_most("expiresAt", seconds(now)));
         self.table.write(Write::delete(keys::user(id)).when(lapsed)).await.map(drop)
     }
 
-    /// Changes whether a user's microphone is claimed muted, and nothing else.
+    /// Changes a user's mute claim, and nothing else.
     ///
     /// # Errors
     /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
@@ -126,7 +127,7 @@ impl Users {
         self.claim(Claiming { write, creates: false, counters: &["muteSeq"] }, guard, cause).await
     }
 
-    /// Changes which device a user claims to use, and nothing else.
+    /// Changes a user's device claim, and nothing else.
     ///
     /// # Errors
     /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `guard.if_match` is not the stored version.
@@ -143,7 +144,7 @@ impl Users {
         self.claim(Claiming { write, creates: false, counters: &["deviceSeq"] }, guard, cause).await
     }
 
-    /// Makes a change by one conditional `UpdateItem`. The item that a refusal carries tells which condition failed.
+    /// Makes a change by one conditional `UpdateItem`. The item in a refusal tells which condition failed.
     async fn claim(&self, claiming: Claiming, guard: Guard, cause: &Cause) -> Result<Written, StoreError> {
         let Claiming { mut write, creates, counters } = claiming;
         write = write.by(cause).count("version");
@@ -167,14 +168,14 @@ impl Users {
                 Err(old) => old,
             };
             if old.is_empty() {
-                // A change that creates is refused here by `If-Match` alone. For any other there is nothing whose version
-                // could differ (RFC 9110, 13.2.1).
+                // A change that creates fails here only because of `If-Match`. Any other change has no version to
+                // compare with (RFC 9110, 13.2.1).
                 return Err(if creates { conflict(None) } else { USER_NOT_FOUND.into() });
             }
             if is_expired(&old, cause.at)? {
                 return Err(USER_NOT_FOUND.into());
             }
-            // A repeated request has changed the version itself, so its counter is looked at first.
+            // A repeated request has itself increased the version, so its counter is checked first.
             if let Some(seq) = guard.seq {
                 for counter in counters {
                     if old.contains_key(*counter) && integer(&old, counter)? >= seq.get() {
@@ -186,14 +187,14 @@ impl Users {
             if guard.if_match.is_some_and(|expected| expected != user.version) {
                 return Err(conflict(Some(user.version)));
             }
-            // The stored time is ahead of this clock: time stands still until the clock has caught up.
+            // The stored time is ahead of this clock: keep the stored time until the clock has caught up.
             now = now.max(user.last_updated);
         }
-        Err(StoreError::Unavailable("writers with clocks ahead of this one kept winning".into()))
+        Err(StoreError::Unavailable("writers with clocks ahead of this one kept coming first".into()))
     }
 
-    /// Keeps somebody present in a room for another [`LEASE`]. Of two page loads the one that renewed last holds the lease, and
-    /// the end of the other's is kept beside it. Returns the end.
+    /// Keeps a person present in a room for another [`LEASE`] and returns the lease's end. If two page loads renew, the
+    /// last one holds the lease, and the end of the other lease is stored beside it.
     ///
     /// # Errors
     /// [`USER_NOT_FOUND`] if they have no state in this room.
@@ -215,13 +216,13 @@ impl Users {
         if self.table.write(renewal.clone().when(is_free)).await?.is_ok() {
             return Ok(until);
         }
-        // Another page load of theirs is there too, or they are not in the room at all.
+        // Another page load of the same person holds the lease, or the person is not in the room.
         let beside = renewal.copy("leaseOtherUntil", "leaseUntil").when(exists("leaseUntil"));
         self.table.write(beside).await?.map(|()| until).map_err(|_| USER_NOT_FOUND.into())
     }
 
-    /// Ends somebody's presence in a room, and detaches their agent. The state stays, so that they can come back. Says
-    /// whether it did: the end of one page load does not end the presence of another one.
+    /// Ends a person's presence in a room and detaches their agent. The state stays, so that the person can come back.
+    /// Returns whether the presence ended: the end of one page load does not end the presence of another.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -274,16 +275,16 @@ impl Users {
         }
     }
 
-    /// Asks the table for an item that never exists.
+    /// Reads an item that never exists, as a health check.
     ///
     /// # Errors
-    /// Whatever keeps the table from answering.
+    /// A failure of the table.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.table.get(keys::nothing()).await.map(drop)
     }
 }
 
-/// The usual scope is stored as no attribute at all: what is not written costs nothing to read.
+/// The usual scope is stored as no attribute, which costs nothing to read.
 fn muting(write: Write, claim: &MuteClaim) -> Write {
     let scope = Some(claim.mute_scope).filter(|scope| *scope != MuteScope::App);
     write.set("isMuted", claim.is_muted).set_or_remove("muteScope", scope.map(MuteScope::as_str))
@@ -293,7 +294,7 @@ fn conflict(current: Option<Version>) -> StoreError {
     StoreError::Refused(VERSION_CONFLICT, Shown::Version(current))
 }
 
-/// The time of the item is not over.
+/// The item has not expired.
 pub(super) fn unexpired(now: Timestamp) -> Condition {
     above("expiresAt", seconds(now))
 }
