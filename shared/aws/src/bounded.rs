@@ -1,4 +1,4 @@
-//! Begins no attempt that could not end before the deadline of the request that it is for.
+//! Starts an attempt only if it can end before the deadline of its request.
 
 use crate::{ATTEMPT_TIMEOUT, deadline};
 use aws_smithy_runtime_api::client::http::{
@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// A client, or a connector of one.
+/// Wraps a client or one of its connectors.
 #[derive(Debug)]
 pub(super) struct Bounded<C>(pub(super) C);
 
@@ -23,7 +23,7 @@ impl<C: HttpConnector> HttpConnector for Bounded<C> {
         if deadline::leaves(ATTEMPT_TIMEOUT) {
             return self.0.call(request);
         }
-        // Of no kind that is tried again.
-        HttpConnectorFuture::ready(Err(ConnectorError::other("the request's time is nearly over".into(), None)))
+        // This kind of error is not retried.
+        HttpConnectorFuture::ready(Err(ConnectorError::other("the request's deadline is too near".into(), None)))
     }
 }

@@ -1,4 +1,4 @@
-//! The deadline of a request: known to everything that is done for it, without being passed along.
+//! The deadline of a request. A task-local variable makes it known to all code that works for the request.
 
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -7,19 +7,19 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Does `work` under this deadline, or under the one that already holds if that comes first. [`until`] ends what goes
-/// beyond it, and no call of AWS begins that could not end before it.
+/// Runs `work` under this deadline, or under the existing one if that is earlier. Only [`until`] cancels the work at
+/// the deadline; here, calls to AWS that could not end in time are not started.
 pub async fn under<F: Future>(deadline: Instant, work: F) -> F::Output {
     DEADLINE.scope(earliest(deadline), work).await
 }
 
-/// The same, but `work` is given up at the deadline: `None`.
+/// Like [`under`], but cancels `work` at the deadline and returns `None`.
 pub async fn until<F: Future>(deadline: Instant, work: F) -> Option<F::Output> {
     let deadline = earliest(deadline);
     DEADLINE.scope(deadline, timeout_at(deadline, work)).await.ok()
 }
 
-/// Whether something that takes this long would end before the deadline. Without a deadline it would.
+/// Whether work of this length can end before the deadline. True if there is no deadline.
 pub(crate) fn leaves(time: Duration) -> bool {
     DEADLINE.try_with(|deadline| Instant::now() + time <= *deadline).unwrap_or(true)
 }

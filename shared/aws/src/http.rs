@@ -1,8 +1,8 @@
-//! Connections to a service of AWS, kept open: one for a function, which answers one request at a time, and a few for a
-//! snapshot, which reads several parts of a table at once.
+//! Persistent connections to one AWS service: one for a function, which answers one request at a time, and a few for a
+//! snapshot, which reads several segments of a table in parallel.
 //!
-//! The SDK's own HTTP client brings HTTP/2, a pool and proxies: a megabyte of every binary, and a tenth of the CPU time
-//! of every invoke.
+//! The SDK's own HTTP client brings HTTP/2, a pool and proxies. That would add a megabyte to every binary, and a tenth
+//! to the CPU time of every invocation.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -28,15 +28,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Time to open a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Largest answer, in bytes: `DynamoDB` sends at most 1 MB of items, which JSON makes larger; of S3 a part is asked for.
+/// Largest answer, in bytes: `DynamoDB` sends at most 1 MB of items, which JSON makes larger; S3 is read in parts of 8
+/// MB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connections to one origin that are kept while nobody uses them.
+/// Largest number of idle connections that are kept.
 const IDLE_MAX: usize = 8;
 
-/// Keeps its connections to one origin, and opens another when they are lost or in use.
+/// An HTTP client for one origin. It reuses its connections, and opens a new one if all are lost or in use.
 #[derive(Clone)]
 pub(super) struct Http(Arc<Inner>);
 
@@ -76,11 +77,11 @@ impl Http {
         })))
     }
 
-    /// Opens the connection during init, where a function has a whole core.
+    /// Opens the first connection during init, when a function has a whole core.
     pub(super) async fn warm_up(&self) {
         match self.connect().await {
             Ok(sender) => self.keep(sender),
-            Err(error) => tracing::warn!(%error, "database not reached during init"),
+            Err(error) => tracing::warn!(%error, "failed to connect to the service during init"),
         }
     }
 
@@ -116,7 +117,8 @@ impl Http {
         let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
         let request = hyper::Request::from_parts(parts, Full::new(body));
 
-        // A connection that the other side has closed, for example while the function was frozen, says so when asked.
+        // Checking an idle connection shows whether the server has closed it, for example while the function was
+        // frozen.
         let mut sender = loop {
             let Some(mut known) = self.idle() else { break self.connect().await.map_err(ConnectorError::io)? };
             if known.ready().await.is_ok() {
@@ -126,7 +128,7 @@ impl Http {
         let response = sender.send_request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
         let (parts, body) = response.into_parts();
         let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(ConnectorError::io)?;
-        // Only now, with the answer read to its end, can the connection take another request.
+        // The connection can take another request only after the answer was read to its end.
         self.keep(sender);
         let response = hyper::Response::from_parts(parts, SdkBody::from(body.to_bytes()));
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
@@ -139,12 +141,12 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Its end is noticed by the next request.
+    // The next request notices if the connection has ended.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
 
-/// ring: AWS-LC gathers jitter entropy at its first random number, half a second at 128 MB.
+/// Uses ring, because AWS-LC gathers jitter entropy for its first random number, which takes half a second at 128 MB.
 fn tls(roots: &[u8]) -> Result<TlsConnector, BoxError> {
     let mut trusted = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(roots) {

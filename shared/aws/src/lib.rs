@@ -1,4 +1,4 @@
-//! What the clients of all services of AWS have in common: settings, connections, tries, deadlines.
+//! The parts that the clients of all AWS services share: settings, connections, retries, deadlines.
 
 mod bounded;
 pub mod deadline;
@@ -13,10 +13,10 @@ use bounded::Bounded;
 use http::Http;
 use std::time::Duration;
 
-/// Time for one attempt. `DynamoDB` answers within some 10 ms; a slower answer is better asked again. All attempts of
-/// one call with their pauses stay under a function's 10 s; those of several calls are bounded by the request's deadline.
+/// Time limit of one attempt. `DynamoDB` answers within about 10 ms, so a retry is faster than a slow answer. All
+/// attempts and pauses of one call stay below a function's 10 s; the request's deadline limits several calls together.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Attempts per call, and the longest first pause between them; the SDK adds jitter and doubles.
+/// Attempts per call, and the longest first pause between them. The SDK adds jitter and doubles the pause each time.
 const ATTEMPTS_MAX: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -25,7 +25,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Loading a system's 140 roots would cost 3.5 ms of each cold start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// Why the client could not be set up.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A variable that Lambda always sets is missing.
@@ -39,23 +39,23 @@ pub enum ConnectError {
     Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a client of any service of AWS takes from the environment.
+/// The settings that a client of any AWS service reads from the environment.
 #[derive(Debug)]
 pub struct Environment {
     /// `AWS_REGION`
     pub region: Region,
-    /// What Lambda gives the function's role.
+    /// The credentials of the function's role, from Lambda.
     pub credentials: Credentials,
-    /// Where the service is instead of where AWS has it.
+    /// The endpoint to use instead of AWS's own, if there is one.
     pub endpoint: Option<String>,
-    /// Connections to it.
+    /// The HTTP client.
     pub http: SharedHttpClient,
 }
 
 impl Environment {
-    /// Reads `AWS_REGION`, the credentials that Lambda provides, and `AWS_CA_BUNDLE`, for the service of this name; an
-    /// `endpoint` that is not empty goes before where AWS has it. No profile files, no metadata service: on Lambda they
-    /// are never the answer, and asking costs milliseconds of every cold start.
+    /// Reads `AWS_REGION`, the credentials that Lambda provides, and `AWS_CA_BUNDLE`, for the named service. A
+    /// non-empty `endpoint` replaces AWS's own. Profile files and the metadata service are not read: Lambda does not
+    /// use them, and trying them would cost milliseconds in every cold start.
     ///
     /// # Errors
     /// A missing variable or an unusable certificate file.
@@ -63,10 +63,10 @@ impl Environment {
         Self::open(service, endpoint).map(|(environment, _)| environment)
     }
 
-    /// The same, with the first connection being opened: during init a function has a whole core.
+    /// Like [`Environment::read`], and opens the first connection: during init a function has a whole core.
     ///
     /// # Errors
-    /// As [`Environment::read`]. A connection that cannot be opened is no error: the first call tries again.
+    /// As [`Environment::read`]. A connection that cannot be opened is not an error: the first call tries again.
     pub async fn read_and_connect(service: &str, endpoint: Option<String>) -> Result<Self, ConnectError> {
         let (environment, http) = Self::open(service, endpoint)?;
         http.warm_up().await;
@@ -74,7 +74,7 @@ impl Environment {
     }
 
     fn open(service: &str, endpoint: Option<String>) -> Result<(Self, Http), ConnectError> {
-        // An empty variable is an unset one, as everywhere.
+        // Here as everywhere, an empty variable counts as unset.
         let set_variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let variable = |name| set_variable(name).ok_or(ConnectError::Unset(name));
         let region = variable("AWS_REGION")?;
@@ -97,23 +97,23 @@ impl Environment {
     }
 }
 
-/// A client that begins no attempt that could not end before the deadline of the request that it is for.
+/// A client that starts an attempt only if it can end before the deadline of its request.
 #[must_use]
 pub fn bounded(http: impl HttpClient + 'static) -> SharedHttpClient {
     SharedHttpClient::new(Bounded(http))
 }
 
-/// Another try after a failure that passes, at most so often and with such pauses.
+/// Retries of transient failures: number and pauses.
 #[must_use]
 pub fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS_MAX)
         .with_initial_backoff(FIRST_BACKOFF)
-        // Ours drops a connection that failed by itself; the SDK would log that it cannot.
+        // Our client drops a failed connection itself. With the other mode, the SDK would log that it cannot.
         .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }
 
-/// No attempt may take longer.
+/// Time limit of each attempt.
 #[must_use]
 pub fn time_outs() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build()
