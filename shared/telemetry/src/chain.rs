@@ -1,6 +1,6 @@
-//! An error in words.
+//! Formats errors.
 
-/// Shows an error with all its causes, for a log line.
+/// Formats an error together with all its causes, for a log line.
 pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {

@@ -1,4 +1,4 @@
-//! What Greenroom measures of itself, and how it words what failed.
+//! The metrics of Greenroom, the figures of its process, and the formatting of errors.
 
 mod chain;
 pub mod lag;

@@ -1,4 +1,4 @@
-//! What is measured: the series of a stage, the requests of this process, and figures to show.
+//! Metrics: the series of a stage, the request counts of this process, and the figures to display.
 
 use crate::process;
 use domain::Timestamp;
@@ -12,18 +12,18 @@ const SAMPLES_MAX: usize = 1000;
 
 macro_rules! metrics {
     ($($(#[$meaning:meta])+ $metric:ident = $name:literal in $unit:literal),* $(,)?) => {
-        /// Every metric that a stage publishes: nothing else may name one. Each is one series, but those that are
-        /// [by function](Metric::is_by_function); ten series are free in an account.
+        /// Every metric that a stage publishes; no other code may name one. Each is one series, except those that are
+        /// [by function](Metric::is_by_function). Ten series per account are free.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
             $($(#[$meaning])+ $metric),*
         }
 
         impl Metric {
-            /// All of them.
+            /// All metrics.
             pub const ALL: &[Self] = &[$(Self::$metric),*];
 
-            /// Of the series, and of the log line's member that it is read from.
+            /// Name of the series, and of the member of the log line from which it is read.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -31,7 +31,7 @@ macro_rules! metrics {
                 }
             }
 
-            /// As CloudWatch calls it.
+            /// The unit, as CloudWatch names it.
             #[must_use]
             pub const fn unit(self) -> &'static str {
                 match self {
@@ -43,53 +43,54 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// How long an answer took. Any statistic.
+    /// Response time. All statistics are meaningful.
     ApiResponseTime = "api_response_time" in "Milliseconds",
-    /// 100 for a status of 400 or above, else 0: the average is the error rate, a hundredth of the sum the count.
+    /// 100 for a status of 400 or above, otherwise 0. The average is the error rate in percent, a hundredth of the sum
+    /// the number of errors.
     ApiErrorRate = "api_error_rate" in "Percent",
-    /// The most memory that an execution environment ever held. The maximum.
+    /// Peak memory of an execution environment. Use the maximum.
     MemoryUsedMb = "memory_used_mb" in "Megabytes",
-    /// 1 for an answer with a status of 400 or above, by function. The sum.
+    /// 1 for an answer with a status of 400 or above, by function. Use the sum.
     RouteErrors = "route_errors" in "Count",
-    /// 1 for an answer with a status of 500 or above, by function. The sum.
+    /// 1 for an answer with a status of 500 or above, by function. Use the sum.
     RouteFailures = "route_failures" in "Count",
-    /// 1 for a refused attestation that an agent's key has signed, 0 for an accepted one. The sum.
+    /// 1 for a refused attestation that an agent's key has signed, 0 for an accepted one. Use the sum.
     AttestationRejected = "attestation_rejected" in "Count",
-    /// People in rooms, counted to one above the declared limit. The maximum.
+    /// People in rooms; the count stops at one above the declared limit. Use the maximum.
     ConcurrentUsers = "concurrent_users" in "Count",
-    /// 1 for a run of the canary that failed, else 0. The sum.
+    /// 1 for a failed run of the canary, otherwise 0. Use the sum.
     CanaryFailed = "canary_failed" in "Count",
-    /// 1 for a snapshot that failed, else 0. The sum.
+    /// 1 for a failed snapshot, otherwise 0. Use the sum.
     SnapshotFailed = "snapshot_failed" in "Count",
-    /// Hours since the newest whole snapshot. CloudWatch has no unit of hours. The maximum.
+    /// Age of the newest good snapshot in hours. CloudWatch has no unit for hours. Use the maximum.
     BackupAgeHours = "backup_age_hours" in "None",
-    /// 1 for a restore drill that failed, else 0. The sum.
+    /// 1 for a failed restore drill, otherwise 0. Use the sum.
     RestoreDrillFailed = "restore_drill_failed" in "Count",
-    /// Hours since a restore drill last succeeded. The maximum.
+    /// Hours since the last successful restore drill. Use the maximum.
     RestoreDrillAgeHours = "restore_drill_age_hours" in "None",
 }
 
 impl Metric {
-    /// Whether each function has a series of its own, with the dimension `FunctionName` as Lambda's own metrics have it.
-    /// A series is charged by the hour in which it has a value: these have none while nothing goes wrong.
+    /// Whether each function has its own series, with the dimension `FunctionName` like Lambda's own metrics. AWS
+    /// charges a series for each hour in which it has a value; these have none while there are no errors.
     #[must_use]
     pub const fn is_by_function(self) -> bool {
         matches!(self, Self::RouteErrors | Self::RouteFailures)
     }
 
-    /// Those with one series each.
+    /// The metrics that have one series per stage.
     pub fn of_the_stage() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|metric| !metric.is_by_function())
     }
 }
 
-/// The namespace of a stage's series. In one namespace the stages of an account would raise each other's alarms.
+/// The namespace of a stage's series. If stages shared a namespace, they would raise each other's alarms.
 #[must_use]
 pub fn namespace(stage: &str) -> String {
     format!("Greenroom/{stage}")
 }
 
-/// What one request adds to the counts.
+/// The data of one request that the counts need.
 #[derive(Debug)]
 pub struct Sample<'a> {
     /// The route template, such as `PATCH /api/users/{userId}/mute`.
@@ -100,7 +101,7 @@ pub struct Sample<'a> {
     pub is_error: bool,
     /// Whether it was 500 or above.
     pub is_failure: bool,
-    /// Why it was refused, if it was.
+    /// The code of the refusal, if the request was refused.
     pub code: Option<&'static str>,
 }
 
@@ -121,9 +122,9 @@ struct Counts {
 /// A value that a job published, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noted {
-    /// In the metric's unit.
+    /// In the unit of the metric.
     pub value: f64,
-    /// When it was so.
+    /// When it was measured.
     pub at: Timestamp,
 }
 
@@ -138,40 +139,40 @@ pub struct Route {
     pub failures: u64,
     /// Sum of all durations.
     pub total: Duration,
-    /// Refusals by code; none where nobody counts them.
+    /// Refusals by code. `None`: they are not counted.
     pub refused: Option<BTreeMap<&'static str, u64>>,
 }
 
-/// What figures are about.
+/// The subject of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The process that answers.
+    /// The answering process.
     Process,
     /// All functions of a stage.
     Stage,
 }
 
-/// Why figures are not what they should be.
+/// In which way figures are degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Degraded {
-    /// Some series could not be read; what they would say is absent or zero.
+    /// Some series could not be read; their figures are missing or zero.
     Partial,
-    /// They could not be read now: these are from the last time that they could.
+    /// CloudWatch could not be read; the figures are from the last successful reading.
     Stale,
-    /// They could not be read: these are the counts of the answering process alone.
+    /// CloudWatch could not be read; the figures count only the answering process.
     Unavailable,
 }
 
-/// How it goes, at one moment.
+/// The figures of a process or a stage at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// What is counted.
+    /// The subject of the figures.
     pub scope: Scope,
-    /// Why not all is as it should be, if it is not.
+    /// In which way they are degraded, if they are.
     pub degraded: Option<Degraded>,
-    /// When this was so.
+    /// The time of the reading.
     pub at: Timestamp,
-    /// From when on it is counted.
+    /// The begin of the counted period.
     pub since: Timestamp,
     /// Requests.
     pub total: u64,
@@ -181,24 +182,24 @@ pub struct Figures {
     pub times: Times,
     /// Per route.
     pub routes: BTreeMap<Box<str>, Route>,
-    /// Users at the moment; none where nobody counted.
+    /// Number of current users. `None`: it was not counted.
     pub users: Option<u64>,
-    /// The most users at once.
+    /// Largest number of concurrent users.
     pub users_peak: Option<u64>,
-    /// The most memory that a process has held, in bytes.
+    /// Peak memory of a process, in bytes.
     pub memory_peak: Option<u64>,
-    /// The last value of each metric that a job publishes.
+    /// The last value of each metric that scheduled jobs publish.
     pub noted: BTreeMap<Metric, Noted>,
 }
 
-/// How response times are spread.
+/// The distribution of response times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Half of the requests were no slower.
+    /// The median.
     pub p50: Duration,
-    /// 95 of a hundred were no slower.
+    /// The 95th percentile.
     pub p95: Duration,
-    /// 99 of a hundred were no slower.
+    /// The 99th percentile.
     pub p99: Duration,
     /// The shortest.
     pub min: Duration,
@@ -206,12 +207,12 @@ pub struct Times {
     pub max: Duration,
 }
 
-/// Figures that will be there.
+/// A pending reading of figures.
 pub type Reading<'a> = Pin<Box<dyn Future<Output = Figures> + Send + 'a>>;
 
-/// Where figures come from. Reading them never fails: what could not be read is said in them.
+/// A source of figures. Reading it never fails: [`Figures::degraded`] says which part could not be read.
 pub trait Source: Send + Sync {
-    /// The figures at this moment, by the counts of this process if there are no better ones.
+    /// The current figures. If the source has none, they are the counts of this process.
     fn read<'a>(&'a self, window: &'a Window, now: Timestamp) -> Reading<'a>;
 }
 
@@ -243,7 +244,8 @@ impl Window {
         }
     }
 
-    /// Keeps what a job published, for [`Figures::noted`]. On Lambda nobody asks: each job is a process of its own.
+    /// Stores a value that a job published, for [`Figures::noted`]. Only the runner uses it: on Lambda each job is a
+    /// process of its own.
     pub fn note(&self, metric: Metric, value: f64, at: Timestamp) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.noted.insert(metric, Noted { value, at });
@@ -282,7 +284,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The shortest duration that at least `share` of `sorted` did not exceed (nearest rank).
+/// The shortest duration that is at least as long as `share` of the `sorted` ones (nearest rank).
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! What this process can say about itself: memory, processor time, age.
+//! Figures of this process: memory, processor time, age.
 
 use domain::Timestamp;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 static START: OnceLock<(Instant, Timestamp)> = OnceLock::new();
 
-/// Notes the start. The first call counts; on Lambda it is made during init.
+/// Stores the start time. Only the first call counts; on Lambda it happens during init.
 pub fn started() {
     START.get_or_init(|| (Instant::now(), SystemTime::now().into()));
 }
@@ -24,7 +24,7 @@ pub struct Memory {
     pub heap_used: u64,
     /// Resident set: the heap and the pages of the program that are loaded.
     pub rss: u64,
-    /// What this process may use at most: the function's memory, the container's limit, or the machine's memory.
+    /// Memory limit of this process: the function's memory, the container's limit, or the machine's memory.
     pub limit: u64,
 }
 
@@ -37,7 +37,7 @@ impl Memory {
     }
 }
 
-/// Reads this process's memory; none where the system has no `/proc`.
+/// Reads this process's memory. `None`: the system has no `/proc`.
 #[must_use]
 pub fn memory() -> Option<Memory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -46,7 +46,7 @@ pub fn memory() -> Option<Memory> {
     Some(Memory { heap_used, rss, limit: memory_limit() })
 }
 
-/// The most memory that was ever resident, in bytes; none where the system has no `/proc`.
+/// Peak resident memory in bytes. `None`: the system has no `/proc`.
 #[must_use]
 pub fn memory_peak() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
@@ -73,7 +73,7 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb << 10)
 }
 
-/// Processor time this process has used, as (user, system); none where the system has no `/proc`.
+/// Processor time of this process, as (user, system). `None`: the system has no `/proc`.
 #[must_use]
 pub fn cpu() -> Option<(Duration, Duration)> {
     // Linux has counted in hundredths of a second (USER_HZ) on every architecture we build for.
