@@ -1,4 +1,5 @@
-//! A stage's figures, read from CloudWatch: what its functions publish, and what Lambda counts for each of them.
+//! Reads a stage's figures from CloudWatch: the metrics that its functions publish, and Lambda's own counts for each
+//! function.
 
 mod queries;
 
@@ -18,20 +19,20 @@ use telemetry::Chain;
 use telemetry::metrics::{Degraded, Figures, Reading, Source, Window};
 use tokio::sync::Mutex;
 
-/// An answer is good for this long: each series that is asked for costs money each time.
+/// How long an answer is cached. CloudWatch charges each series that is read.
 const FRESH_FOR: Duration = Duration::from_mins(1);
-/// After a failure, and after an answer that was not whole, the next attempt is made no sooner.
+/// Pause before the next reading after a failed or incomplete one.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// An answer that cannot be renewed is shown for this long.
+/// Maximum age of cached figures that are shown while CloudWatch cannot be read.
 const STALE_AFTER: Duration = Duration::from_mins(15);
-/// Time for all calls, attempts and pauses of one reading: half of a function's own limit.
+/// Time limit of all calls, attempts and pauses of one reading: half of a function's own limit.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Pages of one answer. What is asked for fits into one; CloudWatch may send several.
+/// Pages of one answer, at most. Our queries fit into one page, but CloudWatch may send several.
 const PAGES_MAX: usize = 10;
-/// The last runs of what runs once a week are no further back.
+/// How far back the last runs of jobs are searched. The rarest job runs weekly.
 const JOBS: Duration = Duration::from_hours(8 * 24);
 
-/// CloudWatch, asked about one stage.
+/// A client that reads one stage's figures from CloudWatch.
 #[derive(Debug)]
 pub struct CloudWatch {
     client: Client,
@@ -45,7 +46,7 @@ pub struct CloudWatch {
 pub struct Function {
     /// The name of its binary, such as `set_mute`.
     pub binary: String,
-    /// Such as `PATCH /api/users/{userId}/mute`.
+    /// The route, such as `PATCH /api/users/{userId}/mute`.
     pub route: Box<str>,
 }
 
@@ -55,7 +56,7 @@ struct Cached {
     until: Timestamp,
 }
 
-/// Why CloudWatch did not answer.
+/// Why CloudWatch could not be read.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("CloudWatch refused or did not answer")]
@@ -65,7 +66,7 @@ enum Failure {
 }
 
 impl CloudWatch {
-    /// The CloudWatch that the environment names, or `AWS_ENDPOINT_URL_CLOUDWATCH`.
+    /// A client for the CloudWatch of the environment's region, or at `AWS_ENDPOINT_URL_CLOUDWATCH`.
     ///
     /// # Errors
     /// As [`Environment::read`].
@@ -74,7 +75,7 @@ impl CloudWatch {
         Ok(Self::new(Environment::read("monitoring", endpoint)?, stage, functions))
     }
 
-    /// The CloudWatch that is reached so.
+    /// A client with these settings.
     #[must_use]
     pub fn new(environment: Environment, stage: &str, functions: Vec<Function>) -> Self {
         let mut config = Config::builder()
@@ -92,7 +93,7 @@ impl CloudWatch {
     }
 
     async fn fetch(&self, now: Timestamp) -> Result<Figures, Failure> {
-        // Whole minutes, the present one included.
+        // Ends at a full minute, so that the current minute is included.
         let end = Timestamp::from_ms(now.ms() / 60_000 * 60_000 + 60_000);
         let before = |range: Duration| Timestamp::from_ms(end.ms().saturating_sub(range.as_secs() * 1000));
         let (hour, jobs) = (queries::of_the_hour(&self.stage, &self.functions), queries::of_the_jobs(&self.stage));
@@ -105,7 +106,7 @@ impl CloudWatch {
         Ok(figures)
     }
 
-    /// The series by their ids, and whether each came whole.
+    /// Reads the series, by their ids. The second value says whether all of them are complete.
     async fn ask(
         &self,
         queries: &[Query],
@@ -113,7 +114,7 @@ impl CloudWatch {
         end: Timestamp,
     ) -> Result<(HashMap<String, Series>, bool), Failure> {
         let mut series: HashMap<String, Series> = HashMap::new();
-        // None came yet, or not to its end.
+        // The series that have not arrived, or not completely.
         let mut missing: HashSet<String> = queries.iter().map(|query| query.id.clone()).collect();
         let mut token = None;
         for _ in 0..PAGES_MAX {
@@ -142,7 +143,7 @@ impl CloudWatch {
             }
         }
         if !missing.is_empty() || token.is_some() {
-            tracing::warn!(?missing, cut = token.is_some(), "not all series came whole");
+            tracing::warn!(?missing, cut = token.is_some(), "some series are incomplete");
         }
         Ok((series, missing.is_empty() && token.is_none()))
     }
@@ -158,7 +159,7 @@ impl Source for CloudWatch {
             let figures = match self.fetch(now).await {
                 Ok(figures) => figures,
                 Err(failure) => {
-                    tracing::error!(error = %Chain(&failure), "the stage's figures could not be read");
+                    tracing::error!(error = %Chain(&failure), "failed to read the stage's figures");
                     let known = cache.take().map(|cached| cached.figures);
                     let stage = |figures: &Figures| figures.degraded != Some(Degraded::Unavailable);
                     match known.filter(|figures| stage(figures) && now < figures.at.plus(STALE_AFTER)) {

@@ -1,4 +1,4 @@
-//! What is asked, and what the answers amount to.
+//! The queries for CloudWatch, and the figures that their answers give.
 
 use super::Function;
 use aws_sdk_cloudwatch::types::{Dimension, Metric as Named, MetricDataQuery, MetricStat};
@@ -7,21 +7,22 @@ use std::collections::HashMap;
 use std::time::Duration;
 use telemetry::metrics::{Figures, Metric, Noted, Route, Scope, Times, namespace};
 
-/// What is counted goes this far back.
+/// Period of the counts.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
-/// The last count of users is the present one if it is no older: the canary counts each minute, and a series lags.
+/// Maximum age of the last count of users to count as current: the canary counts every minute, and a series lags
+/// behind.
 const USERS_CURRENT: Duration = Duration::from_mins(5);
-/// What jobs publish.
+/// The metrics that scheduled jobs publish.
 const JOBS: [Metric; 4] =
     [Metric::BackupAgeHours, Metric::SnapshotFailed, Metric::RestoreDrillFailed, Metric::RestoreDrillAgeHours];
 
-/// Values with the begin of the period they are of.
+/// Values, each with the begin of its period.
 pub(crate) type Series = Vec<(Timestamp, f64)>;
 
-/// One series, in one statistic.
+/// One series with one statistic.
 #[derive(Debug)]
 pub(crate) struct Query {
-    /// By which its answer is found.
+    /// The id by which its answer is found.
     pub(crate) id: String,
     namespace: String,
     metric: &'static str,
@@ -31,7 +32,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// In the SDK's words.
+    /// The query as the SDK takes it.
     pub(crate) fn data_query(&self) -> MetricDataQuery {
         let function = self.function.as_ref();
         let dimension = function.map(|name| vec![Dimension::builder().name("FunctionName").value(name).build()]);
@@ -42,7 +43,7 @@ impl Query {
     }
 }
 
-/// Statistics of the whole stage, each as one value for the hour.
+/// Statistics of the whole stage; each is one value for the hour.
 const STATISTICS: [(&str, Metric, &str); 8] = [
     ("requests", Metric::ApiResponseTime, "SampleCount"),
     ("p50", Metric::ApiResponseTime, "p50"),
@@ -54,12 +55,12 @@ const STATISTICS: [(&str, Metric, &str); 8] = [
     ("memory", Metric::MemoryUsedMb, "Maximum"),
 ];
 
-/// What Lambda counts for each function. An error is a run without an answer: a crash, or a time-out.
+/// Lambda's own metrics of each function. `Errors` counts runs without an answer: crashes and timeouts.
 const COUNTED: [&str; 3] = ["Invocations", "Errors", "Duration"];
-/// What each function counts of its answers.
+/// The metrics of each function's answers.
 const ANSWERED: [Metric; 2] = [Metric::RouteErrors, Metric::RouteFailures];
 
-/// The last hour, of the stage and of each function.
+/// The queries for the last hour, of the stage and of each function.
 pub(crate) fn of_the_hour(stage: &str, functions: &[Function]) -> Vec<Query> {
     let own = |id: &str, metric: Metric, statistic, period| Query {
         id: id.to_owned(),
@@ -77,7 +78,7 @@ pub(crate) fn of_the_hour(stage: &str, functions: &[Function]) -> Vec<Query> {
             id: id(binary, metric),
             namespace,
             metric,
-            // As template.yaml names them.
+            // The function's name in template.yaml.
             function: Some(format!("greenroom-{stage}-{}", binary.replace('_', "-"))),
             statistic: "Sum",
             period: HOUR,
@@ -88,7 +89,7 @@ pub(crate) fn of_the_hour(stage: &str, functions: &[Function]) -> Vec<Query> {
     queries
 }
 
-/// The last runs of the jobs, to five minutes.
+/// The queries for the last runs of the jobs, to five minutes.
 pub(crate) fn of_the_jobs(stage: &str) -> Vec<Query> {
     let query = |metric: Metric| Query {
         id: metric.name().to_owned(),
@@ -105,8 +106,8 @@ fn id(binary: &str, metric: &str) -> String {
     format!("{binary}_{metric}")
 }
 
-/// What the series say. CloudWatch may cut the hour in two, at the full hour: counts are then added up, and of percentiles
-/// the worse one is taken.
+/// Computes the figures from the series. CloudWatch may split the hour into two periods at the full hour: counts are
+/// then added, and the worse percentile is taken.
 pub(crate) fn figures(
     hour: &HashMap<String, Series>,
     jobs: &HashMap<String, Series>,
@@ -143,7 +144,7 @@ pub(crate) fn figures(
         at: now,
         since: counted.min().map_or(since, |earliest| earliest.min(since)),
         total: whole(sum("requests")),
-        // Each error is 100 percent.
+        // Each error counts as 100 percent.
         errors: whole(sum("errors") / 100.0),
         times: Times {
             p50: time("p50"),
