@@ -1,4 +1,4 @@
-//! Every environment variable Greenroom's server side reads, with its default: one table, one place.
+//! Our own environment variables on the server side, with their defaults. Only this crate reads them.
 
 use domain::Timestamp;
 use domain::verdict::MinEvidence;
@@ -8,9 +8,9 @@ use domain::verdict::MinEvidence;
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// What it holds when unset.
+    /// Its value when unset.
     pub default: &'static str,
-    /// What it means and which values it takes.
+    /// Its meaning and its values.
     pub meaning: &'static str,
 }
 
@@ -107,7 +107,7 @@ const SNAPSHOT_READ_UNITS: Variable = Variable {
     meaning: "Maximum read units per second of each table. A snapshot takes a third of them; 0: no limit.",
 };
 
-/// Variables that every function reads, in the order the documentation lists them.
+/// Variables that every function reads, in the order of the documentation.
 pub const VARIABLES: &[Variable] = &[
     STATE_TABLE,
     LEDGER_TABLE,
@@ -123,7 +123,7 @@ pub const VARIABLES: &[Variable] = &[
     DEPLOYED_AT,
 ];
 
-/// Those that only the functions of the snapshots read.
+/// Variables that only the snapshot functions read.
 pub const SNAPSHOT_VARIABLES: &[Variable] = &[
     SNAPSHOT_BUCKET,
     SNAPSHOT_RETENTION_DAYS,
@@ -161,16 +161,16 @@ const GREENROOM_DYNAMODB_PORT: Variable = Variable {
     meaning: "Port of 127.0.0.1 on which the embedded database is served as DynamoDB (`--dynamodb-port`). Unset: none.",
 };
 
-/// The options of the runner that the environment can set too.
+/// Options of the runner that can also be set by the environment.
 pub const RUNNER_VARIABLES: &[Variable] =
     &[PORT, HOST, GREENROOM_PUBLIC_URL, GREENROOM_DATA_DIR, GREENROOM_SNAPSHOT_DIR, GREENROOM_DYNAMODB_PORT];
 
-/// Who may call.
+/// Which callers are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
     /// Anybody may act for anybody.
     Open,
-    /// Every call but a few public ones needs a token.
+    /// All calls except a few public ones need a token.
     Strict,
 }
 
@@ -183,7 +183,7 @@ pub enum CorsOrigins {
     Listed(Vec<String>),
 }
 
-/// The server's settings, checked.
+/// The validated settings of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `STATE_TABLE`
@@ -218,7 +218,7 @@ pub struct Config {
 pub struct BadSetting {
     /// The variable.
     pub name: &'static str,
-    /// The rule it broke, completing "must …".
+    /// The broken rule, as the end of "must …".
     pub rule: &'static str,
 }
 
@@ -226,31 +226,31 @@ impl Config {
     /// Reads the settings of a function.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable, or that has no default and is not set.
+    /// The first variable whose value is invalid, or that has no default and is unset.
     pub fn from_env() -> Result<Self, BadSetting> {
         Self::read(environment)
     }
 
-    /// Reads the settings of a runner or one of its commands, which is open unless the environment says otherwise.
+    /// Reads the settings of a runner or one of its commands. Their `AUTH_MODE` is `open` if unset.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable.
+    /// The first variable whose value is invalid.
     pub fn of_runner_from_env() -> Result<Self, BadSetting> {
         Self::of_runner(environment)
     }
 
-    /// The same through `lookup`.
+    /// Like [`Config::of_runner_from_env`], but reads the variables with `lookup`.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable.
+    /// The first variable whose value is invalid.
     pub fn of_runner(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
         Self::read(|name| set(&lookup, name).or_else(|| (name == AUTH_MODE.name).then(|| "open".to_owned())))
     }
 
-    /// Reads the settings through `lookup`; an empty value counts as unset.
+    /// Reads the settings with `lookup`; an empty value counts as unset.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable, or that has no default and is not set.
+    /// The first variable whose value is invalid, or that has no default and is unset.
     pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |variable: &Variable| text(&lookup, variable);
 
@@ -336,7 +336,7 @@ impl Config {
     }
 }
 
-/// The settings of the snapshots, checked.
+/// The validated settings of the snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshots {
     /// `SNAPSHOT_BUCKET`
@@ -357,15 +357,15 @@ impl Snapshots {
     /// Reads the settings of this process.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable.
+    /// The first variable whose value is invalid.
     pub fn from_env() -> Result<Self, BadSetting> {
         Self::read(environment)
     }
 
-    /// Reads the settings through `lookup`; an empty value counts as unset.
+    /// Reads the settings with `lookup`; an empty value counts as unset.
     ///
     /// # Errors
-    /// The first variable that is set to something unusable.
+    /// The first variable whose value is invalid.
     pub fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
         let text = |variable: &Variable| text(&lookup, variable);
         let number = |variable: &Variable, range: std::ops::RangeInclusive<u16>, rule| {
@@ -401,8 +401,8 @@ impl Snapshots {
     }
 }
 
-/// The options of the runner that the environment sets. Each is read on its own, because an option on the command line
-/// goes before its variable, which then need not be valid.
+/// Options of the runner that the environment sets. Each is read separately, because an option on the command line
+/// overrides its variable, which is then not validated.
 pub mod runner {
     use super::{
         BadSetting, GREENROOM_DATA_DIR, GREENROOM_DYNAMODB_PORT, GREENROOM_PUBLIC_URL, GREENROOM_SNAPSHOT_DIR, HOST,
@@ -414,7 +414,7 @@ pub mod runner {
     /// `PORT`
     ///
     /// # Errors
-    /// It is no port.
+    /// It is not a port.
     pub fn port() -> Result<u16, BadSetting> {
         text(environment, &PORT).parse().map_err(|_| refuse(&PORT, "be a port from 0 to 65535"))
     }
@@ -430,7 +430,7 @@ pub mod runner {
     /// `GREENROOM_PUBLIC_URL`
     ///
     /// # Errors
-    /// It is no origin.
+    /// It is not an origin.
     pub fn public_url() -> Result<Option<String>, BadSetting> {
         let text = Some(text(environment, &GREENROOM_PUBLIC_URL)).filter(|text| !text.is_empty());
         text.map(|text| parse_public_url(&text).map_err(|rule| refuse(&GREENROOM_PUBLIC_URL, rule))).transpose()
@@ -439,7 +439,7 @@ pub mod runner {
     /// `GREENROOM_DYNAMODB_PORT`
     ///
     /// # Errors
-    /// It is no port.
+    /// It is not a port.
     pub fn dynamodb_port() -> Result<Option<u16>, BadSetting> {
         let text = Some(text(environment, &GREENROOM_DYNAMODB_PORT)).filter(|text| !text.is_empty());
         let refused = |_| refuse(&GREENROOM_DYNAMODB_PORT, "be a port from 0 to 65535");
@@ -458,7 +458,7 @@ pub mod runner {
         path(&GREENROOM_SNAPSHOT_DIR)
     }
 
-    /// A path need not be text.
+    /// Reads a path, which need not be valid Unicode.
     fn path(variable: &Variable) -> Option<PathBuf> {
         std::env::var_os(variable.name).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
@@ -466,7 +466,7 @@ pub mod runner {
     /// An address to listen on: an IP address, or `localhost`.
     ///
     /// # Errors
-    /// The rule that the text breaks, completing "must …".
+    /// The broken rule, as the end of "must …".
     pub fn parse_host(text: &str) -> Result<IpAddr, &'static str> {
         if text.eq_ignore_ascii_case("localhost") {
             return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -475,10 +475,10 @@ pub mod runner {
     }
 }
 
-/// An origin in the form in which browsers send it: lower case, no slash at the end, no default port.
+/// Normalizes an origin to the form in which browsers send it: lower case, no slash at the end, no default port.
 ///
 /// # Errors
-/// The rule that the text breaks, completing "must …".
+/// The broken rule, as the end of "must …".
 pub fn public_url(text: &str) -> Result<String, &'static str> {
     let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
     if !is_origin(&origin) {
@@ -488,18 +488,17 @@ pub fn public_url(text: &str) -> Result<String, &'static str> {
     Ok(origin.strip_suffix(default_port).unwrap_or(&origin).to_owned())
 }
 
-/// A variable of this process. Characters that are no Unicode are replaced, so that no variable which holds some passes as
-/// unset.
+/// A variable of this process. Invalid Unicode is replaced, so that such a variable does not count as unset.
 fn environment(name: &'static str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// What a variable is set to, if it is set to something.
+/// The value of a variable. `None`: it is unset or empty.
 fn set(lookup: impl Fn(&'static str) -> Option<String>, name: &'static str) -> Option<String> {
     lookup(name).filter(|value| !value.is_empty())
 }
 
-/// What a variable is set to; its default if it is unset or empty.
+/// The value of a variable, or its default if it is unset or empty.
 fn text(lookup: impl Fn(&'static str) -> Option<String>, variable: &Variable) -> String {
     set(lookup, variable.name).unwrap_or_else(|| variable.default.to_owned())
 }
