@@ -1,8 +1,9 @@
-//! Who may reach a port of the runner: one rule against web pages that drive it through the browser of its owner.
+//! Controls which requests may reach a port of the runner. It protects against web pages that attack the runner through
+//! its owner's browser.
 //!
-//! A page of any site can send requests to this machine. Two headers tell its requests from ours, and no page can forge
-//! them: `Host` names the server that the browser believes to speak to, which unmasks a name that an attacker has pointed at
-//! this machine (DNS rebinding); `Origin` and `Sec-Fetch-Site` name the page that asks.
+//! A page of any site can send requests to this machine. Two kinds of headers identify such requests, and a page cannot
+//! forge them. `Host` names the server that the browser believes it is talking to: it reveals a name that an attacker
+//! has pointed at this machine (DNS rebinding). `Origin` and `Sec-Fetch-Site` name the page that sends the request.
 
 use config::CorsOrigins;
 use functions::ApiError;
@@ -13,7 +14,7 @@ use hyper::http::uri::Authority;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use store::{Kind, Refusal};
 
-/// 421: the request names a server that this one is not.
+/// 421: `Host` does not name this server.
 const MISDIRECTED_REQUEST: Refusal = Refusal::new(
     Kind::Misdirected,
     "misdirected_request",
@@ -29,21 +30,21 @@ const ORIGIN_FORBIDDEN: Refusal = Refusal::new(
 /// The port of a URL that names none.
 const HTTP_PORT: u16 = 80;
 
-/// Who may reach one port.
+/// The access rule of one port.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The address that the port is bound to.
     address: SocketAddr,
-    /// Another name of the server, and the port that belongs to it if a URL names none.
+    /// The server's public name, and its default port.
     public: Option<(Authority, u16)>,
-    /// The origins whose pages may change something; none of them if the port is not for browsers.
+    /// The origins whose pages may change data. `None`: the port is not for browsers.
     pages: Option<CorsOrigins>,
 }
 
 impl Access {
     /// A port that serves the page and the API.
     ///
-    /// `public_url` is the origin under which a proxy passes the page on, as [`config::public_url`] makes it.
+    /// `public_url` is the origin under which a proxy serves the page, in the form of [`config::public_url`].
     #[must_use]
     pub fn of_page(address: SocketAddr, public_url: Option<&str>, listed: &CorsOrigins) -> Self {
         let public = public_url.and_then(|url| {
@@ -58,29 +59,28 @@ impl Access {
         Self { address, public, pages: Some(pages) }
     }
 
-    /// A port for programs on this machine alone.
+    /// A port for programs on this machine only.
     #[must_use]
     pub fn of_tools(address: SocketAddr) -> Self {
         Self { address, public: None, pages: None }
     }
 
-    /// The origins whose pages may call, those of the runner's own page included. None: no page may.
+    /// The origins whose pages may call, including the runner's own. `None`: no page may call.
     #[must_use]
     pub fn pages(&self) -> Option<&CorsOrigins> {
         self.pages.as_ref()
     }
 
-    /// Says whether a request may be served.
+    /// Checks whether a request may be served.
     ///
     /// # Errors
-    /// 421 if it is meant for another server; 403 if a page sends it that may
-    /// not.
+    /// 421 if the request is for another server; 403 if a page sends it that is not allowed to.
     pub fn check(&self, request: &Parts) -> Result<(), ApiError> {
         self.check_as(&request.method, request)
     }
 
-    /// Says whether a request may open a WebSocket. Over one a page can do everything, and read the answers, so it needs what
-    /// it needs to change something.
+    /// Checks whether a request may open a WebSocket. A page can do everything over a WebSocket and read the answers,
+    /// so it needs the same permission as for a change.
     ///
     /// # Errors
     /// As [`Access::check`].
@@ -89,7 +89,8 @@ impl Access {
     }
 
     fn check_as(&self, method: &Method, request: &Parts) -> Result<(), ApiError> {
-        // In `GET http://host/ HTTP/1.1` the target goes before the header, which must be there all the same.
+        // In `GET http://host/ HTTP/1.1` the target takes precedence over the `Host` header, but the header is still
+        // required.
         let target = request.uri.authority().is_none_or(|authority| self.knows(authority));
         let host = only(&request.headers, header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
         if !target || !host.as_ref().is_some_and(|host| self.knows(host)) {
@@ -98,7 +99,7 @@ impl Access {
         if self.may_send(method, host.as_ref(), &request.headers) { Ok(()) } else { Err(ORIGIN_FORBIDDEN.into()) }
     }
 
-    /// Whether a name is one of this server's.
+    /// Whether this is one of the server's names.
     fn knows(&self, authority: &Authority) -> bool {
         if authority.as_str().contains('@') {
             return false;
@@ -113,13 +114,13 @@ impl Access {
         if name.eq_ignore_ascii_case("localhost") {
             return true;
         }
-        // An address is no name that an attacker could point elsewhere.
+        // An IP address is safe, because an attacker cannot point it elsewhere.
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let bound = self.address.ip();
         address.is_ok_and(|address| address.to_canonical().is_loopback() || bound.is_unspecified() || bound == address)
     }
 
-    /// Whether a name is the one under which a proxy passes the page on.
+    /// Whether this is the name under which a proxy serves the page.
     fn is_public(&self, authority: &Authority) -> bool {
         self.public.as_ref().is_some_and(|(public, default)| {
             public.host().eq_ignore_ascii_case(authority.host())
@@ -127,7 +128,7 @@ impl Access {
         })
     }
 
-    /// Whether the page that sends a request, if it is a page, may send it.
+    /// Whether the request is allowed: no page sends it, or a page that may.
     fn may_send(&self, method: &Method, host: Option<&Authority>, headers: &HeaderMap) -> bool {
         let asked_by_browser = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
         let Some(pages) = &self.pages else { return !asked_by_browser };
@@ -135,7 +136,7 @@ impl Access {
             return true;
         }
         if headers.contains_key(header::ORIGIN) {
-            // The public name has the scheme of its URL, and stands in the list.
+            // The public name is left out here: it has the scheme of its URL, and the list already contains its origin.
             let same = host.filter(|host| !self.is_public(host)).map(|host| format!("http://{host}"));
             return only(headers, header::ORIGIN).is_some_and(|origin| match pages {
                 CorsOrigins::Any => true,
@@ -144,22 +145,23 @@ impl Access {
                 }
             });
         }
-        // Browsers name the origin of everything but GET and HEAD; this one does not, and says that the page is foreign.
+        // Browsers send `Origin` with every request except GET and HEAD. This request has none, so only
+        // `Sec-Fetch-Site` can show that a page of this server sends it.
         only(headers, SEC_FETCH_SITE).is_some_and(|site| site == "same-origin" || site == "none")
     }
 }
 
-/// How the page that sends a request is related to the server: `same-origin`, `same-site`, `cross-site`, or `none` if a
-/// person typed the address. <https://www.w3.org/TR/fetch-metadata/>
+/// Relation between the page that sends a request and the server: `same-origin`, `same-site`, `cross-site`, or `none`
+/// if a person entered the address. <https://www.w3.org/TR/fetch-metadata/>
 const SEC_FETCH_SITE: header::HeaderName = header::HeaderName::from_static("sec-fetch-site");
 
-/// The value of a header that is given once.
+/// The value of a header, if the header occurs exactly once.
 fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The origins of the page as a browser on this machine sees them.
+/// The origins of the runner's own page, as a browser on this machine sees them.
 fn own_origins(address: SocketAddr) -> Vec<String> {
     let port = if address.port() == HTTP_PORT { String::new() } else { format!(":{}", address.port()) };
     let mut hosts = vec!["localhost".to_owned()];

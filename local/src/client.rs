@@ -1,4 +1,4 @@
-//! AWS's client on the embedded engine, and what the handlers work with there.
+//! AWS's client for the embedded engine, and the context of the handlers there.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Region;
@@ -14,13 +14,14 @@ use functions::{Context, Observer};
 use std::sync::Arc;
 use store::dynamodb;
 
-/// What the handlers work with, on the embedded engine.
+/// The handlers' context on the embedded engine.
 #[must_use]
 pub fn context(engine: impl HttpClient + 'static, config: Config, observer: Arc<dyn Observer>) -> Context {
     Context::new(client(engine), config, observer)
 }
 
-/// AWS's client on the embedded engine. There is no network below it, so nothing to sign, retry or time out.
+/// AWS's client for the embedded engine. It needs no signatures, retries or timeouts, because there is no network below
+/// it.
 #[must_use]
 pub fn client(engine: impl HttpClient + 'static) -> Client {
     let config = dynamodb::config(engine)
@@ -33,7 +34,7 @@ pub fn client(engine: impl HttpClient + 'static) -> Client {
     Client::from_conf(config.build())
 }
 
-/// Leaves requests unsigned: signing takes a fifth of the time of an embedded call.
+/// Leaves requests unsigned, because a signature would take a fifth of the time of an embedded call.
 #[derive(Debug)]
 struct Unsigned;
 

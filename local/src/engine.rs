@@ -1,4 +1,4 @@
-//! The embedded DynamoDB engine below AWS's client: requests go to it in-process, by the client's own HTTP seam.
+//! The embedded DynamoDB engine as the HTTP client of AWS's SDK: requests reach it inside the process.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -23,28 +23,28 @@ use tokio::time::timeout;
 
 /// A handle to the engine's thread.
 ///
-/// The engine is one SQLite connection behind one mutex, and synchronous. A thread of its own keeps it off the async
-/// threads, and a queue in front costs less than a mutex that many threads fight over.
+/// The engine is one synchronous SQLite connection behind one mutex. Its own thread keeps this work off the async
+/// threads, and a queue costs less than a mutex that many threads wait for.
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     answers: Arc<Answers>,
-    /// For a handle that goes ahead of the others.
+    /// The queue of a handle with priority.
     ahead: Option<mpsc::Sender<Job>>,
-    /// Whether each write of this handle waits to be admitted.
+    /// Whether each write through this handle waits for admission.
     admission: bool,
-    /// Whether a scan of this handle is read in small pieces.
+    /// Whether a scan through this handle is split into small pages.
     pieces: bool,
-    /// The other end of that, for handles that are yet to be made.
+    /// The priority queue, kept here for handles that are created later.
     to_ahead: mpsc::Sender<Job>,
 }
 
 enum Job {
     /// An operation of the `DynamoDB` API.
     Call { operation: String, body: Vec<u8>, pieces: bool, reply: oneshot::Sender<Answer> },
-    /// Anything else that must not happen at the same time.
+    /// Other work that needs exclusive access to the database.
     Work(Work),
-    /// Nothing, but there is something to do ahead of this.
+    /// Wakes the thread, which then looks into the priority queue.
     Look,
 }
 
@@ -53,38 +53,38 @@ type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
 /// The engine's answer: HTTP status and JSON body.
 pub type Answer = (u16, Vec<u8>);
 
-/// More writes than there will ever be. Half of what a semaphore counts to, because a refused write gives its admission back
-/// on top of these.
+/// The number of permits that means "no limit". It is half of a semaphore's maximum, because refused writes return
+/// their permits in addition.
 pub const UNLIMITED: usize = Semaphore::MAX_PERMITS / 2;
 
-/// How long a write waits for the history to catch up before it is refused.
+/// How long a write waits for the ledger's backlog to shrink before it is refused.
 pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Items that a scan for a request reads in one go: others wait for the next piece of a scan, never for all of it. Few, because the
-/// thread that serves everybody also reads the piece. The protocol lets a page be as small as the database likes.
+/// Items that a request's scan reads at once, so that other calls wait for one page and not for the whole scan. The
+/// number is small, because one thread serves all calls. The protocol allows pages of any size.
 pub const SCAN_ITEMS_MAX: usize = 16;
 
-/// What `DynamoDB` answers when it has no capacity left.
-const THROTTLED: &[u8] = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"the history lags behind; try again"}"#;
+/// DynamoDB's answer when it throttles.
+const THROTTLED: &[u8] = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"the ledger lags behind; try again"}"#;
 
 /// Prefix of `X-Amz-Target`, before the operation's name.
 pub const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
-/// Answers on their way from the engine's thread to those who asked.
+/// Answers on their way from the engine's thread to the callers.
 ///
-/// To wake a task of another thread is a system call. One task takes all answers that are there and hands them out on
-/// the asking thread, where a wake-up costs next to nothing.
+/// Waking a task from another thread is a system call. So one task collects all finished answers and distributes them
+/// on the callers' thread, where a wake-up costs almost nothing.
 #[derive(Debug)]
 struct Answers {
     ready: Mutex<Vec<(oneshot::Sender<Answer>, Answer)>>,
     ended: AtomicBool,
     more: Notify,
-    /// Whether something was written since somebody last asked.
+    /// Whether there was a write since the last distribution.
     changed: AtomicBool,
     written: Notify,
-    /// Calls so far.
+    /// Number of calls so far.
     calls: AtomicU64,
-    /// Writes that may still begin.
+    /// Permits for writes that may still begin.
     admitted: Semaphore,
 }
 
@@ -124,7 +124,7 @@ impl Answers {
                 self.written.notify_one();
             }
             for (reply, answer) in ready {
-                // Who asked may have gone away.
+                // The caller may have gone away.
                 let _ = reply.send(answer);
             }
             if ended {
@@ -135,14 +135,14 @@ impl Answers {
 }
 
 impl Engine {
-    /// Moves `database`, and a second connection to it, to a thread of its own, which ends and closes both when all handles
-    /// are gone.
+    /// Moves `database` and a second connection to it to a new thread. The thread ends and closes both when all handles
+    /// are dropped.
     ///
     /// # Errors
-    /// The system refuses another thread.
+    /// The system refuses to start a thread.
     ///
     /// # Panics
-    /// Outside of a tokio runtime: the answers are handed out by a task of the one that uses the engine.
+    /// Outside of a tokio runtime, because a task distributes the answers.
     pub fn start(database: Database, stream: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let answers = Arc::new(Answers::new());
@@ -163,7 +163,7 @@ impl Engine {
                     }
                     answers.push(reply, answer);
                 }
-                // Who asked learns of a panic by the answer that does not come.
+                // If the work panics, its caller notices that the answer is missing.
                 Job::Work(work) => drop(catch_unwind(AssertUnwindSafe(|| work(&database, &stream)))),
                 Job::Look => {}
             };
@@ -176,22 +176,22 @@ impl Engine {
         Ok((engine, thread))
     }
 
-    /// A handle that goes ahead of the others, and whose writes never wait to be admitted: for who works off what the others
-    /// have written.
+    /// A handle with priority, whose writes never wait for admission. The stream's consumer uses it to work off the
+    /// backlog.
     #[must_use]
     pub fn ahead(&self) -> Self {
         Self { ahead: Some(self.to_ahead.clone()), admission: false, ..self.clone() }
     }
 
-    /// A handle for requests: their writes are admitted already, by [`Engine::admission`], and a scan is read in small pieces,
-    /// so that the others need not wait for all of it.
+    /// A handle for requests. The gateway has already waited for their [`Engine::admission`], and scans are split into
+    /// small pages so that other calls need not wait for a whole scan.
     #[must_use]
     pub fn admitted(&self) -> Self {
         Self { admission: false, pieces: true, ..self.clone() }
     }
 
-    /// Waits until one more write may begin, at most for [`ADMISSION_PATIENCE`]. Dropped, the admission is given back: whoever
-    /// has written [forgets](SemaphorePermit::forget) it. None if it took too long.
+    /// Waits until one more write may begin, for at most [`ADMISSION_PATIENCE`]. A dropped permit is returned, so a
+    /// caller that has written must [forget](SemaphorePermit::forget) it. `None`: the wait took too long.
     pub async fn admission(&self) -> Option<SemaphorePermit<'_>> {
         timeout(ADMISSION_PATIENCE, self.answers.admitted.acquire()).await.ok()?.ok()
     }
@@ -207,7 +207,7 @@ impl Engine {
         self.queue.send(job).ok()
     }
 
-    /// Lets the other handles begin this many more writes, or [`UNLIMITED`]; further ones wait.
+    /// Allows this many further writes in all, or [`UNLIMITED`]. Writes beyond that wait.
     pub fn admit(&self, writes: usize) {
         let available = self.answers.admitted.available_permits();
         match writes.checked_sub(available) {
@@ -216,24 +216,24 @@ impl Engine {
         }
     }
 
-    /// How many calls there were so far.
+    /// Number of calls so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.answers.calls.load(Ordering::Relaxed)
     }
 
-    /// Says that something was written in another way than by a call.
+    /// Reports that the database was changed in another way than by a call.
     pub fn wake(&self) {
         self.answers.written.notify_one();
     }
 
-    /// Waits until something may have been written since the last time.
+    /// Waits until there may have been a write since the last wait.
     pub async fn written(&self) {
         self.answers.written.notified().await;
     }
 
-    /// Does something with the database that is no operation of its API, when it is its turn. None if the engine has
-    /// stopped.
+    /// Runs work that is not an operation of DynamoDB's API with exclusive access to the database. `None`: the engine
+    /// has stopped.
     pub async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database, &Connection) -> T + Send + 'static,
@@ -244,7 +244,7 @@ impl Engine {
         answer.await.ok()
     }
 
-    /// Executes one operation of the DynamoDB API, by its name and JSON body. None if the engine has stopped.
+    /// Executes one operation of DynamoDB's API, given by its name and JSON body. `None`: the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
         if self.admission && WRITES.contains(&operation.as_str()) {
             match self.admission().await {
@@ -291,7 +291,7 @@ fn execute(db: &Database, operation: &str, body: &[u8], pieces: bool) -> Answer 
         "PutItem" => run(body, |request| db.put_item(request)),
         "DeleteItem" => run(body, |request| db.delete_item(request)),
         "Scan" => run(body, |request: ScanRequest| {
-            // A scan of a segment sorts the whole of it for each page, so small ones would only make it slower.
+            // For each page, a parallel scan sorts its whole segment again, so small pages would make it slower.
             if !pieces || request.total_segments.is_some() {
                 return db.scan(request);
             }
@@ -319,7 +319,7 @@ where
 {
     let answer = match serde_json::from_slice(body) {
         Ok(request) => work(request),
-        // The engine's decoders report a broken rule of the API through serde's message.
+        // The engine's decoders report a violated rule of the API as a message of serde.
         Err(error) => {
             let message = error.to_string();
             let message = message.strip_prefix("VALIDATION:").unwrap_or(&message);

@@ -1,4 +1,4 @@
-//! The runner's log: JSON lines, or a form for people where standard output is a terminal.
+//! The runner's log: JSON lines, or a readable form if standard output is a terminal.
 
 use functions::{Observer, RequestLine};
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Lines that wait for a slow reader; beyond them new ones are dropped and counted.
+/// Lines that wait for a slow reader, at most; further lines are dropped and counted.
 const QUEUE_LINES_MAX: usize = 16_384;
-/// The same in bytes: a client chooses how long some lines are.
+/// The same limit in bytes, because clients influence the length of some lines.
 const QUEUE_BYTES_MAX: usize = 4 << 20;
-/// Lines are collected this long before they are written, so that a busy server makes few system calls.
+/// How long lines are collected before they are written together, so that a busy server makes few system calls.
 const COLLECT_FOR: Duration = Duration::from_millis(5);
 
-/// Writes lines to standard output from a thread of its own: a reader that is slow or gone never holds up a request.
+/// Writes lines to standard output from a thread of its own, so that a slow or missing reader never delays a request.
 #[derive(Clone)]
 pub struct Log {
     queue: mpsc::SyncSender<Vec<u8>>,
@@ -26,10 +26,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the writing thread, which ends when all handles are gone.
+    /// Starts the writing thread, which ends when all handles are dropped.
     ///
     /// # Errors
-    /// The system refuses another thread.
+    /// The system refuses to start a thread.
     pub fn start() -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, lines) = mpsc::sync_channel::<Vec<u8>>(QUEUE_LINES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -58,19 +58,19 @@ impl Log {
         Ok((Self { queue, dropped, waiting, waiting_bytes, people: std::io::stdout().is_terminal() }, thread))
     }
 
-    /// Whether a person reads along.
+    /// Whether standard output is a terminal.
     #[must_use]
     pub fn for_people(&self) -> bool {
         self.people
     }
 
-    /// Lines that could not be written.
+    /// Number of lines that were not written.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until all lines so far are written, but not for ever: the reader may be gone.
+    /// Waits until all lines are written, but at most for `patience`, because the reader may be gone.
     pub async fn written(&self, patience: Duration) {
         let drained = async {
             while self.waiting.load(Ordering::Relaxed) > 0 {
@@ -80,7 +80,7 @@ impl Log {
         let _ = tokio::time::timeout(patience, drained).await;
     }
 
-    /// Logs something that happened to the server itself, such as `shutdown_initiated`, with members of its own.
+    /// Logs an event of the server itself, such as `shutdown_initiated`, with additional members.
     pub fn event(&self, event: &str, members: Value) {
         let now = domain::Timestamp::from(std::time::SystemTime::now());
         if self.people {
@@ -141,7 +141,7 @@ fn time(at: domain::Timestamp) -> String {
     at.to_string().get(11..23).unwrap_or_default().to_owned()
 }
 
-/// Takes the diagnostics of `tracing` into the same queue.
+/// Receives the diagnostics of `tracing` and adds them to the same queue.
 impl std::io::Write for Log {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.line(line);

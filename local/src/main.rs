@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The engine and AWS's client allocate a lot of small values; this takes a tenth off every request.
+/// The engine and AWS's client allocate many small values; this allocator makes every request a tenth faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -43,10 +43,11 @@ struct Arguments {
     /// Directory that keeps the data [env: GREENROOM_DATA_DIR] [default: .greenroom]
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Keep nothing: data lives in memory
+    /// Keep data only in memory
     #[arg(long, conflicts_with_all = ["data_dir", "durable"])]
     ephemeral: bool,
-    /// Sync every write to disk, so that it survives a power cut; without, it survives the end of the process
+    /// Sync every write to disk, so that it survives a power cut; without this option it survives only the end of the
+    /// process
     #[arg(long)]
     durable: bool,
     /// Also serve the embedded database as DynamoDB on this port of 127.0.0.1; 0 takes a free one
@@ -63,29 +64,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take and verify a snapshot now, or list those there are
+    /// Take and verify a snapshot now, or list the existing ones
     #[command(after_help = SNAPSHOT_HELP)]
     Snapshot {
         #[command(flatten)]
         source: Source,
-        /// List the snapshots there are
+        /// List the existing snapshots
         #[arg(long)]
         list: bool,
     },
     /// Restore a snapshot into a new data directory
     #[command(after_help = RESTORE_HELP)]
     Restore {
-        /// Which one: its name as `snapshot --list` shows it, or latest
+        /// Name of the snapshot as `snapshot --list` shows it, or latest
         #[arg(default_value = "latest")]
         snapshot: Wanted,
-        /// Restore agents, evidence, codes and leases as they were; without, every agent is revoked, as one that was
-        /// revoked since would come back
+        /// Restore agents, evidence, codes and leases as they were; without this option every agent is revoked, because
+        /// agents that were revoked after the snapshot would come back
         #[arg(long)]
         keep_agents: bool,
         #[command(flatten)]
         source: Source,
     },
-    /// Revoke every agent, after the tables went back in time by other means than restore
+    /// Revoke every agent, after the tables were rolled back in another way than by restore
     #[command(after_help = REVOKE_HELP)]
     RevokeAgents {
         #[command(flatten)]
@@ -97,11 +98,11 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
-    /// Check an exported room history: names the first entry that was altered, is missing or out of order
+    /// Check an exported room history; reports the first entry that was altered, is missing or is out of order
     #[command(
         after_help = "Each line of FILE is an answer of GET /api/rooms/{room}/audit, or one of its entries, from entry 1 on.\n\
         Exit codes: 0 the history is whole, 2 bad usage, 4 an entry was altered, is missing or out of order, \
-        6 FILE cannot be read or is no export."
+        6 FILE cannot be read or is not an export."
     )]
     VerifyLedger {
         /// The export
@@ -163,7 +164,7 @@ fn main() -> ExitCode {
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(options));
-            // Requests that did not finish in time must not hold up the exit.
+            // Requests that are still running must not delay the exit.
             runtime.shutdown_background();
             outcome
         }
@@ -175,7 +176,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What to run: an option goes before its variable.
+/// The options of the runner. An option on the command line overrides its variable.
 fn options(arguments: Arguments) -> Result<Options, BadSetting> {
     use config::runner;
     let data_dir = arguments.data_dir.unwrap_or_else(runner::data_dir);
@@ -194,7 +195,7 @@ fn options(arguments: Arguments) -> Result<Options, BadSetting> {
     })
 }
 
-/// Runs a command that speaks to the tables: a summary for people, or what went wrong and the exit code.
+/// Runs a command on the tables. Returns a summary for people, or an error line and the exit code.
 fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, (String, u8)> {
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
@@ -207,7 +208,7 @@ fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Resu
     outcome.map_err(|error| (error.to_string(), error.exit_code()))
 }
 
-/// Writes what the command was asked for. A reader that has gone away wants no more, which is no failure.
+/// Writes the command's result. It is not a failure if the reader has closed the pipe.
 fn said(text: &str) -> ExitCode {
     match writeln!(io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
@@ -216,13 +217,13 @@ fn said(text: &str) -> ExitCode {
     }
 }
 
-/// Writes the one line that a failure must say, if anybody reads it.
+/// Writes the line about a failure. Nobody may be reading it.
 fn failed(line: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "greenroom: {line}");
     ExitCode::from(code)
 }
 
-/// What is wrong with the arguments, in one line: the first paragraph of what clap has to say.
+/// The first paragraph of clap's error text, as one line.
 fn usage(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();

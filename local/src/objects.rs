@@ -1,4 +1,4 @@
-//! S3 in a directory below AWS's client: requests go to it in-process, by the client's own HTTP seam.
+//! S3 in a directory, as the HTTP client of AWS's SDK: requests reach it inside the process.
 
 use crate::private;
 use async_trait::async_trait;
@@ -25,22 +25,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The bucket's name, and its directory's.
+/// Name of the bucket and of its directory.
 pub const BUCKET: &str = "snapshots";
-/// One process at a time: the library's names for unfinished files are the same in each.
+/// Name of the lock file. Only one process at a time may use the directory, because the library's temporary file names
+/// are the same in every process.
 const LOCK: &str = "lock";
-/// Pause before the lock is tried again.
+/// Pause between two attempts to take the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// It cannot be made, read or written.
+    /// It cannot be created, read or written.
     #[error("snapshot directory {path} cannot be used: {problem}")]
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         problem: String,
     },
     /// Another process uses it.
@@ -51,17 +52,17 @@ pub enum DirectoryError {
     },
 }
 
-/// A directory that answers as S3 does, for as long as it lives the only one in it.
+/// A directory that behaves like S3. As long as this value lives, no other process can use the directory.
 #[derive(Debug, Clone)]
 pub struct Directory {
     service: S3Service,
-    /// Let go of with the last handle.
+    /// Released with the last handle.
     _lock: Arc<File>,
 }
 
 impl Directory {
-    /// Opens or makes the directory and its bucket, and removes what an interrupted process left half written. Waits for
-    /// another process that uses it, at most for `patience`; it blocks its thread.
+    /// Opens or creates the directory and its bucket, and removes the unfinished files of an interrupted process. If
+    /// another process uses it, this waits for at most `patience`, and blocks the thread.
     ///
     /// # Errors
     /// See [`DirectoryError`].
@@ -84,7 +85,8 @@ impl Directory {
     }
 }
 
-/// AWS's client on an S3 in this process. There is no network below it, so nothing to retry; signed in nobody's name.
+/// AWS's client for an S3 in this process. It needs neither retries nor credentials, because there is no network below
+/// it.
 #[must_use]
 pub fn client(http: impl HttpClient + 'static) -> Client {
     let config = Config::builder()
@@ -114,7 +116,7 @@ fn lock(path: &Path, patience: Duration) -> Result<File, DirectoryError> {
     }
 }
 
-/// Removes uploads that nobody can finish any more: whoever began one held the lock.
+/// Removes unfinished uploads. Their process is gone: it held the lock that this process holds now.
 fn remove_unfinished(root: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(root)? {
         let entry = entry?;
@@ -127,7 +129,7 @@ fn remove_unfinished(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// An unfinished upload, by the name of the file that the library keeps its headers in.
+/// An unfinished upload, parsed from the name of the file in which the library keeps its headers.
 #[derive(Debug, PartialEq, Eq)]
 struct Pending {
     bucket: String,
@@ -144,8 +146,8 @@ impl Pending {
     }
 }
 
-/// The library's S3, and what it lacks: what is answered is on the disk, uploads can be listed, nothing of a removed
-/// object stays, and every storage class is taken, as there is only one.
+/// The library's S3 with additions: an acknowledged object is synced to disk, uploads can be listed, removing an object
+/// leaves nothing behind, and every storage class is accepted (all are the same here).
 #[derive(Debug)]
 struct Durable {
     files: FileSystem,
@@ -153,7 +155,7 @@ struct Durable {
 }
 
 impl Durable {
-    /// Syncs an object and the directory that names it.
+    /// Syncs an object and its directory to disk.
     fn sync(&self, bucket: &str, key: &str) -> S3Result<()> {
         let path = self.root.join(bucket).join(key);
         let directory = path.parent().unwrap_or(&self.root).to_owned();

@@ -1,4 +1,4 @@
-//! A connection whose peer must take what it has asked for: an answer that nobody reads does not stay in memory.
+//! Ends a connection if its peer does not read the answers, so that unread answers do not stay in memory.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A connection that fails once its peer has left an answer unread for too long.
+/// A connection that fails if its peer leaves an answer unread for too long.
 ///
-/// The time begins when the system takes no more bytes, and ends when it has taken all of them: a peer that reads a byte now
-/// and then does not win more.
+/// The time starts when the system's send buffer is full, and stops when the whole answer is in it. A peer that reads a
+/// byte now and then gains no time.
 #[derive(Debug)]
 pub struct Patience<S> {
     stream: S,
@@ -24,7 +24,7 @@ impl<S> Patience<S> {
         Self { stream, limit, waiting: None }
     }
 
-    /// What a write comes to: its outcome, or a failure if it has waited too long.
+    /// The outcome of a write, or a failure if it has waited too long.
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             return written;
@@ -60,7 +60,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Called when everything has been handed to the system.
+    /// Called when the system has taken all bytes.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.waiting = None;

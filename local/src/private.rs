@@ -1,4 +1,4 @@
-//! Files for their owner alone: what people claim, and the key of their audit trail, is nobody else's on this machine.
+//! Files that only their owner may read: they hold people's claims and the keys of their audit trails.
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -10,20 +10,21 @@ use std::path::Path;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// What a mode grants to others than the owner.
+/// The mode bits of group and others.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Lets this process make files for its owner alone, whatever library makes them.
+/// Makes this process create files that only their owner can access, including files that libraries create.
 pub fn restrict_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OTHERS));
 }
 
-/// Opens a directory, which is made if it is missing, and takes from everybody else what they may do with it and with the
-/// files in it.
+/// Opens a directory, which is created if it does not exist, and removes all permissions of group and others on it and
+/// on its files.
 ///
 /// # Errors
-/// It cannot be made or read, it belongs to somebody else, or others may write to it: what is in it may be theirs.
+/// It cannot be created or read; it belongs to another user; or others may write to it, so that its files may be
+/// theirs.
 pub fn directory(path: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     let directory = File::open(path)?;
@@ -46,12 +47,13 @@ pub fn directory(path: &Path) -> io::Result<File> {
     Ok(directory)
 }
 
-/// Takes from others what they may do with what is in a directory. Links are left alone: they lead elsewhere.
+/// Removes the permissions of group and others on a directory's files. Links are left alone, because they lead
+/// elsewhere.
 fn tighten(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let found = match entry.metadata() {
-            // Another process may have removed it.
+            // Another process may have removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };
@@ -72,10 +74,10 @@ fn tighten(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file that is named in our code, and never what a link of that name leads to.
+/// Opens a file whose name is fixed in our code. A symbolic link of that name is not followed.
 ///
 /// # Errors
-/// As opening does, and if it is a link.
+/// As [`OpenOptions::open`]; also if the file is a symbolic link.
 pub fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[expect(clippy::cast_possible_wrap, reason = "flags: the system takes them as a C int")]
     let flags = OFlags::NOFOLLOW.bits() as i32;
@@ -86,7 +88,7 @@ pub fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         .map_err(|error| if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) { is_a_link() } else { error })
 }
 
-/// Reads such a file.
+/// Reads such a file, as [`open`] opens it.
 ///
 /// # Errors
 /// As [`open`].
@@ -96,7 +98,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes such a file anew.
+/// Replaces the content of such a file.
 ///
 /// # Errors
 /// As [`open`].
@@ -104,10 +106,10 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     open(OpenOptions::new().write(true).create(true).truncate(true), path)?.write_all(bytes.as_ref())
 }
 
-/// Checks a file that a library opens by its name.
+/// Checks a file before a library opens it by name.
 ///
 /// # Errors
-/// It is a link.
+/// It is a symbolic link.
 pub fn refuse_link(path: &Path) -> io::Result<()> {
     let linked = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     if linked { Err(is_a_link()) } else { Ok(()) }

@@ -1,16 +1,16 @@
-//! How far a command is: one line that is written over in a terminal, a line now and then elsewhere.
+//! Shows the progress of a command: a line that is redrawn in a terminal, and occasional lines elsewhere.
 
 use snapshot::restore::{Progress, Step};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// Characters of the bar.
+/// Width of the bar, in characters.
 const WIDTH: u64 = 30;
-/// Between two lines, in a terminal and elsewhere.
+/// Pause between two updates, in a terminal and elsewhere.
 const REDRAWN_EVERY: Duration = Duration::from_millis(100);
 const SAID_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows progress on standard error, so that standard output holds the result alone.
+/// Shows progress on standard error, because standard output holds only the result.
 #[derive(Debug)]
 pub struct Bar {
     terminal: bool,
@@ -24,7 +24,7 @@ impl Default for Bar {
 }
 
 impl Bar {
-    /// Shows how far it is, unless it has just done so.
+    /// Shows the progress, unless it was shown moments ago.
     pub fn show(&mut self, progress: Progress) {
         let pause = if self.terminal { REDRAWN_EVERY } else { SAID_EVERY };
         let complete = progress.lines == progress.of;
@@ -32,7 +32,7 @@ impl Bar {
             return;
         }
         self.last = Some((progress.step, Instant::now()));
-        // Nobody may be looking.
+        // A closed standard error is not a failure.
         let _ = if self.terminal {
             write!(io::stderr(), "\r\x1b[K{}", drawn(progress)).and_then(|()| io::stderr().flush())
         } else {
@@ -40,7 +40,7 @@ impl Bar {
         };
     }
 
-    /// Leaves the line to what comes next.
+    /// Clears the line for the following output.
     pub fn end(self) {
         if self.terminal && self.last.is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -1,6 +1,6 @@
-//! What Lambda does on AWS between a table's stream and the function that follows it: batches, order, once more after a
-//! failure. The engine writes each change of the state table together with a record of it; a record is removed when the
-//! consumer has worked it off, so those that are there are those still to be done, also after a crash.
+//! Feeds the stream's consumer, as Lambda does on AWS: in batches, in order, with retries after failures. The engine
+//! writes each change of the state table together with a stream record, and a record is removed only after the consumer
+//! has processed it. So every change is delivered at least once, even after a crash.
 
 use crate::client;
 use crate::engine::{Engine, UNLIMITED};
@@ -14,22 +14,22 @@ use telemetry::lag::Lag;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Records per batch, as in the template.
+/// Records per batch; the same as in the template.
 const BATCH: u32 = 100;
-/// With this many records to be worked off, writes wait for the history: some 15 MB of memory.
+/// Longest backlog in memory, in records: about 15 MB. Beyond it, writes wait until the backlog shrinks.
 pub const BEHIND_MAX: usize = 10_000;
-/// The same on disk, where records take no memory.
+/// Longest backlog on disk, where records use no memory.
 pub const BEHIND_ON_DISK_MAX: usize = 100_000;
-/// A batch waits this long for more: on the same processor, requests come first.
+/// How long a batch waits for more records. Requests come first on the shared processor.
 const GATHER: Duration = Duration::from_millis(5);
-/// While others use the engine, a batch is followed by a pause this many times as long as it took: requests come first, and
-/// the history may lag, up to half of what it may at most.
+/// While others use the engine, each batch is followed by a pause of this many times its own duration. Requests come
+/// first; the backlog may grow to half of its limit.
 const YIELD: u32 = 4;
 /// Pause after the first failure of a batch; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The stream of the state table and who follows it.
+/// The consumer of the state table's stream.
 pub struct Pump {
     engine: Engine,
     table: String,
@@ -40,7 +40,7 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Lets `consumer` follow the state table's stream on `engine`, at most `behind_max` records behind.
+    /// Feeds `consumer` from the state table's stream on `engine`, with a backlog of at most `behind_max` records.
     #[must_use]
     pub fn new(
         engine: &Engine,
@@ -60,7 +60,7 @@ impl Pump {
         Arc::clone(&self.lag)
     }
 
-    /// Follows the stream. Told to stop, it works off what is there and ends, or ends at the first failure.
+    /// Follows the stream. When `stop` is set, it processes the backlog and ends, or ends at the first failure.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut failures = 0_u32;
         self.engine.admit(self.behind_max);
@@ -74,7 +74,8 @@ impl Pump {
                     if stopping {
                         return;
                     }
-                    // Writes that were refused were admitted too, and have left no record by which to count them back.
+                    // The backlog is empty, so all permits are restored. Refused writes have used permits without
+                    // leaving a record.
                     self.engine.admit(self.behind_max);
                     tokio::select! {
                         () = self.engine.written() => {}
@@ -95,12 +96,12 @@ impl Pump {
                         continue;
                     }
                 }
-                Some(Err(error)) => tracing::error!(%error, "the stream cannot be read"),
+                Some(Err(error)) => tracing::error!(%error, "failed to read the stream"),
             }
             if stopping {
                 return;
             }
-            // A history that cannot be written keeps nobody from changing their state.
+            // If the ledger cannot be written, people can still change their states.
             self.engine.admit(UNLIMITED);
             let pause = (FIRST_PAUSE * 2_u32.saturating_pow(failures.min(16))).min(PAUSE_MAX);
             failures += 1;
@@ -111,7 +112,7 @@ impl Pump {
         }
     }
 
-    /// Leaves the engine to others for a while, or until nobody else uses it.
+    /// Leaves the engine to other handles for a while, or until no other handle uses it.
     async fn give_way(&self, took: Duration, stop: &mut watch::Receiver<bool>) {
         for _ in 0..YIELD {
             let calls = self.engine.calls();
@@ -128,30 +129,31 @@ impl Pump {
         }
     }
 
-    /// The oldest records; none inside if there are none, none outside if the engine has stopped.
+    /// The oldest batch. `Ok(None)`: no records. `None`: the engine has stopped.
     async fn next(&self) -> Option<rusqlite::Result<Option<Batch>>> {
         let table = self.table.clone();
         self.engine.work(move |_, stream| read(stream, &table, BATCH)).await
     }
 
-    /// Gives a batch to the consumer and removes what it has worked off. How many records are left, if that was all of it.
+    /// Passes a batch to the consumer and removes the processed records. Returns the length of the backlog, or `None`
+    /// if not the whole batch was processed.
     async fn work_off(&self, batch: Batch) -> Option<usize> {
         let event: StreamEvent = match serde_json::from_str(&batch.event) {
             Ok(event) => event,
             Err(error) => {
-                tracing::error!(%error, "the stream holds what is no record");
+                tracing::error!(%error, "the stream holds an invalid record");
                 return None;
             }
         };
         let numbers: Vec<_> = event.records.iter().map(|record| record.sequence_number().to_owned()).collect();
-        // A task of its own, so that a panic is a failure like any other.
+        // The consumer runs in a task of its own, so that a panic counts as a failure.
         let outcome = tokio::spawn((self.consumer)(self.context.clone(), event)).await;
         let failed = match &outcome {
             Ok(outcome) => outcome.batch_item_failures.first().map(|failure| failure.item_identifier.as_str()),
             Err(_) => numbers.first().map(String::as_str),
         };
         let done = failed.map_or(numbers.len(), |failed| {
-            // An identifier that is not of this batch means all of it, as on Lambda.
+            // As on Lambda, an identifier from outside the batch means that the whole batch failed.
             numbers.iter().position(|number| number == failed).unwrap_or(0)
         });
         let last = *done.checked_sub(1).and_then(|last| batch.ids.get(last))?;
@@ -159,7 +161,7 @@ impl Pump {
         match self.engine.work(move |_, stream| remove(stream, &table, last)).await? {
             Ok(left) => failed.is_none().then_some(left),
             Err(error) => {
-                tracing::warn!(%error, "worked-off records stay, and will be worked off again");
+                tracing::warn!(%error, "failed to remove processed records; they will be delivered again");
                 None
             }
         }

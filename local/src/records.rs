@@ -1,37 +1,38 @@
-//! The records of a table's stream as the embedded engine keeps them: read in batches, removed once they are worked off.
+//! The records of a table's stream in the embedded engine: read in batches, and removed after they are processed.
 
 use domain::Timestamp;
 use rusqlite::Connection;
 use std::fmt::Write as _;
 use store::dynamodb::stream_began;
 
-/// Finds the highest number of a table's stream without reading all of it. The engine asks for it at every write, and has
-/// no index of its own.
+/// An index for the highest number of a table's stream. The engine looks it up for every write, and without an index
+/// would read the whole stream.
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS greenroom_stream \
                      ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
 
-/// Makes writes with a stream cost the same however many records there are.
+/// Makes the cost of a write independent of the number of records in the stream.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn prepare(stream: &Connection) -> rusqlite::Result<()> {
-    // What it removes may come back after a power cut: the consumer knows what it has seen.
+    // After a power cut, removed records may reappear. That does no harm: the consumer recognizes records that it has
+    // already processed.
     stream.execute_batch("PRAGMA synchronous = NORMAL")?;
     stream.execute_batch(INDEX)
 }
 
-/// Records that belong together.
+/// A batch of records.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Which ones, in order.
+    /// The ids of the records, in order.
     pub ids: Vec<i64>,
-    /// The event that Lambda would make of them, as JSON.
+    /// The event that Lambda would build from them, as JSON.
     pub event: String,
     /// When the first one was written, to the second.
     pub oldest: Timestamp,
 }
 
-/// The oldest records of a table's stream, at most `limit`; none if there are none.
+/// The oldest records of a table's stream, at most `limit`. `None`: there are no records.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -53,9 +54,10 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
         let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let image = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
         let begin = if batch.event.is_empty() { "{\"Records\":[" } else { "," };
-        // The row's own number: unlike the engine's it never goes back with the clock.
+        // The number is the row's id, because the engine's own number could go back with the clock.
         let number = 100_000_000_000_000_000_000_i128 + i128::from(id);
-        // What the engine has stored as JSON goes in as it is: reading it here would keep requests waiting.
+        // The engine has stored these values as JSON. They are copied as text, because parsing them would delay
+        // requests.
         let _ = write!(
             batch.event,
             r#"{begin}{{"eventID":"{id}","eventName":"{}","eventVersion":"1.1","eventSource":"aws:dynamodb","#,
@@ -89,14 +91,15 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
     Ok(Some(batch))
 }
 
-/// Removes the records of a table's stream up to one of them. Gives how many are left, at most.
+/// Removes the records of a table's stream up to and including `last`. Returns an upper bound for the number that is
+/// left.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn remove(stream: &Connection, table: &str, last: i64) -> rusqlite::Result<usize> {
     let mut statement = stream.prepare_cached("DELETE FROM _stream_records WHERE table_name = ?1 AND id <= ?2")?;
     statement.execute((table, last))?;
-    // Numbers without gaps: counting the records would read all of them.
+    // The difference of ids is enough, because counting the records would read all of them.
     let mut newest = stream.prepare_cached("SELECT COALESCE(MAX(id), ?1) - ?1 FROM _stream_records")?;
     newest.query_row((last,), |row| row.get::<_, i64>(0)).map(|left| usize::try_from(left).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! The commands that bring a snapshot back: into a data directory or AWS's tables, or into scratch tables for practice.
+//! The commands that restore a snapshot, into a data directory, into AWS's tables, or as a drill into scratch tables.
 
 use crate::client::client;
 use crate::engine::Engine;
@@ -17,14 +17,14 @@ use snapshot::revoke::{Revoked, revoke_all};
 use snapshot::tables::Tables;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a command waits for another process that uses the snapshots.
+/// Timeout while another process uses the snapshots.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Restores a snapshot, with its agents or with all of them revoked: a summary for people.
+/// Restores a snapshot with its agents, or with all agents revoked. Returns a summary for people.
 ///
 /// # Errors
-/// See [`CommandError`]. What a run that failed or was killed has left is finished by the same command, and served by
-/// nobody before.
+/// See [`CommandError`]. After a failed or killed run, the same command finishes the restore; until then no runner
+/// serves the data.
 pub async fn restore(source: &Source, wanted: &Wanted, keep_agents: bool) -> Result<String, CommandError> {
     let config = Config::of_runner_from_env()?;
     let new = !source.aws && !source.data_dir.exists();
@@ -40,7 +40,7 @@ pub async fn restore(source: &Source, wanted: &Wanted, keep_agents: bool) -> Res
     let untouched = outcome.is_err() && matches!(begun(&opened.tables).await, Ok(None));
     opened.close().await;
     if new && untouched {
-        // An empty directory that was asked for to hold a snapshot could be taken for one that does.
+        // A directory that stays empty could be mistaken for a restored one.
         let _ = std::fs::remove_dir_all(&source.data_dir);
     }
     let restored = outcome?;
@@ -58,7 +58,8 @@ pub async fn restore(source: &Source, wanted: &Wanted, keep_agents: bool) -> Res
     ))
 }
 
-/// Revokes every agent, for tables that went back in time by other means than a restore: a summary for people.
+/// Revokes every agent, for tables that were rolled back in another way than by a restore. Returns a summary for
+/// people.
 ///
 /// # Errors
 /// See [`CommandError`].
@@ -71,7 +72,7 @@ pub async fn revoke_agents(source: &Source) -> Result<String, CommandError> {
     Ok(format!("{agents} agents are revoked, in the states of {states} people; they have to be paired again"))
 }
 
-/// A data directory that is new, empty, or left by an interrupted restore, and the snapshots.
+/// Opens a data directory that is new, empty, or left by an interrupted restore, and the snapshots.
 fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
     let directory = source.snapshot_dir();
     if !directory.is_dir() {
@@ -86,7 +87,7 @@ fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
     Ok(Opened::new(tables, objects, &directory, Some((thread, location, store.lock))))
 }
 
-/// Restores the newest snapshot into scratch tables, compares it and removes them: a summary for people.
+/// Restores the newest snapshot into scratch tables, compares it and removes the tables. Returns a summary for people.
 ///
 /// # Errors
 /// See [`CommandError`].

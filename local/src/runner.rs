@@ -1,4 +1,4 @@
-//! Starts everything, says so, and stops it in order.
+//! Starts the runner, announces it, and stops it in order.
 
 use crate::access::Access;
 use crate::client::context;
@@ -25,29 +25,29 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Open requests may take this long to finish after a signal (seed 004).
+/// How long open requests may take to finish after a signal (seed 004).
 const DRAIN: Duration = Duration::from_secs(10);
-/// The database may take this long to close.
+/// How long the database may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
-/// The log's reader may take this long for the last lines.
+/// How long the log's reader may take for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// States past their time are removed this often; `DynamoDB` takes up to a few days.
+/// Interval between removals of expired items; `DynamoDB` takes up to a few days.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
-/// What to run.
+/// The options of the runner.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Address to listen on.
     pub host: IpAddr,
-    /// The origin under which people open the page, if that is another than the address.
+    /// The origin under which people open the page, if it differs from the address.
     pub public_url: Option<String>,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
     /// Port for the engine in `DynamoDB`'s own protocol, on this machine only.
     pub dynamodb_port: Option<u16>,
-    /// Where data is kept.
+    /// Where the data is kept.
     pub location: Location,
-    /// Where snapshots are kept; none are taken without.
+    /// Directory of the snapshots. `None`: no snapshots are taken.
     pub snapshot_dir: Option<PathBuf>,
 }
 
@@ -63,18 +63,18 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Address {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The template this program was built with is not usable.
+    /// The embedded template is not usable.
     #[error(transparent)]
     Template(#[from] BadTemplate),
-    /// The system refuses threads or signals.
+    /// The system refuses threads or signal handlers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -137,7 +137,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let (stop, stopped) = watch::channel(false);
     let signal = signals()?;
     let dynamodb_address = dynamodb_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    // Before it is announced: whoever reads that it listens may start a command at once.
+    // Open the socket before the announcement: a reader of the announcement may start a command at once.
     let socket = socket::listen(&options.location);
     announce(&log, address, dynamodb_address, &options.location, &stage);
     if let Some(listener) = dynamodb_listener {
@@ -151,7 +151,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         let job = schedule::Nightly { context: context.clone(), directory, settings: snapshots, log: log.clone() };
         job.start(stopped.clone())
     });
-    // Whoever keeps it keeps the database open.
+    // The context holds an engine handle, which would keep the database open.
     drop(context);
     let chores = [tokio::spawn(sweep(engine.clone())), tokio::spawn(people.watch())];
     let (rest, resting) = watch::channel(false);
@@ -169,10 +169,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         let _ = chore.await;
     }
     if let Some(nightly) = nightly {
-        // What is half taken is given up; a snapshot without its manifest never was one.
+        // An unfinished snapshot is abandoned. It has no manifest, so it does not count as a snapshot.
         let _ = nightly.await;
     }
-    // Nobody writes any more. What is not in the ledger by then will be after the next start.
+    // There are no writers any more. Records that are still in the stream reach the ledger after the next start.
     let _ = rest.send(true);
     if tokio::time::timeout_at(deadline, &mut pump).await.is_err() {
         pump.abort();
@@ -180,7 +180,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     }
     drop(engine);
     socket::remove(&options.location);
-    // The last handle is gone with the last connection; do not wait for ever.
+    // The last handle goes with the last connection. A timeout limits the wait.
     let closed = tokio::task::spawn_blocking(move || {
         if engine_thread.join().is_ok() {
             storage::seal(&options.location)?;
@@ -188,20 +188,20 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         Ok::<_, io::Error>(())
     });
     match tokio::time::timeout(CLOSING, closed).await {
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "the data directory is not sealed"),
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "failed to seal the data directory"),
         Ok(_) => {}
         Err(_) => tracing::warn!("the database did not close in time"),
     }
     drop(store.lock);
     log.event("database_closed", json!({"message": "Database connection closed"}));
     log.event("shutdown_complete", json!({"droppedLogLines": log.dropped()}));
-    // The diagnostics keep a handle of the log for ever, so its thread cannot be joined.
+    // The diagnostics hold a handle of the log until the process ends, so the log's thread cannot be joined.
     log.written(LAST_LINES).await;
     drop(log_thread);
     Ok(())
 }
 
-/// Who follows the state table's stream: the consumer that the template names.
+/// The consumer of the state table's stream, as the template names it.
 fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
     let functions = template.functions()?;
     let named = CONSUMERS.iter().find(|(name, _)| functions.iter().any(|function| function.binary == *name));
@@ -210,7 +210,7 @@ fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
     named.map(|(_, consumer)| *consumer).ok_or_else(nobody)
 }
 
-/// Says that any page in this machine's browser can act for anybody.
+/// Warns that every web page in a browser on this machine can act for every user.
 fn warn_if_open_to_all(config: &Config) {
     if (config.auth_mode, &config.cors_origins) == (AuthMode::Open, &CorsOrigins::Any) {
         tracing::warn!("AUTH_MODE=open with CORS_ORIGIN=*: any web page can read and change everything here");
@@ -224,12 +224,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     })
 }
 
-/// A thousand connections need more file descriptors than the usual 1 024.
+/// Raises the limit of file descriptors: a thousand connections need more than the usual 1 024.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where that is refused, the gateway waits for descriptors instead.
+    // If the system refuses, the gateway waits for free descriptors instead.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -240,14 +240,14 @@ async fn sweep(engine: Engine) {
             Some(Ok(0)) | None => {}
             Some(Ok(removed)) => {
                 engine.wake();
-                tracing::info!(removed, "removed states past their time");
+                tracing::info!(removed, "removed expired items");
             }
-            Some(Err(error)) => tracing::error!(%error, "states past their time not removed"),
+            Some(Err(error)) => tracing::error!(%error, "failed to remove expired items"),
         }
     }
 }
 
-/// The name of the first signal to stop.
+/// Waits for a stop signal and returns its name.
 fn signals() -> io::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -260,7 +260,7 @@ fn signals() -> io::Result<impl Future<Output = &'static str>> {
     })
 }
 
-/// Says what runs: one line for machines, a short guide for people.
+/// Announces the runner: one line for machines, a short guide for people.
 fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, location: &Location, stage: &str) {
     let url = format!("http://{address}");
     let data = match location {
@@ -274,7 +274,7 @@ fn announce(log: &Log, address: SocketAddr, dynamodb: Option<SocketAddr>, locati
         return;
     }
     debug_assert!(io::stdout().is_terminal());
-    // A person who has closed the terminal reads no guide.
+    // A closed terminal is not a failure.
     let _ = guide(&mut io::stdout().lock(), &url, &data, dynamodb);
 }
 

@@ -1,4 +1,5 @@
-//! What runs by the clock in the runner, as it does on AWS: a snapshot at 03:00 UTC, a drill on Sundays at 04:00.
+//! Scheduled jobs of the runner, at the same times as on AWS: a snapshot daily at 03:00 UTC, a drill on Sundays at
+//! 04:00 UTC.
 
 use crate::log::Log;
 use crate::objects::{BUCKET, Directory};
@@ -14,24 +15,24 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// Into the day, in UTC.
+/// Time of the snapshot within the day, in UTC.
 const SLOT_MS: u64 = 3 * 60 * 60 * 1000;
 const WEEK_MS: u64 = 7 * DAY_MS;
-/// Into the week, which began on a Thursday in 1970.
+/// Time of the drill within the week. The weeks are counted from 1970-01-01, a Thursday.
 const DRILL_MS: u64 = 3 * DAY_MS + 4 * 60 * 60 * 1000;
-/// The clock is looked at this often: it may be set, and a machine may sleep.
+/// Interval between two checks of the clock. It is short, because the clock may be set and the machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How old the last snapshot is is asked for this often, as on AWS.
+/// Interval between checks of the newest snapshot's age; the same as the hourly rule in template.yaml.
 const ASK_EVERY: Duration = Duration::from_hours(1);
 /// How long a drill waits for a command that uses the snapshots.
 const DRILL_PATIENCE: Duration = Duration::from_secs(5);
-/// After a run that failed.
+/// Pause after a failed run.
 const RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// The last time at or before `now` at which a snapshot was due.
 #[must_use]
 pub fn slot(now: Timestamp) -> Timestamp {
-    // Before the first slot of all there is no other than that.
+    // Before the first slot in 1970, that first slot is returned.
     let days = now.ms().saturating_sub(SLOT_MS) / DAY_MS;
     Timestamp::from_ms(days * DAY_MS + SLOT_MS)
 }
@@ -43,22 +44,22 @@ pub fn drill_slot(now: Timestamp) -> Timestamp {
     Timestamp::from_ms(weeks * WEEK_MS + DRILL_MS)
 }
 
-/// Takes a snapshot each night, and restores one each week for practice.
+/// Takes a snapshot each night, and runs a restore drill each week.
 #[derive(Clone)]
 pub struct Nightly {
-    /// The tables, and the clock.
+    /// The tables and the clock.
     pub context: Context,
-    /// Where snapshots are kept.
+    /// The directory of the snapshots.
     pub directory: PathBuf,
-    /// How.
+    /// The settings of the snapshots.
     pub settings: config::Snapshots,
-    /// Told of each run.
+    /// Each run is logged here.
     pub log: Log,
 }
 
 impl Nightly {
-    /// Starts, on a thread of its own: packing and hashing must not hold up requests. Ends when `stop` says so, in the middle
-    /// of a snapshot too.
+    /// Starts the jobs on a thread of their own, because compression and hashing would delay requests. They end when
+    /// `stop` is set, even in the middle of a snapshot.
     #[must_use]
     pub fn start(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         tokio::task::spawn_blocking(move || {
@@ -84,7 +85,7 @@ impl Nightly {
     async fn run(&self) {
         let mut done = slot((self.context.clock)());
         if self.directory.exists() {
-            // There may be one to make up for: the machine was off at three.
+            // If the machine was off at 03:00, the last snapshot is made up for.
             done = Timestamp::from_ms(done.ms() - DAY_MS);
         }
         let (mut drilled, mut asked) = (drill_slot((self.context.clock)()), None::<Instant>);
@@ -100,7 +101,7 @@ impl Nightly {
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
             } else {
-                // Somebody else may have taken one, by hand.
+                // A command may have taken a snapshot in the meantime.
                 if self.directory.exists() && asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
                     self.run_task(Task::Age).await;
                     asked = Some(Instant::now());
@@ -110,33 +111,33 @@ impl Nightly {
         }
     }
 
-    /// One drill. A failure is said and not repeated: it would fail again.
+    /// Runs one drill. A failed drill is logged and not repeated, because it would fail again.
     async fn drill(&self) {
         let directory = match Directory::open(&self.directory, DRILL_PATIENCE) {
             Ok(directory) => directory,
-            Err(error) => return tracing::error!(%error, "no drill"),
+            Err(error) => return tracing::error!(%error, "failed to start the restore drill"),
         };
         let run = restore_drill::perform(&self.context, &Objects::new(directory.client(), BUCKET), true).await;
         if let Err(cause) = run.outcome() {
-            tracing::error!(cause, "the newest snapshot was not restored");
+            tracing::error!(cause, "the restore drill failed");
         }
         self.log.event("restore_drill", json!(run));
     }
 
-    /// Whether it was done.
+    /// Runs a task. Returns whether it succeeded.
     async fn run_task(&self, task: Task) -> bool {
         let directory = match Directory::open(&self.directory, Duration::ZERO) {
             Ok(directory) => directory,
             Err(error) => {
-                tracing::error!(%error, ?task, "not done");
+                tracing::error!(%error, ?task, "snapshot task failed");
                 return false;
             }
         };
         let objects = Objects::new(directory.client(), BUCKET);
-        // Whoever held the lease also held the directory.
+        // This process holds the lock of the directory, so the holder of an existing lease has died.
         let (run, outcome) = perform(&self.context, &objects, &self.settings, task, true).await;
         if let Some(cause) = outcome.as_ref().err() {
-            tracing::error!(cause = %telemetry::Chain(cause), ?task, "not done");
+            tracing::error!(cause = %telemetry::Chain(cause), ?task, "snapshot task failed");
         } else if task != Task::Age {
             self.log.event("snapshot", json!(run));
         }

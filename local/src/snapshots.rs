@@ -1,4 +1,4 @@
-//! The commands about snapshots: on a data directory, whether a runner has it open or not, or on AWS.
+//! The commands about snapshots. They work on a data directory, even if a runner has it open, or on AWS.
 
 use crate::client::client;
 use crate::engine::Engine;
@@ -23,12 +23,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use store::dynamodb;
 
-/// How long a command that only reads waits for one that writes.
+/// Timeout of a command that only reads, while another process uses the snapshots.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the database may take to close.
+/// Time limit for closing the database.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Which tables and which snapshots.
+/// The tables and the snapshots to work on.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
     /// Directory that keeps the data [default: .greenroom]
@@ -37,7 +37,7 @@ pub struct Source {
     /// Directory that keeps the snapshots [default: snapshots in the data directory]
     #[arg(long)]
     pub snapshot_dir: Option<PathBuf>,
-    /// Work on AWS, with the region and the credentials that stand in the environment
+    /// Work on AWS, with the region and the credentials of the environment
     #[arg(long)]
     pub aws: bool,
     /// Bucket that keeps the snapshots
@@ -51,16 +51,16 @@ pub struct Source {
     pub ledger_table: Option<String>,
 }
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// A setting cannot be used.
     #[error(transparent)]
     Setting(#[from] BadSetting),
-    /// AWS cannot be spoken to.
+    /// The client for AWS cannot be created.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// There is no data directory.
+    /// The data directory does not exist.
     #[error("there is no data directory {0}; choose another --data-dir")]
     NoData(PathBuf),
     /// The data directory cannot be used.
@@ -69,20 +69,20 @@ pub enum CommandError {
     /// The snapshot directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The template this program was built with is not usable.
+    /// The embedded template is not usable.
     #[error(transparent)]
     Template(#[from] BadTemplate),
     /// The work itself failed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The system refuses threads.
+    /// The system refuses to start a thread.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
 }
 
 impl CommandError {
-    /// The exit code: 2 setting, 3 target not empty, 4 damaged or not there, 5 of another version, 6 not to be reached,
-    /// 7 somebody else is at work, 1 anything else.
+    /// The exit code: 2 invalid setting, 3 target not empty, 4 data damaged or missing, 5 data of another version, 6
+    /// data unreachable, 7 data in use, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -96,26 +96,26 @@ impl CommandError {
     }
 }
 
-/// Where a runner or a command keeps the snapshots of a data directory, unless it is told otherwise.
+/// Default directory for the snapshots of a data directory.
 #[must_use]
 pub fn default_directory(data_dir: &Path) -> PathBuf {
     data_dir.join("snapshots")
 }
 
-/// Tables and snapshots, open.
+/// Opened tables and snapshots.
 pub struct Opened {
     /// The tables.
     pub tables: Tables,
     /// The snapshots.
     pub objects: Objects,
-    /// Where the snapshots are, for people.
+    /// The location of the snapshots, as text for people.
     pub kept_in: String,
-    /// No other run can be at work: the snapshots are in a directory that only one process uses.
+    /// No other run can be active, because only one process at a time can use the snapshot directory.
     pub alone: bool,
     engine: Option<Running>,
 }
 
-/// An engine of this process: its thread, its data and their lock.
+/// An engine in this process: its thread, its data and the lock on the data.
 type Running = (JoinHandle<()>, Location, Option<std::fs::File>);
 
 impl Source {
@@ -126,7 +126,7 @@ impl Source {
         given.unwrap_or_else(|| default_directory(&self.data_dir))
     }
 
-    /// Opens the tables and the snapshots; waits for a process that uses the snapshots for at most `patience`.
+    /// Opens the tables and the snapshots. If another process uses the snapshots, it waits for at most `patience`.
     ///
     /// # Errors
     /// See [`CommandError`].
@@ -173,13 +173,13 @@ impl Source {
 }
 
 impl Opened {
-    /// Tables of a data directory, whose engine this process may have started, and the snapshots of a directory that it
-    /// holds.
+    /// The tables of a data directory and the snapshots of a locked directory. `engine` is set if this process has
+    /// started the engine.
     pub(crate) fn new(tables: Tables, objects: Objects, directory: &Path, engine: Option<Running>) -> Self {
         Self { tables, objects, kept_in: directory.display().to_string(), alone: true, engine }
     }
 
-    /// Closes the database, if this process had it open, as a runner does when it stops.
+    /// Closes the database and seals the data directory, if this process has opened it.
     pub async fn close(self) {
         let Self { tables, objects, engine, .. } = self;
         drop((tables, objects));
@@ -188,16 +188,16 @@ impl Opened {
             if thread.join().is_ok()
                 && let Err(error) = storage::seal(&location)
             {
-                tracing::warn!(%error, "the data directory is not sealed");
+                tracing::warn!(%error, "failed to seal the data directory");
             }
             drop(lock);
         });
-        // The process ends anyway.
+        // The process ends anyway, so a timeout does no harm.
         let _ = tokio::time::timeout(CLOSING, closed).await;
     }
 }
 
-/// Takes and verifies a snapshot: a summary for people.
+/// Takes and verifies a snapshot. Returns a summary for people.
 ///
 /// # Errors
 /// See [`CommandError`].
@@ -220,7 +220,7 @@ pub async fn take(source: &Source) -> Result<String, CommandError> {
     };
     let _ = write!(text, "\nkept in {kept_in}");
     for removed in &performed.removed.snapshots {
-        let _ = write!(text, "\nremoved {removed}, which is past its time");
+        let _ = write!(text, "\nremoved {removed}, which was older than the retention");
     }
     Ok(text)
 }
@@ -244,7 +244,7 @@ fn summary(manifest: &Manifest, took: Duration) -> String {
     )
 }
 
-/// The snapshots there are, the oldest first, a line for each.
+/// Lists all snapshots, one per line, the oldest first.
 ///
 /// # Errors
 /// See [`CommandError`].
@@ -261,7 +261,7 @@ pub async fn list(source: &Source) -> Result<String, CommandError> {
     };
     let mut lines = Vec::new();
     for listed in objects.list().await? {
-        let note = flaw(&objects, &listed).await?.map(|flaw| format!("  no snapshot: {flaw}")).unwrap_or_default();
+        let note = flaw(&objects, &listed).await?.map(|flaw| format!("  not a snapshot: {flaw}")).unwrap_or_default();
         lines.push(format!("{}  {} bytes{note}", listed.snapshot, listed.bytes));
     }
     Ok(if lines.is_empty() { "no snapshots".to_owned() } else { lines.join("\n") })

@@ -1,5 +1,5 @@
-//! The engine of a running runner, reached through a file in its data directory: how a command works on data that another
-//! process has open. Who may open the file may read all of it, so that is its owner.
+//! Reaches the engine of a running runner through a socket in its data directory. So a command can work on data that
+//! another process has open. A program that can open the socket can read all data, so only the owner may open it.
 
 use crate::access::Access;
 use crate::storage::Location;
@@ -26,31 +26,32 @@ use tokio::net::{UnixListener, UnixStream};
 /// The socket's file in the data directory.
 pub const NAME: &str = "engine.sock";
 const DRAFT: &str = "engine.sock.new";
-/// The name of the server in requests to it: without a port, as no URL leads there.
+/// Host name in requests to the socket. It has no port, because no URL leads to it.
 const HOST_NAME: &str = "localhost";
 
-/// Who may reach it: programs that may open the file, and no web page.
+/// The access rule of the socket: programs that may open the file, and no web page.
 #[must_use]
 pub fn access() -> Access {
-    // The port that HOST_NAME stands for.
+    // The default port, which belongs to HOST_NAME.
     Access::of_tools(SocketAddr::from(([127, 0, 0, 1], 80)))
 }
 
-/// Listens in the data directory, which is locked; none if that cannot be, or there is no directory.
+/// Listens in the locked data directory. `None`: there is no directory, or listening failed.
 #[must_use]
 pub fn listen(location: &Location) -> Option<UnixListener> {
     let Location::Directory { path, .. } = location else { return None };
     match bind(path) {
         Ok(listener) => Some(listener),
         Err(error) => {
-            tracing::warn!(%error, "no socket in the data directory: commands cannot work while this runs");
+            tracing::warn!(%error, "failed to open the data directory's socket; commands cannot work while this runs");
             None
         }
     }
 }
 
 fn bind(directory: &Path) -> io::Result<UnixListener> {
-    // Under its name it is only ever seen with its permissions; what an earlier process left is nobody's.
+    // The socket gets its final name only after its permissions are set. A draft of an earlier process is not in use
+    // any more.
     let draft = directory.join(DRAFT);
     match std::fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -63,7 +64,7 @@ fn bind(directory: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// A path of a file in an open directory that fits into the 107 bytes which the system has for a socket's.
+/// A short path of a file in an open directory, because the system allows only 107 bytes for the path of a socket.
 fn short(path: &Path, directory: &File, name: &str) -> PathBuf {
     if cfg!(target_os = "linux") {
         format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).into()
@@ -72,10 +73,10 @@ fn short(path: &Path, directory: &File, name: &str) -> PathBuf {
     }
 }
 
-/// Removes the socket's file, when nobody listens any more.
+/// Removes the socket's file after the runner has stopped listening.
 pub fn remove(location: &Location) {
     if let Location::Directory { path, .. } = location {
-        // One that stays, as after a kill, is replaced by the next start.
+        // The next start replaces a file that stays behind, for example after a kill.
         let _ = std::fs::remove_file(path.join(NAME));
     }
 }

@@ -1,4 +1,4 @@
-//! The data directory: locked by one process, checked before use.
+//! The data directory: locked by one process, and checked before use.
 
 use crate::private;
 use crate::records;
@@ -18,23 +18,23 @@ use store::dynamodb::keys::{LEASE, LEASE_SORT};
 
 const DATABASE: &str = "greenroom.db";
 const LOCK: &str = "lock";
-/// Holds [`LAYOUT`] once the database has been set up, so that a database which lost its tables is not mistaken for a
-/// new one.
+/// Name of the file that holds [`LAYOUT`] after the database was set up. Without it, a database that lost its tables
+/// would look like a new one.
 const MARKER: &str = "layout";
 const LAYOUT: &str = "1";
-/// Holds the database's SHA-256 from an orderly stop to the next start. `SQLite` checks its structure and no content: a
-/// flipped bit in a label would be served.
+/// Name of the file that holds the database's SHA-256 between an orderly stop and the next start. SQLite checks only
+/// its structure and not its content: it would serve a label with a flipped bit.
 const SEAL: &str = "seal";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The directory or a file in it cannot be made, read or written.
+    /// The directory or a file in it cannot be created, read or written.
     #[error("data directory {path} cannot be used: {source}")]
     Unusable {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another process uses it.
@@ -45,15 +45,15 @@ pub enum StorageError {
         /// The other process.
         pid: String,
     },
-    /// What is stored is damaged.
+    /// The stored data is damaged.
     #[error("data directory {path} is damaged ({problem}); put a copy back in its place, or choose another --data-dir")]
     Damaged {
         /// The directory.
         path: PathBuf,
-        /// What was found.
+        /// The kind of damage.
         problem: String,
     },
-    /// It holds part of a snapshot.
+    /// It holds only a part of a snapshot.
     #[error(
         "data directory {path} holds part of snapshot {snapshot}, whose restore was interrupted; \
          finish it with `greenroom restore {snapshot}{} --data-dir {path}`, or choose another --data-dir",
@@ -64,10 +64,10 @@ pub enum StorageError {
         path: PathBuf,
         /// The snapshot.
         snapshot: String,
-        /// Whether its agents are restored as they were.
+        /// Whether the restore keeps the agents as they were.
         keep_agents: bool,
     },
-    /// Written by a version that lays out its data in another way.
+    /// It was written by a version with another layout.
     #[error("data directory {path} has layout {found}, this version reads layout {LAYOUT}")]
     Layout {
         /// The directory.
@@ -84,7 +84,8 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// The exit code of who wanted to use it: 4 damaged, 5 of another version, 6 not to be used, 7 in use, 1 anything else.
+    /// The exit code of the process: 4 data damaged, 5 data of another version, 6 directory not usable, 7 directory in
+    /// use, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -97,31 +98,32 @@ impl StorageError {
     }
 }
 
-/// Where data is kept.
+/// Where the data is kept.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// Nowhere: it is gone with the process.
+    /// Only in memory: it is lost when the process ends.
     Memory,
     /// In this directory.
     Directory {
-        /// The directory; made if missing.
+        /// The directory; it is created if it does not exist.
         path: PathBuf,
-        /// Whether each write waits for the disk, so that it survives a power cut and not just the end of the process.
+        /// Whether each write waits for the disk, so that it also survives a power cut. Otherwise it survives only the
+        /// end of the process.
         durable: bool,
     },
 }
 
-/// An open store.
+/// An opened store.
 pub struct Storage {
     /// The engine, with all tables.
     pub database: Database,
     /// A second connection to the same data, for the records of the stream.
     pub stream: Connection,
-    /// Held for as long as the store is in use.
+    /// Lock on the data directory, held while the store is in use.
     pub lock: Option<File>,
 }
 
-/// Opens the store and makes the tables of the template in it.
+/// Opens the store and creates the template's tables in it.
 ///
 /// # Errors
 /// See [`StorageError`].
@@ -136,7 +138,7 @@ pub fn open(location: &Location, template: &Template, config: &Config) -> Result
     Ok(store)
 }
 
-/// Which snapshot's restore has begun and is not done, and whether it keeps agents.
+/// The snapshot whose restore is unfinished, and whether that restore keeps the agents.
 fn half_restored(database: &Database, config: &Config) -> Result<Option<(String, bool)>, String> {
     let request = serde_json::json!({
         "TableName": config.state_table,
@@ -152,7 +154,7 @@ fn half_restored(database: &Database, config: &Config) -> Result<Option<(String,
     Ok(begun["snapshot"].as_str().map(|snapshot| (snapshot.to_owned(), keep_agents)))
 }
 
-/// The same for one who finishes a restore: others must not take part of a snapshot for all of it.
+/// Like [`open`], but also opens a store that holds only a part of a snapshot. Only a restore may use it, to finish.
 ///
 /// # Errors
 /// See [`StorageError`].
@@ -160,7 +162,7 @@ pub fn open_to_restore(location: &Location, template: &Template, config: &Config
     let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
     let engine = |error: DynoxideError| StorageError::Engine(error.to_string());
     let Location::Directory { path, durable } = location else {
-        // Two connections of one process share what is in memory under a name; nobody else can open it.
+        // Two connections of one process can share a named in-memory database; no other process can open it.
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let name = format!("file:greenroom-{}?mode=memory&cache=shared", OPENED.fetch_add(1, Ordering::Relaxed));
         let database = Database::new(&name).map_err(engine)?;
@@ -180,15 +182,16 @@ pub fn open_to_restore(location: &Location, template: &Template, config: &Config
     opened
 }
 
-/// The highest directory that must be made so that this one can be.
+/// The topmost missing directory of a path.
 fn missing(path: &Path) -> Option<&Path> {
     let missing = |path: &&Path| !path.as_os_str().is_empty() && std::fs::symlink_metadata(path).is_err();
     path.ancestors().take_while(missing).last()
 }
 
-/// Removes a directory that this process has made, and those above it up to `top`: nothing is left of a start that failed.
+/// Removes a directory that this process has created, and its created parents up to `top`, so that a failed start
+/// leaves nothing behind.
 fn remove_made(path: &Path, top: &Path) {
-    // What cannot be removed does no harm.
+    // A directory that cannot be removed does no harm.
     let _ = std::fs::remove_dir_all(path);
     for above in path.ancestors().skip(1).take_while(|above| above.starts_with(top)) {
         let _ = std::fs::remove_dir(above);
@@ -212,17 +215,17 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
         break_seal(path, &file)?;
         check(path, &name)?;
     }
-    // A new database that cannot be opened is not damaged.
+    // If a new database cannot be opened, it is not damaged.
     let failed = |error: &dyn std::fmt::Display| {
         if set_up { damaged(path, error) } else { unusable(io::Error::other(error.to_string())) }
     };
     let database = Database::new(&name).map_err(|error| failed(&error))?;
     if !durable {
-        // The engine's one public way from synchronous=FULL to NORMAL: leaving bulk mode.
+        // Leaving bulk mode is the only public way to change the engine from synchronous=FULL to NORMAL.
         database.enable_bulk_loading().and_then(|()| database.disable_bulk_loading()).map_err(engine)?;
     }
     if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
-        return Err(damaged(path, &"its tables are gone"));
+        return Err(damaged(path, &"its tables are missing"));
     }
     let stream = follow(&name).map_err(|error| failed(&error))?;
     for (logical_id, table) in tables {
@@ -239,12 +242,13 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
     Ok(Storage { database, stream, lock: Some(lock) })
 }
 
-/// The database's name for `SQLite`: absolute, because it takes `file:…` for a URI.
+/// The database's file name for SQLite. It is absolute, because SQLite would read `file:…` as a URI.
 fn database_name(path: &Path, directory: &File) -> io::Result<String> {
     let absolute = std::path::absolute(path)?.join(DATABASE);
     match absolute.into_os_string().into_string() {
         Ok(name) => Ok(name),
-        // The engine takes text alone; the system resolves this to the directory's own name, whatever bytes that has.
+        // The engine accepts only text. The system resolves this path to the directory, even if the directory's name is
+        // not text.
         Err(_) if cfg!(target_os = "linux") => Ok(format!("/proc/self/fd/{}/{DATABASE}", directory.as_raw_fd())),
         Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8")),
     }
@@ -256,8 +260,8 @@ fn follow(name: &str) -> rusqlite::Result<Connection> {
     Ok(stream)
 }
 
-/// Gives a table the stream and the time to live that it lacks, because a version that left them out made it, or a run that
-/// was killed in between.
+/// Adds the stream and the time to live to a table that lacks them, because an older version or an interrupted run
+/// created it.
 fn complete_table(
     database: &Database,
     template: &Template,
@@ -319,14 +323,14 @@ fn is_set_up(directory: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// Notes what a closed database holds, so that the next start can tell whether it is still the same.
+/// Stores the checksum of a closed database, so that the next start can detect a change.
 ///
 /// # Errors
-/// A file in the data directory cannot be read or written. There is no seal then.
+/// A file in the data directory cannot be read or written. No seal exists then.
 pub fn seal(location: &Location) -> io::Result<()> {
     let Location::Directory { path, .. } = location else { return Ok(()) };
     if has_log(path) {
-        // Not closed by its last user: part of it stands elsewhere.
+        // The last user did not close the database, so a part of it is still in the write-ahead log.
         return Ok(());
     }
     let draft = path.join("seal.new");
@@ -334,7 +338,8 @@ pub fn seal(location: &Location) -> io::Result<()> {
     std::fs::rename(draft, path.join(SEAL))
 }
 
-/// Compares the database with its seal, if there is one, and removes the seal: from here on the database changes.
+/// Compares the database with its seal, if there is one, and removes the seal, because the database changes from now
+/// on.
 fn break_seal(directory: &Path, file: &Path) -> Result<(), StorageError> {
     let seal = directory.join(SEAL);
     let unusable = |source| StorageError::Unusable { path: seal.clone(), source };
@@ -345,9 +350,10 @@ fn break_seal(directory: &Path, file: &Path) -> Result<(), StorageError> {
     };
     let found = digest(file).map_err(|error| damaged(directory, &format!("{DATABASE}: {error}")))?;
     if found != sealed || has_log(directory) {
-        return Err(damaged(directory, &format!("{DATABASE} is not as it was when it was closed")));
+        return Err(damaged(directory, &format!("{DATABASE} has changed since it was closed")));
     }
-    // On disk before the first change is: a seal that came back after a power cut would accuse a sound database.
+    // The removal must reach the disk before the first change: after a power cut, an old seal would make a sound
+    // database look damaged.
     std::fs::remove_file(&seal).and_then(|()| File::open(directory)?.sync_all()).map_err(unusable)
 }
 
@@ -355,7 +361,7 @@ fn has_log(directory: &Path) -> bool {
     std::fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|log| log.len() > 0)
 }
 
-/// Bytes of the database that are hashed at once.
+/// Bytes of the database that are hashed at a time.
 const READ_BYTES: usize = 64 * 1024;
 
 fn digest(file: &Path) -> io::Result<Vec<u8>> {
@@ -369,19 +375,19 @@ fn digest(file: &Path) -> io::Result<Vec<u8>> {
     Ok(digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect())
 }
 
-/// First bytes of a write-ahead log, but for the lowest bit (<https://www.sqlite.org/fileformat2.html#walformat>).
+/// First bytes of a write-ahead log, except for the lowest bit (<https://www.sqlite.org/fileformat2.html#walformat>).
 const LOG_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
 
-/// Whether there is a write-ahead log that is none: `SQLite` would leave it out without a word, and all that stood in it.
+/// Whether the write-ahead log is not valid. SQLite would silently ignore it and all its changes.
 fn log_is_strange(directory: &Path) -> bool {
     let mut begin = Vec::new();
     let log = private::open(OpenOptions::new().read(true), &directory.join(format!("{DATABASE}-wal")));
     let read = log.and_then(|log| log.take(4).read_to_end(&mut begin));
-    // A power cut may leave zeros where nothing had been written yet.
+    // A power cut may leave zeros where nothing was written yet.
     read.is_ok() && begin.iter().zip(LOG_MAGIC).any(|(byte, magic)| *byte != 0 && byte & !1 != magic & !1)
 }
 
-/// Reads the whole file once: the engine would serve what is left of a damaged one without a word.
+/// Reads the whole file once, because the engine would silently serve the rest of a damaged file.
 fn check(directory: &Path, name: &str) -> Result<(), StorageError> {
     if log_is_strange(directory) {
         return Err(damaged(directory, &"its write-ahead log"));
@@ -404,7 +410,7 @@ fn create_table(database: &Database, template: &Template, logical_id: &str, name
     start_expiry(database, name, ttl.as_deref())
 }
 
-/// Has the engine remove items whose time, which stands in this attribute, is over.
+/// Makes the engine remove expired items; this attribute holds their time of expiry.
 fn start_expiry(database: &Database, table: &str, attribute: Option<&str>) -> Result<(), StorageError> {
     let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
     let Some(attribute) = attribute else { return Ok(()) };

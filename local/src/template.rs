@@ -1,24 +1,24 @@
-//! `template.yaml`, read as the route table: a route that is not in it exists nowhere.
+//! Reads `template.yaml` as the route table. A route exists only if the template contains it.
 
 use serde::Deserialize;
 use serde_norway::Value;
 use std::collections::BTreeMap;
 
-/// The template this program was built with.
+/// The embedded template.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// The template cannot be used. Its text is part of this program, so this is a mistake of ours.
+/// The template cannot be used. It is embedded in this program, so this is a bug.
 #[derive(Debug, thiserror::Error)]
 pub enum BadTemplate {
     /// Not YAML, or not a template.
     #[error("template.yaml is not readable")]
     Syntax(#[from] serde_norway::Error),
-    /// A resource lacks a property, or has one we do not understand.
+    /// A resource lacks a property, or has a property that we do not support.
     #[error("template.yaml: {resource}: {problem}")]
     Resource {
         /// Logical id.
         resource: String,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
 }
@@ -30,7 +30,7 @@ pub struct Function {
     pub logical_id: String,
     /// Name of the binary, the last part of `CodeUri`.
     pub binary: String,
-    /// Its routes; none for what a schedule starts.
+    /// Its routes; empty for a function that a schedule or a stream starts.
     pub routes: Vec<Route>,
 }
 
@@ -44,21 +44,21 @@ pub struct Route {
 }
 
 impl std::fmt::Display for Route {
-    /// As API Gateway writes a route key.
+    /// Formats the route as API Gateway writes a route key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.path == DEFAULT_ROUTE { f.write_str(DEFAULT_ROUTE) } else { write!(f, "{} {}", self.method, self.path) }
     }
 }
 
-/// The route that takes whatever no other route takes.
+/// The route for all requests that match no other route.
 pub const DEFAULT_ROUTE: &str = "$default";
 
 /// The WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketApi {
-    /// What API Gateway reads in a message to find its route, such as `$request.body.event`.
+    /// The expression with which API Gateway finds a message's route, such as `$request.body.event`.
     pub selection: String,
-    /// The name of its stage, which is part of its address.
+    /// Name of the stage; it is part of the API's address.
     pub stage: String,
     /// Its routes, by key.
     pub routes: Vec<SocketRoute>,
@@ -67,11 +67,11 @@ pub struct SocketApi {
 /// A route of the WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SocketRoute {
-    /// `$connect`, `$disconnect`, `$default`, or the word in a message by which it is chosen.
+    /// `$connect`, `$disconnect`, `$default`, or the word in a message that selects this route.
     pub key: String,
     /// Name of the binary of its function.
     pub binary: String,
-    /// Whether the function's answer is sent to the client: without a route response API Gateway drops it.
+    /// Whether the function's answer is sent to the client. Without a route response, API Gateway drops it.
     pub answers: bool,
 }
 
@@ -99,7 +99,8 @@ impl Template {
         Ok(serde_norway::from_str(text)?)
     }
 
-    /// The functions with their routes, by logical id. One without routes is called by something else than the gateway.
+    /// The functions with their routes, by logical id. A function without routes is called by a schedule, a stream or
+    /// the WebSocket API.
     ///
     /// # Errors
     /// A function without a `CodeUri`, or a route without method or path.
@@ -117,7 +118,7 @@ impl Template {
                     .filter(|event| event["Type"] == "HttpApi")
                     .map(|event| {
                         let text = |name| event["Properties"][name].as_str().map(str::to_owned);
-                        // SAM takes an event without a path for the default route.
+                        // In SAM, an event without a path is the default route.
                         let path = text("Path").unwrap_or_else(|| DEFAULT_ROUTE.to_owned());
                         let method = text("Method").unwrap_or_else(|| "ANY".to_owned()).to_uppercase();
                         if method == "ANY" && path != DEFAULT_ROUTE {
@@ -134,7 +135,7 @@ impl Template {
     /// The WebSocket API with its routes.
     ///
     /// # Errors
-    /// There is no such API, or a route does not lead to a function by an integration.
+    /// There is no such API, or a route has no integration with a function.
     pub fn socket_api(&self) -> Result<SocketApi, BadTemplate> {
         let bad = |resource: &str, problem| BadTemplate::Resource { resource: resource.to_owned(), problem };
         let of_kind = |kind: &'static str| {
@@ -174,10 +175,10 @@ impl Template {
 
     /// The `CreateTable` request for the table with this logical id, and its time-to-live attribute.
     ///
-    /// Left out is what one machine does not need: encryption, point-in-time recovery.
+    /// Properties that one machine does not need are left out: encryption, point-in-time recovery.
     ///
     /// # Errors
-    /// There is no such table, or a property is not plain data.
+    /// The table does not exist, or a property is not plain data.
     pub fn table(&self, logical_id: &str, name: &str) -> Result<(serde_json::Value, Option<String>), BadTemplate> {
         let bad = |problem| BadTemplate::Resource { resource: logical_id.to_owned(), problem };
         let resource = self.resources.get(logical_id).ok_or_else(|| bad("there is no such table"))?;
@@ -207,7 +208,8 @@ impl Template {
     }
 }
 
-/// The resource that a value refers to: by `!Ref`, by `!GetAtt`, or as the last one in a `!Sub` that is no parameter of AWS's.
+/// The resource to which a value refers: by `!Ref`, by `!GetAtt`, or as the last name in a `!Sub` that does not begin
+/// with `AWS::`.
 fn reference(value: &Value) -> Option<&str> {
     let Value::Tagged(tagged) = value else { return None };
     let text = tagged.value.as_str()?;
@@ -220,7 +222,7 @@ fn reference(value: &Value) -> Option<&str> {
     named.split('.').next()
 }
 
-/// An index's own throughput limit often refers to a parameter; the engine knows no limits.
+/// An index's throughput limit often refers to a parameter. It is removed, because the engine has no limits.
 fn drop_throughput(value: &mut serde_json::Value) {
     if let Some(indexes) = value.as_array_mut() {
         for index in indexes {

@@ -1,4 +1,4 @@
-//! Checks an exported ledger without anything else.
+//! Checks an exported ledger offline.
 
 use domain::ledger::{Broken, Entry, Head, verify};
 use serde::Deserialize;
@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-/// Why an export was not found to be whole.
+/// Why an export could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum Unverified {
-    /// It cannot be read, or is no export.
+    /// The file cannot be read, or is not an export.
     #[error("{0}")]
     Unreadable(String),
-    /// Something is wrong with the chain.
+    /// The chain is broken.
     #[error("{0}")]
     Broken(Broken),
 }
@@ -32,13 +32,13 @@ impl Unverified {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    /// An answer of the audit endpoint.
+    /// A whole answer of the audit endpoint.
     Answer { entries: Vec<Entry>, head: Head },
-    /// One of its entries.
+    /// A single entry of such an answer.
     Entry(Entry),
 }
 
-/// Checks all of a chain. Gives back its last entry.
+/// Checks a whole chain and returns its head.
 ///
 /// # Errors
 /// See [`Unverified`].

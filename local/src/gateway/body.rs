@@ -1,4 +1,4 @@
-//! Bodies of requests, read within their limits or thrown away, and bodies of answers.
+//! Reads or discards the bodies of requests within limits, and converts the bodies of answers.
 
 use functions::{ApiError, BODY_TOO_LARGE, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -9,26 +9,26 @@ use std::time::Duration;
 use store::{Kind, Refusal};
 use tokio::time::{sleep, timeout};
 
-/// A request's body must have arrived within this time.
+/// Time limit for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest body, in bytes; the same as the handlers'.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The rest of a refused body is read and thrown away, up to so many bytes and for so long: a client that is still sending
-/// when its connection closes would lose the answer that says why.
+/// After a refusal, the rest of the body is read and discarded, up to these limits. If the connection closed while the
+/// client was still sending, the client would lose the answer.
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after so many bytes that were thrown away. The answer comes after all of them, so a client that sends too much again
-/// and again takes little of the processor.
+/// Pause after each [`DISCARDED_AT_ONCE`] bytes. The answer follows only after all of them, so a client that repeatedly
+/// sends too much uses little processor time.
 const DISCARD_PACE: Duration = Duration::from_millis(1);
 const DISCARDED_AT_ONCE: usize = 16 * 1024;
-/// A smaller piece counts as so many bytes: it costs as much time.
+/// A smaller piece counts as this many bytes, because it costs as much time.
 const PIECE_BYTES_MIN: usize = 256;
-/// A client that sends nothing for this long is taken to have finished.
+/// A client that sends nothing for this long is assumed to have finished.
 const DISCARD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Throws away what is left of a body, before it is answered.
+/// Discards the rest of a body before the request is answered.
 pub(super) async fn discard(headers: &HeaderMap, mut body: Incoming) {
-    // Whoever asks before sending learns from the answer not to.
+    // A client that sends `Expect: 100-continue` gets the answer before it sends the body.
     if body.is_end_stream() || headers.contains_key(header::EXPECT) {
         return;
     }
@@ -45,7 +45,7 @@ pub(super) async fn discard(headers: &HeaderMap, mut body: Incoming) {
             }
         }
     };
-    // What is refused is refused, whatever becomes of the rest.
+    // The request is refused in any case, so the outcome does not matter.
     let _ = timeout(DISCARD_TIMEOUT, all).await;
 }
 
@@ -70,14 +70,15 @@ pub(super) async fn collect(headers: &HeaderMap, mut body: Incoming) -> Result<B
     }
 }
 
-/// Why a body was not read.
+/// Why a body could not be read.
 pub(super) enum Unread {
     TooLarge,
     Broken,
     Late,
 }
 
-/// Reads a body of at most so many bytes. They are copied: a piece of one byte would keep all of the buffer it was read into.
+/// Reads a body of at most `bytes_max` bytes. The bytes are copied, because even a tiny piece keeps its whole read
+/// buffer alive.
 pub(super) async fn read(body: &mut Incoming, bytes_max: usize) -> Result<Vec<u8>, Unread> {
     let all = async {
         let mut bytes = Vec::new();
@@ -102,7 +103,7 @@ pub(super) fn outgoing(response: Response) -> hyper::Response<Full<Bytes>> {
     })
 }
 
-/// An answer after which the connection cannot be used any more.
+/// An answer after which the connection is closed.
 pub(super) fn closing(response: Response) -> hyper::Response<Full<Bytes>> {
     let mut response = outgoing(response);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

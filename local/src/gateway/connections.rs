@@ -1,4 +1,4 @@
-//! Connections of HTTP: accepted up to a limit, served within limits of time and memory, closed in order.
+//! HTTP connections: accepted up to a limit, served with limits on time and memory, and closed in order.
 
 use super::http::Gateway;
 use super::places::Places;
@@ -17,25 +17,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// A connection must have sent a request's head within this time, also while it is idle.
+/// Time limit for a request's head; an idle connection is closed after it as well.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest request head, in bytes. API Gateway takes 10 240.
+/// Largest request head, in bytes. API Gateway's limit is 10 240.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// A client must have taken an answer within this time.
+/// Time limit for a client to read an answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// What the system keeps of a connection's answers while nobody reads them, in bytes; Linux doubles it. Some answers fit, and
-/// a thousand connections take no more than 128 MB.
+/// Size of a connection's send buffer in bytes, where the system keeps unread answers; Linux doubles it. It holds
+/// several answers, and a thousand connections use at most 128 MB.
 const UNREAD_BYTES_MAX: u32 = 64 * 1024;
-/// Connections that wait to be accepted.
+/// Connections that wait to be accepted, at most.
 const BACKLOG: u32 = 1024;
-/// Connections served at once, and an eighth of one address. Beyond it, one is told to come back.
+/// Connections that are served at once; one address may have an eighth. A further client is told to retry.
 pub(super) const CONNECTIONS_MAX: usize = 4096;
-/// How long a refused connection may take to hear so.
+/// Time limit for telling a client that its connection is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after the system refuses a connection, for example because no file descriptors are left.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the API and the page until `stop` says so, then lets open requests finish for at most `drain`.
+/// Serves the API and the page until `stop` is set, then waits for open requests, for at most `drain`.
 pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>, drain: Duration) {
     let places = Places::new(CONNECTIONS_MAX);
     let mut connections = JoinSet::new();
@@ -62,7 +62,7 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::
         let mut stopping = stop.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
-            // A client that breaks the protocol or goes away is its own affair.
+            // Errors of the client or its protocol need no handling here.
             tokio::select! {
                 _ = connection.as_mut() => {}
                 () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
@@ -77,24 +77,24 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::join!(timeout(drain, finished), gateway.end_sockets(drain));
-    // Whoever has not finished by now is cut off, and lets go of the database.
+    // Connections that are still open are cut off, which releases the database.
     connections.shutdown().await;
 }
 
-/// Listens on a port whose connections keep few bytes that nobody reads.
+/// Listens on a port whose connections have small send buffers.
 ///
 /// # Errors
 /// The system refuses the address.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    // Inherited by the connections.
+    // Accepted connections inherit this.
     socket.set_send_buffer_size(UNREAD_BYTES_MAX)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The next connection, or none when it is time to stop.
+/// The next connection. `None`: `stop` is set.
 pub(super) async fn accept(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<TcpStream> {
     loop {
         tokio::select! {
@@ -102,12 +102,12 @@ pub(super) async fn accept(listener: &TcpListener, stop: &mut watch::Receiver<bo
             () = async { drop(stop.wait_for(|stop| *stop).await) } => return None,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Answers are small: waiting to fill a packet only delays them.
+                    // Answers are small, so waiting to fill a packet would only delay them.
                     let _ = stream.set_nodelay(true);
                     return Some(stream);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
+                    tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -119,7 +119,7 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = timeout(REFUSAL_TIMEOUT, stream.write_all(busy().as_bytes())).await;
 }
 
-/// The answer to a connection beyond the limit, whose request is not read.
+/// The answer to a connection beyond the limit. Its request is not read.
 fn busy() -> String {
     let body =
         r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"too busy"}"#;

@@ -1,4 +1,5 @@
-//! The embedded engine in `DynamoDB`'s own protocol, on a port of this machine and on a socket in the data directory.
+//! Serves the embedded engine in `DynamoDB`'s own protocol, on a port of this machine and on a socket in the data
+//! directory.
 
 use super::body::{closing, discard, read};
 use super::connections::{ACCEPT_PAUSE, ANSWER_TIMEOUT, CONNECTIONS_MAX, HEAD_TIMEOUT, accept};
@@ -17,17 +18,17 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Serves the embedded engine as `DynamoDB`'s own protocol, for the AWS command line and for functions under
-/// `cargo lambda`. For programs on this machine only: it asks nobody who they are.
+/// Serves the embedded engine in `DynamoDB`'s own protocol, for the AWS command line and for functions under `cargo
+/// lambda`. Only programs on this machine can reach it, because it authenticates nobody.
 pub async fn run_dynamodb(listener: TcpListener, engine: Engine, access: Access, mut stop: watch::Receiver<bool>) {
-    // Dropped at the end, which ends the connections too: they must not hold up the closing of the database.
+    // Dropping this ends the connections, so that they cannot delay the closing of the database.
     let mut connections = JoinSet::new();
     while let Some(stream) = accept(&listener, &mut stop).await {
         serve_engine(&mut connections, stream, &engine, &access);
     }
 }
 
-/// The same for commands on this machine that may open the socket's file.
+/// The same for programs on this machine that may open the socket's file.
 pub async fn run_engine(listener: UnixListener, engine: Engine, access: Access, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
@@ -39,14 +40,14 @@ pub async fn run_engine(listener: UnixListener, engine: Engine, access: Access, 
         match accepted {
             Ok((stream, _)) => serve_engine(&mut connections, stream, &engine, &access),
             Err(error) => {
-                tracing::warn!(%error, "connection to the engine not accepted");
+                tracing::warn!(%error, "failed to accept a connection to the engine");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Serves one more connection, or closes it if there are too many.
+/// Serves one more connection, or closes it if there are already [`CONNECTIONS_MAX`].
 fn serve_engine(
     connections: &mut JoinSet<()>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -68,12 +69,12 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, 
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(Patience::new(stream, ANSWER_TIMEOUT)), service);
-    // A client that breaks the protocol or goes away is its own affair.
+    // Errors of the client or its protocol need no handling here.
     let _ = connection.await;
 }
 
 async fn dynamodb(engine: &Engine, access: &Access, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
-    /// `DynamoDB` takes at most 16 MB, in a batch write.
+    /// DynamoDB's own limit is 16 MB, for a batch write.
     const REQUEST_BYTES_MAX: usize = 16 << 20;
     let (parts, mut body) = request.into_parts();
     if let Err(problem) = access.check(&parts) {

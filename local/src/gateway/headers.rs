@@ -1,9 +1,9 @@
-//! Headers, made what API Gateway makes of them: forged ones removed, repeated ones joined, ambiguous ones refused.
+//! Treats headers as API Gateway does: forged ones are removed, repeated ones joined, ambiguous ones refused.
 
 use functions::ApiError;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Removes headers by which AWS tells a function about the caller: from a client they are a forgery.
+/// Removes the headers with which AWS tells a function about the caller. If a client sends them, they are forged.
 pub(super) fn strip_infrastructure(headers: &mut HeaderMap) {
     let forged = |name: &HeaderName| {
         let name = name.as_str();
@@ -18,7 +18,7 @@ pub(super) fn strip_infrastructure(headers: &mut HeaderMap) {
     }
 }
 
-/// Joins the lines of a header that is given more than once, as API Gateway does before it invokes a function.
+/// Joins repeated headers into one line each, as API Gateway does before it invokes a function.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 pub(super) fn join_lines(headers: &mut HeaderMap) {
     let repeated = |name: &&HeaderName| headers.get_all(*name).iter().nth(1).is_some();
@@ -32,7 +32,7 @@ pub(super) fn join_lines(headers: &mut HeaderMap) {
     }
 }
 
-/// Refuses what two servers could read in two ways (RFC 9112, sections 3.2 and 6.3).
+/// Refuses headers that two servers could read differently (RFC 9112, sections 3.2 and 6.3).
 pub(super) fn malformed(parts: &hyper::http::request::Parts) -> Option<ApiError> {
     let count = |name| parts.headers.get_all(name).iter().count();
     let invalid = |field: &'static str, rule: &'static str| Some(ApiError::invalid(field, rule));
@@ -40,8 +40,8 @@ pub(super) fn malformed(parts: &hyper::http::request::Parts) -> Option<ApiError>
     if hosts > 1 || (hosts == 0 && parts.version == hyper::Version::HTTP_11) {
         return invalid("Host", "must be given once");
     }
-    // hyper itself refuses lengths that contradict each other and chunks before HTTP/1.1, and ends the connection after
-    // a request with both a length and chunks. It takes any list of encodings that ends in `chunked`.
+    // hyper itself refuses contradictory lengths and chunks before HTTP/1.1, and closes the connection after a request
+    // with both a length and chunks. But it accepts any list of encodings that ends in `chunked`.
     let mut encodings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         || encodings.next().is_some()

@@ -1,4 +1,4 @@
-//! The routes of the HTTP API: which function a request is for, and when it gets its turn.
+//! The routes of the HTTP API: finds a request's function, and gives the request its turn.
 
 use super::body::{closing, collect, discard, outgoing};
 use super::headers::{join_lines, malformed, strip_infrastructure};
@@ -20,16 +20,17 @@ use store::StoreError;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Requests at work at once; the others wait in order, with only themselves in memory. Enough to keep the engine busy.
+/// Requests that run at once. Others wait in order and use memory only for themselves. Eight keep the engine busy.
 const REQUESTS_MAX: usize = 8;
-/// Lists of everybody at work at once: each reads the whole table, so they wait for one another and nobody waits for them.
+/// Scans for `list_users` that run at once. Each reads the whole table, so they wait for each other and delay nobody
+/// else.
 const LISTS_MAX: usize = 1;
-/// How long a list of everybody waits for its turn before it is refused.
+/// How long such a request waits for its turn before it is refused.
 const LIST_PATIENCE: Duration = Duration::from_secs(30);
-/// The function that lists everybody.
+/// The function that scans the whole table.
 const LISTS_EVERYBODY: &str = "list_users";
 
-/// Routes and state, shared by all connections.
+/// The routes and the state that all connections share.
 pub struct Gateway {
     routes: matchit::Router<Vec<Routed>>,
     default: Handler,
@@ -43,15 +44,15 @@ pub struct Gateway {
 
 struct Routed {
     method: Method,
-    /// As in `PATCH /api/users/{userId}/mute`.
+    /// The route key, such as `PATCH /api/users/{userId}/mute`.
     key: String,
     handler: Handler,
     lists_everybody: bool,
 }
 
 impl Gateway {
-    /// Mounts the functions of the template on their routes. `state` must write through [`Engine::admitted`]: the gateway has
-    /// each write admitted before it gives it a turn.
+    /// Mounts the template's functions on their routes. `context` must write through [`Engine::admitted`], because the
+    /// gateway waits for each write's admission before it gives the request a turn.
     ///
     /// # Errors
     /// A function of the template has no handler, two routes are the same, or there is no default route.
@@ -92,18 +93,18 @@ impl Gateway {
         Ok(Self { routes, default, context, engine, access, turns, lists, sockets })
     }
 
-    /// Answers requests about the WebSocket connections, as a client of AWS's sends them.
+    /// Handles requests about the WebSocket connections, as AWS's client sends them.
     #[must_use]
     pub fn management(&self) -> Management {
         self.sockets.management()
     }
 
-    /// Closes the WebSocket connections, and waits at most for so long until that is done.
+    /// Closes the WebSocket connections, and waits for that for at most `drain`.
     pub(super) async fn end_sockets(&self, drain: Duration) {
         self.sockets.end(drain).await;
     }
 
-    /// Answers the request of a client with this address.
+    /// Answers a request from a client with this address.
     pub(super) async fn serve(
         &self,
         request: hyper::Request<Incoming>,
@@ -133,13 +134,14 @@ impl Gateway {
             routed.map_or((DEFAULT_ROUTE, self.default), |routed| (routed.key.as_str(), routed.handler));
         let body = match collect(&parts.headers, body).await {
             Ok(body) => body,
-            // What is left of the body cannot be told from a next request.
+            // After a failure, the rest of the body cannot be distinguished from the next request, so the connection is
+            // closed.
             Err(problem) => return closing(refuse(key, &self.context, &head(parts), problem)),
         };
-        // Before the turn: who waits for the history must not keep others from reading.
+        // Wait for admission before the turn, so that waiting writes do not keep others from reading.
         let admission = if routed.is_some() && !parts.method.is_safe() {
             let Some(admission) = self.engine.admission().await else {
-                let busy = StoreError::Unavailable("the history lags behind".into()).into();
+                let busy = StoreError::Unavailable("the ledger lags behind".into()).into();
                 return outgoing(refuse(key, &self.context, &head(parts), busy));
             };
             Some(admission)
@@ -159,21 +161,22 @@ impl Gateway {
             Ok(self.turns.acquire().await)
         };
         if turn.is_err() {
-            let busy = StoreError::Unavailable("too many lists of everybody are wanted".into()).into();
+            let busy = StoreError::Unavailable("too many requests wait for the list of all users".into()).into();
             return outgoing(refuse(key, &self.context, &request, busy));
         }
         let response = answer(key, handler, &self.context, request).await;
         if response.status().is_success()
             && let Some(admission) = admission
         {
-            // What was refused has written nothing, and gives its admission back.
+            // A refused request has written nothing, so its permit is returned.
             admission.forget();
         }
         outgoing(response)
     }
 }
 
-/// A path of the template as the router writes it: `/{*proxy}` for `/{proxy+}`, which takes all that begins so.
+/// A path of the template in the router's syntax. `/{proxy+}` becomes `/{*proxy}`, which matches every path with that
+/// prefix.
 fn pattern(path: &str) -> String {
     match path.strip_suffix("+}").and_then(|path| path.rsplit_once('{')) {
         Some((before, name)) => format!("{before}{{*{name}}}"),

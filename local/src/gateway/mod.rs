@@ -1,4 +1,4 @@
-//! What API Gateway does on AWS: connections, limits, routes. Made to stand in the open.
+//! The runner's counterpart of API Gateway: connections, limits, routes. It can face the open network.
 
 mod body;
 mod connections;

@@ -1,4 +1,4 @@
-//! A connection, and the events that API Gateway makes of what happens on it.
+//! A connection, and the events that API Gateway builds for it.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-mapping-template-reference.html>
 
@@ -10,15 +10,15 @@ use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// Random bytes of a connection's id, which is 16 characters long, as on AWS.
+/// Random bytes of a connection's id. The id has 16 characters, as on AWS.
 const ID_BYTES: usize = 11;
-/// What stands in events for an API's id.
+/// The API's id in events.
 const API_ID: &str = "local";
 
-/// What is known of a connection.
+/// The data of a connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// As API Gateway names one, such as `L0SM9cOFvHcCIhw=`.
+    /// The id in the format of API Gateway, such as `L0SM9cOFvHcCIhw=`.
     pub(super) id: String,
     pub(super) connected_at: Timestamp,
     pub(super) source_ip: String,
@@ -28,7 +28,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection that a client asks for with these headers.
+    /// A connection that a client requests with these headers.
     pub(super) fn new(stage: &str, headers: &HeaderMap, client: IpAddr) -> Self {
         let mut id = [0; ID_BYTES];
         fastrand::fill(&mut id);
@@ -43,7 +43,7 @@ impl Connection {
         }
     }
 
-    /// The event of a client that wants to connect: the only one with the client's headers and query.
+    /// The event of a new connection: the only event that contains the client's headers and query.
     pub(super) fn connect_event(&self, headers: &HeaderMap, query: Option<&str>) -> String {
         let mut event = Map::new();
         let mut named = names(headers);
@@ -67,14 +67,14 @@ impl Connection {
         Value::Object(event).to_string()
     }
 
-    /// The event of a message, which tells nothing of the client but the connection.
+    /// The event of a message. About the client, it contains only the connection.
     pub(super) fn message_event(&self, route: &str, body: &str) -> String {
         let mut context = self.context(route, "MESSAGE");
         context["messageId"] = format!("{:016x}", fastrand::u64(..)).into();
         json!({"requestContext": context, "body": body, "isBase64Encoded": false}).to_string()
     }
 
-    /// The event of a connection that has ended.
+    /// The event of a closed connection.
     pub(super) fn disconnect_event(&self, code: u16, reason: &str) -> String {
         let mut event = Map::new();
         let own = [("Host", self.host.as_str()), ("x-api-key", ""), ("X-Forwarded-For", ""), ("x-restapi", "")];
@@ -107,7 +107,7 @@ impl Connection {
         })
     }
 
-    /// What API Gateway itself says over a connection, in its own form.
+    /// A notice that API Gateway itself sends over a connection, in its format.
     pub(super) fn notice(&self, message: &str) -> String {
         let request_id = functions::new_request_id();
         json!({"message": message, "connectionId": self.id, "requestId": request_id}).to_string()
@@ -118,13 +118,13 @@ pub(super) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-/// The values of each header, in the order in which they came.
+/// The values of each header, in their order.
 fn names(headers: &HeaderMap) -> Vec<(String, Vec<String>)> {
     let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.keys().map(|name| (name.to_string(), headers.get_all(name).iter().map(text).collect())).collect()
 }
 
-/// Adds what may have several values: under one name the last value of each, under the other all of them.
+/// Adds names with several values: under `single` the last value of each, under `multi` all of them.
 fn add(event: &mut Map<String, Value>, single: &str, multi: &str, named: Vec<(String, Vec<String>)>) {
     let last = named.iter().map(|(name, values)| (name.clone(), values.last().cloned().into()));
     event.insert(single.to_owned(), last.collect::<Map<_, _>>().into());
@@ -132,10 +132,10 @@ fn add(event: &mut Map<String, Value>, single: &str, multi: &str, named: Vec<(St
     event.insert(multi.to_owned(), all.collect::<Map<_, _>>().into());
 }
 
-/// A point in time as web servers log it: `21/Nov/2026:10:32:05 +0000`.
+/// A time in the format of web server logs: `21/Nov/2026:10:32:05 +0000`.
 fn request_time(at: Timestamp) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // As `2026-11-21T10:32:05.123Z`.
+    // The text looks like `2026-11-21T10:32:05.123Z`.
     let text = at.to_string();
     let month = text[5..7].parse::<usize>().unwrap_or(1);
     format!("{}/{}/{}:{} +0000", &text[8..10], MONTHS[(month + 11) % 12], &text[..4], &text[11..19])

@@ -1,4 +1,4 @@
-//! What goes over an open connection, until it ends.
+//! The messages over an open connection, until it is closed.
 
 use super::connection::{Connection, now};
 use super::limits::{CONCURRENT_MAX, FRAME_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, READ_BYTES};
@@ -16,10 +16,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Bytes that are thrown away at once while a client answers to the end of its connection.
+/// Bytes that are discarded at a time while the client answers the closing handshake.
 const DISCARDED_AT_ONCE: usize = 1024;
 
-/// What all connections have in common.
+/// The data that all connections share.
 pub(super) struct Shared {
     pub(super) routing: Routing,
     pub(super) registry: Arc<Registry>,
@@ -27,11 +27,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Calls `$disconnect`, which AWS tries to do as well.
+    /// Calls `$disconnect`. AWS calls it on a best-effort basis, too.
     pub(super) async fn disconnect(&self, connection: &Connection, ended: &Ended) {
         let event = connection.disconnect_event(ended.code, &ended.reason);
         if Box::pin(self.routing.call(&self.routing.disconnect, &event)).await.is_none() {
-            tracing::warn!("the end of a connection was told to nobody");
+            tracing::warn!("failed to call $disconnect");
         }
     }
 }
@@ -44,12 +44,12 @@ pub(super) struct Ended {
     by: By,
 }
 
-/// Who ended a connection.
+/// Which side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     Client,
     Server,
-    /// The network, or a client that breaks off.
+    /// The network failed, or the client broke off.
     Nobody,
 }
 
@@ -66,7 +66,7 @@ impl Ended {
         Self { code, reason, by: By::Client }
     }
 
-    /// Broken off, by the network or a client.
+    /// The network or the client broke off.
     pub(super) fn lost(reason: &str) -> Self {
         Self { code: CloseCode::Abnormal.into(), reason: reason.to_owned(), by: By::Nobody }
     }
@@ -82,11 +82,11 @@ impl Ended {
     }
 }
 
-/// Messages of a client in the present window of time.
+/// The message counts of a client in the current window.
 struct Rate {
     since: Instant,
     messages: u32,
-    /// Control frames, and messages beyond the limit.
+    /// Control frames, and messages over the limit.
     ignored: u32,
 }
 
@@ -124,7 +124,7 @@ struct Conversation<'a, S> {
     socket: WebSocketStream<S>,
     shared: &'a Arc<Shared>,
     peer: &'a Peer,
-    /// Functions at work, each with what it answers to the client.
+    /// The running functions, each with its answer to the client.
     calls: JoinSet<Option<String>>,
     rate: Rate,
 }
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         loop {
             let event = tokio::select! {
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => {
-                    // A client that does not take it any more loses nothing.
+                    // The goodbye is best effort: a client that does not read it loses nothing.
                     let _ = timeout(limits.closing, self.say(functions::bye("restart", now()))).await;
                     Err(Ended::by_server(CloseCode::Away, "Going away"))
                 }
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                 }
                 Some(answer) = self.calls.join_next() => match answer {
                     Ok(Some(answer)) => self.say(answer).await,
-                    // A panic of a handler is an answer, so an error says that nothing is to be sent.
+                    // A panic of a handler already gives an answer, so after an error there is nothing to send.
                     Ok(None) | Err(_) => Ok(()),
                 },
                 order = ordered.recv() => match order {
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                     Some(Order::Close) | None => Err(Ended::by_server(CloseCode::Normal, "")),
                 },
                 frame = self.socket.next(), if self.calls.len() < CONCURRENT_MAX => match frame {
-                    // Answered by the library.
+                    // The library answers pings by itself.
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => match self.ignore() {
                         Ok(()) => continue,
                         ended => ended,
@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         }
     }
 
-    /// Passes a message on to the function of its route, unless its sender sends too many.
+    /// Passes a message to the function of its route, unless the client sends too many messages.
     async fn hear(&mut self, text: &str) -> Result<(), Ended> {
         let limits = self.shared.limits;
         self.count();
@@ -200,14 +200,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         Ok(())
     }
 
-    /// Begins to count anew when the time is over.
+    /// Resets the counts when the window is over.
     fn count(&mut self) {
         if self.rate.since.elapsed() >= self.shared.limits.window {
             self.rate = Rate::new();
         }
     }
 
-    /// Counts a frame that the server ignores. Reading it costs time too.
+    /// Counts a frame that the server ignores, because reading it costs time as well.
     fn ignore(&mut self) -> Result<(), Ended> {
         self.count();
         self.rate.ignored += 1;
@@ -225,13 +225,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         }
     }
 
-    /// Ends the connection as both sides want it, and waits for the functions at work.
+    /// Performs the closing handshake, and waits for the running functions.
     async fn close(mut self, ended: Ended) -> Ended {
         let closing = self.shared.limits.closing;
         let done = async {
             match ended.by {
                 By::Nobody => {}
-                // The library has the answer ready, and sends it when asked for more.
+                // The library has already prepared the answer, and sends it on the next read.
                 By::Client => while let Some(Ok(_)) = self.socket.next().await {},
                 By::Server => {
                     let frame = CloseFrame { code: ended.code.into(), reason: ended.reason.as_str().into() };
@@ -240,7 +240,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                     }
                     let mut stream = self.socket.into_inner();
                     let _ = stream.shutdown().await;
-                    // Bytes that nobody has read would make the system drop those that say why it ends.
+                    // If received bytes stayed unread, the system would drop the close frame, which says why the
+                    // connection ends.
                     let mut discarded = vec![0; DISCARDED_AT_ONCE];
                     while let Ok(1..) = stream.read(&mut discarded).await {}
                 }

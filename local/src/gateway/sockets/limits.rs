@@ -1,40 +1,40 @@
-//! Limits of the WebSocket API: those of AWS, and some of our own where AWS has none for a single client.
+//! Limits of the WebSocket API: AWS's own, and additional ones for single clients, for which AWS has none.
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
 
 use std::time::Duration;
 
-/// Largest frame that is read, in bytes, as on AWS; a larger one closes the connection.
+/// Largest accepted frame, in bytes, as on AWS. A larger frame closes the connection.
 pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
-/// Largest message that is read or posted, in bytes, as on AWS.
+/// Largest message that is accepted or posted, in bytes, as on AWS.
 pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of a connection that are read at once; it holds them as long as it lives.
+/// Size of a connection's read buffer, in bytes; it is kept as long as the connection.
 pub(super) const READ_BYTES: usize = 4 * 1024;
-/// Connections at once, and an eighth of one address. A further one is told to come back.
+/// Connections at once; one address may have an eighth. A further client is told to retry.
 pub(super) const SOCKETS_MAX: usize = 2048;
-/// Messages of one connection that are worked on at once; the next one is read when one of them is answered.
+/// Messages of one connection that are processed at once. The next one is read after one of them is answered.
 pub(super) const CONCURRENT_MAX: usize = 4;
-/// Posts to one connection that wait to be sent: how many, and their bytes. AWS refuses further ones too.
+/// Posts to one connection that wait to be sent: their number and their bytes. AWS refuses further posts, too.
 pub(super) const QUEUED_MAX: usize = 64;
 pub(super) const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
-/// How long things may take, and how many there may be. Tests shorten them.
+/// Limits on times and numbers. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A connection over which no message goes in either direction is closed after this time, as on AWS. Control frames do not
-    /// count: whether they do on AWS is documented nowhere.
+    /// A connection without messages in either direction is closed after this time, as on AWS. Control frames do not
+    /// count; AWS does not document whether they do there.
     pub idle: Duration,
-    /// A connection is closed after this time, as on AWS.
+    /// A connection is closed after this time even if it is active, as on AWS.
     pub life: Duration,
-    /// A client must have taken a frame within this time.
+    /// Time limit for a client to read a frame.
     pub slow: Duration,
-    /// A client has this long to answer when its connection is closed.
+    /// Time limit for a client's answer to the closing handshake.
     pub closing: Duration,
-    /// Messages of one connection in [`Limits::window`]; what is beyond is not passed on, and its sender hears so once.
+    /// Messages of one connection per [`Limits::window`]. Further messages are dropped, and the client is told so once.
     pub messages: u32,
-    /// Frames of one connection that the server ignores, in [`Limits::window`]: control frames, and messages beyond
-    /// [`Limits::messages`]. One more closes the connection.
+    /// Ignored frames of one connection per [`Limits::window`]: control frames, and messages over [`Limits::messages`].
+    /// One more closes the connection.
     pub ignored: u32,
-    /// The time in which messages are counted.
+    /// Length of the window in which messages are counted.
     pub window: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! API Gateway's management API below AWS's client: requests about connections are answered in-process, by the client's own
-//! HTTP seam.
+//! API Gateway's management API as the HTTP client of AWS's SDK: requests about connections are answered inside the
+//! process.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html>
 
@@ -20,11 +20,11 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Management {
     pub(super) registry: Arc<Registry>,
-    /// The stage, with which paths begin.
+    /// Name of the stage; paths begin with it.
     pub(super) stage: String,
 }
 
-/// A status, the name of the error if it is one, and a body.
+/// A status, the name of the error if there is one, and a body.
 type Answer = (u16, Option<&'static str>, String);
 
 impl Management {
@@ -36,7 +36,7 @@ impl Management {
         let Some(id) = id else { return refusal(403, "ForbiddenException", "there is nothing at this path") };
         let done = match method {
             "POST" => match std::str::from_utf8(body) {
-                // What is larger is refused whatever it holds.
+                // A message over the limit is refused as such, even if it is not text.
                 Err(_) if body.len() <= MESSAGE_BYTES_MAX => {
                     return refusal(400, "BadRequestException", "the message is not text");
                 }

@@ -1,4 +1,5 @@
-//! API Gateway's WebSocket API: connections that stay, functions called for what happens on them, and a way to post to them.
+//! The runner's counterpart of API Gateway's WebSocket API: long-lived connections, functions that are called for their
+//! events, and an API to post to them.
 
 mod connection;
 mod conversation;

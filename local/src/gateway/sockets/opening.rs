@@ -1,4 +1,4 @@
-//! How a connection is opened: a handshake over HTTP, a function that may refuse, and a task that serves it to its end.
+//! Opens a connection: a handshake over HTTP, a function that may refuse, and a task that serves the connection.
 
 use super::connection::Connection;
 use super::conversation::{Ended, Shared, converse};
@@ -25,30 +25,30 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 
-/// The client must have taken the answer to its handshake within this time.
+/// Time limit for the client to read the answer to its handshake.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// 503: every place for a connection is taken, or the server is about to stop.
+/// 503: the limit of connections is reached, or the server is stopping.
 const TOO_MANY_CONNECTIONS: Refusal =
     Refusal::new(Kind::Unavailable, "unavailable", "no further connection can be opened now; try again").retry_after(1);
 
-/// Headers with which a connection is opened, or the status with which it is refused.
+/// Headers of the answer to an accepted handshake, or the status of a refusal.
 type Opened = Result<Vec<(&'static str, &'static str)>, StatusCode>;
 
 /// The connections of a gateway.
 pub(in crate::gateway) struct Sockets {
     shared: Arc<Shared>,
     places: Arc<Places>,
-    /// One for each connection.
+    /// One task per connection.
     tasks: Mutex<JoinSet<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Sockets {
-    /// Mounts the functions of the template.
+    /// Mounts the template's functions.
     ///
     /// # Errors
-    /// The API cannot be served as the template describes it.
+    /// The API differs from what this gateway supports.
     pub(in crate::gateway) fn new(
         api: SocketApi,
         context: Context,
@@ -64,15 +64,15 @@ impl Sockets {
         })
     }
 
-    /// What answers requests about the connections.
+    /// The handler of requests about the connections.
     pub(in crate::gateway) fn management(&self) -> Management {
         Management { registry: Arc::clone(&self.shared.registry), stage: self.shared.routing.stage.clone() }
     }
 
-    /// Answers a handshake. As on AWS, its answer waits until a function has agreed.
+    /// Answers a handshake. As on AWS, the answer waits until the function of `$connect` has accepted.
     ///
     /// # Errors
-    /// 400 it is no handshake; 503 there are too many connections.
+    /// 400 if the request is not a handshake; 503 if there are too many connections.
     pub(in crate::gateway) async fn open(
         &self,
         mut request: hyper::Request<Incoming>,
@@ -95,12 +95,13 @@ impl Sockets {
         let connection = Connection::new(&self.shared.routing.stage, handshake.headers(), client);
         let event = connection.connect_event(handshake.headers(), handshake.uri().query());
         let (respond, response) = oneshot::channel();
-        // In a task of its own: if the client goes away meanwhile, its end is told all the same.
+        // The connection runs in a task of its own, so that its end is handled even if the client goes away during the
+        // call.
         let task =
             serve(Arc::clone(&self.shared), connection, event, respond, on_upgrade, self.stop.subscribe(), place);
         {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            // Checked under the lock: `end` says stop before it takes the tasks, so no task is added after that.
+            // Checked under the lock: `end` sets `stop` before it takes the tasks, so no task can be added afterwards.
             if *self.stop.borrow() {
                 return Err(TOO_MANY_CONNECTIONS.into());
             }
@@ -124,12 +125,12 @@ impl Sockets {
         })
     }
 
-    /// Closes all connections, and waits until their ends are told, at most for so long.
+    /// Closes all connections, and waits until `$disconnect` was called for each, for at most `drain`.
     pub(in crate::gateway) async fn end(&self, drain: Duration) {
         self.stop.send_replace(true);
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = timeout(drain, async { while tasks.join_next().await.is_some() {} }).await;
-        // Whoever has not finished by now is cut off, and lets go of the database.
+        // Connections that are still open are cut off, which releases the database.
         tasks.shutdown().await;
     }
 }
@@ -144,7 +145,7 @@ async fn serve(
     stop: watch::Receiver<bool>,
     place: Place,
 ) {
-    // What a call needs of memory must not be kept as long as the connection.
+    // The call's memory is in a box, so that it is not kept as long as the connection.
     let opened = Box::pin(connect(&shared, event)).await;
     let refused = opened.is_err();
     let heard = respond.send(opened).is_ok();

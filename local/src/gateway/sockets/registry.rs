@@ -1,4 +1,4 @@
-//! The open connections, and what waits to be sent over them.
+//! The open connections, and the messages that wait to be sent over them.
 
 use super::connection::{Connection, now};
 use super::limits::{MESSAGE_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_MAX};
@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// Why something was not done to a connection.
+/// Why an order to a connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// There is no such connection, or it is not open yet, or not any more.
+    /// The connection does not exist, is not open yet, or is closed.
     Gone,
-    /// A message is too large.
+    /// The message is too large.
     TooLarge,
-    /// The client does not take what is sent to it.
+    /// The client does not read its messages.
     Full,
 }
 
-/// What a connection is told to do.
+/// An order to a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Send a message.
@@ -28,7 +28,7 @@ pub(super) enum Order {
     Close,
 }
 
-/// An open connection, as others see it.
+/// An open connection, as seen by other tasks.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) connection: Arc<Connection>,
@@ -38,24 +38,24 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A connection, and the other end of its orders.
+    /// A connection, and the receiver of its orders.
     pub(super) fn new(connection: Arc<Connection>) -> (Arc<Self>, mpsc::Receiver<Order>) {
         let (orders, ordered) = mpsc::channel(QUEUED_MAX);
         let last_active_ms = connection.connected_at.ms().into();
         (Arc::new(Self { connection, orders, queued_bytes: AtomicUsize::new(0), last_active_ms }), ordered)
     }
 
-    /// Notes that a message went over it.
+    /// Records that a message was sent or received.
     pub(super) fn is_active(&self) {
         self.last_active_ms.store(now().ms(), Ordering::Relaxed);
     }
 
-    /// When a message last went over it.
+    /// When a message was last sent or received.
     pub(super) fn last_active_at(&self) -> Timestamp {
         Timestamp::from_ms(self.last_active_ms.load(Ordering::Relaxed))
     }
 
-    /// Notes that a message does not wait any more.
+    /// Records that a message left the queue.
     pub(super) fn taken(&self, message: &str) {
         self.queued_bytes.fetch_sub(message.len(), Ordering::Relaxed);
     }
@@ -105,12 +105,12 @@ impl Registry {
         self.all().get(id).cloned().ok_or(Refused::Gone)
     }
 
-    /// Sends a message over a connection, after those that wait.
+    /// Queues a message to be sent over a connection.
     pub(super) fn say(&self, id: &str, message: String) -> Result<(), Refused> {
         self.get(id)?.say(message)
     }
 
-    /// Closes a connection, after what waits is sent.
+    /// Closes a connection after its queued messages are sent.
     pub(super) fn close(&self, id: &str) -> Result<(), Refused> {
         self.get(id)?.close()
     }

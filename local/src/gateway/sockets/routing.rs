@@ -1,4 +1,4 @@
-//! Which function an event of a connection is for, and its turn to be called.
+//! Finds the function for an event of a connection, and calls it when it is its turn.
 
 use crate::engine::Engine;
 use crate::template::{BadTemplate, SocketApi};
@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
 
-/// Events at work at once; the others wait in order. They have turns of their own, a quarter of those of requests, so that
-/// however many connections there are, requests over HTTP wait behind few events.
+/// Events that are processed at once; others wait in order. They have their own turns, a quarter as many as HTTP
+/// requests, so that HTTP requests wait behind few events even if there are many connections.
 const TURNS_MAX: usize = 2;
-/// The route that takes what no other route takes.
+/// The route for messages that match no other route.
 const DEFAULT: &str = "$default";
 
 /// A route of the template, with the handler of its function.
@@ -18,13 +18,13 @@ const DEFAULT: &str = "$default";
 pub(super) struct Route {
     pub(super) key: String,
     handler: SocketHandler,
-    /// Whether the client gets the function's answer.
+    /// Whether the function's answer is sent to the client.
     pub(super) answers: bool,
 }
 
-/// The routes, and what their handlers work with.
+/// The routes, and the context of their handlers.
 pub(super) struct Routing {
-    /// Where in a message its route stands: the names of members, from the outside in.
+    /// Path of the member that selects a message's route: the names of members, outermost first.
     selection: Vec<String>,
     /// The name of the stage.
     pub(super) stage: String,
@@ -38,16 +38,16 @@ pub(super) struct Routing {
 }
 
 impl Routing {
-    /// Mounts the functions of the template.
+    /// Mounts the template's functions.
     ///
     /// # Errors
-    /// A function has no handler, one of the three routes that API Gateway calls by itself is missing, or the selection is
-    /// none of a message's body.
+    /// A function has no handler, one of the routes `$connect`, `$disconnect` and `$default` is missing, or the
+    /// selection expression does not name a member of the message's body.
     pub(super) fn new(api: SocketApi, context: Context, engine: Engine) -> Result<Self, BadTemplate> {
         let bad = |problem| BadTemplate::Resource { resource: "SocketApi".to_owned(), problem };
         let SocketApi { selection, stage, routes } = api;
         let selection = selection.strip_prefix("$request.body.").filter(|path| !path.is_empty());
-        let selection = selection.ok_or_else(|| bad("RouteSelectionExpression is no member of a message"))?;
+        let selection = selection.ok_or_else(|| bad("RouteSelectionExpression does not name a member of a message"))?;
         let mount = |route: crate::template::SocketRoute| {
             let handler = SOCKETS.iter().find(|(name, _)| *name == route.binary).map(|(_, handler)| *handler);
             let handler = handler.ok_or_else(|| bad("no handler has the name of its binary"))?;
@@ -68,16 +68,15 @@ impl Routing {
         })
     }
 
-    /// The route of a message. One that is not JSON, or in which no word of a route stands, takes the default route.
+    /// The route of a message. A message that is not JSON, or that contains no route's word, takes the default route.
     pub(super) fn select(&self, message: &str) -> &Route {
         let word = self.word(message);
-        // API Gateway alone chooses the routes that begin with `$`.
+        // Only API Gateway itself chooses the routes that begin with `$`.
         let found = self.routes.iter().find(|route| word.as_ref() == Some(&route.key) && !route.key.starts_with('$'));
         found.unwrap_or(&self.default)
     }
 
-    /// The word of a route in a message. The other members are not interpreted, because functions do not interpret them
-    /// either.
+    /// The word in a message that selects its route. The other members are not parsed.
     fn word(&self, message: &str) -> Option<String> {
         let mut text = message;
         for name in &self.selection {
@@ -87,15 +86,15 @@ impl Routing {
         serde_json::from_str(text).ok()
     }
 
-    /// Calls a function, when it is its turn. `None`: it could not be called.
+    /// Calls a function when it is its turn. `None`: it could not be called.
     pub(super) async fn call(&self, route: &Route, event: &str) -> Option<SocketAnswer> {
-        // Before the turn: who waits for the history must not keep others from reading.
+        // Wait for admission before the turn, so that waiting writes do not keep others from reading.
         let admission = self.engine.admission().await?;
         let turn = self.turns.acquire().await.ok()?;
         let answer = answer_socket(route.handler, &self.context, event).await;
         drop(turn);
         if !answer.is_refusal {
-            // What was refused has written nothing, and gives its admission back.
+            // A refused event has written nothing, so its permit is returned.
             admission.forget();
         }
         Some(answer)
