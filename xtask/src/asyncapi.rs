@@ -1,24 +1,25 @@
-//! `docs/asyncapi.json`: the servers and components of `infra/asyncapi.json`, and the messages as the functions declare them.
+//! Builds `docs/asyncapi.json` from the servers and components of `infra/asyncapi.json` and the messages that the
+//! functions declare.
 
 use crate::openapi::{missing, operation_id};
 use functions::DECLARED;
 use functions::function::{Declared, Example, Trigger};
 use serde_json::{Map, Value, json};
 
-/// Messages that the server sends by itself. All others answer one.
+/// Messages that the server sends on its own. All other messages answer a client's message.
 const SENT: &[&str] = &["bye"];
 
-/// The description. `base` is `infra/asyncapi.json`, and `purpose` says in a sentence what a function is for.
+/// The text of the description. `base` is `infra/asyncapi.json`; `purpose` gives a sentence about a function.
 ///
 /// # Errors
-/// `base` is no JSON object or lacks a component, or an example is no JSON.
+/// `base` is not a JSON object or lacks a component, or an example is not JSON.
 pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
     let mut document: Value = serde_json::from_str(base).map_err(|error| format!("infra/asyncapi.json: {error}"))?;
     let mut messages = Map::new();
     let mut operations = Map::new();
     for declared in DECLARED {
         for trigger in declared.function.triggers {
-            // What is no message has no place here: opening and closing belong to the protocol.
+            // Only messages are described here, because opening and closing belong to the protocol.
             let Trigger::Message { route, answers: true } = trigger else { continue };
             let name = route.trim_start_matches('$');
             let summary = purpose(declared)?;
@@ -57,7 +58,7 @@ fn reference(place: &str) -> Value {
     json!({"$ref": format!("#/{place}")})
 }
 
-/// What a client sends to a route; `$default` takes any message that no other route takes.
+/// The description of a message from a client to a route. `$default` takes all messages that match no other route.
 fn message(declared: &Declared, route: &str, purpose: &str) -> Result<Value, String> {
     let mut payload = vec![reference("components/schemas/Message")];
     if !route.starts_with('$') {

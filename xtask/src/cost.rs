@@ -1,16 +1,16 @@
-//! What a deployment costs: the capacity that each function may use, and what AWS takes for it.
+//! Computes the cost of a deployment from the capacity that each function may use, and AWS's prices.
 //!
-//! The tests hold every function to its budget, so `docs/cost.md` cannot promise less than is used.
+//! The tests check that no function uses more than its budget, so `docs/cost.md` never promises too low a cost.
 
 use functions::DECLARED;
 use functions::function::{Budget, FunctionKind, Trigger, declared};
 use std::fmt::Write as _;
 use telemetry::metrics::Metric;
 
-/// What one call of a function may use of the table, index included, at most.
+/// Upper limits of one call's use of the tables, index included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Units {
-    /// Calls of DynamoDB.
+    /// Requests to DynamoDB.
     pub calls: usize,
     /// Read request units.
     pub reads: f64,
@@ -18,7 +18,7 @@ pub struct Units {
     pub writes: f64,
 }
 
-/// What a function declares. None: there is no such function, or it reads whole tables.
+/// The declared budget of a function. `None`: there is no such function, or it reads whole tables.
 #[must_use]
 pub fn budget(name: &str) -> Option<Units> {
     match declared(name)?.function.budget {
@@ -27,27 +27,27 @@ pub fn budget(name: &str) -> Option<Units> {
     }
 }
 
-/// The same for a function that is known to have one.
+/// The same for a function that is known to have a budget.
 fn units(name: &str) -> Units {
     budget(name).unwrap_or(Units { calls: 0, reads: f64::NAN, writes: f64::NAN })
 }
 
 /// People in a room.
 pub const ROOM: usize = 25;
-/// Bytes of a function's log line, its metrics included, at most.
+/// Largest log line of a function, in bytes, metrics included.
 pub const LOG_LINE: usize = 850;
-/// Bytes that a room's list takes per person with an agent, at most.
+/// Bytes of a room's list per person with an agent, at most.
 pub const PERSON_BYTES: usize = 900;
-/// Series that all alarms together look at, which is what they are billed by.
+/// Number of series that all alarms together evaluate; AWS charges alarms by series.
 pub const ALARMED: usize = 22;
-/// Series that one look at `/api/metrics` reads: five for each route, and those of the whole stage.
+/// Number of series that one request to `/api/metrics` reads: five for each route, and those of the whole stage.
 #[must_use]
 pub fn series_read() -> usize {
     13 + 5 * functions::described().len()
 }
-/// Bytes of a state with evidence in the table, at most.
+/// Largest state with evidence in the table, in bytes.
 const ITEM_BYTES: f64 = 600.0;
-/// Bytes of an entry in the ledger, about.
+/// Typical size of an entry in the ledger, in bytes.
 const ENTRY_BYTES: f64 = 500.0;
 
 /// List prices of us-east-1 in US dollars, without free allowances.
@@ -60,50 +60,50 @@ mod price {
     pub(super) const INVOKE: f64 = 0.20;
     /// Per GB-second on arm64.
     pub(super) const GB_SECOND: f64 = 0.000_013_333_4;
-    /// Per GB that is kept for a month in the table.
+    /// Per GB stored in a table for a month.
     pub(super) const STORED: f64 = 0.25;
-    /// Per GB that is kept for a month to restore from.
+    /// Per GB of point-in-time recovery for a month.
     pub(super) const RESTORABLE: f64 = 0.20;
-    /// Millions of requests through the HTTP API, and dollars per million.
+    /// Tiers of the HTTP API: millions of requests, and dollars per million.
     pub(super) const GATEWAY: &[(f64, f64)] = &[(300.0, 1.00), (f64::INFINITY, 0.90)];
-    /// A million messages over `WebSocket` connections, in each direction.
+    /// Per million messages over `WebSocket` connections, in each direction.
     pub(super) const MESSAGES: f64 = 1.00;
-    /// GB of logs.
+    /// Tiers of log ingestion: GB, and dollars per GB.
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
-    /// GB sent to the internet.
+    /// Tiers of data sent to the internet: GB, and dollars per GB.
     pub(super) const SENT: &[(f64, f64)] = &[(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (f64::INFINITY, 0.05)];
-    /// A month of one key, one series that an alarm looks at, one of our own, one dashboard.
+    /// Per month: one KMS key, one series that an alarm evaluates, one custom series, one dashboard.
     pub(super) const KEY: f64 = 1.00;
     pub(super) const ALARM: f64 = 0.10;
     pub(super) const METRIC: f64 = 0.30;
     pub(super) const DASHBOARD: f64 = 3.00;
-    /// A thousand series read by `GetMetricData`.
+    /// Per thousand series that `GetMetricData` reads.
     pub(super) const SERIES: f64 = 0.01;
 }
 
-/// Milliseconds that are billed for a call: two or three of ours and the answer of DynamoDB, at 128 MB.
+/// Billed milliseconds per call at 128 MB: two or three of our own, and DynamoDB's answer.
 const BILLED_MS: f64 = 10.0;
 const MEMORY_GB: f64 = 0.125;
-/// Bytes of the gateway's own line per request.
+/// Bytes of the gateway's own log line per request.
 const ACCESS_LINE: f64 = 330.0;
-/// Bytes of headers per answer, and of a body that is one state.
+/// Bytes of an answer's headers, and of a body that holds one state.
 const HEADERS: f64 = 500.0;
 const STATE_BODY: f64 = 700.0;
-/// Bytes of the answer to a page that says it is still open.
+/// Bytes of the answer to a renewal of presence.
 const PRESENCE_BODY: f64 = 80.0;
 
-/// How people use it.
+/// Assumptions about the use of the service.
 #[derive(Debug, Clone, Copy)]
 struct Use {
     people: f64,
-    /// Of a meeting per person and month.
+    /// Hours in meetings, per person and month.
     hours: f64,
     flips_per_hour: f64,
     poll_s: f64,
     lease_s: f64,
-    /// None: nobody has an agent.
+    /// `None`: nobody has an agent.
     attest_s: Option<f64>,
-    /// Share of the time in which the agent attests.
+    /// Share of the meeting time in which the agent attests.
     attesting: f64,
 }
 
@@ -117,7 +117,7 @@ const USUAL: Use = Use {
     attesting: 1.0,
 };
 
-/// What is used up in a month.
+/// Usage in a month.
 #[derive(Debug, Default, Clone, Copy)]
 struct Bill {
     requests: f64,
@@ -135,7 +135,7 @@ impl Bill {
     }
 }
 
-/// Dollars a month.
+/// Cost in dollars per month.
 #[derive(Debug, Clone, Copy)]
 struct Dollars {
     gateway: f64,
@@ -145,7 +145,7 @@ struct Dollars {
     sent: f64,
 }
 
-/// The share of a meeting in which nobody is heard, all microphones being muted and verified. Assumed.
+/// Assumed share of a meeting in which all microphones are muted and verified.
 const SILENT: f64 = 0.1;
 
 impl Dollars {
@@ -159,7 +159,8 @@ impl Use {
         self.people.min(as_f64(ROOM))
     }
 
-    /// The share of polls that find the room changed: changes fall at random, and each attestation is one.
+    /// Share of polls that find a change in the room. Changes are assumed to be random, and each attestation is a
+    /// change.
     fn changed(self) -> f64 {
         let attests = self.attest_s.map_or(0.0, |seconds| self.attesting / seconds);
         let per_second = self.room() * (attests + self.flips_per_hour / 3600.0);
@@ -171,13 +172,13 @@ impl Use {
         let reads = (room * ITEM_BYTES / 4096.0).ceil() * 0.5;
         let mut bill = Bill::default();
         bill.add(polls, reads, 0.0, self.changed() * room * as_f64(PERSON_BYTES));
-        // A page that sees a change in a room in which everybody is silent for sure asks whether it is safe.
-        // That reads the index, and then everybody consistently: a unit each.
+        // If a page sees a change while everybody in the room is verified as silent, it also requests `safe`. That
+        // reads the index, and then each person consistently, one unit each.
         bill.add(polls * self.changed() * SILENT, reads + room, 0.0, STATE_BODY);
         bill
     }
 
-    /// What says that a page is still open.
+    /// The renewals of presence.
     fn presence(self) -> Bill {
         let mut bill = Bill::default();
         let Units { reads, writes, .. } = units("renew_presence");
@@ -200,9 +201,9 @@ impl Use {
         bill
     }
 
-    /// What follows from the stream, each change in a batch of its own: at worst two entries for a flip, the verdict's being
-    /// the second, and none for an attestation that says what the one before said, or for a page that is still open. Entries
-    /// stay for ever.
+    /// The cost of the ledger, with each change in a batch of its own. At worst, a mute flip gives two entries: its
+    /// own, and one for its verdict. An attestation gives none if it repeats the last one, and neither does a renewal
+    /// of presence. Entries are kept forever.
     fn history(self) -> Dollars {
         let flips = self.flips().requests;
         let on_state_change = units("on_state_change");
@@ -272,7 +273,7 @@ const fn as_f64(n: usize) -> f64 {
     n as f64
 }
 
-/// With thousands separators.
+/// Formats an amount with thousands separators.
 fn dollars(amount: f64) -> String {
     let text = format!("{amount:.2}");
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
@@ -292,9 +293,9 @@ fn row(page: &mut String, name: &str, cost: Dollars, per: f64) {
     let _ = writeln!(page, "| {name} | {cells} | **{}** | {:.3} |", dollars(cost.sum()), cost.sum() / per);
 }
 
-/// A row for each function, by name.
+/// Adds a row for each function, ordered by name.
 fn calls(page: &mut String) {
-    page.push_str("\n## What a call costs\n\n| Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n|---|---|---|---|---|---|\n");
+    page.push_str("\n## Cost of a call\n\n| Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n|---|---|---|---|---|---|\n");
     let mut functions: Vec<_> = DECLARED.iter().collect();
     functions.sort_by_key(|declared| declared.name);
     for declared in functions {
@@ -304,7 +305,7 @@ fn calls(page: &mut String) {
         let lines = as_f64(LOG_LINE) * price::LOGS[0].1 / 1e3;
         let gateway = match declared.kind {
             FunctionKind::Endpoint => price::GATEWAY[0].1 + ACCESS_LINE * price::LOGS[0].1 / 1e3,
-            // Each message, and its answer if there is one.
+            // A message, and its answer if it has one.
             FunctionKind::Socket => {
                 let answers = |trigger: &Trigger| matches!(trigger, Trigger::Message { answers: true, .. });
                 let messages = if declared.function.triggers.iter().any(answers) { 2.0 } else { 1.0 };
@@ -317,7 +318,7 @@ fn calls(page: &mut String) {
     }
 }
 
-/// `docs/cost.md`
+/// The text of `docs/cost.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
@@ -327,7 +328,7 @@ pub fn markdown() -> String {
     let hours = USUAL.people * USUAL.hours;
     let _ = write!(
         page,
-        "\n## What a person's hour is made of\n\nIn a room of {ROOM}, everybody with an agent:\n\n| | Requests | Read units | Write units | Sent, MB | $ per 1 000 hours |\n|---|---|---|---|---|---|\n"
+        "\n## Usage per person and hour\n\nIn a room of {ROOM} people who all have an agent:\n\n| | Requests | Read units | Write units | Sent, MB | $ per 1 000 hours |\n|---|---|---|---|---|---|\n"
     );
     for (name, bill) in [
         ("polling", USUAL.polls()),
@@ -357,7 +358,7 @@ pub fn markdown() -> String {
     page.push_str(MONTH);
 
     let runs = 30.4 * 24.0 * 60.0;
-    // What it writes has its place in the history: a join and a departure.
+    // The canary's writes also appear in the ledger, as a join and a departure.
     let (canary, history) = (units("canary"), units("on_state_change"));
     let reads = canary.reads + history.reads;
     let writes = canary.writes + history.writes;
@@ -366,12 +367,12 @@ pub fn markdown() -> String {
         + as_f64(LOG_LINE) * price::LOGS[0].1 / 1e9;
     let fixed = [
         ("the key of the alarms' topic", 1.0, price::KEY, 0.0),
-        ("series that the ten alarms look at", as_f64(ALARMED), price::ALARM, 10.0),
-        ("series of our own", as_f64(Metric::of_the_stage().count()), price::METRIC, 10.0),
+        ("series that the ten alarms evaluate", as_f64(ALARMED), price::ALARM, 10.0),
+        ("custom series", as_f64(Metric::of_the_stage().count()), price::METRIC, 10.0),
         ("the dashboard", 1.0, price::DASHBOARD, 3.0),
         ("runs of the canary", runs, canary_run, 0.0),
     ];
-    page.push_str("\n## What a stage costs that nobody uses\n\n| | Count | List price, $ a month | While the account's free ten series in alarms, ten of our own and three dashboards last |\n|---|---|---|---|\n");
+    page.push_str("\n## Fixed cost of a stage\n\nThis is the cost of a stage without users.\n\n| | Count | List price, $ a month | With the free allowance of an account: ten series in alarms, ten custom series, three dashboards |\n|---|---|---|---|\n");
     let (mut list, mut free) = (0.0, 0.0);
     for (name, count, each, included) in fixed {
         let cost = count * each;
@@ -384,12 +385,12 @@ pub fn markdown() -> String {
     let series = as_f64(series_read());
     let _ = write!(
         page,
-        "\nWith snapshots; without, an alarm with four series and four series of our own fewer. Eight of the series in alarms are those of
-`table-throttled`. A run of the canary is reckoned with the default limit of ten people: it counts to one more than that, half a read unit for
-every six or seven. With `ConcurrentUserLimit` at 100 000 and as many people that would be some {} $ a month.
+        "\nThe table includes snapshots. Without them, a stage has one alarm with four series and four custom series fewer. `table-throttled` evaluates
+eight of the series in alarms. A run of the canary is calculated with the default limit of ten people: it counts to one more than the limit, at half
+a read unit for every six or seven people. With a `ConcurrentUserLimit` of 100 000 and as many people, the canary would cost about {} $ a month.
 
-**Looking costs as well.** `/api/metrics` reads {series:.0} series at 0.01 $ per thousand, at most once a minute for each copy of its function:
-{:.5} $ a look, {} $ for a month of looking each minute. The dashboard's graphs are free of that.
+**Reading the metrics costs, too.** `/api/metrics` reads {series:.0} series at 0.01 $ per thousand, at most once a minute for each copy of its
+function: {:.5} $ per reading, {} $ for a month with one reading per minute. The dashboard's graphs cause no such cost.
 ",
         dollars(runs * 100_000.0 * ITEM_BYTES / 4096.0 * 0.5 * price::READS / 1e6),
         series * price::SERIES / 1e3,
@@ -398,13 +399,13 @@ every six or seven. With `ConcurrentUserLimit` at 100 000 and as many people tha
 
     let _ = write!(
         page,
-        "\n## What would save\n\n1 000 people with agents, everything else as above. Nothing of it is built.\n\n| | Gateway | Lambda | DynamoDB | Logs | Data out | **$ a month** | $ per person |\n|---|---|---|---|---|---|---|---|\n"
+        "\n## Possible savings\n\n1 000 people with agents, everything else as above. None of these changes is implemented.\n\n| | Gateway | Lambda | DynamoDB | Logs | Data out | **$ a month** | $ per person |\n|---|---|---|---|---|---|---|---|\n"
     );
     for (name, used) in [
         ("as it is", USUAL),
         ("an attestation every 20 s, fresh for 50 s", Use { attest_s: Some(20.0), ..USUAL }),
         ("an attestation every 30 s, fresh for 75 s", Use { attest_s: Some(30.0), ..USUAL }),
-        ("no attestation while its person is unmuted, half of the time", Use { attesting: 0.5, ..USUAL }),
+        ("no attestations while their person is unmuted, which is half of the time", Use { attesting: 0.5, ..USUAL }),
         ("a poll every 3 s", Use { poll_s: 3.0, ..USUAL }),
         ("a poll every 3 s and an attestation every 30 s", Use { poll_s: 3.0, attest_s: Some(30.0), ..USUAL }),
     ] {
@@ -415,47 +416,48 @@ every six or seven. With `ConcurrentUserLimit` at 100 000 and as many people tha
 }
 
 const INTRODUCTION: &str = "<!-- Generated by `cargo xtask docs` from xtask/src/cost.rs. -->
-# What it costs
+# Cost
 
-List prices of us-east-1 in US dollars, noted on 2026-11-21 and not compared with AWS's own pages that day, without what an account has free.
-The request units are budgets that the tests hold every function to; how people use it is assumed, and is said where it counts. Nothing of this has been
-compared with a bill.
+The prices are list prices of us-east-1 in US dollars, without the free allowances of an account. They were noted on 2026-11-21 and not compared
+with AWS's own pages that day. The request units are budgets; the tests check that no function uses more. The usage is assumed, and each assumption is
+stated where it matters. No figure has been compared with a bill.
 
 | | |
 |---|---|
 | DynamoDB on demand | 0.625 per million write units (1 KB), 0.125 per million read units (4 KB, half for an eventual read); 0.25 per GB-month stored, 0.20 restorable |
-| Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; reckoned with 10 ms a call |
+| Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; calculated with 10 ms a call |
 | HTTP API | 1.00 per million up to 300 million, then 0.90 |
 | CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 850 bytes of ours and 330 of the gateway's per request |
 | Data out | 0.09 per GB up to 10 TB, then 0.085, 0.07, 0.05 |
 ";
 
 const CALLS: &str = "
-For lists: a room of 25 people with agents, and a table that holds no others. `list_users` reads the whole table for every page, so its
-cost grows with the table: half a read unit for every five people and their agents. `enroll_agent` and `attach_agent` write in one
-transaction, which counts double. `get_room_safe` reads each person as they are now, a read unit each. A message over a
-WebSocket costs 1.00 per million in each direction; whether AWS charges for opening and closing one is not documented, and reckoned
-as a message. Minutes of connections cost 0.25 per million.
+The costs of lists assume a room of 25 people with agents, and a table without other people. `list_users` reads the whole table for every page, so
+its cost grows with the table: half a read unit for every five people and their agents. `enroll_agent` and `attach_agent` write in one
+transaction, which counts double. `get_room_safe` reads each person consistently, at one read unit each. A message over a WebSocket costs 1.00 per
+million in each direction. AWS does not document whether opening and closing a connection is charged; the table counts each as a message. Connection
+minutes cost 0.25 per million.
 
-Not listed is `snapshot_tables`, which reads all of both tables once a night: a read unit per 4 KB, 0.03 a GB and night, and a write unit or two for its lease.
-`restore` and, once a week, `restore_drill` write all of it: a write unit per KB of each item, twice that for people and agents because of the index, 0.6 to 1.3 per
-million items; the drill reads it back as well.
+`snapshot_tables` is not listed. It reads both tables completely once a night: one read unit per 4 KB, which is 0.03 per GB and night, and one or two
+write units for its lease. `restore` and, once a week, `restore_drill` write all items: one write unit per KB of each item, and twice that for people
+and agents because of the index, which is 0.6 to 1.3 per million items. The drill also reads the items back.
 ";
 
 const HOUR: &str = "
-A page polls every 1.5 s, says every 12 s that it is still open, and a flip is one of 20 an hour. An agent attests every 10 s. **Attestations and presence are
-nearly all the writes; polling is most of the money**, and attestations are part of why: each one changes the room's list, so hardly any poll is answered by 304, and each answer carries 25 people. A page
-that sees everybody silent asks for `safe` as well; reckoned with a tenth of the time.
+A page polls every 1.5 s and renews its presence every 12 s. A person flips the mute 20 times an hour, and an agent attests every 10 s. **Attestations
+and presence cause nearly all writes; polling causes most of the cost.** Attestations contribute to the cost of polling: each one changes the room's
+list, so few polls are answered by 304, and each answer carries 25 people. A page that sees everybody silent also requests `safe`; this is assumed for a
+tenth of the time.
 ";
 
 const MONTH: &str = "
-42 hours of meetings a month for each person, in rooms of 25 (or all ten). An agent that also runs outside of meetings attests some 263 000 times
-a month instead of 15 120; stop it with the meeting. A million people are far above the default limits of an account (10 000 requests a second at the gateway, 1 000 copies of
-functions) and above `ThrottleRate`; the row is there to show what grows.
+Each person is in meetings for 42 hours a month, in rooms of 25 (or all ten). An agent that also runs outside of meetings attests about 263 000 times
+a month instead of 15 120, so stop it with the meeting. A million people are far above the default limits of an account (10 000 requests per second at
+the gateway, 1 000 copies of functions) and above `ThrottleRate`; these rows only show which costs grow.
 ";
 
 const SAVINGS: &str = "
-A longer interval makes a verdict appear and lapse later: 25 s after the last measurement today, 75 s with attestations every 30 s. An agent that
-pauses while its person is unmuted saves its writes in that time, and a contradiction of an unmuted claim (`silent_device`) is then not seen. Polling
-is the larger lever; the one that ends it is push, which this version does not have.
+With a longer interval, a verdict appears and expires later: today it expires 25 s after the last measurement, with attestations every 30 s it would
+be 75 s. An agent that pauses while its person is unmuted saves its writes during that time, but then no verdict contradicts an unmuted claim
+(`silent_device`). Polling offers the larger saving. Push would replace it, but this version has no push.
 ";

@@ -1,4 +1,4 @@
-//! `docs/endpoints.md`: every function on one page.
+//! Builds `docs/endpoints.md`: all functions on one page.
 
 use functions::DECLARED;
 use functions::function::{Budget, Callers, Declared, FunctionKind, Trigger, route_key};
@@ -19,7 +19,7 @@ Each function is a file of its own. [openapi.json](openapi.json) is the exact co
 * `seq` in a body numbers a client's changes, so that a late change never overwrites a newer one.
 ";
 
-/// What a function is for: the first sentences of its file, after its route or trigger.
+/// The purpose of a function: the first sentences of its file, without its route or trigger.
 #[must_use]
 pub(crate) fn purpose(source: &str) -> Option<String> {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
@@ -33,7 +33,7 @@ pub(crate) fn purpose(source: &str) -> Option<String> {
     Some(first.to_uppercase().chain(letters).collect())
 }
 
-/// The page. `purpose` says in a sentence what a function is for.
+/// The text of the page. `purpose` gives a sentence about a function.
 ///
 /// # Errors
 /// Those of `purpose`.

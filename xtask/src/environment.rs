@@ -1,9 +1,9 @@
-//! `docs/environment.md`: every environment variable of ours.
+//! Builds `docs/environment.md`: all environment variables of ours.
 
 use config::{RUNNER_VARIABLES, SNAPSHOT_VARIABLES, VARIABLES, Variable};
 use std::fmt::Write as _;
 
-/// What a function reads where it opens its connections.
+/// The variables that a function reads when it opens its connections.
 const OTHERS: &str = "
 A function also needs the variables that Lambda sets: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
 `AWS_SESSION_TOKEN`. `AWS_ENDPOINT_URL_DYNAMODB` selects another database, `AWS_ENDPOINT_URL_S3` another object store,

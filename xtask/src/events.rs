@@ -1,9 +1,10 @@
-//! `events/`: for each function the event that starts it, for `cargo lambda invoke`, `sam local invoke` and the tests.
+//! Builds `events/`: for each function an event that starts it, for `cargo lambda invoke`, `sam local invoke` and the
+//! tests.
 
 use functions::function::{Declared, Example, Trigger, route_key};
 use serde_json::{Map, Value, json};
 
-/// Values of path parameters whose form is not just any word.
+/// Values of path parameters that need a certain form.
 const PARAMETERS: &[(&str, &str)] = &[("agentId", "agt_7YG4P15WXB9KKARQDPKB1N5Y86")];
 const DOMAIN: &str = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com";
 /// 2026-03-12, 19:04 UTC.
@@ -13,7 +14,7 @@ const TIME: &str = "12/Mar/2026:19:04:07 +0000";
 /// The event of a function, as JSON.
 ///
 /// # Errors
-/// What is declared is not JSON, or is for another kind of function.
+/// A declared example is not JSON, or the function has no route for it.
 pub(crate) fn text(declared: &Declared) -> Result<String, String> {
     let parsed = |text: &str| {
         serde_json::from_str::<Value>(text).map_err(|error| format!("{}: its example: {error}", declared.name))
@@ -52,7 +53,7 @@ fn value(parameter: &str) -> String {
     )
 }
 
-/// What an HTTP API sends, in version 2.0.
+/// An event of an HTTP API, in version 2.0.
 fn request(method: &str, route: &str, path: Option<&str>, query: &str, body: &str, signature: Option<&str>) -> Value {
     let path = path.map_or_else(|| example_path(route), str::to_owned);
     let method = if method == "ANY" { "GET" } else { method };
@@ -95,7 +96,7 @@ fn request(method: &str, route: &str, path: Option<&str>, query: &str, body: &st
     event
 }
 
-/// The values that a path has for the parameters of its route.
+/// The values of a route's parameters in a path.
 fn parameters(route: &str, path: &str) -> Map<String, Value> {
     let mut values = path.split('/');
     let mut found = Map::new();
@@ -111,7 +112,7 @@ fn parameters(route: &str, path: &str) -> Map<String, Value> {
     found
 }
 
-/// What `EventBridge` sends.
+/// An event of `EventBridge`.
 fn scheduled(declared: &Declared) -> Value {
     let named = declared.function.triggers.iter().find_map(|trigger| match trigger {
         Trigger::Schedule { name, .. } => Some(*name),
@@ -148,7 +149,7 @@ fn record(before: Option<&Value>, after: &Value, number: u64) -> Value {
     })
 }
 
-/// What a WebSocket API sends.
+/// An event of a WebSocket API.
 fn socket(declared: &Declared, message: &str) -> Value {
     const DOMAIN: &str = "f6g7h8i9j0.execute-api.us-east-1.amazonaws.com";
     let route = declared.function.triggers.iter().find_map(|trigger| match trigger {

@@ -1,4 +1,4 @@
-//! What the chores do, apart from reading the command line.
+//! The work of the chores; `main.rs` only reads the command line.
 
 mod asyncapi;
 pub mod cost;
@@ -14,18 +14,18 @@ use functions::function::Declared;
 use std::fs;
 use std::path::Path;
 
-/// A file that is generated: its name and its text.
+/// A generated file: its name and its text.
 pub type Generated = (String, String);
 
-/// Everything that follows from what the functions declare, and from the vocabulary of `state` and `domain`.
+/// All files that are generated from the functions' declarations and from the vocabulary of `config` and `domain`.
 ///
 /// # Errors
-/// A part of `infra/` or a handler cannot be read, or says not what it should.
+/// A part of `infra/` or a handler cannot be read or has not the expected content.
 pub fn generated(root: &Path) -> Result<Vec<Generated>, String> {
     let part = |name: &str| read(root, &format!("infra/{name}.yaml"));
     let purpose = |declared: &Declared| {
         let file = source(declared);
-        endpoints::purpose(&read(root, &file)?).ok_or_else(|| format!("{file}: its first line must say what it does"))
+        endpoints::purpose(&read(root, &file)?).ok_or_else(|| format!("{file}: its first line must state its purpose"))
     };
     let mut files = vec![
         ("template.yaml".to_owned(), template::text(part, purpose)?),
@@ -51,7 +51,7 @@ pub fn source(declared: &Declared) -> String {
     format!("functions/src/{}/{}.rs", declared.group, declared.name)
 }
 
-/// Files that were generated for functions that are gone.
+/// Generated files of functions that no longer exist.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -69,7 +69,7 @@ pub fn left_over(root: &Path) -> Result<Vec<String>, String> {
     Ok(left_over)
 }
 
-/// Writes what is generated, where it has changed, and removes what is left over. Returns the names.
+/// Writes the generated files that have changed, and removes those that are left over. Returns the names of both.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -88,7 +88,7 @@ pub fn docs(root: &Path) -> Result<Vec<String>, String> {
     Ok(touched)
 }
 
-/// An endpoint to be made.
+/// A new endpoint.
 #[derive(Debug)]
 pub struct Endpoint<'a> {
     module: &'a str,
@@ -98,10 +98,10 @@ pub struct Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// Checks the words of the command.
+    /// Checks the arguments of the command.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The text names the invalid argument.
     pub fn new(module: &'a str, name: &'a str, method: &'a str, path: &'a str) -> Result<Self, String> {
         let word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -120,11 +120,11 @@ impl<'a> Endpoint<'a> {
         Ok(Self { module, name, method, path })
     }
 
-    /// Makes the handler and its test, and enters the endpoint in the list of all. What is generated follows by [`docs`], once
-    /// this is compiled. Returns the files' names.
+    /// Creates the handler and its test, and adds the endpoint to the list of functions. Run [`docs`] for the generated
+    /// files after this was compiled. Returns the names of the files.
     ///
     /// # Errors
-    /// The endpoint exists already, or a file cannot be read or written. Nothing has been changed in the first case.
+    /// The endpoint already exists, or a file cannot be read or written. If it already exists, nothing was changed.
     pub fn write(&self, root: &Path) -> Result<Vec<String>, String> {
         const LIST: &str = "functions/src/lib.rs";
         let Self { module, name, .. } = self;
@@ -151,17 +151,17 @@ impl<'a> Endpoint<'a> {
             names => format!("/// Path parameters: {}; read them with `crate::http::path`.\n///\n", names.join(", ")),
         };
         format!(
-            "//! `{method} {path}`: say here what it does.\n\n\
+            "//! `{method} {path}`: state its purpose here.\n\n\
              use crate::auth::{{Act, Caller}};\n\
              use crate::function::{{Function, route}};\n\
              use crate::{{Reply, Request, State}};\n\
              use store::{{Kind, Refusal}};\n\n\
              pub(crate) const FUNCTION: Function = route!({method} \"{path}\").answers(501, 501);\n\n\
-             /// 501: it is declared and not written yet.\n\
+             /// 501: it is declared, but not implemented yet.\n\
              const NOT_WRITTEN: Refusal = Refusal::new(Kind::Unwritten, \"not_implemented\", \"this is not written yet\");\n\n\
-             {note}/// # Errors\n/// 401 no caller; 501 until it is written.\n\
+             {note}/// # Errors\n/// 401 without a caller; 501 until it is implemented.\n\
              pub(crate) async fn handle(state: State, request: Request) -> Reply {{\n    \
-             // Name this act in auth.rs.\n    Caller::of(&state, &request)?.must(Act::ReadMetrics)?;\n\n    \
+             // Replace this act by one of its own in auth.rs.\n    Caller::of(&state, &request)?.must(Act::ReadMetrics)?;\n\n    \
              Err(NOT_WRITTEN.into())\n}}\n"
         )
     }
@@ -176,7 +176,7 @@ impl<'a> Endpoint<'a> {
         )
     }
 
-    /// The list of all functions, with this one.
+    /// The list of all functions with this one added.
     fn listed(&self, text: &str) -> Result<String, String> {
         let Self { module, name, .. } = self;
         let endpoints = "\n    endpoints {\n";
@@ -191,7 +191,7 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The name of the parameter that a segment of a path is, if it is one.
+/// The name of the parameter in a segment of a path, if the segment is a parameter.
 fn parameter(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }

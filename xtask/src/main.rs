@@ -1,24 +1,25 @@
-//! `cargo xtask new …` makes an endpoint; `cargo xtask docs` writes what follows from the declarations.
+//! `cargo xtask new …` creates an endpoint; `cargo xtask docs` writes the files that are generated from the
+//! declarations.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage:
-  cargo xtask new MODULE NAME METHOD PATH   make the files of an endpoint, for example
+  cargo xtask new MODULE NAME METHOD PATH   create the files of an endpoint, for example
                                             cargo xtask new users set_volume PATCH '/api/users/{userId}/volume'
-  cargo xtask docs                          write what follows from the declarations: template.yaml, events/,
+  cargo xtask docs                          write the generated files: template.yaml, events/,
                                             the binaries, and the generated pages of docs/";
 
-/// Writes what is generated with the new function in it, which this program does not know yet.
+/// Writes the generated files. This needs a new process, because this program was compiled without the new function.
 fn generate() -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["run", "--quiet", "--package", "xtask", "--", "docs"];
     let status = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err("the files are made; `cargo xtask docs` fails".to_owned()),
-        Err(error) => Err(format!("the files are made; cargo cannot be started: {error}")),
+        Ok(_) => Err("the files are created, but `cargo xtask docs` fails".to_owned()),
+        Err(error) => Err(format!("the files are created, but cargo cannot be started: {error}")),
     }
 }
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(written) => {
             for file in written {
-                // A reader that has gone away wants no more.
+                // It is not a failure if the reader has closed the pipe.
                 let _ = writeln!(std::io::stdout(), "{file}");
             }
             ExitCode::SUCCESS

@@ -1,4 +1,5 @@
-//! `docs/openapi.json`: the components of `infra/openapi.json`, and the operations as the endpoints declare them.
+//! Builds `docs/openapi.json` from the components of `infra/openapi.json` and the operations that the endpoints
+//! declare.
 
 use functions::DECLARED;
 use functions::function::{Callers, Declared, Example, Function, FunctionKind};
@@ -8,16 +9,16 @@ fn reference(section: &str, name: &str) -> Value {
     json!({"$ref": format!("#/components/{section}/{name}")})
 }
 
-/// The description. `base` is `infra/openapi.json`, and `purpose` says in a sentence what a function is for.
+/// The text of the description. `base` is `infra/openapi.json`; `purpose` gives a sentence about a function.
 ///
 /// # Errors
-/// `base` is no JSON object or lacks a component, or an example is no JSON.
+/// `base` is not a JSON object or lacks a component, or an example is not JSON.
 pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
     let mut document: Value = serde_json::from_str(base).map_err(|error| format!("infra/openapi.json: {error}"))?;
     let mut paths = Map::new();
     for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         for (method, path) in declared.function.routes() {
-            // The page is no part of the API.
+            // The page is not a part of the API.
             if !path.starts_with("/api/") {
                 continue;
             }
@@ -32,7 +33,7 @@ pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, Str
     Ok(format!("{document:#}\n"))
 }
 
-/// Looks every reference up.
+/// Checks that every reference has a target.
 pub(crate) fn missing(document: &Value, node: &Value, base: &str) -> Result<(), String> {
     match node {
         Value::Object(members) => members.iter().try_for_each(|(name, value)| match (name.as_str(), value.as_str()) {
@@ -50,7 +51,7 @@ fn operation(declared: &Declared, method: &str, path: &str, known: &Value, purpo
     let function = declared.function;
     let reads = method == "GET" || method == "HEAD";
     let in_path: Vec<_> = path.split('/').filter_map(crate::parameter).collect();
-    // One that is not described more closely is any text.
+    // A parameter without a description of its own is any text.
     let parameter = |name: &&str| match crate::capitalized(name) {
         component if known[&component].is_null() => {
             json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
@@ -85,7 +86,7 @@ fn operation(declared: &Declared, method: &str, path: &str, known: &Value, purpo
     Ok(operation)
 }
 
-/// `setMute` for the PATCH of `set_mute`, `headHealth` for the HEAD of `get_health`.
+/// Names of operations: `setMute` for the PATCH of `set_mute`, `headHealth` for the HEAD of `get_health`.
 pub(crate) fn operation_id(name: &str, method: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default();
@@ -111,7 +112,7 @@ fn responses(function: &Function, method: &str, has_path_parameters: bool) -> Va
         }
         responses[status.to_string()] = response;
     }
-    // What anybody may call ignores a query that it does not understand.
+    // An endpoint that anybody may call ignores unknown parameters of the query.
     let has_query = function.callers == Callers::Person && described.parameters.iter().any(|name| *name != "IfMatch");
     let takes = !described.takes.is_empty();
     let unwritten = described.gives.is_empty();

@@ -1,28 +1,29 @@
-//! `template.yaml`: the parts of `infra/` as they are, with the functions and routes as they are declared.
+//! Builds `template.yaml` from the parts of `infra/`, unchanged, and the declared functions and routes.
 
 use functions::DECLARED;
 use functions::function::{Declared, Function, FunctionKind, Grant, Trigger, route_key};
 use std::fmt::Write as _;
 
-/// The parts of the template that are written by hand, in order. The functions come after the tables.
+/// The hand-written parts of the template, in order. The functions follow after `tables`.
 const BEFORE: &[&str] = &["parameters", "api", "tables"];
 const AFTER: &[&str] = &["sockets", "stream", "snapshots", "alarms", "dashboard", "outputs"];
-/// Stands in a part for a line per route with its throttle, and for the number of resources.
+/// Placeholders in the parts: for one line per route with its throttle, and for the number of resources.
 const ROUTES: &str = "        # {routes}\n";
 const RESOURCES: &str = "{resources}";
 
-const HEADER: &str = "# Written by `cargo xtask docs`: the functions are declared beside their handlers in functions/src, the rest is in infra/.\n";
+const HEADER: &str = "# Written by `cargo xtask docs`: the functions are declared beside their handlers in functions/src; the rest is in infra/.\n";
 const FUNCTIONS: &str = "
-  # Each statement names the partition keys that it is about, as far as a call has any: IAM fills in LeadingKeys for each
-  # item, of a batch and of a transaction too. A scan has none, and a query of the index has a room, which may be any. A write
-  # of a state also names the attributes that it may not touch, so that AWS itself refuses a mute that writes evidence.
-  # tests/api/privileges.rs holds all of this to what each function does.
+  # Each statement names the partition keys that its calls may use. IAM checks LeadingKeys for each item, also in a batch
+  # or a transaction. A scan has no partition key, and the key of a query of the index is a room, which may be any. A
+  # write of a state also names the attributes that it must not touch, so that AWS itself refuses a mute that writes
+  # evidence.
+  # tests/api/privileges.rs compares all statements with the calls that each function makes.
   #
-  # The role of a function is what its Policies say plus AWSLambdaBasicExecutionRole, which SAM attaches for writing logs.
-  # SkipBuild: `cargo lambda build` has already made CodeUri, and `sam build` must not try again.
+  # A function's role has its Policies and AWSLambdaBasicExecutionRole, which SAM attaches for writing logs.
+  # SkipBuild: `cargo lambda build` has already built CodeUri, and `sam build` must not build it again.
 ";
 
-/// The whole template. `part` reads a part of `infra/`, and `purpose` says in a sentence what a function is for.
+/// The whole template. `part` reads a part of `infra/`; `purpose` gives a sentence about a function.
 ///
 /// # Errors
 /// A part cannot be read.
@@ -73,7 +74,7 @@ fn comment(text: &mut String, indent: &str, words: &str) {
     text.push('\n');
 }
 
-/// A line per route, with the class that throttles it.
+/// One line per route with its throttle class.
 fn throttles(function: &Function) -> String {
     let class = function.class().parameter();
     let lines = function.routes().map(|(method, path)| {
@@ -108,7 +109,7 @@ fn function(text: &mut String, declared: &Declared) {
     }
 }
 
-/// What leads an event of the WebSocket API to a function, and its answer back.
+/// The resources that connect an event of the WebSocket API to a function and return its answer.
 fn message(text: &mut String, id: &str, route: &str, answers: bool) {
     let response = if answers { "      RouteResponseSelectionExpression: $default\n" } else { "" };
     let _ = write!(
@@ -172,7 +173,7 @@ fn statement(text: &mut String, grant: &Grant) {
     }
 }
 
-/// On one line if it fits, else an entry a line, so that a widened grant is one line of a diff either way.
+/// Writes a list on one line if it fits, otherwise one entry per line. Either way, a widened grant changes one line.
 fn list(text: &mut String, name: &str, entries: &[&str]) {
     let entries: Vec<_> =
         entries.iter().map(|entry| if *entry == "*" { "\"*\"".to_owned() } else { (*entry).to_owned() }).collect();
@@ -210,7 +211,7 @@ fn events(text: &mut String, function: &Function) {
                     let _ = write!(properties, ", Input: '{input}'");
                 }
                 properties.push('}');
-                // A further rule of a function is told apart by the last word of its name.
+                // A further rule of the same function gets its id from the last word of its name.
                 let last = name.rsplit('-').next().unwrap_or_default();
                 let id = if names.is_empty() { "Schedule".to_owned() } else { crate::capitalized(last) };
                 (id, "Schedule", properties)
@@ -225,8 +226,8 @@ fn events(text: &mut String, function: &Function) {
     }
 }
 
-/// How many resources the stack has with those that SAM makes: a role for each function, a permission for each of its
-/// events, a rule for each schedule, and a stage for the API.
+/// Number of the stack's resources, including those that SAM adds: a role for each function, a permission for each of
+/// its events, a rule for each schedule, and a stage for the API.
 fn resources(text: &str) -> usize {
     let logical =
         text.lines().skip_while(|line| *line != "Resources:").take_while(|line| *line != "Outputs:").filter(|line| {
@@ -239,7 +240,7 @@ fn resources(text: &str) -> usize {
             let of_triggers = triggers.map(|trigger| match trigger {
                 Trigger::Route { .. } => 1,
                 Trigger::Schedule { .. } => 2,
-                // They stand in the template themselves.
+                // These resources are already in the template's text.
                 Trigger::Message { .. } | Trigger::Stream => 0,
             });
             1 + of_triggers.sum::<usize>()
@@ -248,7 +249,7 @@ fn resources(text: &str) -> usize {
     logical.count() + of_functions + 1
 }
 
-/// The program of a function.
+/// The source text of a function's program.
 #[must_use]
 pub(crate) fn binary(declared: &Declared) -> String {
     let Declared { group, name, kind, .. } = declared;
@@ -264,7 +265,8 @@ pub(crate) fn binary(declared: &Declared) -> String {
     }
 }
 
-/// Its figures are those of the stage, and no other program links what reads them.
+/// The program of `get_metrics`. It shows the figures of the whole stage, and only this program links the code that
+/// reads them.
 const METRICS: &str =
     "//! Written by `cargo xtask docs`. Its figures are those of the stage, which no other function reads.
 use cloudwatch::{CloudWatch, Function};

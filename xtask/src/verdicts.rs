@@ -1,4 +1,4 @@
-//! The verdict function as tables, for `docs/verdicts.md`: asked, not retold.
+//! Builds `docs/verdicts.md` by evaluating the verdict function, so that the tables cannot differ from it.
 
 use domain::user::{MuteScope, Version};
 use domain::verdict::{Claimed, MinEvidence, Policy, Value, Verdict, Verdicts, Witness};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 const CLAIMED_AT: Timestamp = Timestamp::from_ms(1_795_257_125_000);
 const VERSION: Version = 5;
-/// Long before the claim.
+/// A time long before the claim.
 const SILENT_SINCE: Timestamp = Timestamp::from_ms(CLAIMED_AT.ms() - 60_000);
 
-/// What is asked about: a muted microphone, silent and flagged, unless changed.
+/// A question to the verdict function. Its default is a muted microphone that is silent and flagged as muted.
 struct Question {
     is_muted: bool,
     mute_scope: MuteScope,
@@ -56,7 +56,7 @@ fn words(verdict: &Verdict) -> String {
     )
 }
 
-/// The strictest policy's answer, and what a laxer one changes.
+/// The verdict under the strictest policy, and the changes under laxer policies.
 fn cell(question: &Question) -> String {
     let mut said = question.ask(MinEvidence::DigitalZero).mute;
     let mut cell = words(&said);
@@ -94,7 +94,7 @@ fn matrix(page: &mut String, is_muted: bool) {
             });
             cells.collect::<Vec<_>>().join(" | ")
         };
-        // Scopes that make no difference share a row.
+        // Scopes with the same verdicts share a row.
         let mut rows: Vec<(Vec<&str>, String)> = Vec::new();
         for &scope in scopes {
             let cells = row(scope);
@@ -154,7 +154,7 @@ fn obstacles(page: &mut String) {
     }
 }
 
-/// `docs/verdicts.md`.
+/// The text of `docs/verdicts.md`.
 #[must_use]
 pub(crate) fn markdown() -> String {
     let mut page = String::from(
