@@ -1,6 +1,6 @@
-//! Listening. Samples stay where they arrive, in the callback: only the class of each block comes out.
+//! Listens to a microphone. Samples stay in the audio callback; only the class of each block leaves it.
 //!
-//! By cpal, except from a sound server on Linux, where [`crate::linux`] listens.
+//! It uses cpal, except with a sound server on Linux, where [`crate::linux`] listens.
 
 use crate::layers::is_alsa_card;
 use crate::measure::{Blocks, Class, Meter};
@@ -12,13 +12,13 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A stream without a callback for this long is dead; callbacks come every 50 ms.
+/// A stream without a callback for this long counts as dead; callbacks come every 50 ms.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
-/// How long a stream may take to begin: a source that wakes takes up to two seconds. One that is kept asleep never begins, and says
-/// nothing of it.
+/// Time limit for a stream to begin: a source that wakes up takes up to two seconds. A source that is kept asleep never
+/// begins, and reports no error.
 const BEGIN: Duration = Duration::from_secs(3);
 
-/// Why listening failed, by what can be done.
+/// Why listening failed, by what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The system does not let this program listen.
@@ -27,10 +27,10 @@ pub enum Failure {
     /// Another program holds the device.
     #[error("another program holds the microphone")]
     Busy,
-    /// The device is gone.
+    /// The device does not exist any more.
     #[error("the microphone is gone")]
     Missing,
-    /// The sound system is gone.
+    /// The sound system does not answer.
     #[error("the sound system does not answer")]
     HostUnavailable,
     /// Anything else.
@@ -50,7 +50,7 @@ impl From<cpal::Error> for Failure {
     }
 }
 
-/// One of cpal's hosts, connected once and kept: connections are not free everywhere.
+/// A host of cpal. The connection is kept and reused, because on some systems a connection is expensive.
 #[derive(Clone)]
 pub struct Host {
     id: cpal::HostId,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    /// The host of this name, as in `--host`; `None` if this program has none of that name.
+    /// The host with this name, as in `--host`. `None`: this program has no such host.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(Self { id: name.parse().ok()?, connected: Arc::default() })
@@ -84,7 +84,7 @@ impl Host {
         Ok(Arc::clone(connected.insert(host)))
     }
 
-    /// All inputs. Of ALSA's list only a card itself is one.
+    /// All inputs. Of ALSA's list, only the cards themselves count as inputs.
     ///
     /// # Errors
     /// The host does not answer.
@@ -111,17 +111,17 @@ impl Host {
         let mut devices = self.connect()?.input_devices()?;
         let device = devices.find(|device| device.id().is_ok_and(|found| found.to_string() == id && is_device(&found)));
         let device = device.ok_or(Failure::Missing)?;
-        // The rate and the channels that the device itself has: resampling would make zeros of what is not zero.
+        // The native rate and channels, because resampling could turn samples that are not zero into zeros.
         let native = device.default_input_config()?;
         let config = StreamConfig {
             channels: native.channels(),
             sample_rate: native.sample_rate(),
-            // 50 ms: half a block, and few enough wake-ups.
+            // 50 ms: half a block, and so few wake-ups.
             buffer_size: BufferSize::Fixed(native.sample_rate() / 20),
         };
         match native.sample_format() {
             SampleFormat::I16 => stream::<i16>(&device, config, shared),
-            // Any other format becomes this one without loss.
+            // All other formats convert to f32 without loss.
             _ => stream::<f32>(&device, config, shared),
         }
     }
@@ -133,7 +133,7 @@ impl Ears for Host {
         Listening::begin(move |shared, opened| {
             let outcome = host.open(&id, shared).map(Arc::new);
             let stream = outcome.clone().ok();
-            // Nobody listens any more? Then the stream ends here.
+            // If the receiver is gone, the stream ends here.
             if opened.send(outcome.map(|stream| Box::new(Closing(Some(stream))) as Guard)).is_err() {
                 return;
             }
@@ -148,7 +148,7 @@ impl Ears for Host {
     }
 }
 
-/// A stream says goodbye to its host, which may hang; nobody here waits for that.
+/// Closes a stream on a thread of its own, because the host may hang during the close.
 struct Closing(Option<Arc<cpal::Stream>>);
 
 impl Drop for Closing {
@@ -174,14 +174,14 @@ where
         meter.push(samples.iter().map(|sample| f32::from_sample_(*sample)), |class| ears.blocks.write(class));
     };
     let on_error = move |error: cpal::Error| match error.kind() {
-        // The stream lives on.
+        // The stream continues after these errors.
         ErrorKind::Xrun | ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
         _ => errors.fail(error.into()),
     };
     Ok(device.build_input_stream(config, on_data, on_error, Some(BEGIN))?)
 }
 
-/// What the callbacks write and [`Listening`] reads.
+/// The data that the callbacks write and [`Listening`] reads.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// The classes of the blocks.
@@ -191,26 +191,26 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Ends the stream. For errors, never for data: it waits for a lock.
+    /// Ends the stream with an error. It waits for a lock, so the data callback must not call it.
     pub fn fail(&self, failure: Failure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         self.failed.store(true, Ordering::Release);
     }
 }
 
-/// Something that can listen.
+/// A listener to inputs.
 pub trait Ears {
-    /// Starts to listen to the input of this id.
+    /// Starts to listen to the input with this id.
     fn listen(&self, id: &str) -> Listening;
 
-    /// Forgets a connection that broke.
+    /// Drops a broken connection.
     fn forget(&self) {}
 }
 
-/// What ends a stream when it is dropped.
+/// A value that ends a stream when it is dropped.
 pub type Guard = Box<dyn std::any::Any + Send>;
 
-/// A stream: being opened, or open. It ends when dropped.
+/// A stream that is being opened or is open. Dropping it ends it.
 pub struct Listening {
     shared: Arc<Shared>,
     opening: Receiver<Result<Guard, Failure>>,
@@ -221,21 +221,21 @@ pub struct Listening {
     seen: u64,
 }
 
-/// How a stream is.
+/// The state of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It has yet to begin.
+    /// It has not begun yet.
     Opening,
     /// Callbacks come.
     Alive,
-    /// It is open, and no callbacks come.
+    /// It is open, but no callbacks come.
     Silent,
-    /// It is over.
+    /// It has ended.
     Failed(Failure),
 }
 
 impl Listening {
-    /// Opens a stream. That may take without limit, so it has a thread of its own.
+    /// Opens a stream on a thread of its own, because opening may take any length of time.
     #[must_use]
     pub fn begin(open: impl FnOnce(&Arc<Shared>, &Sender<Result<Guard, Failure>>) + Send + 'static) -> Self {
         let shared = Arc::<Shared>::default();
@@ -245,12 +245,12 @@ impl Listening {
         Self { shared, opening, guard: None, began: Instant::now(), callbacks: 0, heard: None, seen: 0 }
     }
 
-    /// Takes the new blocks, and whether none was lost.
+    /// Passes the new blocks to `take`. Returns whether no block was lost.
     pub fn read(&mut self, take: impl FnMut(Class)) -> bool {
         self.shared.blocks.read(&mut self.seen, take)
     }
 
-    /// How the stream is now.
+    /// The current state of the stream.
     pub fn life(&mut self, now: Instant) -> Life {
         if self.guard.is_none() {
             match self.opening.try_recv() {

@@ -11,8 +11,8 @@ use domain::{PairingCode, UserId};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measures this computer's microphone and attests to Greenroom what it measured. It listens and never records: neither sound nor levels
-/// are stored, sent or shown.
+/// Measures this computer's microphone and attests the measurement to Greenroom. It listens and never records: neither
+/// sound nor levels are stored, sent or shown.
 #[derive(Debug, Parser)]
 #[command(name = "greenroom-agent", version, after_help = exit::HELP)]
 struct Arguments {
@@ -21,7 +21,7 @@ struct Arguments {
     /// Write JSON instead of text
     #[arg(long, global = true)]
     json: bool,
-    /// Where the pairing is kept, instead of greenroom/agent.json in the configuration directory
+    /// File of the pairing, instead of greenroom/agent.json in the configuration directory
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// List the inputs of this computer
     Devices(HostArgument),
-    /// Measure once and say what was found
+    /// Measure once and show the result
     Check {
         #[command(flatten)]
         choice: Choice,
@@ -55,11 +55,11 @@ enum Command {
     Watch {
         #[command(flatten)]
         choice: Choice,
-        /// Attest nothing: only show what would be attested
+        /// Only show what would be attested, and attest nothing
         #[arg(long)]
         offline: bool,
     },
-    /// Find out why nothing is heard
+    /// Find out why the microphone is not heard
     Doctor(Choice),
 }
 
@@ -121,7 +121,7 @@ fn code(text: &str) -> Result<PairingCode, String> {
     PairingCode::try_from(text.to_owned()).map_err(|refused| refused.to_string())
 }
 
-/// What is wrong with the arguments, in one line: the first paragraph of what clap has to say.
+/// The first paragraph of clap's error text, as one line.
 fn usage(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
@@ -132,7 +132,7 @@ fn usage(error: &clap::Error) -> String {
 #[cfg(feature = "capture")]
 use crate::listen as capture;
 
-/// What needs a microphone, in a program that was built without.
+/// Replaces the commands that need a microphone in a program that was built without `capture`.
 #[cfg(not(feature = "capture"))]
 mod capture {
     use crate::choice::{Choice, HostArgument};

@@ -1,4 +1,5 @@
-//! Talking to the server: pairing, attesting, and what to do about each answer. The protocol is `docs/attestation.md`.
+//! The agent's HTTP client: pairing, attesting, and the reaction to each answer. `docs/attestation.md` describes the
+//! protocol.
 
 use crate::clock::Moment;
 use crate::fuse::State;
@@ -16,44 +17,46 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long one call may take. A window that took longer would be late.
+/// Time limit of one call. The window of a slower attestation would be too old.
 const CALL: Duration = Duration::from_secs(5);
-/// Longest answer, in bytes; a state is under 4 KiB.
+/// Longest answer, in bytes; a state is smaller than 4 KiB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-/// First and longest wait after a failure, and while nobody has attached this agent: who has just paired one waits for it.
+/// First and longest wait after a failure, and while nobody has attached this agent. It begins short, because a person
+/// who has just paired an agent waits for it.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// Two agents with one key would answer each other's conflicts for ever.
+/// Conflicts in a row before the agent waits: two agents with the same key would otherwise cause conflicts for each
+/// other forever.
 const CONFLICTS_MAX: u32 = 3;
-/// When silence has lasted: both its ends are told in whole milliseconds.
+/// How long silence must last to count. Both ends of it are rounded to whole milliseconds.
 const LASTING: Duration = Duration::from_millis(2).saturating_add(RECENT);
-/// At most this many attestations in [`RATE_WINDOW`].
+/// Attestations in each [`RATE_WINDOW`], at most.
 const RATE: usize = 10;
 const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// What an interval may be, whatever the server says.
+/// Bounds of the interval, whatever the server requests.
 const INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
-/// The interval until the server says another one.
+/// The interval until the server requests another one.
 pub const INTERVAL_FIRST: Duration = Duration::from_secs(10);
 
-/// Why a call brought nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No answer.
+    /// There was no answer.
     #[error("{url} cannot be reached: {why}")]
     Unreachable {
         /// The server.
         url: String,
-        /// What the network says.
+        /// The network's error.
         why: String,
     },
-    /// An answer that is not the protocol's.
+    /// The answer does not follow the protocol.
     #[error("{0} does not answer as Greenroom does; check --url")]
     Garbled(String),
-    /// A refusal.
+    /// The server refused the request.
     #[error("the server refused ({}): {}", .0.code, .0.detail)]
     Refused(Box<Refusal>),
 }
 
-/// A problem document, and the members by which an agent finds back.
+/// A problem document, with the members that let an agent recover.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Refusal {
@@ -61,7 +64,7 @@ pub struct Refusal {
     pub status: u16,
     /// The stable code.
     pub code: String,
-    /// What it means, for people.
+    /// The meaning, for people.
     pub detail: String,
     /// The server's time.
     pub at_ms: Option<u64>,
@@ -69,11 +72,11 @@ pub struct Refusal {
     pub expected_seq: Option<u64>,
     /// The challenge that the server expects.
     pub challenge: Option<Challenge>,
-    /// What the person claims to whom this agent is attached.
+    /// The claim of the person to whom this agent is attached.
     pub claim: Option<Claim>,
 }
 
-/// The server, over HTTP.
+/// The server's API over HTTP.
 struct Api {
     http: ureq::Agent,
     url: ServerUrl,
@@ -82,14 +85,14 @@ struct Api {
 impl Api {
     fn new(url: ServerUrl) -> Self {
         let builder = ureq::Agent::config_builder();
-        // What is meant for this machine must not leave it, whatever HTTP_PROXY says.
+        // Requests to this machine must not leave it, even if HTTP_PROXY is set.
         let builder = if url.is_plain() { builder.proxy(None) } else { builder };
         let http = builder
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(CALL))
             .user_agent(concat!("greenroom-agent/", env!("CARGO_PKG_VERSION")))
-            // The runner closes a connection that idles for ten seconds; never send into that.
+            // The runner closes a connection that is idle for ten seconds. A request on it at that moment would fail.
             .max_idle_age(Duration::from_secs(5))
             .build()
             .into();
@@ -121,7 +124,7 @@ struct Enrolled {
     user_id: UserId,
 }
 
-/// Pairs a fresh key with a person.
+/// Pairs a new key with a person.
 ///
 /// # Errors
 /// The server cannot be reached, or refused.
@@ -131,7 +134,7 @@ pub fn enrol(url: ServerUrl, user_id: UserId, code: PairingCode, key: SigningKey
     let body = serde_json::to_vec(&enrolment).map_err(|_| CallError::Garbled(api.url.to_string()))?;
     let signature = Purpose::Enrolment.sign(&key, &body);
     let call = || api.post::<Enrolled>("/api/agents", &body, &signature);
-    // An answer may be lost; the same request again gets it.
+    // The answer may have been lost. Repeating the request returns it again.
     let answer = call().or_else(|error| match error {
         CallError::Unreachable { .. } => call(),
         other => Err(other),
@@ -142,57 +145,58 @@ pub fn enrol(url: ServerUrl, user_id: UserId, code: PairingCode, key: SigningKey
     Ok(Pairing { url: api.url, user_id: answer.user_id, agent_id: answer.agent_id, key })
 }
 
-/// What an agent says: one state, and when it was so.
+/// A statement of the agent: a state and the window in which it was measured.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// The state.
     pub state: State,
-    /// Of which device.
+    /// The measured device.
     pub device: Option<AgentDevice>,
     /// Begin of the window.
     pub from: Instant,
-    /// Its end.
+    /// End of the window.
     pub to: Instant,
-    /// Since when nothing but silence was heard, if that was heard.
+    /// Begin of continuous silence, if the device is silent.
     pub silent_since: Option<Instant>,
 }
 
 impl Statement {
-    /// What of it is worth attesting at once when it changes: a state, and whether silence has lasted.
+    /// The parts of it that are attested at once when they change: the state, and whether silence has lasted long
+    /// enough.
     fn gist(&self) -> (State, Option<AgentDevice>, bool) {
         let lasts = self.silent_since.is_some_and(|since| self.to.saturating_duration_since(since) >= LASTING);
         (self.state, self.device.clone(), lasts)
     }
 }
 
-/// What came of an attestation.
+/// The result of an attestation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It counts.
+    /// It was accepted.
     Accepted(Accepted),
-    /// Somebody has attached this agent, and claims this: measure anew.
+    /// The agent is attached to a person with this claim: measure again.
     Attached(Claim),
-    /// Nobody has attached it: close the microphone, and ask again after this long.
+    /// Nobody has attached the agent: close the microphone, and ask again after this time.
     Idle(Duration),
-    /// It does not count, for a reason that is mended now: measure anew.
+    /// It was refused for a reason that is resolved now: measure again.
     Again,
-    /// Not now: measure anew after this long.
+    /// It failed for now: measure again after this time.
     Later(Duration, String),
-    /// Never: say why, and end.
+    /// It was refused for good: show the reason, and end.
     Stop(String),
 }
 
-/// An accepted attestation's answer.
+/// The answer to an accepted attestation.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// The verdicts on the person's claims, as the server words them.
+    /// The verdicts on the person's claims, as the server wrote them.
     pub verdict: Value,
     /// The `seq` that was accepted.
     pub seq: u64,
-    /// What the person claims now.
+    /// The person's current claim.
     pub claim: Claim,
-    /// Whether the claim is another one than that under which was measured.
+    /// Whether the claim has changed since the measurement.
     #[serde(skip)]
     pub is_outdated: bool,
     next_challenge: Challenge,
@@ -201,14 +205,14 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// How often the server wants to hear.
+    /// The interval that the server requests.
     #[must_use]
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms).clamp(INTERVAL[0], INTERVAL[1])
     }
 }
 
-/// What a person claims, as far as it concerns their agent.
+/// The parts of a person's claim that concern their agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -218,7 +222,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The label of the device that the person claims. An alias names none: which device it is may change at any time.
+    /// The label of the claimed device. `None` for an alias, because the device behind it may change at any time.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         let names_a_device = self.device_id.as_ref().is_some_and(|device| !device.is_alias());
@@ -226,25 +230,25 @@ impl Claim {
     }
 }
 
-/// What the next attestation must say of itself.
+/// The values that the next attestation must contain.
 #[derive(Debug)]
 struct Next {
     seq: u64,
     challenge: Challenge,
     /// The version of the claim.
     version: Version,
-    /// When this version was learned: no window of it begins before.
+    /// When this version became known. No window for it may begin earlier.
     since: Instant,
 }
 
-/// A paired agent's talk with the server.
+/// A paired agent's session with the server.
 pub struct Session {
     api: Api,
     pairing: Pairing,
-    /// Not known after a start and after a sleep; there is none while nobody has attached this agent.
+    /// `None` after a start, after a sleep, and while nobody has attached this agent.
     next: Option<Next>,
     clock: Clock,
-    /// End of the last window that was accepted: no two windows overlap.
+    /// End of the last accepted window. Windows must not overlap.
     last: Option<Instant>,
     failures: u32,
     conflicts: u32,
@@ -252,7 +256,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins to talk.
+    /// Starts a session.
     #[must_use]
     pub fn new(pairing: Pairing) -> Self {
         Self {
@@ -267,9 +271,10 @@ impl Session {
         }
     }
 
-    /// Attests; asks for the place instead if that is not known. Blocks for five seconds at most.
+    /// Attests the statement, or asks for the expected number and challenge if they are unknown. Blocks for at most
+    /// five seconds.
     pub fn attest(&mut self, said: Statement) -> Outcome {
-        // A window from before a sleep would be told in a time that it was not measured in.
+        // After a sleep, the clock is wrong for a window that was measured before it.
         let Some(next) = self.next.take_if(|_| !self.clock.has_slept()) else { return self.probe() };
         let to = said.to;
         let earliest = self.last.map_or(next.since, |last| last.max(next.since));
@@ -301,8 +306,8 @@ impl Session {
         }
     }
 
-    /// Asks whether somebody has attached this agent, and what they claim. Measures nothing, and is never accepted. Blocks for five
-    /// seconds at most.
+    /// Asks whether somebody has attached this agent, and for their claim. It measures nothing and is never accepted.
+    /// Blocks for at most five seconds.
     pub fn probe(&mut self) -> Outcome {
         (self.next, self.conflicts) = (None, 0);
         let now = self.clock.ms(Instant::now());
@@ -360,7 +365,8 @@ impl Session {
                 else {
                     return self.later(said);
                 };
-                // Perhaps attached anew, to somebody else or to a state whose versions start anew: an old window is about neither.
+                // The agent may have been attached again, to another person or to a new state with new versions. The
+                // old window is about neither.
                 self.next = None;
                 self.settle(seq, challenge, claim.version);
                 self.idle = 0;
@@ -374,12 +380,12 @@ impl Session {
             }
             (401, "clock_skew") if refusal.at_ms.is_some() => self.again(said, Outcome::Again),
             (410, "agent_revoked") => Outcome::Stop(format!(
-                "{said}; another agent was paired or this one revoked. To go on here, pair anew with `greenroom-agent enroll`"
+                "{said}; another agent was paired, or this agent was revoked. To continue here, pair again with `greenroom-agent enroll`"
             )),
             (400, "protocol_unsupported") => {
                 Outcome::Stop(format!("{said}; this agent and the server are not of the same version"))
             }
-            // Also 401: it may come from whoever is in between, so it must not end a witness for good.
+            // Also 401: a proxy may have sent it, so it must not end the agent for good.
             _ => self.later(said),
         }
     }
@@ -400,12 +406,12 @@ fn backoff(failures: u32) -> Duration {
     BACKOFF[0].saturating_mul(2_u32.saturating_pow(failures)).min(BACKOFF[1])
 }
 
-/// Between half of `wait` and all of it, so that many agents do not come back at once.
+/// A random wait between half of `wait` and all of it, so that many agents do not come back at the same time.
 fn jitter(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// The server's time, kept by a clock that nobody sets, and that stands still while the machine sleeps.
+/// The server's time, kept by the steady clock: nobody can set that clock, but it stops while the machine sleeps.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     server_ms: u64,
@@ -424,7 +430,7 @@ impl Clock {
         Moment::at(Instant::now()).has_slept_since(self.set)
     }
 
-    /// `server_ms` was between question and answer; most likely in the middle.
+    /// Sets the clock: `server_ms` was read between question and answer, most likely in the middle.
     fn correct(&mut self, server_ms: u64, asked: Instant, answered: Instant) {
         let at = asked + answered.saturating_duration_since(asked) / 2;
         *self = Self { server_ms, at, set: Moment::at(answered) };
@@ -441,7 +447,7 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When to attest: at once on a change, every interval when calm, never too often.
+/// Decides when to attest: at once after a change, otherwise once per interval, and never too often.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
@@ -452,27 +458,27 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Nothing was said yet.
+    /// A schedule before the first attestation.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self { interval: INTERVAL_FIRST, said: None, next: now, not_before: now, recent: VecDeque::with_capacity(RATE) }
     }
 
-    /// Whether anything may be sent now.
+    /// Whether a request may be sent now.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
         let lately = self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count();
         now >= self.not_before && lately < RATE
     }
 
-    /// Whether this is to be attested now.
+    /// Whether this statement should be attested now.
     #[must_use]
     pub fn is_due(&self, statement: &Statement, now: Instant) -> bool {
         let changed = self.said.as_ref() != Some(&statement.gist());
         self.is_open(now) && (changed || now >= self.next)
     }
 
-    /// Something is being sent: an attestation, or without one a probe.
+    /// Records that a request is sent: an attestation, or a probe if `statement` is `None`.
     pub fn sent(&mut self, statement: Option<&Statement>, now: Instant) {
         if self.recent.len() == RATE {
             self.recent.pop_front();
@@ -482,13 +488,13 @@ impl Schedule {
         self.next = now + self.interval;
     }
 
-    /// It was accepted, and this is how often the server wants to hear.
+    /// Records that the attestation was accepted, with the interval that the server requests.
     pub fn accepted(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
         self.next = self.next.min(now + interval);
     }
 
-    /// It does not count, or no longer: try what is measured then, after this wait.
+    /// Records that the attestation was refused or is outdated: measure and try again after this wait.
     pub fn refused(&mut self, wait: Duration, now: Instant) {
         self.said = None;
         self.not_before = now + wait;

@@ -1,26 +1,28 @@
-//! Time that was measured, told from time that nobody saw.
+//! Detects gaps in time, in which the machine slept and nothing was measured.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// By how much the two clocks of a machine may go apart before it must have slept, or somebody has set one of them.
+/// Largest accepted difference between the two clocks. If it is exceeded, the machine has slept, or somebody has set a
+/// clock.
 const APART: Duration = Duration::from_secs(1);
 
-/// A point in time by both clocks of this machine. The steady one stands still while the machine sleeps, the other one may be set.
+/// A moment on both clocks of this machine. The steady clock stops while the machine sleeps; the wall clock can be set.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// By the steady clock.
+    /// The time of the steady clock.
     pub steady: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
-    /// Now, which is `steady` by the steady clock.
+    /// The current moment; `steady` is the current time of the steady clock.
     #[must_use]
     pub fn at(steady: Instant) -> Self {
         Self { steady, wall: SystemTime::now() }
     }
 
-    /// Whether the machine slept since `before`. A clock that was set looks the same, and it is as well to begin anew then.
+    /// Whether the machine has slept since `before`. Setting a clock looks the same; starting again is right in that
+    /// case as well.
     #[must_use]
     pub fn has_slept_since(self, before: Self) -> bool {
         let steady = self.steady.saturating_duration_since(before.steady);

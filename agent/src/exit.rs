@@ -1,18 +1,18 @@
-//! How the program ends.
+//! Exit codes of the program, and the line about a failure.
 
 use crate::fuse::State;
 use domain::{Condition, Route, Signal};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// What `--help` says about exit codes; the codes are in [`Failed`] and [`of_state`].
+/// The exit codes for `--help`; [`Failed`] and [`of_state`] define them.
 pub const HELP: &str = "\
 Exit codes:
   0  done; stopped by a signal; check: the microphone is heard
   1  anything else            2  bad arguments
   3  built without capture    4  not paired, or the pairing file is not usable
   5  server not reachable     6  the server refused, or this agent was revoked
-141  nobody reads the output any more
+141  the reader of the output is gone
 check and doctor say what was measured:
  10  no more than noise      11  digital zero: muted
  12  not listened            13  the stream was moved to another device
@@ -21,13 +21,13 @@ check and doctor say what was measured:
  22  device busy             23  no data: device asleep
  24  device missing";
 
-/// 128 and the number of SIGPIPE, as shells report a program whose reader is gone.
+/// 128 and the number of SIGPIPE. Shells report a program with this code if its reader is gone.
 const READER_GONE: u8 = 141;
 
-/// Why the program failed, in one line that says what to do.
+/// Why the program failed: one line, which also says what to do.
 #[derive(Debug)]
 pub struct Failed {
-    /// The line; empty if nobody needs to be told.
+    /// The line; empty if there is nothing to report.
     pub line: String,
     /// The exit code.
     pub code: u8,
@@ -39,7 +39,8 @@ impl Failed {
         Self { line: line.to_string(), code }
     }
 
-    /// Standard output cannot be written. A reader that is gone, as `head` after its last line, is nobody's failure.
+    /// Standard output cannot be written. If the reader has closed it, as `head` does after its last line, that is not
+    /// reported.
     #[must_use]
     pub fn of_output(error: &io::Error) -> Self {
         match error.kind() {
@@ -49,7 +50,7 @@ impl Failed {
     }
 }
 
-/// The exit code of `check` and `doctor` for what was measured.
+/// The exit code of `check` and `doctor` for a measured state.
 #[must_use]
 pub fn of_state(state: State) -> u8 {
     match (state.condition, state.route, state.signal) {
@@ -67,14 +68,14 @@ pub fn of_state(state: State) -> u8 {
     }
 }
 
-/// The end of the program.
+/// The program's exit code; a failure is also written to standard error.
 #[must_use]
 pub fn code(outcome: Result<u8, Failed>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
             if !failed.line.is_empty() {
-                // Whoever reads it may be gone too.
+                // Standard error may be closed, too.
                 let _ = writeln!(io::stderr(), "greenroom-agent: {}", failed.line);
             }
             ExitCode::from(failed.code)

@@ -1,57 +1,57 @@
-//! From everything that was observed to the one state that is attested.
+//! Combines all observations into the one state that is attested.
 
 use crate::measure::Class;
 use domain::{Condition, Flag, Route, Signal};
 
-/// What an attestation says of the microphone.
+/// The part of an attestation that describes the microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
-    /// Whether it could be measured, and why not.
+    /// Whether it could be measured; if not, why.
     pub condition: Condition,
     /// The system's mute flag.
     pub flag: Flag,
-    /// What was heard.
+    /// The measured signal.
     pub signal: Signal,
-    /// Whether it was this device that was heard.
+    /// Whether the signal came from this device.
     pub route: Route,
 }
 
-/// What the system says of the device.
+/// The system's information about the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// The sound system does not answer.
     HostUnavailable,
-    /// The sound system answers, and has no such device.
+    /// The sound system answers, but does not have this device.
     Missing,
-    /// The device is there, and this is its mute flag.
+    /// The device exists, and this is its mute flag.
     Present(Flag),
 }
 
-/// What became of listening.
+/// The state of listening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ear {
     /// The agent was told not to listen.
     Closed,
-    /// It is being opened, or has not heard enough yet.
+    /// The stream is being opened, or has not delivered enough blocks yet.
     Opening,
     /// Another program holds the device.
     Busy,
     /// The system does not let this program listen.
     Denied,
-    /// Open, but no callbacks; or it cannot be opened for a reason of its own.
+    /// The stream is open without callbacks, or cannot be opened for another reason.
     Dead,
     /// The system has attached the stream to another device.
     Moved,
     /// The stream itself is muted or turned down.
     Silenced,
-    /// Open, and this was heard.
+    /// The stream is open and has this class.
     Heard(Class),
 }
 
-/// The state that follows; `None` as long as there is nothing to say.
+/// The state that follows from the observations. `None`: nothing can be said yet.
 ///
-/// A missing device and a stream that was moved or silenced come before everything that was heard: silence of another device, of none,
-/// or of this program's own stream is no mute.
+/// A missing device, and a stream that was moved or silenced, take precedence over the signal. The silence of another
+/// device, of a missing one, or of this program's own muted stream is not a mute.
 #[must_use]
 pub fn fuse(presence: Presence, ear: Ear) -> Option<State> {
     let unmeasured = |condition, flag| Some(State { condition, flag, signal: Signal::NotOpened, route: Route::Direct });

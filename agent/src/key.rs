@@ -1,4 +1,4 @@
-//! The pairing file: which person, which server, and the secret key that signs.
+//! The pairing file: the person, the server, and the secret key for signatures.
 
 use crate::server::{ServerUrl, UrlError};
 use base64::Engine as _;
@@ -9,22 +9,22 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Why the pairing file cannot be used. Each text says what to do.
+/// Why the pairing file cannot be used. Each text also says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is none.
+    /// It does not exist.
     #[error(
         "not paired: {0} does not exist; run `greenroom-agent enroll --url URL --user NAME --code CODE` with the code that your page shows"
     )]
     NotPaired(PathBuf),
-    /// Others can read the secret.
-    #[error("{0} can be read by others; run `chmod 600` on it, or pair anew")]
+    /// Other users can read the secret key.
+    #[error("{0} can be read by others; run `chmod 600` on it, or pair again")]
     Exposed(PathBuf),
-    /// Its text is not ours.
-    #[error("{0} is not a pairing of greenroom-agent; pair anew")]
+    /// It is not a pairing file of this program.
+    #[error("{0} is not a pairing of greenroom-agent; pair again")]
     Malformed(PathBuf),
-    /// Its server is one that this agent does not talk to.
-    #[error("the server in {0} is not usable: its address {1}; pair anew")]
+    /// This agent does not talk to its server.
+    #[error("the server in {0} is not usable: its address {1}; pair again")]
     Server(PathBuf, UrlError),
     /// The file system refused.
     #[error("{0} cannot be used: {1}; choose another place with --config")]
@@ -34,16 +34,16 @@ pub enum KeyError {
     NoDirectory,
 }
 
-/// A pairing: who this agent is, and for whom.
+/// A pairing of this agent with a person.
 #[derive(Clone)]
 pub struct Pairing {
     /// The server.
     pub url: ServerUrl,
-    /// Whose microphone it is.
+    /// The person whose microphone is measured.
     pub user_id: UserId,
-    /// This agent.
+    /// The agent's id.
     pub agent_id: AgentId,
-    /// Signs what this agent says.
+    /// The key that signs the agent's requests.
     pub key: SigningKey,
 }
 
@@ -56,23 +56,23 @@ struct Stored {
     secret_key: String,
 }
 
-/// A fresh key out of the system's random numbers.
+/// A new key from the system's random numbers.
 ///
 /// # Errors
-/// The system gives none.
+/// The system provides no random numbers.
 pub fn generate() -> io::Result<SigningKey> {
     let mut seed = [0; 32];
     getrandom::getrandom(&mut seed).map_err(io::Error::from)?;
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// The public half, as the protocol writes it.
+/// The public key in the form of the protocol.
 #[must_use]
 pub fn public(key: &SigningKey) -> PublicKey {
     PublicKey::from(key.verifying_key().to_bytes())
 }
 
-/// Where the pairing is kept unless `--config` says otherwise.
+/// The default place of the pairing file, without `--config`.
 ///
 /// # Errors
 /// No configuration directory is known.
@@ -110,7 +110,8 @@ fn of_one_key(stored: Stored, url: ServerUrl) -> Option<Pairing> {
     of_this_key.then_some(Pairing { url, user_id: stored.user_id, agent_id: stored.agent_id, key })
 }
 
-/// A place for a pairing that is about to be made: a failure to write must come before the code is used up.
+/// A new pairing file that is not in its final place yet. It is created before the code is used, so that a failed write
+/// does not waste the code.
 pub struct PairingFile {
     path: PathBuf,
     beside: PathBuf,
@@ -138,7 +139,7 @@ impl PairingFile {
         Ok(Self { path: path.to_owned(), beside, file })
     }
 
-    /// Writes the pairing and puts it in its place, over an older one.
+    /// Writes the pairing and moves it to its place, where it replaces an older one.
     ///
     /// # Errors
     /// The file system refused.
@@ -158,7 +159,7 @@ impl PairingFile {
 
 impl Drop for PairingFile {
     fn drop(&mut self) {
-        // Gone already if it was kept.
+        // After `keep` the file does not exist any more.
         let _ = fs::remove_file(&self.beside);
     }
 }
@@ -169,7 +170,7 @@ fn is_exposed(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
 }
 
-/// Elsewhere a file of the user's profile is the user's alone.
+/// On other systems, only the user can read a file of the user's profile.
 #[cfg(not(unix))]
 fn is_exposed(_: &File) -> io::Result<bool> {
     Ok(false)

@@ -1,12 +1,12 @@
-//! What lies between a microphone and the samples that this program gets: mutes and volumes, of the device and of the program's own
-//! stream.
+//! The mutes and volumes between a microphone and the samples that this program gets: those of the device, and those of
+//! the program's own stream.
 //!
-//! A device that is muted or at volume 0 is silent for every program: that is its flag. A stream of this program's own that is muted or
-//! turned down is silent for this program alone: that says nothing of the device.
+//! If the device is muted or at volume 0, it is silent for every program; that is the device's flag. If this program's
+//! own stream is muted or turned down, only this program hears silence, and nothing can be said about the device.
 
 use domain::Flag;
 
-/// The flag of a device with this mute and these volumes of its channels, where 0 is silence.
+/// The flag of a device with this mute and these volumes of its channels; volume 0 is silence.
 #[must_use]
 pub fn flag_of_device(muted: bool, volumes: impl IntoIterator<Item = u32>) -> Flag {
     let mut volumes = volumes.into_iter().peekable();
@@ -14,17 +14,18 @@ pub fn flag_of_device(muted: bool, volumes: impl IntoIterator<Item = u32>) -> Fl
     if muted || is_at_zero { Flag::Muted } else { Flag::Unmuted }
 }
 
-/// Whether a stream gives all that its device delivers: it is not muted, and no channel's volume is below the full one.
+/// Whether a stream delivers everything that its device delivers: it is not muted, and all channels have full volume.
 ///
-/// Also 99 % is not all: a stream that is turned down makes zeros of what is quiet, and nobody can tell from which volume on.
+/// Even 99 % is not enough: a stream that is turned down turns quiet samples into zeros, and the volume at which that
+/// starts is unknown.
 #[must_use]
 pub fn stream_is_open(muted: bool, volumes: impl IntoIterator<Item = Level>) -> bool {
     !muted && volumes.into_iter().all(|level| level.volume >= level.full)
 }
 
-/// Whether an ALSA device gives the samples of a card as they are, or copied or converted without loss. `null` gives zeros without end,
-/// `default` and `pulse` may be another device each time, and `sysdefault` goes through a volume in software on some cards (`softvol` in
-/// ALSA's HDA-Intel.conf), which a program that opens the card itself does not go through.
+/// Whether an ALSA device delivers a card's samples unchanged, copied or converted without loss. `null` delivers zeros
+/// forever. `default` and `pulse` may be a different device each time. `sysdefault` applies a software volume on some
+/// cards (`softvol` in ALSA's HDA-Intel.conf), which programs that open the card itself bypass.
 #[must_use]
 pub fn is_alsa_card(pcm: &str) -> bool {
     pcm.split_once(':')
@@ -34,9 +35,9 @@ pub fn is_alsa_card(pcm: &str) -> bool {
 /// The volume of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
-    /// What it is.
+    /// The current volume.
     pub volume: u32,
-    /// At which the samples are those of the device.
+    /// The volume at which the samples are the device's own.
     pub full: u32,
 }
 

@@ -1,7 +1,7 @@
-//! The native witness: measures a microphone, and attests to Greenroom what it measured.
+//! The native witness: it measures a microphone and attests the measurement to Greenroom.
 //!
-//! It observes and never switches hardware. Samples never leave the audio callback and levels never leave this process: what comes out is
-//! one of three classes. The feature `capture` brings cpal, and with it, on Linux, the need for ALSA's headers.
+//! It observes and never switches hardware. Samples never leave the audio callback, and levels never leave this
+//! process: only one of three classes comes out. The feature `capture` adds cpal, which on Linux needs ALSA's headers.
 
 pub mod choice;
 pub mod cli;

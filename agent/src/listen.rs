@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// How long an observation may take at least: that a device sleeps is known by its saying nothing for three seconds.
+/// Minimum time limit of an observation: a sleeping device is recognized after three seconds without callbacks.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What an idle agent waits for.
+/// The reason why an idle agent waits.
 const NOT_ATTACHED: &str = "not attached; open the page in the browser that paired this agent, and join a room";
 
-/// What says how the microphones are, and what listens to them.
+/// The source of the system's information, and the listener to its inputs.
 type System = (Box<dyn Witness>, Box<dyn Ears>);
 
 fn system(host: &HostArgument) -> Result<System, Failed> {
@@ -77,7 +77,7 @@ pub fn devices(host: &HostArgument, json: bool) -> Result<u8, Failed> {
     Ok(0)
 }
 
-/// Observes for this long, or until something can be said, and gives what was said last.
+/// Observes for this long, or until there is a result, and returns the last one.
 fn observe(observer: &mut Observer, listen: Duration) -> Option<Observation> {
     let began = Instant::now();
     let mut last = None;
@@ -98,7 +98,7 @@ fn observe(observer: &mut Observer, listen: Duration) -> Option<Observation> {
 /// Measures once.
 ///
 /// # Errors
-/// There is no such sound system.
+/// The chosen sound system does not exist.
 pub fn check(choice: &Choice, seconds: u64, json: bool) -> Result<u8, Failed> {
     let (state, device) = measure(&mut observer(choice)?, seconds);
     if json {
@@ -109,7 +109,7 @@ pub fn check(choice: &Choice, seconds: u64, json: bool) -> Result<u8, Failed> {
     Ok(exit::of_state(state))
 }
 
-/// What cannot be told in time delivers nothing that can be measured.
+/// The state if there was no result in time.
 const NOTHING: State =
     State { condition: Condition::NoData, flag: Flag::Unknown, signal: Signal::NotOpened, route: Route::Direct };
 
@@ -118,10 +118,10 @@ fn measure(observer: &mut Observer, seconds: u64) -> (State, Option<AgentDevice>
     observation.map_or((NOTHING, None), |said| (said.state, said.device))
 }
 
-/// Looks for the reason why nothing is heard.
+/// Finds the reason why the microphone is not heard.
 ///
 /// # Errors
-/// There is no such sound system.
+/// The chosen sound system does not exist.
 pub fn doctor(choice: &Choice, pairing: Result<Pairing, KeyError>, json: bool) -> Result<u8, Failed> {
     let (mut witness, _) = system(&choice.host)?;
     let mut findings = Findings { json, all: Vec::new() };
@@ -238,7 +238,7 @@ impl Findings {
 /// Measures and attests until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// The agent was revoked, or nobody reads its output.
+/// The agent was revoked, or the reader of its output is gone.
 pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8, Failed> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -284,14 +284,14 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
     Ok(0)
 }
 
-/// The talk with the server, on a thread of its own: measuring never waits for the network.
+/// The session with the server, on a thread of its own, so that measuring never waits for the network.
 struct Talk {
-    /// What to attest, or nothing to ask.
+    /// Statements to attest; `None` sends a probe.
     statements: SyncSender<Option<Statement>>,
     outcomes: Receiver<Outcome>,
     schedule: Schedule,
     waiting: bool,
-    /// Whether somebody has attached this agent. Until then nothing is measured.
+    /// Whether somebody has attached this agent. The agent does not measure before.
     attached: bool,
 }
 
@@ -314,7 +314,8 @@ impl Talk {
         Self { statements, outcomes, schedule: Schedule::new(Instant::now()), waiting: false, attached: false }
     }
 
-    /// Attests this if it is due. While an answer is awaited nothing is queued: what is said next is measured then.
+    /// Attests this observation if it is due. While an answer is outstanding nothing is queued, because the next
+    /// statement should be measured later.
     fn offer(&mut self, observation: Observation, now: Instant) {
         let Observation { state, device, from, to, silent_since } = observation;
         let statement = Statement { state, device, from, to, silent_since };
@@ -323,7 +324,7 @@ impl Talk {
         }
     }
 
-    /// Asks whether somebody has attached this agent, if that is due.
+    /// Asks whether somebody has attached this agent, if the schedule allows it.
     fn ask(&mut self, now: Instant) {
         if self.schedule.is_open(now) {
             self.send(None, now);
@@ -367,7 +368,7 @@ impl Talk {
     }
 }
 
-/// Tells what happens: JSON lines, or a status line.
+/// Reports the events, as JSON lines or as a status line.
 struct Teller {
     json: bool,
     status: Status,

@@ -1,4 +1,4 @@
-//! `greenroom-agent`: measures a microphone and attests what it measured.
+//! `greenroom-agent`: measures a microphone and attests the measurement.
 
 use std::process::ExitCode;
 

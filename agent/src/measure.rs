@@ -1,36 +1,36 @@
-//! From samples to classes.
+//! Turns samples into classes.
 //!
-//! [`Meter`] lives in the audio callback and says one [`Class`] per block; no sample and no level leaves it. [`Hold`] lives outside and
-//! decides which class counts.
+//! [`Meter`] runs in the audio callback and returns one [`Class`] per block; no sample and no level leaves it. [`Hold`]
+//! runs outside and decides which class counts.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Length of a block. Of −70 dBFS noise in 16 bits one sample in 27 is exactly zero, so a block of silence that is not
-/// digital zero is never all zeros.
+/// Length of a block. In noise of −70 dBFS with 16 bits, one sample in 27 is exactly zero. So a silent block is all
+/// zeros only if it is digital zero.
 pub const BLOCK_MS: u32 = 100;
-/// How many blocks in a row make a change count: 300 ms, longer than a click and than most gaps between words.
+/// Blocks in a row before a change counts: 300 ms, longer than a click and than most gaps between words.
 const HOLD_BLOCKS: usize = 3;
-/// How long nothing may rise above the noise before it is called quiet: 2 s, longer than a pause between sentences.
+/// Blocks without signal before the device counts as quiet: 2 s, longer than a pause between sentences.
 const QUIET_BLOCKS: usize = 20;
-/// What a device says while it starts is not its signal: 200 ms.
+/// Blocks that are ignored after the start, because they are not the device's signal: 200 ms.
 const WARM_UP_BLOCKS: u8 = 2;
-/// Slots between the callback and its reader: 6.4 s of blocks.
+/// Slots between the callback and its reader: blocks of 6.4 s.
 const SLOTS: usize = 64;
 
-/// How far above its own noise a device must be to count as signal, in decibels.
+/// Margin above the device's own noise at which a block counts as signal, in decibels.
 const MARGIN_DB: f32 = 12.0;
-/// No device is taken to be quieter than this; below is what dither gives. In dBFS.
+/// Lowest possible estimate of a device's noise, in dBFS; dither is louder than this.
 const FLOOR_DBFS_MIN: f32 = -84.0;
-/// No device is taken to be noisier than this: a steady hum that others can hear is signal. In dBFS.
+/// Highest possible estimate of a device's noise, in dBFS: a steady hum that others can hear counts as signal.
 const FLOOR_DBFS_MAX: f32 = -57.0;
-/// What is assumed of a device before anything is known of it, in dBFS: speech is above it by more than the margin.
+/// Estimate before the first block, in dBFS: speech is above it by more than the margin.
 const FLOOR_DBFS_FIRST: f32 = -66.0;
-/// By how much the estimate of the floor rises per block, in decibels: 0.5 dB a second, so that a fan that was switched on becomes floor
-/// and half a minute of speech without a breath does not.
+/// Rise of the estimate per block, in decibels: 0.5 dB per second. So the noise of a fan that was switched on becomes
+/// floor, but half a minute of speech without a breath does not.
 const FLOOR_RISE_DB: f32 = 0.05;
 
-/// What a block of samples is.
+/// The class of a block of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Class {
@@ -52,7 +52,7 @@ impl Class {
     }
 }
 
-/// Sorts the samples of one stream into blocks and the blocks into classes. Neither allocates nor waits.
+/// Sorts the samples of a stream into blocks, and the blocks into classes. It neither allocates nor waits.
 #[derive(Debug)]
 pub struct Meter {
     block_samples: u32,
@@ -62,12 +62,12 @@ pub struct Meter {
     all_zero: bool,
     /// The device's own noise, in dBFS.
     floor_dbfs: f32,
-    /// Whether a block has been heard by which the floor could be told.
+    /// Whether there was a block from which the floor could be estimated.
     calibrated: bool,
 }
 
 impl Meter {
-    /// A meter for a stream of `channels` interleaved channels at `rate` frames a second.
+    /// A meter for a stream of `channels` interleaved channels at `rate` frames per second.
     #[must_use]
     pub fn new(rate: u32, channels: u16) -> Self {
         let block_samples = (rate / (1000 / BLOCK_MS)).max(1) * u32::from(channels.max(1));
@@ -82,10 +82,10 @@ impl Meter {
         }
     }
 
-    /// Takes samples from −1 to 1 and says the class of each block that they complete.
+    /// Takes samples from −1 to 1, and passes the class of each complete block to `said`.
     pub fn push(&mut self, samples: impl Iterator<Item = f32>, mut said: impl FnMut(Class)) {
         for sample in samples {
-            // Not `abs() < EPSILON`: the one question is whether the sample is exactly zero.
+            // Not `abs() < EPSILON`: only exact zeros count.
             self.all_zero &= sample.to_bits() << 1 == 0;
             let sample = f64::from(sample);
             self.sum += sample;
@@ -100,7 +100,7 @@ impl Meter {
     fn finish_block(&mut self) -> Class {
         let count = f64::from(self.count);
         let mean = self.sum / count;
-        // A converter's constant offset is no sound.
+        // A converter's constant offset is not sound.
         let power = self.sum_of_squares / count - mean * mean;
         let class = if self.all_zero { Class::Zero } else { self.classify(power) };
         (self.count, self.sum, self.sum_of_squares, self.all_zero) = (0, 0.0, 0.0, true);
@@ -120,7 +120,7 @@ impl Meter {
     }
 }
 
-/// The way of the classes out of the audio callback: one writer, one reader, no lock.
+/// Carries the classes out of the audio callback: one writer, one reader, no lock.
 #[derive(Debug)]
 pub struct Blocks {
     slots: [AtomicU8; SLOTS],
@@ -135,24 +135,24 @@ impl Default for Blocks {
 }
 
 impl Blocks {
-    /// Adds a block. Only the callback may.
+    /// Adds a block. Only the callback may call this.
     pub fn write(&self, class: Class) {
         let written = self.written.load(Ordering::Relaxed);
         self.slots[slot(written)].store(class as u8, Ordering::Relaxed);
         self.written.store(written + 1, Ordering::Release);
     }
 
-    /// Counts a callback: the sign of life.
+    /// Counts a callback; the count shows that the stream is alive.
     pub fn count_callback(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many callbacks there were.
+    /// Number of callbacks so far.
     pub fn callbacks(&self) -> u64 {
         self.callbacks.load(Ordering::Relaxed)
     }
 
-    /// The blocks after the first `seen`, which it moves on, and whether none of them was lost.
+    /// Passes the blocks after the first `seen` to `take` and updates `seen`. Returns whether no block was lost.
     pub fn read(&self, seen: &mut u64, mut take: impl FnMut(Class)) -> bool {
         let written = self.written.load(Ordering::Acquire);
         let whole = written - *seen < SLOTS as u64;
@@ -170,7 +170,7 @@ fn slot(at: u64) -> usize {
     usize::try_from(at % SLOTS as u64).unwrap_or_default()
 }
 
-/// Decides which class counts: no verdict from one short window, and a gap between words is not silence.
+/// Decides which class counts. One short window gives no verdict, and a gap between words is not silence.
 #[derive(Debug)]
 pub struct Hold {
     warm_up: u8,
@@ -197,7 +197,7 @@ impl Default for Hold {
 }
 
 impl Hold {
-    /// Takes a block. If zeros are `expected`, because the system says that it mutes the device, one block of them is enough.
+    /// Takes a block. If zeros are `expected`, because the system reports a mute, one block of zeros is enough.
     pub fn push(&mut self, class: Class, expected: bool) {
         if self.warm_up > 0 {
             self.warm_up -= 1;
@@ -217,7 +217,7 @@ impl Hold {
             Some(Class::Signal) => true,
         };
         self.window = match next {
-            // Every sample of the window must be zero, so what came before the last run is not part of it.
+            // Every sample of the window must be zero, so the window begins with the last run of zeros.
             Some(Class::Zero) => self.zeros,
             Some(_) if !self.agrees => 0,
             Some(_) if next == self.held => self.window + 1,
@@ -238,7 +238,7 @@ impl Hold {
         if self.recent.len() < HOLD_BLOCKS {
             return self.held;
         }
-        // Two of three, so that one click is not a voice, and one gap does not hide a voice.
+        // Two of three blocks, so that one click does not count as a voice, and one gap does not hide a voice.
         if count(HOLD_BLOCKS, Class::Signal) >= 2 {
             return Some(Class::Signal);
         }
@@ -250,25 +250,25 @@ impl Hold {
         }
     }
 
-    /// The class that counts; `None` until enough was heard.
+    /// The class that counts. `None`: there were not enough blocks yet.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
         self.held
     }
 
-    /// For how many blocks the class has held without interruption.
+    /// Number of blocks for which the class has held without interruption.
     #[must_use]
     pub fn window_blocks(&self) -> u64 {
         self.window
     }
 
-    /// How many blocks there were since the last signal.
+    /// Number of blocks since the last signal.
     #[must_use]
     pub fn silent_blocks(&self) -> u64 {
         self.silent
     }
 
-    /// Whether the last block was as the class says. If not, a change may be under way, and nothing can be said now.
+    /// Whether the last block fits the class. If not, the class may be about to change, and nothing can be said now.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.agrees

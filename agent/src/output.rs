@@ -1,4 +1,4 @@
-//! What people and programs read on standard output.
+//! The program's output, for people and for programs.
 
 use crate::exit::Failed;
 use crate::fuse::State;
@@ -9,13 +9,13 @@ use std::io::{self, IsTerminal as _, Write as _};
 /// Writes a line.
 ///
 /// # Errors
-/// Nobody reads any more.
+/// The reader is gone.
 pub fn line(text: impl std::fmt::Display) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failed::of_output(&error))
 }
 
-/// One line that is rewritten in a terminal, and lines below each other anywhere else.
+/// A status line that is redrawn in a terminal; elsewhere, one line per status.
 #[derive(Debug)]
 pub struct Status {
     terminal: bool,
@@ -29,10 +29,10 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Shows this text, if it is another one.
+    /// Shows this text if it differs from the last one.
     ///
     /// # Errors
-    /// Nobody reads any more.
+    /// The reader is gone.
     pub fn show(&mut self, text: String) -> Result<(), Failed> {
         if text == self.shown {
             return Ok(());
@@ -47,7 +47,7 @@ impl Status {
         written.map_err(|error| Failed::of_output(&error))
     }
 
-    /// Leaves the line as it is.
+    /// Ends the status line in a terminal.
     pub fn end(&self) {
         if self.terminal && !self.shown.is_empty() {
             let _ = line("");
@@ -55,7 +55,7 @@ impl Status {
     }
 }
 
-/// What was measured, in the words of the protocol.
+/// The measured state in the terms of the protocol.
 #[must_use]
 pub fn measured(state: State, device: Option<&AgentDevice>) -> Value {
     json!({
@@ -67,7 +67,7 @@ pub fn measured(state: State, device: Option<&AgentDevice>) -> Value {
     })
 }
 
-/// What was measured, for people.
+/// The measured state as a sentence for people.
 #[must_use]
 pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
     let label = device.map_or("the microphone", |device| device.label.as_str());
@@ -92,7 +92,7 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
         (Condition::Measured, Route::Silenced, _) => {
             return format!(
                 "nothing can be said of {label}: this program's own recording stream, greenroom-agent, is muted or turned down; set it to \
-                 100 % in the sound mixer, or start this program anew{flag}"
+                 100 % in the sound mixer, or restart this program{flag}"
             );
         }
         (Condition::Measured, Route::Direct, Signal::Signal) => "is heard",
@@ -103,7 +103,7 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
     format!("{label} {said}{flag}")
 }
 
-/// What was measured, short enough for a line of a terminal.
+/// The measured state, short enough for a line in a terminal.
 #[must_use]
 pub fn brief(state: State, device: Option<&AgentDevice>) -> String {
     let label = device.map_or("microphone", |device| device.label.as_str());
@@ -126,7 +126,7 @@ pub fn brief(state: State, device: Option<&AgentDevice>) -> String {
     format!("{label}: {said}{flag}")
 }
 
-/// The mute verdict, in a few words: `mute verified (digital_zero)`.
+/// The mute verdict in short form: `mute verified (digital_zero)`.
 #[must_use]
 pub fn verdict(verdict: &Value) -> String {
     let word = |member: &str| verdict["mute"][member].as_str().unwrap_or("unknown");

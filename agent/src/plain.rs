@@ -1,14 +1,16 @@
-//! Systems of which only cpal is asked: macOS, Windows, and ALSA without a sound server. Their mute flag is honestly unknown.
+//! Systems that only cpal observes: macOS, Windows, and ALSA without a sound server. Their mute flag is always
+//! `unknown`.
 //!
-//! The capture switch and volume of an ALSA card are the device's own: what they silence is silent for every program, and its zeros verify
-//! a mute when they have lasted. The flag would verify noise too, and it is not read: a card has several capture elements, ALSA does not say
-//! which of them an input goes through, and a wrong `muted` would be a false verdict.
+//! The capture switch and volume of an ALSA card belong to the device: if they silence it, it is silent for every
+//! program, and its zeros verify a mute after they have lasted. The switch is not read as a flag, because a flag would
+//! also verify noise: a card has several capture elements, ALSA does not say which of them an input uses, and a wrong
+//! `muted` would give a false verdict.
 
 use crate::capture::Host;
 use crate::witness::{Input, Look, OwnStream, Unavailable, Witness};
 use domain::Flag;
 
-/// A sound system seen by cpal alone.
+/// A sound system that only cpal observes.
 #[derive(Debug)]
 pub struct Plain {
     host: Host,
@@ -16,7 +18,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Inputs of this host.
+    /// Observes the inputs of this host.
     #[must_use]
     pub fn new(host: Host) -> Self {
         Self { host, inputs: Vec::new() }
@@ -32,8 +34,8 @@ impl Witness for Plain {
     }
 
     fn look(&mut self, id: &str) -> Result<Option<Look>, Unavailable> {
-        // Without a sound server nobody moves a stream, and it has neither mute nor volume of its own; a device that is pulled ends it
-        // with an error.
+        // Without a sound server, a stream cannot be moved and has no mute or volume of its own. If the device is
+        // unplugged, the stream ends with an error.
         let look = Look { flag: Flag::Unknown, stream: OwnStream::Open, suspended: false };
         Ok(self.inputs(false)?.iter().any(|input| input.id == id).then_some(look))
     }

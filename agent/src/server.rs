@@ -6,14 +6,15 @@ use ureq::http::Uri;
 
 /// The address of a Greenroom server, without a slash at the end.
 ///
-/// Plain HTTP leads to this machine alone: on any other way somebody could read what is said, and answer in the server's place.
+/// Plain HTTP is only allowed to this machine: on any other way, somebody could read the requests and answer in the
+/// server's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
-/// Why a text is not the address of a server.
+/// Why a text is not a server's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No scheme, no host, or something that an address of a server does not have.
+    /// There is no scheme or no host, or a part that a server's address must not have.
     #[error("must begin with https:// or http:// and a host, and have no user name, no ? and no #")]
     Malformed,
     /// Plain HTTP to another machine.
@@ -22,7 +23,7 @@ pub enum UrlError {
 }
 
 impl ServerUrl {
-    /// Whether the way to the server is not encrypted, and never leaves this machine.
+    /// Whether the connection is not encrypted; it never leaves this machine then.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.0.starts_with("http:")
@@ -62,7 +63,7 @@ impl std::str::FromStr for ServerUrl {
     }
 }
 
-/// RFC 6761, 6.3 reserves `localhost`; RFC 1122, 3.2.1.3 all of 127/8; RFC 4291, 2.5.3 `::1`.
+/// Loopback names: RFC 6761, 6.3 (`localhost`), RFC 1122, 3.2.1.3 (127/8), RFC 4291, 2.5.3 (`::1`).
 fn is_loopback(host: &str) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")

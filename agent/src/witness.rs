@@ -1,4 +1,4 @@
-//! What the system says about its microphones, beside what they deliver. Each platform sits behind [`Witness`].
+//! The system's information about its microphones, in addition to their signal. Each platform implements [`Witness`].
 
 use domain::{AgentDevice, Flag, Label, same_label};
 use serde::Serialize;
@@ -7,20 +7,21 @@ use unicode_normalization::char::is_combining_mark;
 
 /// A sound system.
 pub trait Witness {
-    /// All inputs. With `fresh: false`, a list that was made before will do: on some systems asking disturbs an open stream.
+    /// All inputs. With `fresh: false`, a cached list is allowed, because on some systems a query disturbs an open
+    /// stream.
     ///
     /// # Errors
     /// The sound system does not answer.
     fn inputs(&mut self, fresh: bool) -> Result<Vec<Input>, Unavailable>;
 
-    /// How this input is now, and how this program's stream is; `None` if the input is gone.
+    /// The current state of an input and of this program's stream. `None`: the input does not exist.
     ///
     /// # Errors
     /// The sound system does not answer.
     fn look(&mut self, id: &str) -> Result<Option<Look>, Unavailable>;
 }
 
-/// The sound system does not answer, and why.
+/// The sound system does not answer, for this reason.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
@@ -28,41 +29,41 @@ pub struct Unavailable(pub String);
 /// An input of the system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Input {
-    /// The agent's stable name for it, `host:name`.
+    /// The agent's stable id of it, `host:name`.
     pub id: String,
-    /// What the system calls it.
+    /// The system's name of it.
     pub label: String,
-    /// Whether the system gives it to who asks for no input in particular.
+    /// Whether it is the system's default input.
     pub default: bool,
-    /// Whether it hears what an output plays, and is no microphone.
+    /// Whether it delivers what an output plays, so that it is not a microphone.
     pub monitor: bool,
 }
 
-/// How an input is now.
+/// The current state of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The system's mute flag; a volume of zero counts as muted.
     pub flag: Flag,
-    /// How this program's stream is.
+    /// The state of this program's stream.
     pub stream: OwnStream,
     /// Whether the system has put the input to sleep, so that it delivers nothing, not even silence.
     pub suspended: bool,
 }
 
-/// How this program's own stream is.
+/// The state of this program's own stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnStream {
-    /// It gives what the input delivers, or the system does not say otherwise.
+    /// It delivers the input's samples, as far as the system says.
     Open,
-    /// The system attached it to another input.
+    /// The system has attached it to another input.
     Moved,
-    /// It is muted or turned down, so that it does not give what the input delivers.
+    /// It is muted or turned down, so that it does not deliver the input's samples.
     Silenced,
-    /// There is none.
+    /// There is no stream.
     Absent,
 }
 
-/// The input that is meant by `name`: its id, with or without the host, or its label.
+/// The input with this name: its id, with or without the host, or its label.
 #[must_use]
 pub fn named<'a>(inputs: &'a [Input], name: &str) -> Option<&'a Input> {
     let bare = |input: &Input| input.id.split_once(':').is_some_and(|(_, id)| id == name);
@@ -72,13 +73,13 @@ pub fn named<'a>(inputs: &'a [Input], name: &str) -> Option<&'a Input> {
         .or_else(|| inputs.iter().find(|input| is_called(input, name)))
 }
 
-/// The microphone that a browser calls `label`. The label of an alias, as Chromium's `Default - …`, is nobody's.
+/// The microphone with this label in a browser. The label of an alias, such as Chromium's `Default - …`, matches none.
 #[must_use]
 pub fn labelled<'a>(inputs: &'a [Input], label: &str) -> Option<&'a Input> {
     microphones(inputs).find(|input| is_called(input, label))
 }
 
-/// The default microphone, or else the first. Never a monitor: what an output plays is nobody's voice.
+/// The default microphone, or else the first one. A monitor is never chosen, because it delivers what an output plays.
 #[must_use]
 pub fn default(inputs: &[Input]) -> Option<&Input> {
     microphones(inputs).find(|input| input.default).or_else(|| microphones(inputs).next())
@@ -88,13 +89,13 @@ fn microphones(inputs: &[Input]) -> impl Iterator<Item = &Input> {
     inputs.iter().filter(|input| !input.monitor)
 }
 
-/// The device as it is attested. Characters that could deceive a reader are replaced, and what is too long is cut.
+/// The device in the form in which it is attested. Deceptive characters are replaced, and a long text is cut.
 #[must_use]
 pub fn attested(input: &Input, inputs: &[Input]) -> Option<AgentDevice> {
     let label = label(input)?;
-    // Two labels that are attested alike are one label, however the system writes them.
+    // Labels count as equal if they are equal after this conversion, even if the system writes them differently.
     let is_twin = |other: &Input| other.id != input.id && is_called(other, label.as_str());
-    // Browsers offer no monitors, so a monitor's name stands in nobody's way.
+    // Browsers do not offer monitors, so a monitor's label does not make a microphone's label ambiguous.
     let unique = !inputs.iter().any(|other| other.monitor <= input.monitor && is_twin(other));
     Some(AgentDevice { id: readable(&input.id)?, label, unique })
 }
@@ -103,7 +104,7 @@ fn is_called(input: &Input, name: &str) -> bool {
     label(input).is_some_and(|label| same_label(label.as_str(), name))
 }
 
-/// The label as it is attested and compared. An input without one goes by its id.
+/// The label in the form in which it is attested and compared. An input without a label uses its id.
 fn label(input: &Input) -> Option<Label> {
     readable(&input.label).or_else(|| readable(&input.id))
 }
@@ -111,18 +112,19 @@ fn label(input: &Input) -> Option<Label> {
 /// Longest text of the protocol, in characters.
 const CHARS_MAX: usize = 256;
 
-/// `text`, or what is left of it, as a text of the protocol.
+/// `text` as a text of the protocol, without the parts that are not allowed.
 fn readable<T: TryFrom<String>>(text: &str) -> Option<T> {
     if let Ok(text) = T::try_from(text.to_owned()) {
         return Some(text);
     }
-    // Each behind a letter, because a blank alone is refused.
+    // Each character is tested behind a letter, because a single blank is refused.
     let allowed = |c: char| T::try_from(format!("x{c}")).is_ok();
     let kept: Vec<char> = text.nfc().map(|c| if allowed(c) { c } else { '\u{FFFD}' }).collect();
     T::try_from(cut(&kept).iter().collect()).ok()
 }
 
-/// As much of `text` as the protocol takes. A letter that would lose a mark is left out, so that no other letter stands in its place.
+/// As much of `text` as the protocol allows. A letter that would lose a combining mark is dropped, because without the
+/// mark it would be another letter.
 fn cut(text: &[char]) -> &[char] {
     let mut end = CHARS_MAX.min(text.len());
     while text.get(end).is_some_and(|next| is_combining_mark(*next)) && end > 0 {

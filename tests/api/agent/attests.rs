@@ -209,7 +209,7 @@ fn an_agent_that_is_replaced_rests_and_one_that_is_revoked_ends_and_says_why() {
     assert_eq!(scene.runner.delete("/api/users/ada/agent").status, 200);
     let (status, errors) = second.wait();
     assert_eq!((status, errors.lines().count()), (6, 1), "{errors}");
-    assert!(errors.contains("pair anew with `greenroom-agent enroll`"), "{errors}");
+    assert!(errors.contains("pair again with `greenroom-agent enroll`"), "{errors}");
 }
 
 #[test]
