@@ -1,11 +1,11 @@
-//! Stored items that cannot be read: an error that names nothing, never a shorter list and never a guess.
+//! Unreadable stored items: an error without details, never a shorter list and never a guess.
 
 use crate::support::witness::{Witness, engine, join, set_attribute};
 use crate::support::{Runner, refused};
 use serde_json::json;
 
 #[test]
-fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
+fn an_unreadable_item_is_an_error_and_never_left_out() {
     let text = |text: &str| json!({"S": text});
     let damages = [
         ("isMuted", None),
@@ -41,14 +41,14 @@ fn an_item_that_cannot_be_read_is_an_error_and_never_left_out() {
             assert!(!reply.text.contains(attribute), "{path}: {}", reply.text);
         }
         assert_eq!(runner.get("/api/users/bob").status, 200);
-        // Who cannot be read can still be forgotten.
+        // An unreadable user can still be deleted.
         assert_eq!(runner.delete("/api/users/ada").status, 200);
         assert_eq!(runner.get("/api/rooms/demo/users").json()["items"].as_array().unwrap().len(), 1);
     }
 }
 
 #[test]
-fn an_agent_that_cannot_be_read_attests_nothing() {
+fn an_unreadable_agent_cannot_attest() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let mut witness = Witness::paired(&runner, "ada");

@@ -1,4 +1,4 @@
-//! A damaged data directory is refused with a reason, or served whole. Never in part, never altered.
+//! A damaged data directory is refused with a reason, or served completely and unaltered.
 
 use super::wire::Wire;
 use crate::support::process::Process;
@@ -26,7 +26,7 @@ fn fill(runner: &Runner) {
     }
 }
 
-/// Everything that can be read, through the table and through the index.
+/// All data that can be read, through the table and through the index.
 fn whole(wire: &mut Wire) -> Vec<Value> {
     let paths =
         ["/api/users?limit=200", "/api/rooms/room-1/users", "/api/rooms/room-2/users", "/api/rooms/room-3/users"];
@@ -46,14 +46,14 @@ fn start(place: &Path) -> Runner {
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        // The engine's socket is no file.
+        // The engine's socket is not a regular file.
         if entry.file_type().unwrap().is_file() {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
 }
 
-/// Damages a directory in a way that depends on `n` alone, and says how.
+/// Damages a directory in a way that depends only on `n`, and returns a description.
 fn damage(place: &Path, n: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(n);
     let file = place.join(DATABASE);
@@ -66,7 +66,7 @@ fn damage(place: &Path, n: u64) -> String {
             format!("a bit flipped at {at} of {length}")
         }
         5 => {
-            // What no structural check can see: the text of a label.
+            // Damage that a structural check cannot find: the text of a label.
             let wanted = format!("user {}\"", rng.usize(..USERS));
             let places: Vec<_> =
                 bytes.windows(wanted.len()).enumerate().filter(|(_, w)| *w == wanted.as_bytes()).collect();
@@ -114,7 +114,8 @@ fn damage(place: &Path, n: u64) -> String {
     said
 }
 
-/// Starts on a damaged directory. None if it refuses, as it must: exit code 4 and one line. Else all that it serves.
+/// Starts a runner on a damaged directory. `None`: it refused with exit code 4 and one line, as it must. Otherwise all
+/// data that it serves.
 fn served(place: &Path, said: &str) -> Option<Vec<Value>> {
     let mut command = Command::new(binary("greenroom"));
     let mut process = Process::start(command.args(["--port", "0", "--data-dir"]).arg(place), &[NAMED]);
@@ -134,7 +135,7 @@ fn served(place: &Path, said: &str) -> Option<Vec<Value>> {
     Some(whole(&mut Wire::open(&url)))
 }
 
-/// Damages copies of a directory; gives back how many were refused.
+/// Damages copies of a directory. Returns how many were refused.
 fn refusals(original: &Path, before: &[Value], damages: impl Fn(u64) -> bool + Sync) -> usize {
     let next = AtomicU64::new(0);
     let refused = AtomicUsize::new(0);
@@ -148,7 +149,7 @@ fn refusals(original: &Path, before: &[Value], damages: impl Fn(u64) -> bool + S
                     let place = TempDir::new().unwrap();
                     copy(original, place.path());
                     let said = damage(place.path(), n);
-                    // A second start must not take for whole what the first has refused.
+                    // A second start must not accept a directory that the first start has refused.
                     match [served(place.path(), &said), served(place.path(), &said)] {
                         [None, None] => drop(refused.fetch_add(1, Ordering::Relaxed)),
                         [Some(first), Some(second)] => {
@@ -175,7 +176,7 @@ fn every_damage_to_a_directory_that_was_stopped_in_order_is_refused() {
     assert_eq!(served(place.path(), "no damage").unwrap(), before);
 }
 
-/// After `kill -9` there is no checksum of the whole, so only what breaks the structure can be noticed.
+/// After `kill -9` there is no checksum of the whole file, so only damage to its structure can be found.
 #[test]
 fn structural_damage_to_a_directory_that_was_killed_is_refused_or_harmless() {
     let place = TempDir::new().unwrap();

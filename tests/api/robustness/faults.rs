@@ -1,5 +1,5 @@
-//! Faults between the SDK and the database: acknowledged is stored, refused has changed nothing, and what is asked for twice
-//! happens once.
+//! Faults between the SDK and the database: an acknowledged change is stored, a refused one has changed nothing, and a
+//! retried one takes effect once.
 
 use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::refused;
@@ -13,17 +13,18 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// What Lambda grants a function (`Timeout` in the template).
+/// Time that Lambda gives a function (`Timeout` in the template).
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Every endpoint that changes something, but the one whose answer is new each time: a pairing code, of which the last is good.
+/// All endpoints that write, except the one whose answer is different each time: each new pairing code invalidates the
+/// last one.
 fn commands() -> impl Iterator<Item = &'static str> {
     let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
     let readings: Vec<_> = Command::readings().into_iter().map(|reading| reading.binary).collect();
     endpoints.map(|declared| declared.name).filter(move |name| !readings.contains(name) && *name != "create_pairing")
 }
 
-/// What is stored after a command that met no fault, and what it answered.
+/// The stored items and the answer after a command without a fault.
 async fn once(binary: &str) -> (Value, u16) {
     let scene = Scene::new().await;
     let reply = scene.command(binary).run(&scene.faulty.context()).await;
@@ -31,7 +32,7 @@ async fn once(binary: &str) -> (Value, u16) {
 }
 
 #[tokio::test]
-async fn every_command_asked_for_twice_has_one_effect() {
+async fn a_repeated_command_takes_effect_once() {
     for binary in commands() {
         let (expected, status) = once(binary).await;
         let scene = Scene::new().await;
@@ -52,7 +53,7 @@ async fn every_command_asked_for_twice_has_one_effect() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect() {
+async fn a_retry_after_a_lost_answer_takes_effect_once() {
     for fault in [Fault::LostAfter, Fault::ErrorAfter, Fault::LostBefore, Fault::Throttle] {
         for binary in commands() {
             let (expected, status) = once(binary).await;
@@ -66,7 +67,7 @@ async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect
                 let scene = Scene::new().await;
                 scene.faulty.be(Box::new(move |number, _| (number == broken).then_some(fault)));
                 let reply = scene.command(binary).run(&scene.faulty.context()).await;
-                // What was removed by the try whose answer was lost is not there for the next one.
+                // After a removal whose answer was lost, the retry does not find the item any more.
                 let gone = binary == "delete_user" && reply.status == 404;
                 assert!(gone || reply.status == status, "{binary}, {fault:?} at call {broken}: {}", reply.text);
                 assert_eq!(scene.stored().await, expected, "{binary}, {fault:?} at call {broken}");
@@ -75,7 +76,8 @@ async fn an_answer_that_is_lost_on_the_way_is_asked_for_again_and_has_one_effect
     }
 }
 
-/// Polls a command at most `polls` times, as a Lambda that is stopped at its deadline would; true if it ended before.
+/// Polls a command at most `polls` times, like a Lambda function that is stopped at its deadline. `true`: it ended
+/// before.
 async fn stopped_after(polls: usize, command: &Command, scene: &Scene) -> bool {
     let state = scene.faulty.context();
     let mut running = pin!(command.run(&state));
@@ -84,17 +86,17 @@ async fn stopped_after(polls: usize, command: &Command, scene: &Scene) -> bool {
         if poll.is_ready() {
             return true;
         }
-        // Lets what it waits for come to pass: the engine answers from its own thread.
+        // Gives the engine's thread time to answer.
         scene.faulty.stored().await;
         tokio::task::yield_now().await;
     }
-    // Nobody polls it any more.
+    // The command is not polled any more.
     let _ = running.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     false
 }
 
 #[tokio::test]
-async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_repeated() {
+async fn an_interrupted_command_happened_completely_or_not_at_all_and_can_be_repeated() {
     for binary in commands() {
         let (expected, status) = once(binary).await;
         let before = Scene::new().await.stored().await;
@@ -104,7 +106,7 @@ async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_r
             let command = scene.command(binary);
             let ended = stopped_after(polls, &command, &scene).await;
             let stored = scene.stored().await;
-            // Two steps, of which the first alone decides that an agent is ended.
+            // A revocation takes two steps; the first one alone decides.
             let half =
                 ["revoke_agent", "end_agent"].contains(&binary) && stored["AGENT#AGENT"]["revoked"]["BOOL"] == true;
             assert!(stored == before || stored == expected || half, "{binary} after {polls} polls: {stored:#}");
@@ -120,7 +122,7 @@ async fn a_command_that_is_stopped_at_any_point_has_happened_or_not_and_can_be_r
 }
 
 #[tokio::test]
-async fn of_calls_that_are_throttled_a_third_of_the_time_99_in_100_succeed_within_the_deadline() {
+async fn with_a_third_of_calls_throttled_99_of_100_requests_succeed_within_the_deadline() {
     const WORKERS: u64 = 25;
     const REQUESTS: usize = 24;
     let workers = (0..WORKERS).map(|seed| async move {
@@ -170,7 +172,7 @@ async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_dea
     }
 }
 
-/// Endpoints that read tables and nothing else, for a person: health has an answer of its own.
+/// Endpoints that only read tables, on behalf of a person. Health is not among them, because it answers differently.
 fn reads() -> Vec<Command> {
     let of_tables = |reading: &Command| {
         let function = declared(reading.binary).unwrap().function;
@@ -181,8 +183,8 @@ fn reads() -> Vec<Command> {
 }
 
 #[tokio::test]
-async fn no_attempt_begins_that_could_not_end_before_the_deadline() {
-    // Attempts take up to 1.5 s: there is time for one.
+async fn an_attempt_starts_only_if_it_can_end_before_the_deadline() {
+    // An attempt takes up to 1.5 s, so there is time for one.
     let time = Duration::from_millis(2500);
     let all: Vec<_> = commands().chain(reads().into_iter().map(|read| read.binary)).collect();
     let outcomes = all.into_iter().map(|binary| async move {
@@ -200,7 +202,7 @@ async fn no_attempt_begins_that_could_not_end_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn several_slow_calls_end_with_the_request_and_not_each_with_its_own_time() {
+async fn the_deadline_of_a_request_bounds_all_its_calls_together() {
     let outcomes = ["enroll_agent", "attest", "set_binding", "revoke_agent"].map(|binary| async move {
         let scene = Scene::new().await;
         // Each call succeeds with its last attempt.

@@ -1,4 +1,4 @@
-//! Web pages of other sites in the browser of somebody who runs Greenroom: they read nothing and change nothing.
+//! Web pages of other sites in the browser of a person who runs Greenroom can read nothing and change nothing.
 
 use super::wire::Wire;
 use crate::support::webdriver::Browser;
@@ -15,14 +15,14 @@ use tempfile::TempDir;
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
-/// A runner with nothing but its own names, and a state.
+/// A runner without a public name, and with one state.
 fn runner(args: &[&str], env: &[(&str, &str)]) -> Runner {
     let runner = Runner::start_as(&[&["--ephemeral", "--dynamodb-port", "0"], args].concat(), env);
     assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"})).status, 201);
     runner
 }
 
-/// The status that a port answers to `Host`.
+/// The status with which a port answers to this `Host`.
 fn status(url: &str, host: &str, headers: &str) -> u16 {
     let mut wire = Wire::open(url);
     wire.send(format!("GET /api/health HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"));
@@ -51,7 +51,7 @@ fn a_foreign_host_is_421_on_every_port() {
 }
 
 #[test]
-fn a_public_url_is_another_name_and_no_other() {
+fn the_public_url_adds_exactly_one_name() {
     for (args, env) in [
         (&["--public-url", "https://meet.example"][..], &[][..]),
         (&[], &[("GREENROOM_PUBLIC_URL", "https://Meet.Example/")]),
@@ -70,7 +70,7 @@ fn a_public_url_is_another_name_and_no_other() {
 }
 
 #[test]
-fn a_write_of_a_foreign_page_is_403_whatever_it_brings() {
+fn every_write_of_a_foreign_page_is_403() {
     let runner = runner(&[], &[]);
     let before = runner.get("/api/users/ada").text;
     for (method, path) in [
@@ -148,7 +148,7 @@ fn the_socket_for_commands_refuses_every_page() {
 }
 
 #[test]
-fn a_runner_that_is_open_to_every_page_says_so() {
+fn a_runner_that_is_open_to_every_page_warns() {
     let warned = |env: &[(&str, &str)]| {
         let mut runner = Runner::start_with_env(&["--ephemeral"], env);
         runner.signal("TERM");
@@ -160,8 +160,8 @@ fn a_runner_that_is_open_to_every_page_says_so() {
     assert!(!warned(&[]));
 }
 
-/// A web server whose one page does nothing by itself, on a port of its own. Dropped, it ends with all its connections, so
-/// that a browser has to open others.
+/// A web server with one empty page, on a port of its own. Dropping it ends its connections, so that the browser has to
+/// open new ones.
 struct Site {
     url: String,
     connections: Arc<Mutex<Vec<TcpStream>>>,
@@ -181,7 +181,7 @@ impl Site {
                     return;
                 }
                 opened.lock().unwrap().push(stream.try_clone().unwrap());
-                // A browser opens connections before it knows what to ask for.
+                // Browsers open connections in advance, before they have a request.
                 std::thread::spawn(move || greet(stream));
             }
         });
@@ -205,7 +205,7 @@ fn greet(mut stream: TcpStream) {
 impl Drop for Site {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // Wakes whoever waits for a connection.
+        // Wakes the thread that waits for a connection.
         let _ = TcpStream::connect(format!("127.0.0.1:{}", self.port()));
         let _ = self.serving.take().map(JoinHandle::join);
         for connection in self.connections.lock().unwrap().iter() {
@@ -214,7 +214,7 @@ impl Drop for Site {
     }
 }
 
-/// Sends a request from the page that is open. The status, `opaque` if the page may not see it, or `failed`.
+/// Sends a request from the open page. Returns the status, `opaque` if the page may not see it, or `failed`.
 fn fetched(browser: &Browser, url: &str, options: &str) -> Value {
     browser.run(&format!(
         "return fetch('{url}', {options}).then((answer) => answer.type === 'opaque' ? 'opaque' : answer.status, () => 'failed');"
@@ -233,7 +233,7 @@ fn connected(browser: &Browser, url: &str) -> Value {
     ))
 }
 
-/// What a page can do without being asked: with a preflight, without one, by a form, and a look at an answer.
+/// The requests that a page can send on its own: with a preflight, without one, by a form, and a read of an answer.
 fn attack(browser: &Browser, url: &str) -> Vec<Value> {
     let state = format!("{url}/api/users/ada/state");
     let open = "body: '{\"isMuted\":false}'";
@@ -293,7 +293,7 @@ fn a_name_that_was_pointed_at_this_machine_reads_nothing_and_changes_nothing() {
     let port = site.port().to_owned();
     let rebound = format!("http://evil.example:{port}");
     browser.open(&rebound);
-    // The name now leads to the runner, on the same port: for the browser it is still the same site.
+    // The name now leads to the runner on the same port. For the browser, it is still the same site.
     drop(site);
     let runner = runner(&["--port", &port], &[]);
     let before = runner.get("/api/users/ada").text;

@@ -1,4 +1,4 @@
-//! Clients that take more than they give: each gets its status, and the runner's memory stays what it was.
+//! Greedy clients: each gets its status, and the runner's memory stays bounded.
 
 use super::wire::Wire;
 use crate::support::{Ends, Runner, binary};
@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much more memory the runner may have than before, in bytes.
+/// How much the runner's memory may grow, in bytes.
 const MORE_BYTES_MAX: u64 = 40 << 20;
-/// An answer must be taken within 20 s; what is above is for a slow machine.
+/// The limit for reading an answer is 20 s; the rest is a margin for slow machines.
 const CLOSED_WITHIN: Duration = Duration::from_secs(40);
-/// Between two looks at something that takes a while.
+/// Interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The memory of a process, in bytes.
@@ -22,7 +22,7 @@ pub(super) fn memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// Bytes that the system holds for the peers of a server, which have not taken them.
+/// Bytes in the send buffers of a server, which its clients have not read.
 fn unsent(url: &str) -> u64 {
     let port = format!(":{:04X}", url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap());
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -34,7 +34,7 @@ fn unsent(url: &str) -> u64 {
 }
 
 #[test]
-fn clients_that_never_read_hold_little_and_are_let_go() {
+fn clients_that_never_read_use_little_memory_and_are_disconnected() {
     const CLIENTS: usize = 120;
     const HELD_BYTES_MAX: u64 = 256 << 10;
     let runner = Runner::ephemeral();
@@ -58,7 +58,7 @@ fn clients_that_never_read_hold_little_and_are_let_go() {
 }
 
 #[test]
-fn whoever_sends_too_much_hears_so() {
+fn a_client_that_sends_too_much_gets_its_status() {
     let runner = Runner::ephemeral();
     let before = memory(runner.pid());
     std::thread::scope(|scope| {
@@ -109,9 +109,9 @@ fn whoever_sends_too_much_hears_so() {
     assert_eq!(runner.get("/api/users/ada").status, 404);
 }
 
-/// As curl does with a large body.
+/// curl sends this header with a large body.
 #[test]
-fn whoever_asks_before_sending_too_much_need_not_send_it() {
+fn a_client_that_expects_100_continue_is_refused_before_it_sends() {
     let runner = Runner::ephemeral();
     let mut wire = Wire::to(&runner);
     wire.send(
@@ -123,7 +123,7 @@ fn whoever_asks_before_sending_too_much_need_not_send_it() {
 }
 
 #[test]
-fn lists_of_three_thousand_people_hold_nobody_up_and_take_little_memory() {
+fn lists_of_three_thousand_people_delay_nobody_and_use_little_memory() {
     const PEOPLE: usize = 3000;
     const LISTERS: usize = 8;
     let runner = Runner::ephemeral();
@@ -149,7 +149,7 @@ fn lists_of_three_thousand_people_hold_nobody_up_and_take_little_memory() {
             scope.spawn(move || {
                 while !done.load(Ordering::Acquire) {
                     let list = runner.get("/api/users?limit=1");
-                    // On a slow machine some wait too long for their turn, and hear so.
+                    // On a slow machine some requests wait too long for their turn, and are refused.
                     assert!([200, 503].contains(&list.status), "{list:?}");
                 }
             });
@@ -164,7 +164,7 @@ fn lists_of_three_thousand_people_hold_nobody_up_and_take_little_memory() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_takes_little_memory() {
+fn an_unread_log_uses_little_memory() {
     let mut command = Command::new(binary("greenroom"));
     command.args(["--ephemeral", "--port", "0"]).env_clear().stdout(Stdio::piped());
     let mut runner = command.spawn().unwrap();
@@ -195,7 +195,7 @@ fn a_log_that_nobody_reads_takes_little_memory() {
 }
 
 #[test]
-fn a_body_in_tiny_pieces_takes_little_memory() {
+fn a_body_in_tiny_pieces_uses_little_memory() {
     const CLIENTS: usize = 40;
     let runner = Runner::ephemeral();
     runner.get("/api/health");

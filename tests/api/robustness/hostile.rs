@@ -1,5 +1,5 @@
-//! Ten thousand hostile requests, made from fixed seeds: each is answered or hung up on, none changes anything it should
-//! not, none learns anything, none breaks the log.
+//! Ten thousand hostile requests from fixed seeds: each is answered or its connection closed; none changes foreign
+//! data, learns anything or breaks the log.
 
 use super::hostile_requests::Outcome::{Answered, CutOff, Refused};
 use super::hostile_requests::{Hostile, KNOWN, hostile};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const REQUESTS: u64 = 10_000;
 const THREADS: u64 = 4;
 
-/// What no answer may hold, in lower case.
+/// Texts that no answer may contain, in lower case.
 const INTERNAL: [&str; 22] = [
     "dynoxide",
     "dynamodb",
@@ -36,7 +36,7 @@ const INTERNAL: [&str; 22] = [
     "arn:",
 ];
 
-/// What holds for every answer, whatever was sent.
+/// Checks that hold for every answer to any request.
 fn check(answer: &Answer) {
     assert!(answer.status < 500, "{answer:?}");
     let text = format!("{}{}", answer.head, String::from_utf8_lossy(&answer.body)).to_lowercase();
@@ -45,7 +45,7 @@ fn check(answer: &Answer) {
     }
     assert!(answer.header("x-injected").is_none(), "{answer:?}");
     let Some(id) = answer.header("x-request-id") else {
-        // hyper's own answer to what it cannot read, and the page's.
+        // Answers of hyper to unreadable requests, and answers of the page.
         assert!([400, 414, 431].contains(&answer.status) && answer.body.is_empty(), "{answer:?}");
         return;
     };

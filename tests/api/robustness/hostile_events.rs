@@ -1,4 +1,4 @@
-//! Events that no library expects: what comes from outside is answered by the function, and is never a failure of it.
+//! Events that libraries do not expect: the function answers them itself and never fails because of their content.
 
 use crate::support::lambda::{Lambda, event};
 use crate::support::{Reply, Runner, refused, refused_field};
@@ -18,7 +18,7 @@ fn get_user(runner: &Runner) -> Lambda {
 }
 
 #[test]
-fn a_query_that_is_none_of_a_uri_is_400_with_its_line_and_metrics() {
+fn a_malformed_query_is_400_with_its_line_and_metrics() {
     let runner = Runner::ephemeral();
     let lambda = get_user(&runner);
     for query in ["x=a\"b", "x=<", ">", "x=a b", "x=\u{1}", "x=\u{7f}", "\\^`\""] {
@@ -37,7 +37,7 @@ fn a_query_that_is_none_of_a_uri_is_400_with_its_line_and_metrics() {
 }
 
 #[test]
-fn a_header_that_nobody_needs_is_not_interpreted() {
+fn an_unused_header_is_not_interpreted() {
     let runner = Runner::ephemeral();
     let lambda = get_user(&runner);
     for (name, value) in [
@@ -57,7 +57,7 @@ fn a_header_that_nobody_needs_is_not_interpreted() {
 }
 
 #[test]
-fn what_no_request_can_hold_is_400_and_named() {
+fn content_that_no_request_can_have_is_400_and_named() {
     let runner = Runner::ephemeral();
     let lambda = get_user(&runner);
     for (pointer, value, field) in [
@@ -83,7 +83,7 @@ fn what_no_request_can_hold_is_400_and_named() {
 }
 
 #[test]
-fn a_member_that_is_missing_or_null_is_not_there() {
+fn a_null_member_counts_as_missing() {
     let runner = Runner::ephemeral();
     let lambda = get_user(&runner);
     for member in ["version", "rawQueryString", "headers", "cookies", "isBase64Encoded", "body"] {
@@ -98,7 +98,7 @@ fn a_member_that_is_missing_or_null_is_not_there() {
     }
 }
 
-/// Every place in an event that holds a value.
+/// All positions of values in an event.
 fn places(value: &Value, place: &str, found: &mut Vec<String>) {
     if !place.is_empty() {
         found.push(place.to_owned());
@@ -139,7 +139,7 @@ fn hostile(rng: &mut fastrand::Rng) -> Value {
     }
 }
 
-/// Holds for every answer: it is a whole one, and a refusal is a problem document of ours.
+/// Checks every answer: it is complete, and a refusal is a problem document of ours.
 fn is_whole(reply: &Reply, event: &Value) {
     assert!(reply.header("x-request-id").is_some_and(|id| !id.is_empty()), "{event}");
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{event}");
@@ -151,7 +151,7 @@ fn is_whole(reply: &Reply, event: &Value) {
 }
 
 #[test]
-fn whatever_an_event_holds_the_function_answers_and_logs_it() {
+fn a_function_answers_and_logs_every_event() {
     const EVENTS: usize = 400;
     let runner = Runner::ephemeral();
     for binary in ["get_user", "set_mute", "list_users", "no_route"] {
@@ -180,7 +180,7 @@ fn whatever_an_event_holds_the_function_answers_and_logs_it() {
 
 /// The same for events of the WebSocket API, whose answers have no headers.
 #[test]
-fn whatever_an_event_of_a_socket_holds_the_function_answers_and_logs_it() {
+fn a_function_answers_and_logs_every_socket_event() {
     const EVENTS: usize = 100;
     let runner = Runner::ephemeral();
     for (binary, _) in functions::SOCKETS {

@@ -1,12 +1,12 @@
-//! Hostile requests, each made from its number.
+//! Hostile requests, each generated from its number.
 
 use fastrand::Rng;
 use serde_json::json;
 
-/// Users whom only requests that must be refused are about.
+/// Users that appear only in requests that must be refused.
 pub(super) const KNOWN: [&str; 4] = ["ada", "grace", "x", "a.b:c@d-e_f"];
 
-/// A request, and what must come of it.
+/// A request and its expected outcome.
 pub(super) struct Hostile {
     pub(super) bytes: Vec<u8>,
     pub(super) method: String,
@@ -15,19 +15,19 @@ pub(super) struct Hostile {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// One answer below 500, and the connection goes on.
+    /// One answer below 500, and the connection stays open.
     Answered,
-    /// One answer from 400 to 499, and the connection goes on.
+    /// One answer from 400 to 499, and the connection stays open.
     Refused,
-    /// Any number of answers below 500, then the end.
+    /// Any number of answers below 500, then the end of the connection.
     Ends,
-    /// The client stops in the middle: any number of answers below 500, then the end.
+    /// The client stops in the middle: any number of answers below 500, then the end of the connection.
     CutOff,
 }
 
 use Outcome::{Answered, CutOff, Ends, Refused};
 
-/// One of the texts between the bars.
+/// One of the texts between the vertical bars.
 fn pick<'a>(rng: &mut Rng, from: &'a str) -> &'a str {
     let texts: Vec<_> = from.split('|').collect();
     texts[rng.usize(..texts.len())]
@@ -60,7 +60,7 @@ fn raw(bytes: impl Into<Vec<u8>>, outcome: Outcome) -> Hostile {
     Hostile { bytes: bytes.into(), method: "GET".to_owned(), outcome }
 }
 
-/// The request with this number: always the same.
+/// The request with this number; the same number always gives the same request.
 pub(super) fn hostile(n: u64) -> Hostile {
     let rng = &mut Rng::with_seed(n);
     let user = KNOWN[rng.usize(..KNOWN.len())];
@@ -74,10 +74,10 @@ pub(super) fn hostile(n: u64) -> Hostile {
     }
 }
 
-/// Bodies that are not what they should be.
+/// Invalid bodies.
 fn hostile_body(kind: u64, rng: &mut Rng) -> Hostile {
     match kind {
-        // A good body with some bytes changed, about a user whom nobody looks at.
+        // A valid body with some changed bytes, about a user that no test reads.
         0 => {
             let mut body =
                 br#"{"isMuted":true,"muteScope":"os","deviceId":"usb-1","deviceLabel":"A","roomId":"demo","seq":7}"#
@@ -128,7 +128,7 @@ fn hostile_body(kind: u64, rng: &mut Rng) -> Hostile {
     }
 }
 
-/// Paths, methods and queries that lead nowhere.
+/// Paths, methods and queries without a route.
 fn hostile_target(kind: u64, rng: &mut Rng, user: &str) -> Hostile {
     match kind {
         5 => {
@@ -177,7 +177,7 @@ fn hostile_target(kind: u64, rng: &mut Rng, user: &str) -> Hostile {
     }
 }
 
-/// Headers that lie.
+/// Headers with false values.
 fn hostile_header(kind: u64, rng: &mut Rng, user: &str, state: &str) -> Hostile {
     match kind {
         10 => {
@@ -224,7 +224,7 @@ fn hostile_header(kind: u64, rng: &mut Rng, user: &str, state: &str) -> Hostile 
     }
 }
 
-/// Heads and chunks that cannot be read.
+/// Unreadable heads and chunks.
 fn hostile_framing(kind: u64, rng: &mut Rng, user: &str, state: &str) -> Hostile {
     match kind {
         15 => {
@@ -277,7 +277,7 @@ fn hostile_framing(kind: u64, rng: &mut Rng, user: &str, state: &str) -> Hostile
     }
 }
 
-/// Bodies that end too soon or never, and what is no request at all.
+/// Bodies that end too early or never, and bytes that are not a request.
 fn hostile_end(kind: u64, rng: &mut Rng, user: &str, state: &str) -> Hostile {
     match kind {
         20 => {

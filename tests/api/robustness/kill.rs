@@ -1,4 +1,4 @@
-//! `kill -9` under load: what was acknowledged is stored, and nothing is stored in part.
+//! `kill -9` under load: every acknowledged write is stored, and no write is stored in part.
 
 use super::wire::Wire;
 use crate::support::Runner;
@@ -10,15 +10,15 @@ const ROUNDS: u64 = 200;
 const LANES: u64 = 2;
 const WRITERS: usize = 4;
 
-/// What a writer knows about its own user.
+/// The knowledge of a writer about its own user.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// The last number whose write was acknowledged, and the version it got.
+    /// The number of the last acknowledged write, and its version.
     number: u64,
     version: u64,
 }
 
-/// The number of a write stands in each of its parts.
+/// Every part of a write contains its number.
 fn body(number: u64) -> Value {
     json!({
         "isMuted": number.is_multiple_of(2),
@@ -43,7 +43,7 @@ fn write(url: &str, user: &str, mut known: Known) -> Known {
     }
 }
 
-/// Reads a user after a restart: it is at the acknowledged write or at the one that was in flight, whole.
+/// Reads a user after a restart. Its state must be the acknowledged write or the one in flight, completely.
 fn check(runner: &Runner, user: &str, known: &Known) -> Known {
     let reply = runner.get(&format!("/api/users/{user}"));
     if reply.status == 404 {

@@ -1,4 +1,4 @@
-//! `kill -9` under load: every change is in the history once, and the history is the state.
+//! `kill -9` under load: every change is in the history once, and the history leads to the stored state.
 
 use super::wire::Wire;
 use crate::support::history::{Nobody, Unfollowed, audit, audit_of, folded};
@@ -47,7 +47,7 @@ fn live(runner: &Runner) -> BTreeMap<(String, String), Value> {
     items.into_iter().map(|user| (place(&user), user)).collect()
 }
 
-/// What the histories say once they have caught up with the states.
+/// The states according to the histories, after these have caught up.
 fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -74,7 +74,7 @@ fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
             return versions;
         }
         assert!(Instant::now() < deadline, "the histories are not the states: {told:#?} {live:#?}");
-        // Whoever asks without a pause keeps the history waiting.
+        // Polling without a pause would delay the history.
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -111,7 +111,7 @@ fn twenty_kills_under_load_lose_and_repeat_no_entry() {
 }
 
 #[test]
-fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
+fn acknowledged_changes_are_in_the_history_after_a_stop() {
     let data = TempDir::new().unwrap();
     let place = data.path().to_str().unwrap();
     let mut runner = Runner::start(&["--data-dir", place]);
@@ -125,16 +125,16 @@ fn what_was_acknowledged_before_a_stop_is_in_the_history_when_it_has_stopped() {
     assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
     assert_eq!(log.last().unwrap()["event"], "shutdown_complete");
     assert!(log.iter().all(|line| line["level"] != "ERROR"), "{log:#?}");
-    // As the next start would find it.
+    // The directory as the next start finds it.
     let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
     assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
 }
 
-/// A data directory of the version before: a table without a stream, and no ledger.
+/// A data directory of an older version: a table without a stream, and no ledger.
 #[tokio::test]
-async fn a_directory_from_before_gets_its_history_with_the_next_change() {
+async fn a_directory_of_an_older_version_gets_a_history_with_the_next_change() {
     let data = TempDir::new().unwrap();
     let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let before = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
@@ -158,7 +158,7 @@ async fn a_directory_from_before_gets_its_history_with_the_next_change() {
     assert_eq!(audit_of(&runner, "room-0", 2)[1].action, "mute_changed");
 }
 
-/// What the pump does when the history is too far behind.
+/// The pump's reaction to a backlog that is too long.
 #[tokio::test]
 async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
     let bed = Unfollowed::new();
@@ -186,9 +186,9 @@ async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
     assert!(!waiting.is_finished());
 }
 
-/// A history that cannot be written must not keep anybody from muting.
+/// If the history cannot be written, people must still be able to mute.
 #[tokio::test]
-async fn a_history_that_fails_holds_nobody_up() {
+async fn a_failing_history_delays_nobody() {
     let bed = Unfollowed::new();
     let config = Config::of_runner(|_| None).unwrap();
     let fails: Consumer = |_, event| {

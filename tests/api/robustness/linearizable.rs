@@ -1,4 +1,5 @@
-//! Racing clients on few users: every answer fits one history per user, in which each change sees the one before.
+//! Racing clients with few users: all answers fit one history per user, in which each change follows from the one
+//! before.
 
 use super::wire::{Answer, Wire};
 use crate::support::Runner;
@@ -15,12 +16,12 @@ use std::sync::Arc;
 use std::time::Instant;
 use store::dynamodb::{Cause, Guard};
 
-/// An unoptimised server answers less than a thousand a second on a busy machine.
+/// An unoptimised server answers less than a thousand requests per second on a busy machine.
 const OPERATIONS: usize = if cfg!(debug_assertions) { 40_000 } else { 100_000 };
 const THREADS: usize = 8;
 const USERS: usize = 8;
 
-/// What stands in a state.
+/// The content of a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stored {
     mute: (bool, String),
@@ -36,11 +37,11 @@ enum Asked {
     Mute(bool, &'static str),
     Device(String),
     Read,
-    /// A device change that lost its race: a look at the version and no more.
+    /// A device change that lost its race; it only reads the version.
     Lost,
 }
 
-/// One operation as its client saw it, in nanoseconds since the start.
+/// An operation from its client's view, in nanoseconds since the start.
 #[derive(Debug)]
 struct Seen {
     user: usize,
@@ -108,7 +109,7 @@ fn client(url: &str, thread: usize, start: Instant) -> Vec<Seen> {
         .collect()
 }
 
-/// The states of a user by version: each change is there once, without a gap, and follows from the one before.
+/// The states of a user by version: each change appears once, without a gap, and follows from the one before.
 fn chain<'a>(first: &'a Stored, seen: &[&'a Seen]) -> BTreeMap<u64, &'a Stored> {
     let mut chain = BTreeMap::from([(1, first)]);
     let mut changes: Vec<_> =
@@ -132,7 +133,7 @@ fn chain<'a>(first: &'a Stored, seen: &[&'a Seen]) -> BTreeMap<u64, &'a Stored> 
     chain
 }
 
-/// What ended before something else began is not newer than it.
+/// An operation that ended before another one began must not have a newer version.
 fn respects_real_time(seen: &[&Seen]) {
     let (mut by_begin, mut by_end) = (seen.to_vec(), seen.to_vec());
     by_begin.sort_by_key(|seen| seen.begun);
@@ -194,7 +195,7 @@ impl functions::Observer for Nobody {
     fn answered(&self, _: &functions::RequestLine<'_>) {}
 }
 
-/// Two machines' clocks differ, and each may be set back: what is stored never goes back with them.
+/// The clocks of two machines differ, and each may be set back; the stored time never goes back.
 #[test]
 fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
     let config = Config::of_runner(|_| None).unwrap();
@@ -218,7 +219,7 @@ fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut newest = born;
         for n in 0..1000_u64 {
-            // Up to ten minutes off in either direction, now and then at the epoch.
+            // The clock is up to ten minutes wrong in either direction, and sometimes at the epoch.
             let now = if n % 50 == 0 { 0 } else { born.ms() + n * 100 + rng.u64(..1_200_000) - 600_000 };
             let now = Timestamp::from_ms(now);
             let cause = Cause::service(now);

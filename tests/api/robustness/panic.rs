@@ -1,4 +1,4 @@
-//! A handler that panics and a log that nobody reads are no reason to stop.
+//! The runner continues if a handler panics, or if its log has no reader.
 
 use super::wire::Wire;
 use crate::support::{NAMED, PATIENCE, Reply, binary, refused};
@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Notes the status of each answer.
+/// Records the status of each answer.
 #[derive(Default)]
 struct Noted(Mutex<Vec<u16>>);
 
@@ -24,7 +24,7 @@ impl Observer for Noted {
     }
 }
 
-/// What handlers get, on an engine in memory.
+/// A context for handlers, on an engine in memory.
 async fn context(observer: Arc<dyn Observer>) -> Context {
     let config = Config::of_runner(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
@@ -59,7 +59,7 @@ async fn a_panic_is_500_with_a_request_id_and_the_next_request_works() {
     assert_eq!(*noted.0.lock().unwrap(), [500, 200, 500, 200], "each is logged");
 }
 
-/// A runner whose output the test alone reads. It is killed when dropped.
+/// A runner whose output only the test reads. Dropping it kills it.
 struct Bare(Child);
 
 impl Drop for Bare {
@@ -93,7 +93,7 @@ fn terminate(runner: &Bare) {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_stops_nothing() {
+fn a_log_without_a_reader_stops_no_request() {
     let (mut runner, output, url) = bare();
     drop(output);
     let mut wire = Wire::open(&url);
@@ -107,7 +107,7 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
     assert_eq!(runner.0.wait().unwrap().code(), Some(0));
 }
 
-/// A pipe holds 64 KiB, so most of these lines wait for the reader when the end comes.
+/// A pipe holds 64 KiB, so most of these lines still wait for the reader at the end.
 #[test]
 fn a_reader_that_lags_still_gets_the_last_line() {
     let (runner, mut output, url) = bare();

@@ -1,4 +1,4 @@
-//! What is kept is readable by its owner alone, and a data directory of any name works.
+//! Data is readable only by its owner, and a data directory may have any name.
 
 use crate::support::binary;
 use crate::support::process::Process;
@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Starts something on a data directory, in a directory of its own, without any other setting.
+/// Starts a program on a data directory, from a working directory of its own, without other settings.
 fn start(args: &[&str], data: &Path, below: &Path) -> Process {
     let mut command = Command::new(binary("greenroom"));
     command.args(args).arg("--data-dir").arg(data).current_dir(below);
     Process::start(&mut command, &[])
 }
 
-/// A runner on a data directory, which serves.
+/// A running runner on a data directory.
 fn serve(data: &Path, below: &Path) -> Process {
     let runner = start(&["--port", "0"], data, below);
     runner.await_log(|line| line["event"] == "listening");
     runner
 }
 
-/// Every file and directory from here on, with what its mode grants.
+/// All files and directories below this one, with their modes.
 fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
     let found = fs::symlink_metadata(path).unwrap();
     let mut modes = vec![(path.to_owned(), found.permissions().mode() & 0o777)];
@@ -60,9 +60,9 @@ fn data_and_snapshots_are_for_their_owner_alone() {
     is_private(&restored);
 }
 
-/// As versions before this one left them.
+/// The modes that older versions left.
 #[test]
-fn what_others_could_read_is_closed_to_them_at_the_next_start() {
+fn the_next_start_removes_the_permissions_of_others() {
     let home = TempDir::new().unwrap();
     let data = home.path().join("data");
     drop(serve(&data, home.path()));
@@ -95,7 +95,7 @@ fn a_directory_of_somebody_else_is_refused() {
     let data = home.path().join("data");
     fs::create_dir(&data).unwrap();
     if chown(&data, Some(12_345), None).is_err() {
-        // Only root can give a directory away; whoever else runs this finds one of root's.
+        // Only root can change the owner. If another user runs the test, a directory of root serves the purpose.
         let (code, said) = start(&["--port", "0"], Path::new("/"), home.path()).wait();
         assert_eq!(code, 6, "{said}");
         return;
@@ -133,9 +133,9 @@ fn a_link_in_the_place_of_a_file_is_never_followed() {
     assert_eq!(code, 6, "{said}");
 }
 
-/// A socket's path may have 107 bytes.
+/// A socket's path may have at most 107 bytes.
 #[test]
-fn commands_work_beside_a_runner_however_long_its_directory_is_named() {
+fn commands_work_beside_a_runner_with_a_long_directory_name() {
     let home = TempDir::new().unwrap();
     let data = home.path().join("1".repeat(120)).join("2".repeat(120));
     let runner = serve(&data, home.path());
@@ -151,7 +151,7 @@ fn a_directory_of_any_name_works() {
     let odd = OsString::from_vec(b"gr-\xff".to_vec());
     for name in [odd.as_os_str(), OsStr::new("file:data"), OsStr::new("file:data?mode=memory"), OsStr::new("a b%20'")] {
         let home = TempDir::new().unwrap();
-        // Relative, so that the name is all that there is of the path.
+        // The path is relative, so that it consists only of the name.
         let data = Path::new(name);
         let runner = serve(data, home.path());
         assert_eq!(start(&["snapshot"], data, home.path()).wait().0, 0, "{name:?}");
@@ -163,7 +163,7 @@ fn a_directory_of_any_name_works() {
     }
 }
 
-/// The system takes names of 4 095 bytes, the database those of some hundreds.
+/// The system allows names of 4 095 bytes, the database only some hundreds.
 #[test]
 fn a_start_that_fails_leaves_no_directory_behind() {
     let home = TempDir::new().unwrap();
@@ -174,7 +174,7 @@ fn a_start_that_fails_leaves_no_directory_behind() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
-/// The environment is not text either.
+/// An environment variable need not be text either.
 #[test]
 fn a_directory_of_any_name_can_be_given_by_the_environment() {
     let home = TempDir::new().unwrap();

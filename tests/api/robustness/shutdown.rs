@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: whoever was asked something is answered, then everything is closed in order (seed 004).
+//! SIGTERM and SIGINT: every received request is answered, then everything is closed in order (seed 004).
 
 use super::wire::Wire;
 use crate::support::{Runner, await_that, instant, keys};
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Ten seconds, and ten for a busy machine.
+/// The limit of ten seconds, and ten more for busy machines.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
-/// Below the ten seconds that an open request would be given.
+/// Less than the ten seconds that an open request would get.
 const AT_ONCE: Duration = Duration::from_secs(9);
 
 const HALF: &str = "POST /api/users/half/state HTTP/1.1\r\nHost: greenroom\r\nContent-Type: application/json\r\n\
@@ -22,7 +22,7 @@ fn await_refusal(url: &str) {
     loop {
         match Wire::try_open(url) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return,
-            // Taken by the system before the listener was closed.
+            // The system accepted this connection before the listener was closed.
             _ => assert!(Instant::now() < deadline, "new connections are still taken"),
         }
     }
@@ -32,7 +32,7 @@ fn events(log: &[Value]) -> Vec<&Value> {
     log.iter().filter(|line| line.get("event").is_some()).collect()
 }
 
-/// Twenty requests are half sent and four clients write without a pause when the signal comes.
+/// When the signal comes, twenty requests are half sent and four clients write without a pause.
 fn stops_in_order(signal: &str) {
     let data = TempDir::new().unwrap();
     let place = data.path().to_str().unwrap();
@@ -50,7 +50,7 @@ fn stops_in_order(signal: &str) {
             let url = &url;
             scope.spawn(move || {
                 let mut wire = Wire::open(url);
-                // The connection ends between two answers, never within one: the wire checks that.
+                // The connection must end between two answers, never within one; the wire checks that.
                 loop {
                     wire.request("POST", &format!("/api/users/writer-{n}/state"), "", "{\"isMuted\":true}");
                     let Some(answer) = wire.answer() else { return };
@@ -110,7 +110,7 @@ fn sigint_under_load_loses_no_answer() {
 }
 
 #[test]
-fn idle_connections_do_not_hold_up_the_end() {
+fn idle_connections_do_not_delay_the_shutdown() {
     let mut runner = Runner::ephemeral();
     let mut used = Wire::to(&runner);
     used.send("GET /api/health HTTP/1.1\r\nHost: greenroom\r\n\r\n");
@@ -123,9 +123,9 @@ fn idle_connections_do_not_hold_up_the_end() {
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 }
 
-/// This is the ten seconds of seed 004: the test takes as long.
+/// The test waits for the ten seconds of seed 004, so it takes as long.
 #[test]
-fn stalled_clients_hold_up_the_end_for_ten_seconds_at_most() {
+fn stalled_clients_delay_the_shutdown_by_at_most_ten_seconds() {
     let mut runner = Runner::ephemeral();
     let mut stalled = [HALF, "GET / HTTP/1.1\r\nHost:"].map(|sent| {
         let mut wire = Wire::to(&runner);

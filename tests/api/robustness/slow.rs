@@ -1,4 +1,4 @@
-//! Clients that stall, and clients that are too many.
+//! Stalled clients, and more clients than the limit.
 
 use super::wire::Wire;
 use crate::support::{Ends, Runner};
@@ -7,12 +7,12 @@ use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The limits are 10 s for a head and 20 s for a body; what is above them is for a slow machine.
+/// The limits are 10 s for a head and 20 s for a body; the rest is a margin for slow machines.
 const CLOSED_WITHIN: Duration = Duration::from_secs(28);
 const UNAFFECTED: Duration = Duration::from_secs(3);
 
 #[test]
-fn sixty_stalled_clients_are_let_go_and_nobody_else_notices() {
+fn sixty_stalled_clients_are_disconnected_and_delay_nobody() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": true}));
     let start = Instant::now();
@@ -64,9 +64,9 @@ fn sixty_stalled_clients_are_let_go_and_nobody_else_notices() {
     assert_eq!(runner.get("/api/users/ada").json()["muteScope"], "app", "half a body changed nothing");
 }
 
-/// The gateway serves 4 096 connections. The next ones hear so, in an answer that any client can read to its end.
+/// The gateway serves 4 096 connections. Further clients get an answer that they can read to its end.
 #[test]
-fn a_connection_too_many_is_told_to_come_back() {
+fn a_connection_over_the_limit_is_told_to_retry() {
     const SERVED: usize = 4096;
     const SPARE: usize = 500;
     let mut limit = getrlimit(Resource::Nofile);
@@ -74,7 +74,8 @@ fn a_connection_too_many_is_told_to_come_back() {
     setrlimit(Resource::Nofile, limit).unwrap();
     let runner = Runner::ephemeral();
     let mut served: Vec<_> = (0..SERVED).map(|_| Wire::to(&runner)).collect();
-    // Those that idle for ten seconds are closed meanwhile; on a slow machine it takes a few more to fill all places.
+    // Connections that idle for ten seconds are closed meanwhile, so a slow machine needs a few more to fill all
+    // places.
     let mut tries = 0;
     let (mut refused, answer) = loop {
         let mut next = Wire::to(&runner);
@@ -86,7 +87,7 @@ fn a_connection_too_many_is_told_to_come_back() {
         served.push(next);
         tries += 1;
         assert!(tries < 5 * SERVED, "nobody is turned away");
-        // Each takes a file, of which this process has so many.
+        // Each connection needs a file descriptor, and this process has only so many.
         if served.len() > SERVED + SPARE {
             served.retain(Wire::is_open);
         }

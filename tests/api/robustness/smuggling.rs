@@ -1,5 +1,5 @@
-//! Requests whose end two servers could see in two places. Each is refused, or answered as the only one of its
-//! connection: what stands behind it is never taken for a request.
+//! Requests whose end two servers could see in different places. Each is refused, or is the only request on its
+//! connection that is answered: the bytes after it are never taken as a request.
 
 use super::wire::Wire;
 use crate::support::Runner;
@@ -13,7 +13,7 @@ fn with_victim() -> Runner {
     runner
 }
 
-/// Sends each head with a body that is empty to one reader and holds a request to the other.
+/// Sends each head with a body that one reader takes as empty and another one as a request.
 fn only_one_is_answered(heads: &[&str], wanted: impl Fn(u16) -> bool) {
     let runner = with_victim();
     for head in heads {
@@ -36,11 +36,11 @@ fn posts(lines: &[&str]) -> Vec<String> {
 
 fn refuses(lines: &[&str]) {
     let heads = posts(lines);
-    // hyper says 431 of a length beyond what it counts to.
+    // hyper answers 431 if the length is larger than its largest number.
     only_one_is_answered(&heads.iter().map(String::as_str).collect::<Vec<_>>(), |status| [400, 431].contains(&status));
 }
 
-/// RFC 9112, section 6.1: the chunks count, and the connection ends. The body is empty then, which no route takes.
+/// RFC 9112, section 6.1: the chunks count, and the connection ends. The body is then empty, and no route accepts that.
 #[test]
 fn a_length_beside_chunks_ends_the_connection() {
     refuses(&[
@@ -172,7 +172,7 @@ fn malformed_chunks_are_refused() {
     }
 }
 
-/// Whatever does not read a body must still skip exactly its bytes, or close.
+/// A handler that does not read the body must still skip exactly its bytes, or close the connection.
 #[test]
 fn the_body_of_a_request_is_never_a_request() {
     let runner = with_victim();
@@ -200,7 +200,7 @@ fn the_body_of_a_request_is_never_a_request() {
     }
 }
 
-/// RFC 9112, section 3.2.2: a server takes the absolute form, and the host it names goes before the header.
+/// RFC 9112, section 3.2.2: a server accepts the absolute form, and its host takes precedence over the header.
 #[test]
 fn a_whole_url_is_answered_as_its_path_if_it_names_this_server() {
     let runner = with_victim();

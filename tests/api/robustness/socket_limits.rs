@@ -1,4 +1,4 @@
-//! What ends a connection after a while, with limits that are short, and posts to connections by AWS's own client: a gateway
+//! Limits that end a connection, set to short times, and posts to connections with AWS's own client. The gateway runs
 //! in this process.
 
 use crate::support::PATIENCE;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Remembers the routes of what was answered.
+/// Records the routes of all answers.
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
 
@@ -95,7 +95,7 @@ impl Bed {
         }
     }
 
-    /// Posts to a connection; the error's status and name if it is refused.
+    /// Posts to a connection. Returns the status and name of the error if the post is refused.
     fn post(&self, id: &str, data: impl Into<Vec<u8>>) -> Result<(), (u16, String)> {
         let post = self.client.post_to_connection().connection_id(id).data(Blob::new(data));
         self.runtime.block_on(post.send()).map(drop).map_err(|error| refusal(&error))
@@ -107,7 +107,7 @@ fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E>) -> (u16, String) {
     (status, error.code().unwrap().to_owned())
 }
 
-/// Long for an answer, on a slow machine as well.
+/// Longer than any answer takes, even on a slow machine.
 const SHORT: Duration = Duration::from_secs(1);
 
 #[test]
@@ -124,9 +124,9 @@ fn a_silent_connection_is_closed_and_a_busy_one_stays() {
     bed.await_ids(1);
 }
 
-/// Whether they do on AWS is documented nowhere, so a client must not trust that they do.
+/// AWS does not document whether protocol pings keep a connection open there, so a client must not rely on it.
 #[test]
-fn pings_of_the_protocol_keep_no_connection_open() {
+fn protocol_pings_do_not_keep_a_connection_open() {
     let bed = Bed::start(Limits { idle: SHORT, ..Limits::default() });
     let mut socket = bed.connect();
     let begin = Instant::now();
@@ -138,7 +138,7 @@ fn pings_of_the_protocol_keep_no_connection_open() {
 }
 
 #[test]
-fn no_connection_lives_longer_than_it_may_however_busy() {
+fn even_a_busy_connection_is_closed_at_the_end_of_its_lifetime() {
     let bed = Bed::start(Limits { life: SHORT, ..Limits::default() });
     let mut socket = bed.connect();
     let begin = Instant::now();
@@ -168,9 +168,9 @@ fn more_messages_are_passed_on_when_the_next_window_begins() {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_is_cut_off_and_holds_up_nobody() {
+fn a_slow_reader_is_disconnected_and_delays_nobody() {
     let bed = Bed::start(Limits { slow: SHORT, ..Limits::default() });
-    // It takes little, so that what is sent to it soon waits at the server.
+    // The client's receive buffer is small, so messages to it soon wait in the server.
     let slow = bed.runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -199,7 +199,7 @@ fn a_reader_that_is_too_slow_is_cut_off_and_holds_up_nobody() {
 }
 
 #[test]
-fn awss_client_posts_to_connections_asks_about_them_and_closes_them() {
+fn the_aws_client_posts_to_connections_describes_and_closes_them() {
     let bed = Bed::start(Limits::default());
     let (mut ada, mut bob) = (bed.connect(), bed.connect());
     let ids = bed.await_ids(2);
@@ -227,7 +227,7 @@ fn awss_client_posts_to_connections_asks_about_them_and_closes_them() {
 }
 
 #[test]
-fn what_cannot_be_posted_is_refused_as_on_aws() {
+fn invalid_posts_are_refused_as_on_aws() {
     let bed = Bed::start(Limits::default());
     let mut socket = bed.connect();
     let id = bed.await_ids(1).remove(0);

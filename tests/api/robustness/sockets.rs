@@ -1,4 +1,5 @@
-//! WebSocket clients that are many, foreign, hostile, gone or cut off: each learns what it must, and no other is disturbed.
+//! WebSocket clients that are numerous, foreign, hostile or disconnected: each gets the right answer, and no other
+//! client is disturbed.
 
 use super::greedy::memory;
 use super::wire::Wire;
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// A handshake with one header line more.
+/// A handshake with one additional header line.
 fn handshake(host: &str, more: &str) -> String {
     format!(
         "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -22,7 +23,7 @@ fn handshake(host: &str, more: &str) -> String {
     )
 }
 
-/// The status of a request, and the code in the answer if there is a body.
+/// The status of the answer, and its code if it has a body.
 fn answer_to(runner: &Runner, request: &str) -> (u16, String) {
     let mut wire = Wire::to(runner);
     wire.send(request);
@@ -52,7 +53,7 @@ fn a_page_of_a_foreign_origin_opens_nothing() {
 }
 
 #[test]
-fn what_is_no_handshake_is_refused_and_what_is_none_at_all_is_a_request() {
+fn malformed_handshakes_are_refused_and_other_requests_are_answered() {
     let runner = Runner::ephemeral();
     let good = handshake("greenroom", "");
     for (from, to, status, code) in [
@@ -78,7 +79,7 @@ fn what_is_no_handshake_is_refused_and_what_is_none_at_all_is_a_request() {
 }
 
 #[test]
-fn each_way_in_which_a_connection_ends_is_told() {
+fn disconnect_is_called_for_every_kind_of_end() {
     let runner = Runner::ephemeral();
     let mut bystander = Socket::to(&runner);
 
@@ -99,7 +100,7 @@ fn each_way_in_which_a_connection_ends_is_told() {
     assert_eq!(sends_binary.closed(), Some(1003));
     await_connections(&runner, 1);
 
-    // A client that asks for a handshake and does not wait for the answer.
+    // This client sends a handshake and does not wait for the answer.
     let mut wire = Wire::to(&runner);
     wire.send(handshake("greenroom", ""));
     drop(wire);
@@ -107,7 +108,7 @@ fn each_way_in_which_a_connection_ends_is_told() {
     assert_eq!(bystander.ping()["event"], "ack");
 }
 
-/// The parts of a message, each as a frame of its own.
+/// The parts of a message, each in a frame of its own.
 fn in_frames(socket: &mut Socket, parts: &[usize]) {
     for (number, bytes) in parts.iter().enumerate() {
         let opcode = OpCode::Data(if number == 0 { Data::Text } else { Data::Continue });
@@ -135,7 +136,7 @@ fn messages_have_three_limits() {
         in_frames(&mut socket, parts);
         assert_eq!(socket.closed(), Some(1009), "{parts:?}");
     }
-    // A frame that is only announced.
+    // A frame of which only the header is sent.
     let socket = Socket::to(&runner);
     let mut announced = vec![0x81, 0xff];
     announced.extend(u64::MAX.to_be_bytes().map(|byte| byte & 0x7f));
@@ -149,11 +150,11 @@ fn messages_have_three_limits() {
 }
 
 #[test]
-fn hostile_frames_end_their_own_connection_alone() {
+fn hostile_frames_end_only_their_own_connection() {
     let runner = Runner::ephemeral();
     let mut bystander = Socket::to(&runner);
     let before = memory(runner.pid());
-    // Bytes of frames, and the code with which the server closes.
+    // The bytes of frames, and the expected close code of the server.
     let masked = |first: u8, payload: &[u8]| {
         let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
         frame.extend(payload);
@@ -192,7 +193,7 @@ fn hostile_frames_end_their_own_connection_alone() {
 }
 
 #[test]
-fn pings_of_the_protocol_are_answered() {
+fn protocol_pings_are_answered() {
     let runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);
     socket.send(Message::Ping(vec![1, 2, 3].into()));
@@ -200,7 +201,7 @@ fn pings_of_the_protocol_are_answered() {
 }
 
 #[test]
-fn of_two_hundred_messages_a_hundred_are_passed_on_and_the_sender_hears_so_once() {
+fn of_two_hundred_messages_a_hundred_are_passed_on_and_the_sender_is_told_once() {
     let runner = Runner::ephemeral();
     let (mut flood, mut bystander) = (Socket::to(&runner), Socket::to(&runner));
     for number in 0..200 {
@@ -214,14 +215,14 @@ fn of_two_hundred_messages_a_hundred_are_passed_on_and_the_sender_hears_so_once(
     assert!(refusals[0]["connectionId"].is_string() && refusals[0]["requestId"].is_string());
     assert_eq!(bystander.ping()["event"], "ack");
     flood.close();
-    // Told after everything that the connection was asked.
+    // `$disconnect` is called after all messages of the connection were processed.
     runner.await_log(|line| line["route"] == "WS $disconnect");
     let pings = runner.log().iter().filter(|line| line["route"] == "WS ping").count();
     assert_eq!(pings, 101);
 }
 
 #[test]
-fn at_the_end_of_the_server_everybody_hears_bye_and_is_forgotten() {
+fn a_stopping_server_says_bye_and_deletes_every_connection() {
     let data = TempDir::new().unwrap();
     let place = ["--data-dir", data.path().to_str().unwrap(), "--dynamodb-port", "0"];
     let mut runner = Runner::start(&place);
@@ -242,7 +243,7 @@ fn at_the_end_of_the_server_everybody_hears_bye_and_is_forgotten() {
 }
 
 #[test]
-fn after_a_kill_clients_connect_anew_and_what_was_left_lapses() {
+fn after_a_kill_clients_reconnect_and_old_connections_expire() {
     let data = TempDir::new().unwrap();
     let place = ["--data-dir", data.path().to_str().unwrap(), "--dynamodb-port", "0"];
     let runner = Runner::start(&place);
@@ -283,9 +284,9 @@ fn a_thousand_sockets_take_less_than_sixty_megabytes() {
     await_connections(&runner, 0);
 }
 
-/// One more than there may be is told to come back, and a place that becomes free is given away.
+/// A connection over the limit is told to retry, and a place that becomes free is used again.
 #[test]
-fn a_socket_too_many_is_told_to_come_back() {
+fn a_socket_over_the_limit_is_told_to_retry() {
     const MOST: usize = 2048;
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -304,7 +305,7 @@ fn a_socket_too_many_is_told_to_come_back() {
 }
 
 #[test]
-fn whoever_floods_a_connection_with_frames_that_nothing_is_done_about_ends_it() {
+fn a_flood_of_ignored_frames_ends_the_connection() {
     let runner = Runner::ephemeral();
     for frame in [Message::Ping(Vec::new().into()), Message::text(r#"{"event":"ping"}"#)] {
         let mut socket = Socket::to(&runner);
@@ -317,7 +318,7 @@ fn whoever_floods_a_connection_with_frames_that_nothing_is_done_about_ends_it() 
 }
 
 #[test]
-fn a_refusal_names_its_message_whatever_is_wrong_with_it() {
+fn every_refusal_names_its_message() {
     let runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);
     let deep = format!(r#"{{"event":"ping","id":"i","data":{}{}}}"#, "[".repeat(127), "]".repeat(127));

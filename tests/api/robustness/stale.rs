@@ -1,4 +1,4 @@
-//! An index that lags: a list may be late, nothing is decided from it, and it catches up.
+//! A lagging index: lists may be late and catch up later, and no decision depends on them.
 
 use crate::support::faults::{Command, Faulty};
 use crate::support::scene::Scene;
@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const PEOPLE: u8 = 4;
 const ROOMS: [&str; 2] = ["demo", "other"];
 const COMMANDS: usize = 60;
-/// Writes that the index is behind.
+/// Number of writes by which the index lags.
 const LAGS: [usize; 9] = [0, 1, 2, 3, 5, 8, 13, 25, 50];
 
-/// A command that somebody gives, the same for the same seed; some are refused.
+/// A random command; the same seed gives the same command. Some commands are refused.
 fn command(rng: &mut fastrand::Rng) -> Command {
     let user = format!("user-{}", rng.u8(..PEOPLE));
     let is_muted = rng.bool();
@@ -33,12 +33,12 @@ fn command(rng: &mut fastrand::Rng) -> Command {
     }
 }
 
-/// What is left of a state without the times.
+/// A state without its times.
 fn claim(user: &Value) -> Value {
     json!([user["userId"], user["roomId"], user["isMuted"], user["version"], user["deviceId"]])
 }
 
-/// Who is in each room by its list.
+/// The people of each room according to its list.
 async fn lists(faulty: &Faulty) -> BTreeMap<&'static str, Vec<Value>> {
     let mut lists = BTreeMap::new();
     for room in ROOMS {
@@ -56,7 +56,7 @@ async fn lists(faulty: &Faulty) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 #[tokio::test]
-async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
+async fn a_lagging_index_changes_no_decision_and_its_lists_catch_up() {
     for seed in 0..3 {
         let mut undisturbed = None;
         for lag in LAGS {
@@ -93,7 +93,7 @@ async fn a_list_from_an_index_that_lags_decides_nothing_and_catches_up() {
 }
 
 #[tokio::test]
-async fn whoever_has_just_unmuted_is_never_counted_as_silent_however_far_the_index_lags() {
+async fn a_person_who_has_just_unmuted_is_never_counted_as_silent_even_if_the_index_lags() {
     for lag in LAGS {
         let scene = Scene::new().await;
         let state = scene.faulty.context();

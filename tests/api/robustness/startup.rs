@@ -1,4 +1,4 @@
-//! Starts that must fail: quickly, with an exit code of their own and one line that says what to do.
+//! Starts that must fail: quickly, each with its exit code and one line that says what to do.
 
 use crate::support::process::Process;
 use crate::support::{Runner, binary};
@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Starts a runner that must end by itself, and returns its exit code and its one line.
+/// Starts a runner that must end by itself, and returns its exit code and its line.
 #[track_caller]
 fn fails(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
     let directory = TempDir::new().unwrap();
@@ -57,7 +57,7 @@ fn a_data_directory_in_use_names_the_other_process() {
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_one_is_named() {
+fn an_unusable_data_directory_is_named() {
     let data = TempDir::new().unwrap();
     let file = data.path().join("file");
     fs::write(&file, "not a directory").unwrap();
@@ -105,9 +105,9 @@ fn a_bad_setting_is_named() {
     assert_eq!((code, said.as_str()), (2, "greenroom: PORT must be a port from 0 to 65535\n"));
 }
 
-/// As a compose file or a pipeline passes on a variable that is not set.
+/// A compose file or a pipeline passes an unset variable on as an empty one.
 #[test]
-fn an_empty_variable_is_an_unset_one() {
+fn an_empty_variable_counts_as_unset() {
     let names = VARIABLES.iter().chain(SNAPSHOT_VARIABLES).chain(RUNNER_VARIABLES).map(|variable| variable.name);
     let mut empty: Vec<_> = names.map(|name| (name, "")).collect();
     let runner = Runner::start_as(&["--ephemeral"], &empty);
@@ -125,7 +125,7 @@ fn an_empty_variable_is_an_unset_one() {
 }
 
 #[test]
-fn an_option_goes_before_its_variable() {
+fn an_option_overrides_its_variable() {
     let runner = Runner::start_as(&["--ephemeral", "--host", "localhost"], &[("PORT", "http"), ("HOST", "nowhere")]);
     assert_eq!(runner.get("/api/health").status, 200);
 }
@@ -142,7 +142,7 @@ fn the_program_knows_its_own_name() {
     assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("greenroom {}\n", env!("CARGO_PKG_VERSION")));
 }
 
-/// As in `greenroom help | head -1`.
+/// The same happens with `greenroom help | head -1`.
 #[test]
 fn a_command_whose_reader_has_gone_ends_quietly() {
     let directory = TempDir::new().unwrap();
@@ -189,7 +189,7 @@ fn a_bad_argument_is_named() {
     }
 }
 
-/// As after a kill between the two calls that make a table.
+/// The state after a kill between the two calls that create a table.
 #[test]
 fn a_table_that_was_made_without_its_time_to_live_gets_it_at_the_next_start() {
     let data = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! Whoever must wait holds no turn of those who need not: a gateway in this process, whose engine stands still on demand.
+//! Waiting requests do not block others. The gateway runs in this process, and the test can stop its engine.
 
 use super::wire::Wire;
 use crate::support::{PATIENCE, await_that};
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// More than there are turns.
+/// More than the number of turns.
 const MANY: usize = 20;
 
 struct Silent;
@@ -57,7 +57,7 @@ impl Bed {
         Self { url, engine, runtime, _stop: stop }
     }
 
-    /// Stops the engine. It goes on when the returned sender is dropped, and the returned task ends then.
+    /// Stops the engine. Dropping the returned sender lets it continue and ends the returned task.
     fn stand_still(&self) -> (Sender<()>, JoinHandle<Option<()>>) {
         let ((go_on, wait), (begin, begun)) = (channel(), channel());
         let engine = self.engine.clone();
@@ -76,14 +76,14 @@ impl Bed {
         wire
     }
 
-    /// The status of something that needs a turn and no database.
+    /// The status of a request that needs a turn but no database.
     fn description(&self) -> u16 {
         self.send("GET /api/openapi.json HTTP/1.1\r\nHost: greenroom\r\n\r\n").answer().unwrap().status
     }
 }
 
 #[test]
-fn lists_of_everybody_hold_no_turn_of_others() {
+fn lists_of_all_users_do_not_block_other_requests() {
     let bed = Bed::start();
     let (go_on, standing) = bed.stand_still();
     let mut lists: Vec<_> =
@@ -99,7 +99,7 @@ fn lists_of_everybody_hold_no_turn_of_others() {
 }
 
 #[test]
-fn writes_that_wait_for_the_history_hold_no_turn_of_others() {
+fn writes_that_wait_for_the_history_do_not_block_other_requests() {
     let bed = Bed::start();
     let body = r#"{"isMuted":true}"#;
     let write = format!(
@@ -121,7 +121,7 @@ fn writes_that_wait_for_the_history_hold_no_turn_of_others() {
     assert_eq!(bed.send(&write).answer().unwrap().status, 201, "none of them has used the admission");
 }
 
-/// A refused write leaves no record in the stream, so nobody would count its admission back.
+/// A refused write leaves no record in the stream, so only the write itself can return its permit.
 #[test]
 fn a_refused_write_gives_its_admission_back() {
     let bed = Bed::start();
@@ -132,9 +132,9 @@ fn a_refused_write_gives_its_admission_back() {
     }
 }
 
-/// A failing history lifts the limit while requests are at work: their admissions come on top of it.
+/// A failing history lifts the limit while requests run; their permits are then returned in addition to it.
 #[test]
-fn a_refused_write_is_answered_also_when_the_limit_was_lifted_meanwhile() {
+fn a_refused_write_is_answered_even_if_the_limit_was_lifted_meanwhile() {
     let bed = Bed::start();
     bed.engine.admit(1);
     let (go_on, standing) = bed.stand_still();

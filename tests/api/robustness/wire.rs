@@ -1,4 +1,4 @@
-//! HTTP by hand: sends what no polite client would, and reads whatever comes back.
+//! HTTP by hand: sends bytes that no HTTP client would send, and reads every answer.
 
 use crate::support::{PATIENCE, Runner};
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Wire {
         Ok(Self { stream, unread: Vec::new() })
     }
 
-    /// Whether the server has not closed it, as it does with those that idle.
+    /// Whether the connection is still open; the server closes idle ones.
     pub(super) fn is_open(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let open = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
@@ -44,7 +44,7 @@ impl Wire {
         open
     }
 
-    /// Whether the connection still takes bytes, if only into a full queue.
+    /// Whether the connection still accepts bytes, even if only into a full queue.
     pub(super) fn takes_more(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let gone = self.stream.write(b"\r\n").is_err_and(|error| error.kind() != ErrorKind::WouldBlock);
@@ -52,7 +52,7 @@ impl Wire {
         !gone
     }
 
-    /// Sends bytes. A server that has already refused and closed may not take them all.
+    /// Sends bytes. If the server has already refused and closed, it need not accept all of them.
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.stream.write_all(bytes.as_ref()) {
             assert!(is_gone(error.kind()), "not sent: {error}");
@@ -67,12 +67,12 @@ impl Wire {
         ));
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub(super) fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The next answer; none if the connection ends instead.
+    /// The next answer. `None`: the connection ends instead.
     pub(super) fn answer(&mut self) -> Option<Answer> {
         self.answer_to("GET")
     }

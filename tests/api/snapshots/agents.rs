@@ -1,4 +1,4 @@
-//! What was revoked stays revoked: a restore brings back claims, and no witness of them.
+//! A restore brings back claims, but no agents: an agent that was revoked after the snapshot stays revoked.
 
 use crate::support::archive::{Archive, Vault, line, lines};
 use crate::support::faults::{Fault, Plan};
@@ -34,7 +34,7 @@ fn with(mut item: Value, members: &Value) -> Value {
     item
 }
 
-/// People with agents and codes as a snapshot holds them, and as they are to be restored.
+/// People with agents and codes: as a snapshot holds them, and as a restore must bring them back.
 fn witnessed(number: usize) -> [(Value, Value); 4] {
     let (agent, bytes) = (format!("agent-{number}"), json!({"B": "AAAA"}));
     let paired = with(claim(&format!("paired-{number}")), &json!({"agentId": {"S": agent}, "agentSeq": {"N": "3"}}));
@@ -59,7 +59,7 @@ fn witnessed(number: usize) -> [(Value, Value); 4] {
     ]
 }
 
-/// A snapshot of them, and all lines that are to be in the tables afterwards.
+/// A snapshot of these people, and all lines that the tables must hold after the restore.
 fn archive() -> (Archive, Vec<Vec<u8>>) {
     let (mut before, mut after) = (lines(1, 2, 3), lines(1, 2, 3));
     for (was, becomes) in (0..40).flat_map(witnessed) {
@@ -83,7 +83,7 @@ fn revoking(vault: &Vault) -> Restore<'_> {
 }
 
 #[tokio::test]
-async fn claims_come_back_and_agents_evidence_codes_and_presence_do_not() {
+async fn a_restore_brings_back_claims_but_no_agents_evidence_codes_or_presence() {
     let (archive, after) = archive();
     let vault = vault(&archive).await;
     let restored = revoking(&vault).run(&Wanted::Latest, &mut |_| {}).await.unwrap();
@@ -91,7 +91,7 @@ async fn claims_come_back_and_agents_evidence_codes_and_presence_do_not() {
 }
 
 #[tokio::test]
-async fn with_agents_everything_comes_back_as_it_was() {
+async fn with_keep_agents_everything_is_restored_unchanged() {
     let (archive, _) = archive();
     let vault = vault(&archive).await;
     assert!(vault.restore().run(&Wanted::Latest, &mut |_| {}).await.unwrap().keep_agents);
@@ -101,7 +101,7 @@ async fn with_agents_everything_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one_and_in_no_other_way() {
+async fn a_killed_run_can_only_be_finished_with_the_same_choice_for_agents() {
     let (archive, after) = archive();
     let mut kills = 0;
     for number in 0.. {
@@ -134,7 +134,7 @@ async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one_and_in_no_
         }
         if partial.iter().any(|line| String::from_utf8_lossy(line).contains("progress")) {
             let mut keeping = revoking(&vault);
-            // Nobody holds the lease then, in neither way.
+            // The lease of the killed run has expired, so only the other choice for agents is refused.
             keeping.keep_agents = true;
             let refused = keeping.run(&Wanted::Latest, &mut |_| {}).await.unwrap_err();
             assert!(refused.exit_code() == 3 && refused.to_string().contains("without --keep-agents"), "{refused}");
@@ -146,7 +146,7 @@ async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one_and_in_no_
 }
 
 #[tokio::test]
-async fn agents_of_tables_that_went_back_otherwise_are_revoked_once() {
+async fn revoking_all_agents_of_rolled_back_tables_is_idempotent() {
     let (archive, after) = archive();
     let vault = vault(&archive).await;
     vault.restore().run(&Wanted::Latest, &mut |_| {}).await.unwrap();
@@ -196,12 +196,12 @@ fn an_agent_that_was_revoked_after_the_snapshot_does_not_come_back() {
         let runner = start(&data);
         assert_eq!(reason(&runner) == "agent_revoked", !kept);
         assert_eq!(witness.attest(&runner, json!({})).status, if kept { 200 } else { 410 });
-        // The history goes on with her state as it is now, and nobody has done anything to it.
+        // The history continues with her current state, and has no entry about the revocation.
         let entries = audit_of(&runner, "demo", 4);
         let actions: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
         assert!(!actions.contains(&"agent_revoked"), "{actions:?}");
         assert_eq!(actions.iter().filter(|action| **action == "joined").count(), 2, "{actions:?}");
-        // Neither she nor her agent brought it back.
+        // The entry names the service, because neither she nor her agent caused it.
         let again = entries.iter().rfind(|entry| entry.action == "joined").unwrap();
         assert_eq!((again.actor.as_str(), again.data.get("requestId")), ("service", None));
         let (entries, head) = audit(&runner, "demo");
@@ -210,7 +210,7 @@ fn an_agent_that_was_revoked_after_the_snapshot_does_not_come_back() {
 }
 
 #[test]
-fn agents_of_a_directory_that_was_copied_back_are_revoked_by_a_command_and_by_no_person() {
+fn a_command_revokes_the_agents_of_a_copied_directory_in_the_name_of_the_service() {
     let place = TempDir::new().unwrap();
     let data = place.path().join("data").to_str().unwrap().to_owned();
     let mut runner = start(&data);

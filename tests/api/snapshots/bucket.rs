@@ -1,4 +1,4 @@
-//! Who may do what with the bucket, by what template.yaml says: each statement, and what they come to together.
+//! The permissions on the bucket in template.yaml: each statement, and the effect of all statements together.
 
 use crate::support::iam::matches;
 use local::objects::BUCKET;
@@ -10,7 +10,7 @@ fn template() -> Yaml {
     serde_norway::from_str(TEMPLATE).unwrap()
 }
 
-/// A part of the template as plain data: an intrinsic function becomes its text, with the bucket's name in it.
+/// A part of the template as plain data; an intrinsic function becomes a text that contains the bucket's name.
 fn plain(value: &Yaml) -> Value {
     match value {
         Yaml::Tagged(tagged) => {
@@ -47,7 +47,7 @@ fn the_bucket_is_private_encrypted_versioned_and_outlives_its_stack() {
 }
 
 #[test]
-fn no_rule_expires_the_last_good_snapshot_and_what_was_removed_goes_for_good() {
+fn no_rule_expires_the_last_good_snapshot_and_removed_ones_are_destroyed_later() {
     let bucket = plain(&template()["Resources"]["SnapshotBucket"]["Properties"]);
     let rules = bucket["LifecycleConfiguration"]["Rules"].as_array().unwrap().clone();
     let has = |wanted: &str| rules.iter().filter(|rule| rule.get(wanted).is_some()).cloned().collect::<Vec<_>>();
@@ -65,7 +65,7 @@ fn no_rule_expires_the_last_good_snapshot_and_what_was_removed_goes_for_good() {
 }
 
 #[test]
-fn the_policy_of_the_bucket_says_exactly_this() {
+fn the_bucket_policy_has_exactly_these_statements() {
     let policy = plain(&template()["Resources"]["SnapshotBucketPolicy"]["Properties"]);
     assert_eq!(policy["Bucket"], "SnapshotBucket");
     let (bucket, objects) = (format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*"));
@@ -104,7 +104,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// As much of IAM as our statements need: none of these operators but `Null` matches a key that is not there.
+/// The part of IAM that our statements need: of these operators, only `Null` matches a missing key.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 fn applies(statement: &Value, ask: &Ask) -> bool {
     let known = |key: &str| ask.context.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
@@ -124,7 +124,7 @@ fn applies(statement: &Value, ask: &Ask) -> bool {
         })
 }
 
-/// Denied by any statement, else allowed by one of the role.
+/// A request is denied if any statement denies it, and otherwise allowed if a statement of the role allows it.
 fn allowed(role: &[Value], ask: &Ask) -> bool {
     let policy = plain(&template()["Resources"]["SnapshotBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]);
     let policy = policy.as_array().unwrap();
@@ -132,7 +132,7 @@ fn allowed(role: &[Value], ask: &Ask) -> bool {
     !policy.iter().any(|statement| applies(statement, ask)) && role.iter().any(|statement| applies(statement, ask))
 }
 
-/// What a function's role allows with S3.
+/// The S3 permissions of a function's role.
 fn role(function: &str) -> Vec<Value> {
     let policy = plain(&template()["Resources"][function]["Properties"]["Policies"][0]["Statement"]);
     let s3 = |statement: &Value| texts(&statement["Action"]).iter().all(|action| action.starts_with("s3:"));
@@ -150,7 +150,7 @@ fn ask(action: &'static str, key: &str, more: &[(&'static str, &'static str)]) -
 
 const ENCRYPTED: (&str, &str) = ("s3:x-amz-server-side-encryption", "AES256");
 const ONCE: (&str, &str) = ("s3:if-none-match", "*");
-/// `PutObject` and `CompleteMultipartUpload` make an object; what comes before does not.
+/// Only `PutObject` and `CompleteMultipartUpload` create an object; the requests before them do not.
 const MAKES: (&str, &str) = ("s3:ObjectCreationOperation", "true");
 const PREPARES: (&str, &str) = ("s3:ObjectCreationOperation", "false");
 
@@ -158,7 +158,7 @@ const LINES: &str = "database-backups/audio-states-2026-11-21-03-00-00.jsonl.gz"
 const MANIFEST: &str = "database-backups/audio-states-2026-11-21-03-00-00.manifest.json";
 
 #[test]
-fn who_takes_snapshots_may_make_each_object_once_and_remove_none_for_good() {
+fn a_role_that_takes_snapshots_can_write_each_object_once_and_destroy_none() {
     let role = role("SnapshotTablesFunction");
     let plain_http = |action, key| {
         let mut ask = ask(action, key, &[]);
@@ -173,16 +173,16 @@ fn who_takes_snapshots_may_make_each_object_once_and_remove_none_for_good() {
     let table = [
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, ONCE, MAKES])),
         (true, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, ONCE, MAKES])),
-        // CreateMultipartUpload, UploadPart, CompleteMultipartUpload: what an object over 8 MiB is made by.
+        // The three requests that create an object larger than 8 MiB.
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, PREPARES])),
         (true, ask("s3:PutObject", LINES, &[PREPARES])),
         (true, ask("s3:PutObject", LINES, &[ONCE, MAKES])),
-        // Not once.
+        // Requests that could overwrite an object.
         (false, ask("s3:PutObject", LINES, &[ENCRYPTED, MAKES])),
         (false, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, MAKES])),
         (false, ask("s3:PutObject", MANIFEST, &[ENCRYPTED, ("s3:if-match", "etag"), MAKES])),
         (false, ask("s3:PutObject", LINES, &[MAKES])),
-        // Elsewhere.
+        // Other prefixes are denied; below its own prefix, the role may read and clean up.
         (false, ask("s3:PutObject", "other", &[ENCRYPTED, ONCE, MAKES])),
         (false, ask("s3:PutObject", "database-backupsX", &[ENCRYPTED, ONCE, MAKES])),
         (false, ask("s3:GetObject", "other", &[])),
@@ -192,14 +192,14 @@ fn who_takes_snapshots_may_make_each_object_once_and_remove_none_for_good() {
         (true, ask("s3:AbortMultipartUpload", LINES, &[])),
         (true, ask("s3:ListBucket", "", &[])),
         (true, ask("s3:ListBucketMultipartUploads", "", &[])),
-        // Over plain HTTP, or old TLS.
+        // Requests over plain HTTP or an old TLS version.
         (false, plain_http("s3:GetObject", LINES)),
         (false, plain_http("s3:ListBucket", "")),
         (false, plain_http("s3:PutObject", LINES)),
         (false, old_tls("s3:PutObject", LINES, "1.1")),
         (false, old_tls("s3:GetObject", LINES, "1.0")),
         (true, old_tls("s3:PutObject", LINES, "1.2")),
-        // Hiding what is past its time is allowed; to remove it, or to bring it back, is not.
+        // A role may hide an old object behind a delete marker, but may neither destroy it nor bring it back.
         (true, ask("s3:DeleteObject", LINES, &[])),
         (true, ask("s3:DeleteObject", MANIFEST, &[])),
         (false, ask("s3:DeleteObjectVersion", LINES, &[])),
@@ -218,7 +218,7 @@ fn who_takes_snapshots_may_make_each_object_once_and_remove_none_for_good() {
 }
 
 #[test]
-fn whoever_may_do_everything_else_cannot_overwrite_a_snapshot_either() {
+fn even_a_role_with_all_other_permissions_cannot_overwrite_a_snapshot() {
     let administrator = [json!({"Effect": "Allow", "Action": "*", "Resource": "*"})];
     for (expected, asked) in [
         (true, ask("s3:PutObject", LINES, &[ENCRYPTED, ONCE, MAKES])),
@@ -234,7 +234,7 @@ fn whoever_may_do_everything_else_cannot_overwrite_a_snapshot_either() {
 }
 
 #[test]
-fn no_other_function_may_touch_the_bucket_but_those_of_the_snapshots() {
+fn only_the_snapshot_functions_may_access_the_bucket() {
     let template = template();
     for (id, resource) in template["Resources"].as_mapping().unwrap() {
         let id = id.as_str().unwrap();

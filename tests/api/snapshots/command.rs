@@ -1,4 +1,4 @@
-//! `greenroom snapshot`: beside a runner and without one, killed and refused.
+//! `greenroom snapshot` with and without a runner, when it is killed, and when it is refused.
 
 use crate::support::{Ends, Runner, binary};
 use local::objects::{BUCKET, Directory};
@@ -43,7 +43,7 @@ fn stop(mut runner: Runner) {
     assert_eq!(runner.wait().0, 0);
 }
 
-/// The snapshots there are, each read to its end: its items of the state table by key.
+/// The good snapshots, each read to its end: their items of the state table by key.
 fn good(data: &Path) -> Vec<(SnapshotId, BTreeMap<String, Value>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let directory = Directory::open(&data.join("snapshots"), Duration::from_secs(10)).unwrap();
@@ -82,7 +82,7 @@ fn a_snapshot_is_taken_beside_a_runner_and_without_one() {
     assert_eq!(good(data).iter().map(|(_, items)| items.len()).collect::<Vec<_>>(), [12, 12]);
     let (code, listed) = run(data, &["--list"]);
     assert!(code == 0 && listed.lines().count() == 2 && listed.contains(" bytes"), "{listed}");
-    // It was closed as a runner closes it, or this would be refused.
+    // The command closed the directory in order; otherwise the next start would refuse it.
     stop(start(data));
 }
 
@@ -129,7 +129,7 @@ fn a_snapshot_that_is_taken_under_load_is_whole() {
 }
 
 #[test]
-fn a_command_that_is_killed_leaves_nothing_wrong() {
+fn a_killed_command_leaves_no_incomplete_snapshot() {
     let directory = TempDir::new().unwrap();
     let data = directory.path();
     let runner = start(data);
@@ -138,14 +138,15 @@ fn a_command_that_is_killed_leaves_nothing_wrong() {
         for kill in 0..8_u64 {
             let mut process = command(data, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             thread::sleep(Duration::from_millis(15 + 20 * kill));
-            // It may be done by then.
+            // The command may already have finished.
             let _ = process.kill();
             process.wait().unwrap();
             for (id, items) in good(data) {
                 assert_eq!(items.len(), 60, "{id}");
             }
         }
-        // The lease of the last one, if it held it, is nobody's: nobody else has the directory.
+        // A lease that the killed command held does not block the next one, because only one process can use the
+        // directory.
         let before = good(data).len();
         let (code, text) = run(data, &[]);
         assert_eq!((code, good(data).len()), (0, before + 1), "{text}");
@@ -156,7 +157,7 @@ fn a_command_that_is_killed_leaves_nothing_wrong() {
 }
 
 #[test]
-fn a_runner_that_is_killed_fails_the_command_and_nothing_else() {
+fn killing_the_runner_fails_only_the_command() {
     let directory = TempDir::new().unwrap();
     let data = directory.path();
     for number in 0..4 {
@@ -170,14 +171,14 @@ fn a_runner_that_is_killed_fails_the_command_and_nothing_else() {
         let code = process.wait_with_output().unwrap().status.code().unwrap();
         assert!([0, 6, 7].contains(&code), "{code}");
         let before = good(data).len();
-        // The socket that it left is nobody's.
+        // The socket that the killed runner left behind is not in use.
         let (code, text) = run(data, &[]);
         assert_eq!((code, good(data).len()), (0, before + 1), "{text}");
     }
 }
 
 #[test]
-fn whatever_keeps_a_command_from_its_work_has_a_code_of_its_own() {
+fn each_cause_of_failure_has_its_own_exit_code() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
     let (code, text) = run(&data, &[]);
@@ -198,7 +199,7 @@ fn whatever_keeps_a_command_from_its_work_has_a_code_of_its_own() {
 }
 
 #[test]
-fn the_engines_socket_is_its_owners_and_goes_with_the_runner() {
+fn only_the_owner_can_open_the_engines_socket_and_it_ends_with_the_runner() {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
     let directory = TempDir::new().unwrap();
     let runner = start(directory.path());
@@ -211,7 +212,7 @@ fn the_engines_socket_is_its_owners_and_goes_with_the_runner() {
 }
 
 #[test]
-fn a_runner_makes_up_for_the_snapshot_of_the_night_it_was_off() {
+fn a_runner_takes_the_snapshot_that_it_missed_while_it_was_off() {
     let directory = TempDir::new().unwrap();
     let data = directory.path();
     let runner = start(data);

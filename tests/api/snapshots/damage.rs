@@ -1,4 +1,4 @@
-//! Whatever is done to a snapshot: it is refused before anything is written, or restored exactly.
+//! A damaged snapshot is refused before anything is written, or its damage is harmless and it is restored exactly.
 
 use crate::support::archive::{Archive, Vault, chain, line, lines, state};
 use flate2::Compression as Level;
@@ -18,7 +18,7 @@ fn sorted(mut lines: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Restores what is stored: the exit code, after making sure that all of it was written or nothing.
+/// Restores the stored snapshot and returns the exit code. Checks that either everything was written or nothing.
 async fn outcome(vault: &Vault, whole: &Archive, said: &str) -> u8 {
     let (code, text) = vault.exit_code(ID).await;
     let expected = if code == 0 { sorted(whole.lines.clone()) } else { Vec::new() };
@@ -34,7 +34,7 @@ async fn after(said: &str, damage: impl Fn(&mut Archive)) -> u8 {
     outcome(&vault, &whole, said).await
 }
 
-/// Says in the manifest what the object is now, but not what its lines are.
+/// Updates the manifest's sums of the stored object, but not those of its lines.
 fn admit(archive: &mut Archive, lines: bool) {
     let before = archive.manifest["object"].clone();
     let object = archive.object.clone();
@@ -67,7 +67,7 @@ async fn a_whole_snapshot_is_restored_exactly() {
 }
 
 #[tokio::test]
-async fn what_was_cut_off_or_added_is_refused() {
+async fn a_truncated_or_extended_object_is_refused() {
     let length = archive().object.len();
     for kept in [0, 1, 5, 10, 11, length / 4, length / 2, length - 9, length - 8, length - 4, length - 1] {
         for admitted in [false, true] {
@@ -121,12 +121,12 @@ async fn a_flipped_bit_in_the_manifest_is_refused_or_harmless() {
         assert!([0, 4, 5].contains(&code), "byte {place}: {code}");
         refused += usize::from(code != 0);
     }
-    // Harmless are the stage, the times and the schema of an index: what was restored was exact.
+    // Changes of the stage, the times and the schema of an index are harmless: the restore was exact.
     assert!(refused > 60, "{refused} refused");
 }
 
 #[tokio::test]
-async fn objects_that_are_missing_or_another_snapshots_are_refused() {
+async fn missing_objects_and_objects_of_another_snapshot_are_refused() {
     let (one, other) = (archive(), Archive::new("2026-11-20-03-00-00", lines(2, 3, 10)));
 
     let vault = Vault::new();
@@ -178,7 +178,7 @@ async fn lines_that_were_changed_under_the_old_hash_are_refused() {
     }
 }
 
-/// Where the first line stands that holds this.
+/// Position of the first line that contains this text.
 fn place(archive: &Archive, text: &str) -> usize {
     archive.lines.iter().position(|line| String::from_utf8_lossy(line).contains(text)).unwrap()
 }
@@ -189,9 +189,9 @@ fn rewrite(archive: &mut Archive, place: usize, change: impl Fn(&mut Value)) {
     archive.lines[place] = format!("{text}\n").into_bytes();
 }
 
-/// Every sum of the manifest is made anew: what is left to find it by is what a chain and a table are.
+/// All sums of the manifest are computed again, so only the rules of chains and tables can find the damage.
 #[tokio::test]
-async fn what_no_sum_can_find_is_found_by_the_chains_and_the_keys() {
+async fn damage_with_correct_checksums_is_found_by_the_chains_and_the_keys() {
     type Change = fn(&mut Archive);
     let changes: [(&str, Change); 24] = [
         ("an entry altered", |archive| rewrite(archive, 1, |line| line["item"]["actor"]["S"] = "user:eve".into())),
@@ -247,13 +247,13 @@ async fn what_no_sum_can_find_is_found_by_the_chains_and_the_keys() {
             archive.seal();
         });
         let code = code.await;
-        // A state in the ledger is nothing that is chained, but the states come last.
+        // A state in the ledger belongs to no chain, but states must come after the ledger.
         assert_eq!(code, 4, "{said}");
     }
 }
 
 #[tokio::test]
-async fn lines_that_are_none_are_refused() {
+async fn malformed_lines_are_refused() {
     let with = |line: &[u8]| {
         let line = line.to_vec();
         move |archive: &mut Archive| {
@@ -286,7 +286,7 @@ async fn lines_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_none_or_lies_is_refused() {
+async fn a_malformed_or_false_manifest_is_refused() {
     type Change = fn(&mut Value);
     let changes: [(&str, u8, Change); 15] = [
         ("an older schema", 5, |manifest| manifest["schema"] = 0.into()),
@@ -323,10 +323,10 @@ async fn a_manifest_that_is_none_or_lies_is_refused() {
     }
 }
 
-/// What is left out on purpose: one who alters a chain and every hash after it, head and manifest included, makes another
-/// whole chain. `docs/ledger.md` says how that is found.
+/// A known limit: whoever changes a chain and all hashes after it, the head and the manifest gets another valid chain.
+/// `docs/ledger.md` describes how that is found.
 #[tokio::test]
-async fn another_whole_chain_is_another_snapshot() {
+async fn a_consistently_rewritten_chain_is_accepted() {
     let (vault, other) = (Vault::new(), Archive::new(ID, chain("room-0", 3)));
     other.store(&vault.objects).await;
     assert_eq!(outcome(&vault, &other, "another chain").await, 0);

@@ -1,4 +1,4 @@
-//! A drill finds out whether the newest snapshot can be restored, and leaves no trace but its verdict.
+//! A drill checks whether the newest snapshot can be restored, and leaves nothing behind but its result.
 
 use crate::support::archive::{Archive, Vault, lines, state};
 use crate::support::faults::{Fault, Plan};
@@ -25,7 +25,7 @@ fn later() -> Timestamp {
     now().plus(Duration::from_mins(10))
 }
 
-/// A bucket with this snapshot, and tables in use that hold something else.
+/// A bucket with this snapshot, and live tables with other content.
 async fn with(archive: &Archive) -> Vault {
     let vault = Vault::new();
     archive.store(&vault.objects).await;
@@ -44,13 +44,13 @@ async fn drill(
     drill.run(&mut told).await
 }
 
-/// What there is besides the verdict.
+/// The names of all tables and the lines of the live ones, which a drill must not change.
 async fn trace(vault: &Vault) -> (Value, Vec<Vec<u8>>) {
     (vault.faulty.call("ListTables", &json!({})).await["TableNames"].clone(), vault.lines().await)
 }
 
 #[tokio::test]
-async fn every_item_is_restored_and_compared_and_nothing_of_it_stays() {
+async fn every_item_is_restored_compared_and_removed_again() {
     let archive = archive();
     let vault = with(&archive).await;
     let before = trace(&vault).await;
@@ -63,21 +63,21 @@ async fn every_item_is_restored_and_compared_and_nothing_of_it_stays() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_damaged_or_not_there_fails_the_drill() {
+async fn a_damaged_or_missing_snapshot_fails_the_drill() {
     let vault = Vault::new();
     assert_eq!(drill(&vault, now, |_| {}).await.unwrap_err().exit_code(), 4, "none at all");
     let mut damaged = archive();
     damaged.object[100] ^= 1;
     damaged.store(&vault.objects).await;
     assert_eq!(drill(&vault, now, |_| {}).await.unwrap_err().exit_code(), 4);
-    // The newest one, whatever the others are.
+    // Only the newest snapshot counts.
     Archive::new("2026-11-21-04-00-00", lines(1, 1, 1)).store(&vault.objects).await;
     assert_eq!(drill(&vault, now, |_| {}).await.unwrap().items, 4);
     assert!(vault.lines().await.is_empty());
 }
 
 #[tokio::test]
-async fn an_item_that_does_not_come_back_fails_the_drill() {
+async fn an_item_that_was_not_restored_fails_the_drill() {
     let lost = json!({"pk": {"S": "USER#user-00119"}, "sk": {"S": "STATE"}});
     let mut other: Value = serde_json::from_slice::<Value>(&state(119, 2)).unwrap()["item"].clone();
     other["isMuted"] = json!({"BOOL": true});
@@ -93,7 +93,7 @@ async fn an_item_that_does_not_come_back_fails_the_drill() {
         let (mut body, faulty) = (body, vault.faulty.clone());
         body["TableName"] = "greenroom-test-drill-state".into();
         let mut done = false;
-        // After the first batch was compared, and before the last one is.
+        // Between the comparison of the first batch and that of the last one.
         let error = drill(&vault, now, |progress| {
             if progress.step == Step::Comparing && !done {
                 done = true;
@@ -108,7 +108,7 @@ async fn an_item_that_does_not_come_back_fails_the_drill() {
 }
 
 #[tokio::test]
-async fn what_a_drill_that_was_killed_has_left_is_removed_by_the_next_one() {
+async fn the_next_drill_removes_the_tables_of_a_killed_drill() {
     let archive = archive();
     let mut kills = 0;
     for number in 0.. {
@@ -141,7 +141,7 @@ async fn what_a_drill_that_was_killed_has_left_is_removed_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn of_two_drills_at_once_one_is_refused_and_spoils_nothing() {
+async fn of_two_concurrent_drills_one_is_refused_and_the_other_succeeds() {
     let vault = with(&archive()).await;
     let at_work = Arc::new(Notify::new());
     let told = Arc::clone(&at_work);

@@ -1,4 +1,4 @@
-//! How long snapshots are kept.
+//! The retention of snapshots.
 
 use crate::support::archive::{Archive, lines};
 use crate::support::faults::Fault;
@@ -16,7 +16,7 @@ fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-/// Stores a good snapshot that was begun so long ago.
+/// Stores a good snapshot that was begun this long ago.
 async fn old(taking: &Taking, time: Duration) -> SnapshotId {
     let id = SnapshotId::at(ago(time));
     Archive::new(&id.to_string(), lines(1, 1, 1)).store(&taking.objects).await;
@@ -24,7 +24,7 @@ async fn old(taking: &Taking, time: Duration) -> SnapshotId {
 }
 
 #[tokio::test]
-async fn what_is_past_the_retention_goes_whole_and_the_rest_stays() {
+async fn snapshots_past_the_retention_are_removed_completely_and_others_stay() {
     let taking = Taking::with_people().await;
     let gone = [old(&taking, days(30)).await, old(&taking, days(8)).await];
     let kept = [old(&taking, days(6)).await, old(&taking, Duration::from_hours(2)).await];
@@ -35,10 +35,10 @@ async fn what_is_past_the_retention_goes_whole_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn the_last_good_snapshot_stays_however_old_it_is() {
+async fn the_last_good_snapshot_is_kept_at_any_age() {
     let taking = Taking::with_people().await;
     let (older, last) = (old(&taking, days(300)).await, old(&taking, days(200)).await);
-    // What an interrupted run left is newer, and no snapshot.
+    // The leftover of an interrupted run is newer, but does not count as a snapshot.
     let leftover = SnapshotId::at(ago(days(1)));
     Archive::new(&leftover.to_string(), lines(1, 1, 1)).store_object(&taking.objects).await;
     let performed = taking.snapshots(now).perform(Some(ago(days(250)))).await.unwrap();
@@ -48,7 +48,7 @@ async fn the_last_good_snapshot_stays_however_old_it_is() {
 }
 
 #[tokio::test]
-async fn a_removal_that_is_interrupted_leaves_nothing_that_looks_good_and_is_not() {
+async fn an_interrupted_removal_leaves_no_snapshot_that_only_looks_good() {
     for number in 0.. {
         let taking = Taking::with_people().await;
         old(&taking, days(30)).await;
@@ -64,7 +64,7 @@ async fn a_removal_that_is_interrupted_leaves_nothing_that_looks_good_and_is_not
             assert!(number >= 2 && good == 1);
             break;
         }
-        // `good` has read each of them to its end.
+        // `good` has read each of these snapshots to its end.
         assert_eq!(good, if number == 0 { 2 } else { 1 });
     }
 }

@@ -1,4 +1,4 @@
-//! "Latest" is the same snapshot to everything that speaks of one.
+//! All code agrees on which snapshot is the latest.
 
 use crate::support::archive::{Archive, lines};
 use crate::support::taking::{Taking, now};
@@ -17,10 +17,10 @@ fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-/// What a copy that was interrupted, or a disk, makes of the newest snapshot.
+/// Damage to the newest snapshot, as an interrupted copy or a disk can cause it.
 const FLAWS: &[&str] = &["no object", "no manifest", "not a manifest", "another manifest", "half an object"];
 
-/// A bucket with a snapshot that is 20 days old, and one of yesterday with this flaw.
+/// A bucket with two snapshots: one is 20 days old, and yesterday's has this flaw.
 async fn with(flaw: &str) -> (Taking, SnapshotId) {
     let taking = Taking::new();
     let good = Archive::new(&SnapshotId::at(ago(days(20))).to_string(), lines(1, 2, 3));
@@ -47,7 +47,7 @@ async fn with(flaw: &str) -> (Taking, SnapshotId) {
 }
 
 #[tokio::test]
-async fn the_newest_snapshot_is_the_same_to_list_restore_drill_age_and_retention() {
+async fn list_restore_drill_age_and_retention_agree_on_the_newest_snapshot() {
     for flaw in FLAWS {
         let (taking, good) = with(flaw).await;
         let Taking { objects, tables, .. } = &taking;
@@ -57,7 +57,7 @@ async fn the_newest_snapshot_is_the_same_to_list_restore_drill_age_and_retention
         let scratch = scratch(tables.client.clone(), "test");
         let drill = Drill { objects, live: tables, scratch: &scratch, clock: now, alone: false };
         assert_eq!(drill.run(&mut |_| {}).await.unwrap().snapshot, good, "drill: {flaw}");
-        // Past its time, and kept because it is the last one.
+        // It is older than the retention, but the last good snapshot.
         let performed = taking.snapshots(now).perform(Some(ago(days(25)))).await.unwrap();
         assert_eq!((performed.newest, performed.removed.snapshots), (good.clone(), Vec::new()), "retention: {flaw}");
         let restore = Restore { objects, tables, clock: now, keep_agents: true, alone: false, until: None };
@@ -67,7 +67,7 @@ async fn the_newest_snapshot_is_the_same_to_list_restore_drill_age_and_retention
 }
 
 #[tokio::test]
-async fn a_slot_whose_snapshot_is_flawed_is_taken_again() {
+async fn a_slot_with_a_flawed_snapshot_is_taken_again() {
     for flaw in FLAWS {
         let (taking, good) = with(flaw).await;
         let performed = taking.snapshots(now).perform(Some(ago(days(2)))).await.unwrap();

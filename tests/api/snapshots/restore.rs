@@ -1,4 +1,4 @@
-//! What was in the tables is in the tables again, whatever happens on the way; what is in them stays.
+//! A restore brings back all items, even if it is interrupted; items that are already in the tables stay.
 
 use crate::support::archive::{Archive, Vault, line, lines, state};
 use crate::support::faults::{Fault, Plan};
@@ -27,7 +27,7 @@ fn sorted(archive: &Archive) -> Vec<Vec<u8>> {
     lines
 }
 
-/// When every lease of now is over.
+/// A time at which every current lease has expired.
 fn later() -> Timestamp {
     Timestamp::from(SystemTime::now()).plus(Duration::from_mins(10))
 }
@@ -44,7 +44,7 @@ async fn run(vault: &Vault, clock: fn() -> Timestamp) -> Result<Restored, Snapsh
     restore.run(&ID.parse().unwrap(), &mut |_| {}).await
 }
 
-/// Runs until `stop` says so, and is gone then, as a process that was killed.
+/// Runs until `stop` is set, and is then dropped, like a killed process.
 async fn killed(vault: &Vault, stop: &Notify) -> Option<Result<Restored, SnapshotError>> {
     let restore = vault.restore();
     let wanted = ID.parse().unwrap();
@@ -75,7 +75,7 @@ async fn ten_thousand_items_come_back_as_they_were() {
     assert_eq!(written.last().map(|progress| progress.lines), Some(10_000));
 }
 
-/// Before each call of the database, and after it.
+/// Kills the run before and after each call of the database.
 #[tokio::test]
 async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one() {
     let (archive, other) = (archive(), Archive::new(OTHER, lines(1, 1, 1)));
@@ -87,7 +87,7 @@ async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one() {
             let killer = Arc::clone(&stop);
             let plan: Plan = Box::new(move |n, _| {
                 (n == number).then(|| {
-                    // The answer never comes; whether it takes effect first is up to the engine's thread.
+                    // The answer never arrives. Whether the call takes effect depends on the engine's thread.
                     killer.notify_one();
                     if after { Fault::HangAfter } else { Fault::Hang }
                 })
@@ -107,14 +107,14 @@ async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one() {
             }
             assert!(begun || partial.len() <= 1, "call {number}: items and no note of it");
             if begun {
-                // Nobody else may take half a snapshot for an empty table, or for all of it.
+                // No other command may treat a half-restored table as empty or as complete.
                 other.store(&vault.objects).await;
                 let mut restore = vault.restore();
                 restore.clock = later;
                 let refused = restore.run(&OTHER.parse().unwrap(), &mut |_| {}).await.unwrap_err();
                 assert!(refused.exit_code() == 3 && refused.to_string().contains(ID), "{refused}");
             }
-            // The newest by now is another one; the one that was begun is finished first.
+            // Another snapshot is the newest by now, but the interrupted restore is finished first.
             let mut restore = vault.restore();
             restore.clock = later;
             let wanted = if begun { Wanted::Latest } else { ID.parse().unwrap() };
@@ -136,7 +136,7 @@ async fn a_call_that_fails_once_is_repeated() {
             let restored = run(&vault, || SystemTime::now().into()).await;
             assert!(restored.is_ok_and(|restored| restored.done), "{fault:?} at call {number}");
             let mut left = vault.lines().await;
-            // To give the lease back is not tried for ever: it ends by itself.
+            // Giving the lease back is not retried forever, because the lease expires by itself.
             left.retain(|line| !String::from_utf8_lossy(line).contains("LEASE#"));
             assert!(left == sorted(&archive), "{fault:?} at call {number}");
             if vault.faulty.calls().len() <= number {
@@ -147,7 +147,7 @@ async fn a_call_that_fails_once_is_repeated() {
 }
 
 #[tokio::test]
-async fn what_a_table_did_not_take_is_sent_again() {
+async fn unprocessed_items_are_sent_again() {
     let archive = archive();
     for seed in 0..6 {
         let vault = with(&archive).await;
@@ -163,21 +163,21 @@ async fn what_a_table_did_not_take_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_table_that_takes_nothing_is_out_of_reach_and_finished_later() {
+async fn a_table_that_accepts_nothing_counts_as_unreachable_and_is_filled_later() {
     let archive = archive();
     let vault = with(&archive).await;
     vault.faulty.be(Box::new(|n, operation| (operation == "BatchWriteItem" && n > 12).then_some(Fault::Throttle)));
     let error = run(&vault, || SystemTime::now().into()).await.unwrap_err();
     assert_eq!(error.exit_code(), 6, "{error}");
     vault.faulty.be_well();
-    // At once: a run that ends by itself gives its lease back.
+    // No wait is needed: a run that ends by itself gives its lease back.
     let restored = run(&vault, || SystemTime::now().into()).await.unwrap();
     assert!(restored.done && restored.resumed_at > 0, "{restored:?}");
     assert!(vault.lines().await == sorted(&archive));
 }
 
 #[tokio::test]
-async fn of_two_at_once_one_is_refused() {
+async fn of_two_concurrent_restores_one_is_refused() {
     let archive = archive();
     let vault = with(&archive).await;
     let stop = Notify::new();
@@ -220,7 +220,7 @@ async fn tables_that_are_not_empty_are_refused_and_stay_as_they_are() {
     }
 }
 
-/// What happens next would not be newer than what the histories hold, and be left out of them without a word.
+/// The positions of new changes would be older than those in the histories, and the changes would be skipped silently.
 #[tokio::test]
 async fn tables_with_an_older_stream_are_refused() {
     let at = |began: &str| {
@@ -240,7 +240,7 @@ async fn tables_with_an_older_stream_are_refused() {
 }
 
 #[tokio::test]
-async fn leases_and_connections_are_no_items() {
+async fn leases_and_connections_do_not_count_as_items() {
     let archive = archive();
     let vault = with(&archive).await;
     for what in ["snapshot", "drill"] {
@@ -254,7 +254,7 @@ async fn leases_and_connections_are_no_items() {
 }
 
 #[tokio::test]
-async fn a_run_out_of_time_leaves_the_rest_to_the_next() {
+async fn a_run_that_is_out_of_time_leaves_the_rest_to_the_next_run() {
     let archive = archive();
     let vault = with(&archive).await;
     let mut restore = vault.restore();
@@ -287,7 +287,7 @@ async fn an_object_that_changes_between_two_runs_is_refused_and_the_first_one_ca
     assert!(vault.lines().await == sorted(&archive));
 }
 
-/// One of every schema there has been, as it was written then.
+/// Stored snapshots of every schema version, as that version wrote them.
 #[tokio::test]
 async fn snapshots_of_every_schema_are_restored() {
     let mut schemas = 0;
@@ -315,7 +315,7 @@ async fn snapshots_of_every_schema_are_restored() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_out_of_reach() {
+async fn a_missing_table_counts_as_unreachable() {
     let vault = with(&archive()).await;
     let mut missing = vault.restore();
     let tables = snapshot::tables::Tables { state: "nothing".to_owned(), ..vault.tables.clone() };

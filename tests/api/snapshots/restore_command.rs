@@ -1,4 +1,4 @@
-//! `greenroom restore` and `greenroom drill`, as somebody uses them.
+//! `greenroom restore` and `greenroom drill`, used on the command line.
 
 use crate::support::archive::{Archive, lines};
 use crate::support::history::{audit, audit_of};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const ID: &str = "2026-11-21-03-00-00";
 
-/// The exit code, and what was said on standard output and standard error.
+/// The exit code, standard output and standard error.
 fn greenroom(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = Command::new(binary("greenroom"));
     let output = command.args(args).env_clear().envs(env.iter().copied()).output().unwrap();
@@ -65,7 +65,7 @@ fn start(data: &Path) -> Runner {
     Runner::start(&["--data-dir", data.to_str().unwrap(), "--dynamodb-port", "0"])
 }
 
-/// Starts a runner that refuses: its exit code and what it says.
+/// Starts a runner that must refuse: returns its exit code and its output.
 fn refused(data: &Path) -> (i32, String) {
     let mut command = Command::new(binary("greenroom"));
     Process::start(command.args(["--port", "0", "--data-dir"]).arg(data), &[]).wait()
@@ -78,7 +78,7 @@ fn users(runner: &Runner) -> Vec<Value> {
 }
 
 #[test]
-fn what_was_served_before_is_served_again() {
+fn a_runner_on_restored_data_serves_the_same_as_before() {
     let place = TempDir::new().unwrap();
     let [old, new] = ["old", "new"].map(|name| place.path().join(name));
     let mut runner = start(&old);
@@ -100,7 +100,7 @@ fn what_was_served_before_is_served_again() {
     assert!(said.starts_with("snapshot ") && said.contains("is restored: "), "{said}");
     let runner = start(&new);
     assert_eq!(users(&runner), before);
-    // Everybody joins anew: the history goes on from where it was, and says what the room is like now.
+    // Everybody joins again: the history continues after its last entry with the current state of the room.
     let (entries, head) = {
         audit_of(&runner, "demo", 60);
         audit(&runner, "demo")
@@ -108,13 +108,13 @@ fn what_was_served_before_is_served_again() {
     assert_eq!(entries[..30], history[..]);
     assert!(entries[30..].iter().all(|entry| entry.action == "joined") && head.seq == 60, "{entries:#?}");
     assert_eq!(domain::ledger::verify(&entries, Some(&head)), Ok(head));
-    // And from then on as ever.
+    // After that, the history grows as usual.
     assert_eq!(runner.patch("/api/users/user-01/mute", json!({"isMuted": true})).status, 200);
     assert_eq!(audit_of(&runner, "demo", 61)[60].action, "mute_changed");
 }
 
 #[test]
-fn each_exit_code_says_what_is_wrong() {
+fn each_kind_of_failure_has_its_exit_code() {
     let place = Location::with(&archive());
     let (code, said, errors) = place.restore(&[ID], "new");
     assert_eq!(code, 0, "{errors}");
@@ -158,7 +158,7 @@ fn each_exit_code_says_what_is_wrong() {
     assert_eq!(code, 7, "{errors}");
     assert!(errors.contains(&format!("process {}", runner.pid())), "{errors}");
 
-    // A note that nobody has written.
+    // A progress that no version has written.
     let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "progress": {"S": "{}"}});
     let body = json!({"TableName": "greenroom-state", "Item": lease}).to_string();
     let put = ureq::post(runner.dynamodb.as_ref().unwrap()).header("x-amz-target", "DynamoDB_20120810.PutItem");
@@ -169,9 +169,9 @@ fn each_exit_code_says_what_is_wrong() {
     assert_eq!(code, 1, "{errors}");
 }
 
-/// As a copy that was interrupted leaves the newest one.
+/// The newest snapshot as an interrupted copy leaves it.
 #[test]
-fn the_list_says_which_one_latest_is() {
+fn the_list_shows_which_snapshot_is_the_latest() {
     let place = Location::with(&Archive::new("2026-11-20-03-00-00", lines(1, 2, 3)));
     let snapshots = place.text("snapshots");
     {
@@ -193,7 +193,7 @@ fn the_list_says_which_one_latest_is() {
 }
 
 #[test]
-fn a_restore_that_was_killed_is_served_by_nobody_and_finished_by_the_same_command() {
+fn no_runner_serves_a_killed_restore_and_the_same_command_finishes_it() {
     let place = Location::with(&Archive::new(ID, lines(50, 60, 3000)));
     let whole = place.restore(&["latest"], "whole");
     assert_eq!(whole.0, 0, "{}", whole.2);
@@ -221,7 +221,8 @@ fn a_restore_that_was_killed_is_served_by_nobody_and_finished_by_the_same_comman
     }
 }
 
-/// Runs a restore and kills it this many milliseconds after its first lines are written; false if it was done by then.
+/// Runs a restore and kills it this many milliseconds after its first lines are written. `false`: it had already
+/// finished.
 fn killed_while_writing(args: &[&str], after_ms: u64) -> bool {
     let mut command = Command::new(binary("greenroom"));
     let mut child = command.args(args).env_clear().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -234,7 +235,7 @@ fn killed_while_writing(args: &[&str], after_ms: u64) -> bool {
 }
 
 #[test]
-fn a_half_restored_directory_is_refused_by_name() {
+fn a_half_restored_directory_is_refused_with_the_command_that_finishes_it() {
     let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let mut runner = start(&place.path("new"));
@@ -260,7 +261,7 @@ fn a_restore_that_was_begun_with_agents_is_finished_with_them() {
     let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let line_sha256 = archive().manifest["object"]["lineSha256"].clone();
-    // A version that knew of no choice noted none, and kept agents.
+    // Versions without the option stored no choice, and kept the agents.
     for kept in [json!({}), json!({"keepAgents": true})] {
         let mut runner = start(&place.path("new"));
         let mut progress = json!({"snapshot": ID, "lineSha256": line_sha256, "lines": 7});
@@ -282,7 +283,7 @@ fn a_restore_that_was_begun_with_agents_is_finished_with_them() {
 }
 
 #[test]
-fn a_drill_works_beside_a_runner_and_without_one_and_disturbs_neither() {
+fn a_drill_works_with_and_without_a_runner_and_disturbs_neither() {
     let place = Location::with(&archive());
     assert_eq!(place.restore(&["latest"], "new").0, 0);
     let (data, snapshots) = (place.text("new"), place.text("snapshots"));
@@ -292,7 +293,7 @@ fn a_drill_works_beside_a_runner_and_without_one_and_disturbs_neither() {
     assert!(said.contains(&format!("snapshot {ID} can be restored: 30 items and 2 rooms")), "{said}");
 
     let runner = start(&place.path("new"));
-    // Ten people in each room, who join it anew after the restore.
+    // Ten people in each room join it again after the restore.
     let before = [audit_of(&runner, "room-0", 13), audit_of(&runner, "room-1", 13)];
     let (code, _, errors) = greenroom(&args, &[]);
     assert_eq!(code, 0, "{errors}");

@@ -1,4 +1,4 @@
-//! What a snapshot holds, and how it goes over the wire.
+//! The content of a snapshot, and the requests that write it.
 
 use crate::support::archive::{line, lines};
 use crate::support::faults::Fault;
@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_snapshot_holds_exactly_what_the_tables_hold_but_leases_and_connections() {
+async fn a_snapshot_holds_all_items_except_leases_and_connections() {
     for compression in [Compression::Gzip, Compression::None] {
         for segments in [1, 2, 7, 64] {
             let mut taking = Taking::with_people().await;
@@ -34,7 +34,7 @@ async fn a_snapshot_holds_exactly_what_the_tables_hold_but_leases_and_connection
 }
 
 #[tokio::test]
-async fn empty_tables_are_a_snapshot_of_nothing() {
+async fn empty_tables_give_an_empty_snapshot() {
     for compression in [Compression::Gzip, Compression::None] {
         let mut taking = Taking::new();
         taking.settings.compression = compression;
@@ -44,7 +44,7 @@ async fn empty_tables_are_a_snapshot_of_nothing() {
     }
 }
 
-/// As large as DynamoDB takes them, so that there are several pages and parts.
+/// Items of the largest size, so that there are several pages and parts.
 fn large(number: usize) -> Vec<u8> {
     let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(390_000).collect();
     line(
@@ -99,7 +99,7 @@ async fn each_write_is_encrypted_checked_and_made_once() {
 }
 
 #[tokio::test]
-async fn two_snapshots_of_one_second_have_names_of_their_own() {
+async fn two_snapshots_of_the_same_second_get_different_names() {
     let taking = Taking::with_people().await;
     for _ in 0..4 {
         taking.take().await.unwrap();
@@ -108,7 +108,7 @@ async fn two_snapshots_of_one_second_have_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn of_two_runs_at_once_one_takes_the_snapshot_and_the_other_says_so() {
+async fn of_two_concurrent_runs_one_takes_the_snapshot_and_the_other_is_refused() {
     let taking = Taking::with_people().await;
     let (one, other) = tokio::join!(taking.take(), taking.take());
     let (done, refused) = if one.is_ok() { (one, other) } else { (other, one) };
@@ -121,7 +121,7 @@ async fn of_two_runs_at_once_one_takes_the_snapshot_and_the_other_says_so() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_delivered_again_finds_its_snapshot() {
+async fn a_repeated_event_finds_the_existing_snapshot() {
     let taking = Taking::with_people().await;
     let slot = Timestamp::from_ms(now().ms() / 1000 * 1000);
     let first = taking.snapshots(now).perform(Some(slot)).await.unwrap().taken.unwrap();
@@ -133,9 +133,9 @@ async fn an_event_that_is_delivered_again_finds_its_snapshot() {
     assert!(next.taken.is_some(), "the next day has its own");
 }
 
-/// What a scan shows of a chain that grows meanwhile.
+/// A scan's view of a chain that grows during the scan.
 #[tokio::test]
-async fn a_chain_that_grows_while_it_is_read_is_whole_all_the_same() {
+async fn a_chain_that_grows_during_the_scan_is_complete() {
     fn without(answer: &mut Value, wanted: impl Fn(&str) -> bool) {
         answer["Items"].as_array_mut().unwrap().retain(|item| !wanted(item["sk"]["S"].as_str().unwrap()));
     }
@@ -157,7 +157,7 @@ async fn a_chain_that_grows_while_it_is_read_is_whole_all_the_same() {
     for (said, edit) in edits {
         let taking = Taking::with_people().await;
         taking.faulty.be(Box::new(move |_, operation| (operation == "Scan").then_some(Fault::Answers(edit))));
-        // Only the ledger's items have such sort keys; a state's is STATE.
+        // Only items of the ledger have such sort keys; the sort key of a state is STATE.
         let manifest = taking.take().await.unwrap_or_else(|error| panic!("{said}: {error}")).taken.unwrap();
         assert_eq!(manifest.chains.entries, 20, "{said}");
         assert!(taking.contents(&manifest.snapshot).await == taking.stored().await, "{said}");
@@ -165,7 +165,7 @@ async fn a_chain_that_grows_while_it_is_read_is_whole_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_chain_that_is_not_whole_in_the_table_is_no_snapshot_and_is_named() {
+async fn a_broken_chain_in_the_table_fails_the_run_and_is_named() {
     for (n, damage) in [
         (0, json!({"Key": {"pk": {"S": "CHAIN#room:room-2"}, "sk": {"S": "000000000003"}}})),
         (1, json!({"Key": {"pk": {"S": "CHAIN#room:room-2"}, "sk": {"S": "HEAD"}}})),
@@ -182,17 +182,17 @@ async fn a_chain_that_is_not_whole_in_the_table_is_no_snapshot_and_is_named() {
 }
 
 #[tokio::test]
-async fn no_more_than_a_few_pages_are_asked_for_at_once() {
+async fn only_a_few_pages_are_read_at_once() {
     let taking = Taking::new();
     taking.fill(&lines(1, 1, 2500)).await;
     taking.faulty.be_well();
     taking.take().await.unwrap();
-    // The engine reads as many items as it is asked for into its memory: 1000 of a page, in three segments.
+    // The engine reads as many items into memory as a call requests: 1000 per page, in three segments.
     let scans = taking.faulty.calls().iter().filter(|operation| *operation == "Scan").count();
     assert!((3..=9).contains(&scans), "{scans}");
 }
 
-/// Read units that the engine has counted, and pauses, in their order: what a paced run did.
+/// The read units that the engine counted and the pauses of a paced run, in order.
 static PACED: Mutex<Vec<Step>> = Mutex::new(Vec::new());
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -205,14 +205,14 @@ fn note(step: Step) {
     PACED.lock().unwrap().push(step);
 }
 
-/// A pause that is over at once.
+/// A pause that ends at once.
 fn noted(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     note(Step::Pause(time.as_secs_f64()));
     Box::pin(std::future::ready(()))
 }
 
 #[tokio::test]
-async fn a_snapshot_takes_a_third_of_the_read_units_however_many_segments_read() {
+async fn a_snapshot_takes_a_third_of_the_read_units_with_any_number_of_segments() {
     const READ_UNITS: u32 = 30;
     let mut taking = Taking::new();
     taking.fill(&lines(4, 60, 300)).await;

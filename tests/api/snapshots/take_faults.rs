@@ -1,4 +1,4 @@
-//! Whatever fails, whoever is killed: what has a manifest is whole, and the next run is as good as any.
+//! After a failure or a kill, every snapshot with a manifest is complete, and the next run succeeds.
 
 use crate::support::faults::Fault;
 use crate::support::taking::{Taking, later, now};
@@ -8,7 +8,8 @@ use snapshot::take::Performed;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// After whatever happened: all that looks good is good, and the next run takes a good one and removes what was left.
+/// Checks that all snapshots with a manifest are good, and that the next run takes a good one and removes the
+/// leftovers.
 async fn converges(taking: &Taking, said: &str) {
     taking.faulty.be_well();
     taking.bucket.be_well();
@@ -23,7 +24,7 @@ async fn converges(taking: &Taking, said: &str) {
 }
 
 #[tokio::test]
-async fn a_call_of_the_database_that_fails_once_fails_the_run_or_nothing() {
+async fn a_database_call_that_fails_once_is_retried() {
     let mut failed = 0;
     for fault in [Fault::LostBefore, Fault::LostAfter, Fault::ErrorAfter, Fault::Throttle] {
         for number in 0.. {
@@ -65,7 +66,7 @@ async fn a_database_that_refuses_for_good_fails_the_run_and_never_shortens_the_s
     }
 }
 
-/// With a table that takes an upload of two parts, so that every kind of request is made.
+/// The table is so large that the upload has two parts, so that every kind of request is made.
 async fn large() -> Taking {
     let mut taking = Taking::with_people().await;
     taking.settings.compression = Compression::None;
@@ -78,7 +79,7 @@ async fn large() -> Taking {
 }
 
 #[tokio::test]
-async fn a_request_of_s3_that_fails_fails_the_run_or_nothing() {
+async fn a_failed_s3_request_fails_the_run_or_is_retried() {
     let (mut failed, mut made) = (0, 0);
     let taking = large().await;
     for fault in [Fault::LostBefore, Fault::LostAfter] {
@@ -105,12 +106,12 @@ async fn a_request_of_s3_that_fails_fails_the_run_or_nothing() {
         }
     }
     assert!(failed > 15 && made > 2, "{failed} failed, {made} were made");
-    // Each of them is read to its end.
+    // `good` reads each of these snapshots to its end.
     assert_eq!(taking.good().await.len(), made);
     converges(&taking, "after all of that").await;
 }
 
-/// Runs until call `number` of the database, or request `number` of S3, and is gone then, as a process that was killed.
+/// Runs until call `number` of the database or request `number` of S3, and is then dropped, like a killed process.
 async fn killed(taking: &Taking, number: usize, s3: bool, after: bool) -> bool {
     let stop = Arc::new(Notify::new());
     let killer = Arc::clone(&stop);
@@ -127,14 +128,14 @@ async fn killed(taking: &Taking, number: usize, s3: bool, after: bool) -> bool {
     }
     let snapshots = taking.snapshots(now);
     tokio::select! {
-        // Whatever was asked for last goes on for as long as it needs, as it does on the other side of a network.
+        // The last request continues on its own, like a request that has already reached a server.
         () = async { stop.notified().await; tokio::time::sleep(std::time::Duration::from_millis(if after { 20 } else { 0 })).await } => true,
         outcome = snapshots.perform(None) => { outcome.unwrap(); false }
     }
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_anywhere_leaves_nothing_wrong() {
+async fn a_run_that_is_killed_anywhere_leaves_no_incomplete_snapshot() {
     let mut kills = 0;
     for s3 in [false, true] {
         for after in [false, true] {
@@ -156,7 +157,7 @@ async fn a_run_that_is_killed_anywhere_leaves_nothing_wrong() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_while_it_uploads_parts_leaves_nothing_wrong() {
+async fn a_run_that_is_killed_while_it_uploads_parts_leaves_no_incomplete_snapshot() {
     for number in 2..8 {
         let taking = large().await;
         assert!(killed(&taking, number, true, number % 2 == 0).await);
@@ -167,11 +168,11 @@ async fn a_run_that_is_killed_while_it_uploads_parts_leaves_nothing_wrong() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_lease_makes_no_snapshot() {
+async fn a_run_that_lost_the_lease_makes_no_snapshot() {
     let taking = Taking::with_people().await;
     let mut slow = taking.snapshots(now);
     slow.clock = || {
-        // A clock that stands still: the lease is never old enough to be renewed before the end.
+        // The clock stands still, so the lease is not renewed before the end.
         domain::Timestamp::from_ms(1_795_257_125_000)
     };
     let stolen = Arc::new(Notify::new());
@@ -189,7 +190,7 @@ async fn whoever_lost_the_lease_makes_no_snapshot() {
         taking.snapshots(later).perform(None).await
     };
     let (slow, other) = tokio::join!(slow.perform(None), steal);
-    // Its lease is gone, or already its object, which the other run has taken for a leftover.
+    // Its lease is lost, or the other run has already removed its object as a leftover.
     let refused = slow.unwrap_err();
     let lost =
         matches!(refused, SnapshotError::Leased { .. } | SnapshotError::Unreachable(_) | SnapshotError::NotFound(_));
