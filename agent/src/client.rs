@@ -525,7 +525,7 @@ mod tests {
         CallError::Refused(serde_json::from_str(json).unwrap())
     }
 
-    /// What is so at `now`, and was for `silent` seconds if it is silence.
+    /// A statement at `now`; a silent one has been silent for `silent` seconds.
     fn statement(state: State, now: Instant, silent: u32) -> Statement {
         let silent_since = state.signal.is_silence().then(|| now.checked_sub(silent * SECOND).unwrap());
         Statement { state, device: None, from: now, to: now, silent_since }
@@ -625,7 +625,7 @@ mod tests {
         assert!(since(&session) > learned);
     }
 
-    /// It may have been attached anew: the same version of another claim.
+    /// The agent may have been attached again, to a claim with the same version.
     #[test]
     fn who_is_told_where_to_begin_begins_a_new_window_also_under_the_same_version() {
         let mut session = session();

@@ -1,5 +1,5 @@
-//! A restore for practice: the newest snapshot into scratch tables, read back item by item, and removed again. A
-//! snapshot that nobody has restored is a hope.
+//! A drill: restores the newest snapshot into scratch tables, reads back every item, and removes the tables. It shows
+//! that the snapshot can be restored.
 
 use crate::SnapshotError;
 use crate::batch::{self, GET_MAX};
@@ -14,14 +14,14 @@ use serde::Serialize;
 use std::collections::HashMap;
 use store::dynamodb::Client;
 
-/// What the lease is called: `LEASE#drill` in the live state table.
+/// Name of the lease: `LEASE#drill` in the live state table.
 pub const LEASE: &str = "drill";
-/// Bytes of lines that are compared at once, about.
+/// Approximate limit of line bytes that are compared together.
 const COMPARED_BYTES: usize = 4 << 20;
-/// Lines between two looks at the clock while nothing is written.
+/// Lines between two renewals of the lease while nothing is written.
 const LOOK_EVERY: u64 = 1000;
 
-/// What came of a drill that did not fail: all of it was there.
+/// The result of a successful drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drilled {
@@ -29,11 +29,11 @@ pub struct Drilled {
     pub snapshot: SnapshotId,
     /// Items that were restored and read back.
     pub items: u64,
-    /// Chains that are whole.
+    /// Chains that were complete.
     pub chains: u64,
 }
 
-/// The scratch tables of a stage. Their names are fixed, so that a drill needs no permission for any other.
+/// The scratch tables of a stage. Their names are fixed, so that a drill needs permissions only for these tables.
 #[must_use]
 pub fn scratch(client: Client, stage: &str) -> Tables {
     Tables {
@@ -43,32 +43,32 @@ pub fn scratch(client: Client, stage: &str) -> Tables {
     }
 }
 
-/// From where to where.
+/// A drill: source and tables.
 #[derive(Debug)]
 pub struct Drill<'a> {
-    /// The snapshots.
+    /// The bucket of the snapshots.
     pub objects: &'a Objects,
-    /// The tables in use. Nothing is read or written there but the lease and the schema.
+    /// The live tables. The drill only reads their schema and holds its lease there.
     pub live: &'a Tables,
-    /// The tables that are made, filled, compared and removed.
+    /// The tables that the drill creates, fills, compares and removes.
     pub scratch: &'a Tables,
     /// Reads the time.
     pub clock: fn() -> Timestamp,
-    /// No other drill can be at work, so that a lease is one of a run that has died.
+    /// No other drill can be active, so the holder of an existing lease has died.
     pub alone: bool,
 }
 
 impl Drill<'_> {
-    /// Restores the newest snapshot for practice.
+    /// Runs the drill on the newest snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::Leased`] while another drill is at work. Anything else says that the snapshot could not have been
-    /// restored, or what kept the drill from finding out.
+    /// [`SnapshotError::Leased`] while another drill is active. Any other error means that the snapshot cannot be
+    /// restored, or that the drill could not find out.
     pub async fn run(&self, told: Told<'_>) -> Result<Drilled, SnapshotError> {
         let (Tables { client, state, .. }, now) = (self.live, (self.clock)());
         let mut lease = Lease::acquire(client, state, LEASE, now, self.alone).await?;
         let outcome = self.with(&mut lease, told).await;
-        // Somebody else's tables by now, if the lease is.
+        // If the lease is lost, another drill may use the scratch tables by now.
         let cleared = match lease.renew((self.clock)()).await {
             Ok(()) => self.clear().await,
             Err(error) => Err(error),
@@ -77,7 +77,7 @@ impl Drill<'_> {
         outcome.and_then(|drilled| cleared.map(|()| drilled))
     }
 
-    /// Removes what this or an interrupted drill has made.
+    /// Removes the scratch tables of this or an interrupted drill.
     async fn clear(&self) -> Result<(), SnapshotError> {
         for table in Tables::ALL {
             self.scratch.remove(table).await?;
@@ -109,7 +109,7 @@ impl Drill<'_> {
             let (said, found) = (summary.items, self.scratch.count(summary.table).await?);
             if found != said {
                 let table = self.scratch.name(summary.table);
-                return Err(SnapshotError::Internal(format!("{table} holds {found} items of {said}").into()));
+                return Err(SnapshotError::Internal(format!("{table} holds {found} items instead of {said}").into()));
             }
         }
         Ok(Drilled { snapshot: id, items: of, chains: snapshot.manifest().chains.chains })
@@ -129,8 +129,8 @@ impl Drill<'_> {
         wave.write(self.scratch).await
     }
 
-    /// Reads every item back. Each makes its line again, so the counts, the checksum of the lines and the chains' heads are
-    /// those of the snapshot.
+    /// Reads every item back and compares its line. Equal lines mean that counts, checksums and heads of chains are
+    /// equal to the snapshot's, too.
     async fn compare(
         &self,
         snapshot: &mut Snapshot,
@@ -183,7 +183,7 @@ impl Drill<'_> {
             None => Ok(()),
             Some(key) => {
                 let key = String::from_utf8_lossy(&key).trim_end().to_owned();
-                Err(SnapshotError::Internal(format!("{name}: what came back is not what was written: {key}").into()))
+                Err(SnapshotError::Internal(format!("{name}: an item differs from the one written: {key}").into()))
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// before it writes a manifest.
 pub const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 
-/// What was removed.
+/// The snapshots and leftovers that a run has removed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Removed {
     /// Snapshots past the retention.

@@ -1,4 +1,4 @@
-//! Snapshots: taken, verified, kept, restored and drilled. `docs/snapshots.md` is about what they hold.
+//! Takes, verifies, keeps, restores and drills snapshots. `docs/snapshots.md` describes their content.
 
 pub mod batch;
 pub mod drill;

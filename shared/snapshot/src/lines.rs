@@ -138,7 +138,7 @@ impl Encoder {
 ///     let ended = part.is_none();
 ///     decoder.push(part);
 ///     while let Some(line) = decoder.next_line()? { … }
-///     if ended { break decoder.finish()? }        // what the object is
+///     if ended { break decoder.finish()? }        // counts and checksums of the object
 /// }
 /// ```
 #[derive(Debug)]

@@ -55,7 +55,7 @@ pub enum Step {
     Verifying,
     /// Writing.
     Writing,
-    /// Reading back what was written.
+    /// Reading back the written items.
     Comparing,
 }
 

@@ -272,7 +272,7 @@ impl Fit {
     /// Checks an item.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The text says what is wrong with the item.
     pub fn check(&mut self, line: &Line) -> Result<(), String> {
         if is_transient(&line.item) {
             return Err("a snapshot must not hold leases or connections".to_owned());

@@ -18,7 +18,7 @@ pub enum Kind {
     NotFound,
     /// Read what is stored and decide again: the request does not fit the stored state.
     Conflict,
-    /// Begin anew: the named thing existed, and has ended for good.
+    /// Start again: the named thing existed, and has ended for good.
     Gone,
     /// Read again: the stored state has changed since the caller read it.
     Changed,

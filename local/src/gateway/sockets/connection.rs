@@ -147,7 +147,7 @@ mod tests {
     use hyper::header::HeaderValue;
     use std::net::Ipv4Addr;
 
-    /// Every place in a value that is no number of a list, as paths.
+    /// The paths of all members in a value. The members of headers and parameters are left out.
     fn shape(value: &Value, path: &str, found: &mut Vec<String>) {
         let Some(members) = value.as_object() else { return };
         for (name, value) in members {
