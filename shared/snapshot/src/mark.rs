@@ -1,4 +1,5 @@
-//! When something last went well: marks that stand with the leases in the live state table, so that no snapshot holds them.
+//! Times of the last successful jobs. They are stored beside the leases in the live state table, so that no snapshot
+//! contains them.
 
 use crate::SnapshotError;
 use crate::lease::unreachable;
@@ -8,17 +9,17 @@ use domain::Timestamp;
 use std::collections::HashMap;
 use store::dynamodb::keys;
 
-/// What a mark is about.
+/// A job whose last success is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// A snapshot was restored for practice.
+    /// A drill restored a snapshot.
     Drilled,
-    /// The newest whole snapshot was begun.
+    /// A snapshot was completed; its time is when it began.
     Taken,
 }
 
 impl Mark {
-    /// What it is called among the leases.
+    /// The name of its item; it has the key prefix of the leases.
     const fn name(self) -> &'static str {
         match self {
             Self::Drilled => "drilled",
@@ -26,7 +27,7 @@ impl Mark {
         }
     }
 
-    /// Notes that it was so at `at`.
+    /// Stores the time of a success.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -34,8 +35,8 @@ impl Mark {
         self.update(tables, "SET #at = :at", at).await.map(drop)
     }
 
-    /// When it was last so. Before the first time it is when this was first asked, which is noted: the age grows from there, so
-    /// that what never happens is noticed as well.
+    /// The time of the last success. If there was none, the first call stores `now` and returns it: the age grows from
+    /// there, so that an alarm also notices a job that never runs.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -43,7 +44,7 @@ impl Mark {
         self.update(tables, "SET #at = if_not_exists(#at, :at)", now).await
     }
 
-    /// The same without noting anything; none before the first time. Eventually consistent.
+    /// The time of the last success, and `None` before the first one. Stores nothing. Eventually consistent.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -73,6 +74,6 @@ impl Mark {
             Some(AttributeValue::N(ms)) => ms.parse().ok().map(Timestamp::from_ms),
             _ => None,
         }
-        .ok_or_else(|| SnapshotError::Internal(format!("the mark {} holds no time", self.name()).into()))
+        .ok_or_else(|| SnapshotError::Internal(format!("the item {} holds no time", self.name()).into()))
     }
 }
