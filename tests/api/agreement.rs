@@ -244,6 +244,9 @@ fn a_new_endpoint_is_a_handler_a_test_and_a_line() {
         let handler = std::fs::read_to_string(place.path().join(&made[0])).unwrap();
         assert!(handler.starts_with(&format!("//! `{method} {path}`: ")), "{handler}");
         assert!(handler.contains(&format!("route!({method} \"{path}\")")), "{handler}");
+        // This test compiles nothing, so it compares the imports with those of an existing handler.
+        let imports = handler.lines().find(|line| line.starts_with("use crate::{")).unwrap();
+        assert!(read("functions/src/users/set_mute.rs").contains(imports), "{imports}");
     }
     let list = std::fs::read_to_string(list).unwrap();
     assert!(list.contains("        users {\n            set_volume,\n            get_volume,\n"), "{list}");

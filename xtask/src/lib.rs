@@ -154,14 +154,14 @@ impl<'a> Endpoint<'a> {
             "//! `{method} {path}`: state its purpose here.\n\n\
              use crate::auth::{{Act, Caller}};\n\
              use crate::function::{{Function, route}};\n\
-             use crate::{{Reply, Request, State}};\n\
+             use crate::{{Context, Reply, Request}};\n\
              use store::{{Kind, Refusal}};\n\n\
              pub(crate) const FUNCTION: Function = route!({method} \"{path}\").answers(501, 501);\n\n\
              /// 501: it is declared, but not implemented yet.\n\
              const NOT_WRITTEN: Refusal = Refusal::new(Kind::Unwritten, \"not_implemented\", \"this is not written yet\");\n\n\
              {note}/// # Errors\n/// 401 without a caller; 501 until it is implemented.\n\
-             pub(crate) async fn handle(state: State, request: Request) -> Reply {{\n    \
-             // Replace this act by one of its own in auth.rs.\n    Caller::of(&state, &request)?.must(Act::ReadMetrics)?;\n\n    \
+             pub(crate) async fn handle(context: Context, request: Request) -> Reply {{\n    \
+             // Replace this act by one of its own in auth.rs.\n    Caller::of(&context, &request)?.must(Act::ReadMetrics)?;\n\n    \
              Err(NOT_WRITTEN.into())\n}}\n"
         )
     }
