@@ -228,6 +228,12 @@ impl Claim {
         let names_a_device = self.device_id.as_ref().is_some_and(|device| !device.is_alias());
         self.device_label.as_deref().filter(|_| names_a_device)
     }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
 }
 
 /// The values that the next attestation must contain.

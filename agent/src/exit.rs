@@ -15,7 +15,7 @@ Exit codes:
 141  the reader of the output is gone
 check and doctor say what was measured:
  10  no more than noise      11  digital zero: muted
- 12  not listened            13  the stream was moved to another device
+ 12  not listened            13  a stream was moved to another device
  14  the agent's own stream is muted or turned down
  20  permission denied       21  no sound system
  22  device busy             23  no data: device asleep

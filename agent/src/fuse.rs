@@ -40,7 +40,7 @@ pub enum Ear {
     Denied,
     /// The stream is open without callbacks, or cannot be opened for another reason.
     Dead,
-    /// The system has attached the stream to another device.
+    /// The system has attached the stream to another device, or one that may be the page's.
     Moved,
     /// The stream itself is muted or turned down.
     Silenced,

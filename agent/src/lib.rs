@@ -25,4 +25,6 @@ pub mod listen;
 #[cfg(feature = "capture")]
 pub mod observe;
 #[cfg(feature = "capture")]
+pub mod others;
+#[cfg(feature = "capture")]
 pub mod plain;

@@ -6,12 +6,13 @@
 use crate::capture::{Ears, Failure, Guard, Listening, Shared};
 use crate::layers::{Level, flag_of_device, stream_is_open};
 use crate::measure::Meter;
-use crate::witness::{Input, Look, OwnStream, Unavailable, Witness};
+use crate::witness::{Input, Look, OwnStream, Recording as OfOther, Unavailable, Witness};
 use pulseaudio::protocol::{
     self, AuthParams, AuthReply, ChannelVolume, Command, CreateRecordStreamReply, GetSourceInfo, Prop, ProtocolError,
     PulseError, RecordStreamParams, SampleFormat, SampleSpec, ServerInfo, SetClientNameReply, SourceFlags, SourceInfo,
-    SourceInfoList, SourceOutputInfo, SourceState, Volume,
+    SourceInfoList, SourceOutputInfo, SourceOutputInfoList, SourceState, Volume,
 };
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::{BufReader, Read as _};
 use std::os::unix::net::UnixStream;
@@ -27,6 +28,10 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long to wait for a connection, and after a failed one.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// The name of this program in the sound server.
+const OWN_NAME: &CStr = c"greenroom-agent";
+/// What stands for the source of a stream that has none.
+const NO_SOURCE: u32 = u32::MAX;
 /// No stream has this number.
 const NO_STREAM: u32 = u32::MAX;
 /// The server sends at most 64 KiB at once; the protocol's own limit is 16 MiB.
@@ -75,6 +80,48 @@ struct Link {
     socket: BufReader<UnixStream>,
     version: u16,
     seq: u32,
+    names: Names,
+}
+
+/// What the numbers of a server mean.
+#[derive(Debug, Default)]
+struct Names {
+    /// The number that the server has drawn at its start: another server counts streams and programs anew.
+    server: Option<u32>,
+    /// The id of each source.
+    sources: HashMap<u32, String>,
+}
+
+impl Names {
+    /// What other programs record.
+    fn others(&self, outputs: &[SourceOutputInfo]) -> Vec<OfOther> {
+        outputs.iter().filter_map(|output| self.other(output)).collect()
+    }
+
+    /// What a program records. `None` if it is a part of the server, if it only shows levels, as a mixer does, or if
+    /// it is an agent.
+    fn other(&self, output: &SourceOutputInfo) -> Option<OfOther> {
+        let program = output.client_index?;
+        let is = |prop: &CStr, value: &CStr| {
+            output.props.get_bytes(prop).is_some_and(|found| text(found) == value.to_bytes())
+        };
+        let shows_levels = output.resample_method.as_deref() == Some(c"peaks") || is(c"resample.peaks", c"true");
+        if shows_levels || is(c"application.name", OWN_NAME) {
+            return None;
+        }
+        let server = u64::from(self.server.unwrap_or_default()) << 32;
+        Some(OfOther {
+            stream: server | u64::from(output.index),
+            program: server | u64::from(program),
+            input: self.sources.get(&output.source_index).cloned(),
+            paused: output.corked,
+        })
+    }
+}
+
+/// A property without the zero at its end.
+fn text(property: &[u8]) -> &[u8] {
+    property.strip_suffix(&[0]).unwrap_or(property)
 }
 
 impl Witness for Pulse {
@@ -94,9 +141,11 @@ impl Witness for Pulse {
                 Err(ProtocolError::ServerError(PulseError::NoEntity)) => return Ok(None),
                 answer => answer?,
             };
-            let stream = own_stream(link.stream(stream)?.as_ref(), &source);
+            let outputs = link.outputs()?;
+            let stream = own_stream(outputs.iter().find(|output| output.index == stream), &source);
+            let others = link.names.others(&outputs);
             let flag = flag_of_device(source.muted, source.cvolume.channels().iter().map(Volume::as_u32));
-            Ok(Some(Look { flag, stream, suspended: source.state == SourceState::Suspended }))
+            Ok(Some(Look { flag, stream, suspended: source.state == SourceState::Suspended, others }))
         })
     }
 }
@@ -151,7 +200,8 @@ impl Link {
         let socket = UnixStream::connect(&path).map_err(|error| unavailable(&error))?;
         let bounded = socket.set_read_timeout(Some(ANSWER)).and_then(|()| socket.set_write_timeout(Some(ANSWER)));
         bounded.map_err(|error| unavailable(&error))?;
-        let mut link = Self { socket: BufReader::new(socket), version: protocol::MAX_VERSION, seq: 0 };
+        let mut link =
+            Self { socket: BufReader::new(socket), version: protocol::MAX_VERSION, seq: 0, names: Names::default() };
         link.greet().map_err(|error| unavailable(&error))?;
         Ok(link)
     }
@@ -162,7 +212,7 @@ impl Link {
         let reply: AuthReply = self.ask(&Command::Auth(auth))?;
         self.version = reply.version.min(protocol::MAX_VERSION);
         let mut props = protocol::Props::new();
-        props.set(Prop::ApplicationName, c"greenroom-agent");
+        props.set(Prop::ApplicationName, OWN_NAME);
         let _: SetClientNameReply = self.ask(&Command::SetClientName(props))?;
         Ok(())
     }
@@ -183,16 +233,21 @@ impl Link {
         self.ask(&Command::GetSourceInfo(GetSourceInfo { index: None, name: Some(name) }))
     }
 
-    /// How this program's stream is, from one answer: which source it hears, its mute and its volume.
-    fn stream(&mut self, stream: u32) -> Result<Option<SourceOutputInfo>, ProtocolError> {
-        if stream == NO_STREAM {
-            return Ok(None);
+    /// All streams that record, from one answer: which source each hears, its mute and its volume.
+    fn outputs(&mut self) -> Result<Vec<SourceOutputInfo>, ProtocolError> {
+        if self.names.server.is_none() {
+            let server: ServerInfo = self.ask(&Command::GetServerInfo)?;
+            self.names.server = Some(server.cookie);
         }
-        match self.ask(&Command::GetSourceOutputInfo(stream)) {
-            Ok(output) => Ok(Some(output)),
-            Err(ProtocolError::ServerError(PulseError::NoEntity)) => Ok(None),
-            Err(error) => Err(error),
+        let outputs: SourceOutputInfoList = self.ask(&Command::GetSourceOutputInfoList)?;
+        let is_new = |output: &SourceOutputInfo| {
+            output.source_index != NO_SOURCE && !self.names.sources.contains_key(&output.source_index)
+        };
+        if outputs.iter().any(is_new) {
+            let sources: SourceInfoList = self.ask(&Command::GetSourceInfoList)?;
+            self.names.sources = sources.iter().map(|source| (source.index, id_of(&source.name))).collect();
         }
+        Ok(outputs)
     }
 }
 
@@ -273,7 +328,9 @@ impl Recording {
         let mut meter = Meter::new(self.spec.sample_rate, self.spec.channels.into());
         let mut message = vec![0; MESSAGE_BYTES_MAX];
         loop {
-            let Ok(head) = protocol::read_descriptor(&mut self.link.socket) else { return Failure::HostUnavailable };
+            let Ok(head) = protocol::read_descriptor(&mut self.link.socket) else {
+                return Failure::HostUnavailable;
+            };
             let length = usize::try_from(head.length).unwrap_or(usize::MAX);
             let Some(body) = message.get_mut(..length) else { return Failure::HostUnavailable };
             if self.link.socket.read_exact(body).is_err() {
@@ -322,15 +379,18 @@ fn failure(error: ProtocolError) -> Failure {
     }
 }
 
+fn id_of(name: &CStr) -> String {
+    format!("{HOST}:{}", name.to_string_lossy())
+}
+
 fn name_of(id: &str) -> &str {
     id.strip_prefix(HOST).and_then(|rest| rest.strip_prefix(':')).unwrap_or(id)
 }
 
 fn input(source: &SourceInfo, default: Option<&CStr>) -> Input {
-    let text = |text: &CStr| text.to_string_lossy().into_owned();
     Input {
-        id: format!("{HOST}:{}", text(&source.name)),
-        label: text(source.description.as_deref().unwrap_or(&source.name)),
+        id: id_of(&source.name),
+        label: source.description.as_deref().unwrap_or(&source.name).to_string_lossy().into_owned(),
         default: default == Some(source.name.as_c_str()),
         monitor: source.monitor_of_sink_index.is_some(),
     }
@@ -421,6 +481,32 @@ mod tests {
         let of = |muted| SourceOutputInfo { muted, has_volume: false, ..output(&[0]) };
         assert_eq!(own_stream(Some(&of(false)), &source), OwnStream::Open);
         assert_eq!(own_stream(Some(&of(true)), &source), OwnStream::Silenced);
+    }
+
+    #[test]
+    fn only_programs_that_hear_samples_are_others() {
+        let names = Names { server: Some(1), sources: HashMap::from([(7, "pulseaudio:desk".to_owned())]) };
+        let of_program = || SourceOutputInfo { index: 3, client_index: Some(5), ..output(&[100]) };
+        let other = names.other(&of_program()).unwrap();
+        assert_eq!((other.input.as_deref(), other.paused), (Some("pulseaudio:desk"), false));
+        assert!(names.other(&SourceOutputInfo { corked: true, ..of_program() }).unwrap().paused);
+        assert_eq!(names.other(&SourceOutputInfo { client_index: None, ..of_program() }), None, "what remaps a source");
+        let shows_levels = SourceOutputInfo { resample_method: Some(c"peaks".into()), ..of_program() };
+        assert_eq!(names.other(&shows_levels), None, "a mixer");
+        let unattached = SourceOutputInfo { source_index: NO_SOURCE, ..of_program() };
+        assert_eq!(names.other(&unattached).unwrap().input, None);
+        let mut own = of_program();
+        own.props.set(Prop::ApplicationName, OWN_NAME);
+        assert_eq!(names.other(&own), None, "an agent");
+    }
+
+    #[test]
+    fn two_servers_never_give_the_same_number() {
+        let of = |server| Names { server: Some(server), sources: HashMap::from([(7, "pulseaudio:desk".to_owned())]) };
+        let output = SourceOutputInfo { index: 3, client_index: Some(5), ..output(&[100]) };
+        let numbers = |server| of(server).other(&output).map(|other| (other.stream, other.program)).unwrap();
+        assert_ne!(numbers(1).0, numbers(2).0);
+        assert_ne!(numbers(1).1, numbers(2).1);
     }
 
     #[test]

@@ -268,8 +268,8 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
         }
         if let Some(outcome) = talk.as_mut().and_then(|talk| talk.outcome(Instant::now())) {
             match &outcome {
-                Outcome::Accepted(accepted) => observer.claim(accepted.claim.label().map(str::to_owned)),
-                Outcome::Attached(claim) => observer.claim(claim.label().map(str::to_owned)),
+                Outcome::Accepted(accepted) => observer.claim(&accepted.claim, now),
+                Outcome::Attached(claim) => observer.claim(claim, now),
                 Outcome::Idle(_) => {
                     observer.rest();
                     said = None;

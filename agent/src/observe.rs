@@ -1,9 +1,11 @@
 //! The loop around one microphone: read the flag, open, listen, watch over the route, fuse.
 
 use crate::capture::{Ears, Failure, Life, Listening};
+use crate::client::Claim;
 use crate::clock::Moment;
 use crate::fuse::{Ear, Presence, State, fuse};
 use crate::measure::{BLOCK_MS, Class, Hold};
+use crate::others::{Finding, Others};
 use crate::witness::{Input, Look, OwnStream, Unavailable, Witness, attested, default, labelled, named};
 use domain::{AgentDevice, Flag};
 use std::time::{Duration, Instant};
@@ -48,7 +50,9 @@ pub struct Observer {
     /// The label of the device that the person claims.
     claimed: Option<String>,
     device: Option<(Input, Option<AgentDevice>)>,
+    inputs: Vec<Input>,
     listed: Option<Instant>,
+    others: Others,
     ear: Option<Open>,
     closed: Closed,
     flag: Flag,
@@ -109,7 +113,9 @@ impl Observer {
             named,
             claimed: None,
             device: None,
+            inputs: Vec::new(),
             listed: None,
+            others: Others::default(),
             ear: None,
             closed: Closed { why: Ear::Opening, until: now, wait: REOPEN[0] },
             flag: Flag::Unknown,
@@ -119,10 +125,11 @@ impl Observer {
         }
     }
 
-    /// Says which device the person claims.
-    pub fn claim(&mut self, label: Option<String>) {
-        if self.claimed != label {
-            self.claimed = label;
+    /// Says what the person claims.
+    pub fn claim(&mut self, claim: &Claim, now: Instant) {
+        self.others.claim(claim.version(), now);
+        if self.claimed.as_deref() != claim.label() {
+            self.claimed = claim.label().map(str::to_owned);
             self.listed = None;
         }
     }
@@ -130,7 +137,7 @@ impl Observer {
     /// Closes the microphone and forgets what was claimed.
     pub fn rest(&mut self) {
         self.begin_anew(Instant::now());
-        (self.claimed, self.device, self.ticked) = (None, None, None);
+        (self.claimed, self.device, self.ticked, self.others) = (None, None, None, Others::default());
     }
 
     fn begin_anew(&mut self, now: Instant) {
@@ -166,7 +173,9 @@ impl Observer {
                 if look.flag != self.flag {
                     (self.flag, self.flag_changed) = (look.flag, now);
                 }
-                (Presence::Present(look.flag), self.hear(look, &blocks, whole, now))
+                let finding = self.find(&look, now);
+                let ear = self.hear(&look, &blocks, whole, now);
+                (Presence::Present(look.flag), self.doubt(ear, finding))
             }
         };
         let state = fuse(presence, ear)?;
@@ -191,6 +200,35 @@ impl Observer {
             _ => (since, None),
         };
         Some(Observation { state, device, from, to: now, silent_since })
+    }
+
+    /// What the streams of other programs say of the device. Nothing without a claim: then there is no page that may
+    /// record elsewhere.
+    fn find(&mut self, look: &Look, now: Instant) -> Finding {
+        match &self.device {
+            Some((input, _)) if self.others.has_claim() => {
+                self.others.look(&look.others, &input.id, &self.inputs, look.stream == OwnStream::Moved, now)
+            }
+            _ => Finding::AtHome,
+        }
+    }
+
+    /// What may be said of what was heard: nothing of this device as long as the page may record from another one. Once
+    /// that is over, the device is heard anew.
+    fn doubt(&mut self, ear: Ear, finding: Finding) -> Ear {
+        let doubted = match finding {
+            Finding::AtHome => return ear,
+            Finding::Unsure => Ear::Opening,
+            Finding::Elsewhere => Ear::Moved,
+        };
+        if let Some(open) = &mut self.ear {
+            open.begin_anew();
+        }
+        match ear {
+            // Neither verifies anything, and each has a reason of its own.
+            Ear::Busy | Ear::Denied | Ear::Dead | Ear::Moved => ear,
+            Ear::Closed | Ear::Opening | Ear::Silenced | Ear::Heard(_) => doubted,
+        }
     }
 
     /// Whether flag and class can be told together: a flag is read at once, but heard only after a while.
@@ -237,10 +275,11 @@ impl Observer {
             self.closed = Closed { why: Ear::Opening, until: now, wait: REOPEN[0] };
         }
         self.device = Some((chosen.clone(), attested(chosen, &inputs)));
+        self.inputs = inputs;
         Ok(())
     }
 
-    fn hear(&mut self, look: Look, blocks: &[Class], whole: bool, now: Instant) -> Ear {
+    fn hear(&mut self, look: &Look, blocks: &[Class], whole: bool, now: Instant) -> Ear {
         let Some(ears) = &self.ears else { return Ear::Closed };
         let Some(open) = &mut self.ear else {
             if let Some((input, _)) = &self.device
@@ -319,12 +358,20 @@ impl Observer {
 mod tests {
     use super::*;
     use crate::capture::{Guard, Shared};
+    use crate::witness::Recording;
     use domain::{Route, Signal};
     use std::sync::{Arc, Mutex};
 
-    /// A sound system of one microphone, of which the test says how it is and what its streams hear.
+    /// A sound system of one microphone, of which the test says how it is, what its streams hear, and what other
+    /// programs record.
     #[derive(Clone)]
-    struct Desk(Arc<Mutex<(OwnStream, Vec<Arc<Shared>>)>>);
+    struct Desk(Arc<Mutex<Told>>);
+
+    struct Told {
+        own: OwnStream,
+        heard: Vec<Arc<Shared>>,
+        others: Vec<Recording>,
+    }
 
     impl Witness for Desk {
         fn inputs(&mut self, _fresh: bool) -> Result<Vec<Input>, Unavailable> {
@@ -333,7 +380,8 @@ mod tests {
         }
 
         fn look(&mut self, _id: &str) -> Result<Option<Look>, Unavailable> {
-            Ok(Some(Look { flag: Flag::Unmuted, stream: self.0.lock().unwrap().0, suspended: false }))
+            let told = self.0.lock().unwrap();
+            Ok(Some(Look { flag: Flag::Unmuted, stream: told.own, suspended: false, others: told.others.clone() }))
         }
     }
 
@@ -343,7 +391,7 @@ mod tests {
             let desk = self.clone();
             let listening = Listening::begin(move |shared, guard| {
                 let _ = guard.send(Ok(Box::new(()) as Guard));
-                desk.0.lock().unwrap().1.push(Arc::clone(shared));
+                desk.0.lock().unwrap().heard.push(Arc::clone(shared));
                 let _ = opened.send(());
             });
             wait.recv().unwrap();
@@ -359,24 +407,30 @@ mod tests {
 
     impl Scene {
         fn begin() -> Self {
-            let desk = Desk(Arc::new(Mutex::new((OwnStream::Open, Vec::new()))));
+            let desk = Desk(Arc::new(Mutex::new(Told { own: OwnStream::Open, heard: Vec::new(), others: Vec::new() })));
             let observer = Observer::new(Box::new(desk.clone()), Some(Box::new(desk.clone())), None);
             Self { desk, observer, now: Instant::now() }
         }
 
         fn is(&self, stream: OwnStream) {
-            self.desk.0.lock().unwrap().0 = stream;
+            self.desk.0.lock().unwrap().own = stream;
+        }
+
+        /// A browser records from this input.
+        fn browser_records(&self, stream: u64, input: &str) {
+            let recording = Recording { stream, program: 1, input: Some(input.to_owned()), paused: false };
+            self.desk.0.lock().unwrap().others = vec![recording];
         }
 
         fn streams(&self) -> usize {
-            self.desk.0.lock().unwrap().1.len()
+            self.desk.0.lock().unwrap().heard.len()
         }
 
         /// Lets the stream that was opened last hear this, and looks after each block.
         fn hear(&mut self, blocks: &[Class]) -> Option<Observation> {
             let mut said = self.observer.tick(self.now);
             for class in blocks {
-                let shared = self.desk.0.lock().unwrap().1.last().cloned().unwrap();
+                let shared = self.desk.0.lock().unwrap().heard.last().cloned().unwrap();
                 shared.blocks.count_callback();
                 shared.blocks.write(*class);
                 self.now += Duration::from_millis(BLOCK_MS.into());
@@ -417,6 +471,62 @@ mod tests {
         }
     }
 
+    fn claim(version: u64) -> Claim {
+        let claim = format!(r#"{{"version": {version}, "deviceId": "e3b0", "deviceLabel": "Desk Microphone"}}"#);
+        serde_json::from_str(&claim).unwrap()
+    }
+
+    #[test]
+    fn while_the_browser_records_elsewhere_silence_here_says_nothing_whatever_became_of_the_own_stream() {
+        let mut scene = Scene::begin();
+        scene.observer.claim(&claim(1), scene.now);
+        scene.browser_records(1, "test:desk");
+        assert_eq!(scene.hear(&ZEROS).unwrap().state.signal, Signal::DigitalZero);
+        // The system moves both, and the own stream is opened anew after a second.
+        scene.is(OwnStream::Moved);
+        scene.browser_records(1, "test:other");
+        scene.hear(&ZEROS);
+        scene.is(OwnStream::Open);
+        for version in 2..5 {
+            let said = scene.hear(&ZEROS).unwrap();
+            assert_eq!((said.state.signal, said.state.route), (Signal::NotOpened, Route::Moved));
+            scene.observer.claim(&claim(version), scene.now);
+        }
+        assert_eq!(scene.streams(), 2);
+        // The page opens its microphone anew: silence begins then.
+        scene.browser_records(2, "test:desk");
+        assert_eq!(scene.hear(&ZEROS[..4]), None, "these may have been on their way");
+        let said = scene.hear(&ZEROS[..2]).unwrap();
+        assert_eq!((said.state.signal, said.state.route), (Signal::DigitalZero, Route::Direct));
+        assert!(said.to - said.silent_since.unwrap() < Duration::from_secs(1), "{said:?}");
+    }
+
+    #[test]
+    fn a_browser_that_was_moved_alone_is_found_and_without_a_claim_nobody_is_looked_for() {
+        for (is_claimed, route) in [(true, Route::Moved), (false, Route::Direct)] {
+            let mut scene = Scene::begin();
+            if is_claimed {
+                scene.observer.claim(&claim(1), scene.now);
+            }
+            scene.browser_records(1, "test:desk");
+            scene.hear(&ZEROS);
+            scene.browser_records(1, "test:other");
+            assert_eq!(scene.hear(&ZEROS).unwrap().state.route, route);
+        }
+    }
+
+    #[test]
+    fn an_agent_that_does_not_listen_says_where_the_browser_is_too() {
+        let mut scene = Scene::begin();
+        scene.observer.ears = None;
+        scene.observer.claim(&claim(1), scene.now);
+        scene.browser_records(1, "test:desk");
+        assert_eq!(scene.observer.tick(scene.now).unwrap().state.route, Route::Direct);
+        scene.browser_records(1, "test:other");
+        scene.now += TICK;
+        assert_eq!(scene.observer.tick(scene.now).unwrap().state.route, Route::Moved);
+    }
+
     #[test]
     fn who_has_not_looked_for_long_begins_anew_on_a_new_stream() {
         let mut scene = Scene::begin();
@@ -443,9 +553,9 @@ mod tests {
     fn whoever_rests_listens_no_more() {
         let mut scene = Scene::begin();
         scene.hear(&ZEROS);
-        scene.observer.claim(Some("Desk Microphone".to_owned()));
+        scene.observer.claim(&claim(1), scene.now);
         scene.observer.rest();
-        assert!(scene.observer.ear.is_none() && scene.observer.claimed.is_none());
+        assert!(scene.observer.ear.is_none() && scene.observer.claimed.is_none() && !scene.observer.others.has_claim());
         assert_eq!((scene.hear(&[]), scene.streams()), (None, 2), "and begins anew when it goes on");
     }
 }

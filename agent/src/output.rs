@@ -88,7 +88,9 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
         (Condition::DeviceMissing, _, _) => {
             return format!("{label} is not there: plug it in, or see `greenroom-agent devices`");
         }
-        (Condition::Measured, Route::Moved, _) => "is there, but the system attached the stream to another device",
+        (Condition::Measured, Route::Moved, _) => {
+            "is there, but the system attached a stream of it to another device: this program's or a browser's"
+        }
         (Condition::Measured, Route::Silenced, _) => {
             return format!(
                 "nothing can be said of {label}: this program's own recording stream, greenroom-agent, is muted or turned down; set it to \
@@ -108,7 +110,7 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
 pub fn brief(state: State, device: Option<&AgentDevice>) -> String {
     let label = device.map_or("microphone", |device| device.label.as_str());
     let said = match (state.condition, state.route, state.signal) {
-        (Condition::Measured, Route::Moved, _) => "moved to another device",
+        (Condition::Measured, Route::Moved, _) => "the browser or this program was moved to another device",
         (Condition::Measured, Route::Silenced, _) => {
             "greenroom-agent's own stream is muted or turned down in the mixer"
         }

@@ -36,7 +36,7 @@ impl Witness for Plain {
     fn look(&mut self, id: &str) -> Result<Option<Look>, Unavailable> {
         // Without a sound server, a stream cannot be moved and has no mute or volume of its own. If the device is
         // unplugged, the stream ends with an error.
-        let look = Look { flag: Flag::Unknown, stream: OwnStream::Open, suspended: false };
+        let look = Look { flag: Flag::Unknown, stream: OwnStream::Open, suspended: false, others: Vec::new() };
         Ok(self.inputs(false)?.iter().any(|input| input.id == id).then_some(look))
     }
 }

@@ -40,7 +40,7 @@ pub struct Input {
 }
 
 /// The current state of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// The system's mute flag; a volume of zero counts as muted.
     pub flag: Flag,
@@ -48,6 +48,21 @@ pub struct Look {
     pub stream: OwnStream,
     /// Whether the system has put the input to sleep, so that it delivers nothing, not even silence.
     pub suspended: bool,
+    /// What other programs record, from whichever input; empty if the system does not say.
+    pub others: Vec<Recording>,
+}
+
+/// What another program records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The system's number for this stream; no other stream ever has it.
+    pub stream: u64,
+    /// The system's number for the program.
+    pub program: u64,
+    /// The id of the input that it is attached to; `None` while it is attached to none.
+    pub input: Option<String>,
+    /// Whether it is paused, and hears nothing.
+    pub paused: bool,
 }
 
 /// The state of this program's own stream.
