@@ -52,6 +52,21 @@ class Microphone {
 
   choose(deviceId) { return this.#open(deviceId); }
 
+  /**
+   * Opens the captured device anew, and no other: a new stream goes where it is asked to go, even if the system has moved
+   * the old one. The old stream is closed first, because Chromium gives a second request for a device the stream that is
+   * open already. False if no device is captured under its own id.
+   */
+  async renew() {
+    const deviceId = this.#capture.deviceId();
+    if (!deviceId || isAlias(deviceId) || this.#opener.isOpening()) return false;
+    this.#capture.close();
+    this.#meter.stop();
+    // Whoever wants a microphone in the meantime gets this one.
+    this.#starting ??= this.#open(deviceId, { only: true }).finally(() => { this.#starting = null; });
+    return this.#starting;
+  }
+
   setMuted(isMuted) {
     this.#isMuted = isMuted;
     this.#capture.setMuted(isMuted);
@@ -73,7 +88,7 @@ class Microphone {
     this.#onChange(this.#view);
   }
 
-  async #open(deviceId) {
+  async #open(deviceId, options) {
     if (!this.#mediaDevices?.getUserMedia) {
       this.#publish({ status: 'insecure' });
       return false;
@@ -81,7 +96,7 @@ class Microphone {
     this.#watch();
     // While another microphone is open, its status stays.
     this.#publish({ status: this.#capture.isOpen() ? this.#view.status : 'asking', problem: null });
-    return this.#opener.open(deviceId);
+    return this.#opener.open(deviceId, options);
   }
 
   async #take(stream) {

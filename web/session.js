@@ -13,6 +13,7 @@ import { createDevice } from './session/device.js';
 import { createMute } from './session/mute.js';
 import { createOwnState } from './session/own-state.js';
 import { createReconciler } from './session/reconcile.js';
+import { createReopener } from './session/reopener.js';
 import { createRoomReader } from './session/room-reader.js';
 import { steadyNow } from './time.js';
 import { describeVerdict } from './verdict.js';
@@ -25,6 +26,7 @@ class Session {
   #reconciler;
   #mute;
   #device;
+  #reopener;
   #own;
   #witness;
   #pairing;
@@ -55,6 +57,10 @@ class Session {
       openMicrophone: () => this.#device.open(), onDecided: () => this.#reconciler.decided(), onBlocked: () => this.#emit(),
     });
     this.#device = createDevice({ mic: this.mic, outbox: this.#outbox, store, mute: this.#mute, announce, first: confirmed, wanted: deviceId });
+    this.#reopener = createReopener({
+      mic: this.mic, now, isSettled: () => !this.#outbox.busy() && this.#outbox.deviceStatus() === 'sent',
+      claimAgain: () => { if (!this.#isEnded) this.#device.claimAgain(); }, onChange: () => this.#emit(),
+    });
     this.#own = createOwnState({
       api, userId, first: confirmed, now, isEnded, isBusy: () => this.#outbox.busy(),
       onState: (state) => this.#onState(state), onRead: () => this.#emit(),
@@ -142,7 +148,9 @@ class Session {
     const { own } = this.#people();
     if (!own) return;
     this.#pairing.see(own.agent);
-    if (!this.#outbox.busy()) this.#announceContradiction(describeVerdict(own, this.#options.serverNow()));
+    const verdict = describeVerdict(own, this.#options.serverNow());
+    if (!this.#outbox.busy()) this.#announceContradiction(verdict);
+    this.#reopener.see(own, verdict);
   }
 
   /** All that the view shows. */
@@ -156,7 +164,7 @@ class Session {
       muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(),
       muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
       device: this.#device.claimed(), deviceStatus: this.#outbox.deviceStatus(), deviceRefusal: this.#outbox.deviceRefusal(),
-      microphone: this.mic.view(),
+      microphone: this.mic.view(), isStuck: this.#reopener.isStuck(),
       notice: this.#reconciler.notice(),
       safety: this.#room.safety(),
       agent: own?.agent ?? null, pairing: this.#pairing.view(),
@@ -210,7 +218,12 @@ class Session {
 
   startMicrophone = () => this.#device.open();
 
-  chooseDevice = (deviceId) => this.#device.choose(deviceId);
+  chooseDevice = (deviceId) => {
+    this.#reopener.restart();
+    return this.#device.choose(deviceId);
+  };
+
+  reopenMicrophone = () => this.#reopener.again();
 
   /** Sends the claim of this page again, against what was written from elsewhere. */
   sayAgain = () => {

@@ -45,6 +45,19 @@ export function cleanLabel(label, max = LABEL_MAX) {
   return cut(readable(label), max).trim() || null;
 }
 
+/** A label without the suffixes that browsers add: a USB id, or `(Built-in)`. */
+function bare(label) {
+  let text = String(label ?? '').trim();
+  for (let before = null; before !== text;) {
+    before = text;
+    text = text.replace(/\((?:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}|Built-in)\)$/, '').trim();
+  }
+  return text;
+}
+
+/** Whether a browser's label and a system's name one device, as the server compares them. */
+export const sameLabel = (a, b) => bare(a) !== '' && bare(a) === bare(b);
+
 /** A person's name as it is sent and shown. */
 export const cleanName = (text) => readable(text ?? '');
 

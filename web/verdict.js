@@ -1,6 +1,7 @@
 // Verdicts in words. The server computes verdicts; the page only lets them expire.
 
 import { isAlias } from './devices.js';
+import { sameLabel } from './text.js';
 import { momentOf } from './time.js';
 
 const VALUES = ['verified', 'contradicted', 'stale', 'unverified'];
@@ -73,11 +74,13 @@ const REASONS = {
   }),
   device_mismatch: (state) => {
     // If the system has moved a stream, the agent still shows the label of the device that it opened: the claimed one.
-    const other = state.agent?.deviceLabel === state.deviceLabel ? null : state.agent?.deviceLabel;
+    const other = sameLabel(state.agent?.deviceLabel, state.deviceLabel) ? null : state.agent?.deviceLabel;
     return {
       short: 'another device is capturing',
       means: `The agent finds that ${named(other, 'another device')} is capturing, not ${named(state.deviceLabel, 'the microphone named here')}. What one delivers says nothing about the other.`,
-      todo: `Choose the microphone here that your system really uses${other ? `: ${named(other)}` : ''}.`,
+      todo: other
+        ? `Choose the microphone here that your system really uses: ${named(other)}.`
+        : `Press “Open it again” below your microphone. If that does not help, set what your browser records to ${named(state.deviceLabel, 'this microphone')} in your system’s sound mixer.`,
     };
   },
   device_unbound: (state) => (!state.deviceId ? {
@@ -218,6 +221,11 @@ function headlineOf(value, isMuted) {
   if (value === 'contradicted') return `Says ${word}: contradicted`;
   return `Says ${word} · not verified`;
 }
+
+/** Whether a verdict of this state says that the system has moved a recording away from the claimed device. */
+export const isMoved = ({ agent, deviceLabel }, { value, reason }) => (
+  value === 'contradicted' && reason === 'device_mismatch' && (!agent?.deviceLabel || !deviceLabel || sameLabel(agent.deviceLabel, deviceLabel))
+);
 
 /** The mute verdict of a state in words, at this moment of the server's time. */
 export function describeVerdict(state, serverNow) {

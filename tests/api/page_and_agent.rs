@@ -2,13 +2,17 @@
 //! them, and the page that says what is so.
 
 use crate::browser::Person;
-use crate::support::Runner;
 use crate::support::pulse::{Pulse, Sound, Watch};
 use crate::support::webdriver::Browser;
+use crate::support::{PATIENCE, Runner};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long it may take from what the system does to the stored verdict: the agent looks every 50 ms, and attests at
+/// once.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// Somebody at a page with a real microphone, and the agent beside it.
 struct Witnessed {
@@ -25,8 +29,13 @@ impl Witnessed {
     }
 
     fn with(mut pulse: Pulse) -> Self {
-        let runner = Runner::ephemeral();
         pulse.hears("desk", Sound::Speech);
+        Self::beside(pulse)
+    }
+
+    /// The same with whatever there is to be heard.
+    fn beside(pulse: Pulse) -> Self {
+        let runner = Runner::ephemeral();
         let ada = Person::joins_by(Browser::hearing(&pulse), &runner, "demo", "Ada");
         ada.browser.click("[data-testid=pairing-start]");
         ada.browser.wait("document.querySelector('[data-testid=pairing-command]') !== null");
@@ -62,6 +71,57 @@ impl Witnessed {
                return room !== null && room.dataset.safe === '{safe}' && room.innerText.includes({}); }})()",
             json!(text)
         ));
+    }
+
+    /// Ada chooses the desk by its name, and her claim is about it.
+    fn chooses_the_desk(&self) {
+        self.ada.browser.run(
+            "const select = document.querySelector('[data-testid=device-select]');
+             select.value = [...select.options].find((o) => o.innerText === 'Desk Microphone').value;
+             select.dispatchEvent(new Event('change', { bubbles: true }));",
+        );
+        self.ada.browser.wait(
+            "document.querySelector('[data-self=true] [data-testid=participant-device]').innerText === 'Desk Microphone'",
+        );
+    }
+
+    /// The microphones that the browser captures, by the sound server's word.
+    fn captured(&self) -> Vec<String> {
+        let heard = self.pulse.heard().into_iter();
+        heard.filter(|(program, _)| program == "Chromium input").map(|(_, microphone)| microphone).collect()
+    }
+
+    /// Looks at what the browser captures and at the verdict until it has captured the desk alone for so long. While it
+    /// captures another microphone nothing may be told of the desk. Gives back whether it was ever elsewhere.
+    #[track_caller]
+    fn is_honest_until_the_desk_is_captured(&self, so_long: Duration) -> bool {
+        let user = self.ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
+        let state = format!("/api/users/{}", user.as_str().unwrap());
+        let deadline = Instant::now() + 2 * PATIENCE;
+        let (mut elsewhere, mut told) = (None, Vec::new());
+        let mut home = Instant::now();
+        while home.elapsed() < so_long {
+            let before = self.captured();
+            let mute = self.runner.get(&state).json()["verdict"]["mute"].clone();
+            let safe = self.runner.get("/api/rooms/demo/safe").json()["safe"] == true;
+            let after = self.captured();
+            let mute = format!("{} {}", mute["value"].as_str().unwrap(), mute["reason"].as_str().unwrap());
+            told.push(format!("{after:?} {mute} {safe}"));
+            told.dedup();
+            assert!(Instant::now() < deadline, "it does not find back: {told:#?}");
+            if after != ["desk"] {
+                home = Instant::now();
+            }
+            if before != after || !after.iter().any(|microphone| microphone != "desk") {
+                continue;
+            }
+            // What has just happened may be on its way to the verdict.
+            if elsewhere.get_or_insert_with(Instant::now).elapsed() > ON_ITS_WAY {
+                let about_the_desk = mute.starts_with("verified") || mute.contains("silent_device");
+                assert!(!safe && !about_the_desk, "{told:#?}");
+            }
+        }
+        elsewhere.is_some()
     }
 
     /// Keeps what a person would see, for whoever looks after a change.
@@ -144,6 +204,108 @@ fn a_device_that_is_pulled_is_never_shown_as_silent() {
     }
 }
 
+/// Nothing is heard at the desk, and somebody speaks at the other microphone.
+fn a_silent_desk_and_a_voice_elsewhere() -> Pulse {
+    let mut pulse = Pulse::with_desk();
+    pulse.plug_in("other", "Other Microphone");
+    pulse.hears("other", Sound::Speech);
+    pulse
+}
+
+/// PulseAudio moves each stream of the old default to the new one, also those that named their microphone, and Chromium
+/// does not tell the page.
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there_and_finds_back() {
+    let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+    here.chooses_the_desk();
+    here.is("verified", "digital_zero");
+
+    here.pulse.make_default("other");
+    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is("verified", "digital_zero");
+    // Whoever speaks at the other microphone is not heard at this one.
+    here.ada.browser.press("m");
+    here.is("contradicted", "silent_device");
+
+    here.pulse.make_default("desk");
+    here.pulse.hears("other", Sound::Speech);
+    here.pulse.make_default("other");
+    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is("contradicted", "silent_device");
+}
+
+/// By hand, in the mixer: the agent's own stream stays where it is.
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_there_and_finds_back() {
+    let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+    here.chooses_the_desk();
+    here.is("verified", "digital_zero");
+    here.pulse.move_program("Chromium input", "other");
+    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+
+    // Nobody watches while it is moved, and the verdict of before runs out.
+    drop(here.watch.take());
+    here.pulse.make_default("other");
+    here.is("stale", "attestation_expired");
+    assert_eq!(here.captured(), ["other"]);
+    here.watch = Some(here.pulse.watch(&[]));
+    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is("verified", "digital_zero");
+}
+
+/// Other programs record too: from the desk beside the browser, and from another microphone.
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn what_other_programs_record_contradicts_nobody_for_long() {
+    let pulse = a_silent_desk_and_a_voice_elsewhere();
+    let _recorder = pulse.other_listener("other");
+    let here = Witnessed::beside(pulse);
+    here.chooses_the_desk();
+    here.is("verified", "digital_zero");
+    // A call in another program is moved with the browser, and stays there.
+    let _call = here.pulse.other_listener("desk");
+    here.pulse.make_default("other");
+    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is("verified", "digital_zero");
+    assert!(here.pulse.heard().iter().filter(|(program, at)| program == "parec" && at == "other").count() == 2);
+}
+
+/// A page that tries on for ever helps nobody.
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn whoever_is_told_to_open_the_microphone_again_can() {
+    let here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+    here.chooses_the_desk();
+    here.is("verified", "digital_zero");
+    let is_stuck = "return document.querySelector('[data-testid=mic-moved]')?.dataset.stuck === 'true';";
+    // Each try waits for the agent's next attestation.
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while here.ada.browser.run(is_stuck) != true {
+        assert!(Instant::now() < deadline, "it tries on");
+        here.pulse.move_program("Chromium input", "other");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    here.picture("moved-again-and-again");
+    assert_eq!(here.captured(), ["other"]);
+    here.ada.browser.click("[data-testid=mic-reopen]");
+    here.is("verified", "digital_zero");
+    assert_eq!(here.captured(), ["desk"]);
+}
+
 /// Chromium on Linux calls the default "Default", in a group of its own: of two microphones nobody can tell which it is.
 #[test]
 #[cfg_attr(
@@ -162,11 +324,7 @@ fn whoever_is_told_to_choose_a_microphone_by_its_name_can_and_is_measured_then()
     for label in ["Desk Microphone", "Other Microphone"] {
         assert!(listed.as_array().unwrap().contains(&json!(label)), "{listed}");
     }
-    ada.run(
-        "const select = document.querySelector('[data-testid=device-select]');
-         select.value = [...select.options].find((o) => o.innerText === 'Desk Microphone').value;
-         select.dispatchEvent(new Event('change', { bubbles: true }));",
-    );
+    here.chooses_the_desk();
     here.is("unverified", "app_muted_device_hot");
     here.pulse.mute("desk", true);
     here.is("verified", "silent_and_flagged");

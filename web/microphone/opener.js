@@ -1,6 +1,6 @@
 // Runs requests for a microphone such that the latest request wins and the streams of earlier requests are closed.
 
-import { failureOf, requestMicrophone, stopTracks } from './request.js';
+import { failureOf, requestExactly, requestMicrophone, stopTracks } from './request.js';
 
 /**
  * `onStream` gets the stream of the latest request, `onFailure` the status that stands for its error. `open` resolves
@@ -14,13 +14,14 @@ export function createOpener({ mediaDevices, inputs, onStream, onFailure }) {
     isOpening: () => running > 0,
     /** The stream of the running request is closed as soon as it comes. */
     cancel() { latest += 1; },
-    async open(deviceId) {
+    /** With `only: true` no other device is opened in place of this one. */
+    async open(deviceId, { only = false } = {}) {
       latest += 1;
       const mine = latest;
       let stream;
       running += 1;
       try {
-        stream = await requestMicrophone({ mediaDevices, inputs }, deviceId);
+        stream = await (only ? requestExactly : requestMicrophone)({ mediaDevices, inputs }, deviceId);
       } catch (error) {
         if (mine !== latest) return false;
         await inputs.refresh();

@@ -35,6 +35,8 @@ export function createDevice({ mic, outbox, store, mute, announce, first, wanted
 
   return {
     claimed: () => claimed,
+    /** Claims the same device once more: the claim gets a new version, because its microphone was opened anew. */
+    claimAgain() { outbox.wantDevice(claimed.deviceId, claimed.label); },
     open: () => mic.start(wantedId),
     choose(deviceId) {
       wantedId = deviceId;

@@ -241,6 +241,40 @@ test('a stream that the system moves to another device changes the claimed devic
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
 });
 
+test('a microphone that is opened anew is closed first, stays as muted as it is, and is no other', async () => {
+  for (const muted of [true, false]) {
+    const { mic, mediaDevices } = setup([['a', 'Mic A'], ['b', 'Mic B']], muted);
+    await mic.start('b');
+    const prompt = deferred();
+    mediaDevices.next.push(prompt.promise);
+    const renewing = mic.renew();
+    assert.equal(mediaDevices.tracks[0].stopped, true, 'a browser may give the open stream to a second request');
+    assert.equal(await mic.renew(), false, 'once at a time');
+    const joined = mic.start('a');
+    prompt.resolve();
+    assert.deepEqual([await renewing, await joined], [true, true]);
+    assert.deepEqual(mediaDevices.asked, ['b', 'b'], 'a start in the meantime asks for no other');
+    assert.deepEqual([mic.view().status, mic.view().deviceId, mediaDevices.tracks[1].enabled, mediaDevices.tracks[1].stopped], ['live', 'b', !muted, false]);
+  }
+});
+
+test('a microphone that cannot be opened anew is gone, and no other is opened in its place', async () => {
+  const { mic, mediaDevices } = setup([['a', 'Mic A'], ['b', 'Mic B']], false);
+  await mic.start('b');
+  mediaDevices.devices = [['a', 'Mic A']];
+  assert.equal(await mic.renew(), false);
+  assert.deepEqual([mediaDevices.asked, mic.view().status, mic.view().deviceId], [['b', 'b'], 'failed', null]);
+});
+
+test('a microphone that is not open, or has no id of its own, is not opened anew', async () => {
+  const closed = setup();
+  assert.equal(await closed.mic.renew(), false);
+  const alias = setup([['default', 'Default'], ['a', 'Mic A'], ['b', 'Mic B']]);
+  await alias.mic.start();
+  assert.equal(await alias.mic.renew(), false);
+  assert.deepEqual([closed.mediaDevices.asked, alias.mediaDevices.asked, alias.mediaDevices.tracks[0].stopped], [[], [null], false]);
+});
+
 test('an older list of devices never replaces a newer one', async () => {
   const { mic, mediaDevices } = setup();
   await mic.start();

@@ -5,7 +5,7 @@ import { createIdentityStore, claimUserId, describeUser, isAlone, isOwnId, makeL
 import { levelOf, smoothLevel } from '../levels.js';
 import { createSequence } from '../seq.js';
 import { isMuteKey } from '../shortcut.js';
-import { cleanLabel, cleanName, cut, graphemes, ID_PATTERN, nameProblem, roomFromLink, roomProblem, roomSlug } from '../text.js';
+import { cleanLabel, cleanName, cut, graphemes, ID_PATTERN, nameProblem, roomFromLink, roomProblem, roomSlug, sameLabel } from '../text.js';
 import { createServerClock, createTicker, createTimer, formatAge, formatFor, formatLeft, momentOf } from '../time.js';
 import { fakeClock } from './fake-clock.js';
 
@@ -167,6 +167,12 @@ test('a room has the same id however its name is typed', () => {
   for (const empty of ['', '..', '!!!', '...---', '🎤', null]) assert.equal(roomSlug(empty), '', String(empty));
   assert.match(roomSlug('x'.repeat(500)), ID_PATTERN);
   assert.equal(roomSlug('x'.repeat(500)).length, 128);
+});
+
+test('a label is the same with and without the suffixes that browsers add', () => {
+  for (const label of ['Blue Yeti (046d:0ab7)', 'Blue Yeti (Built-in)', ' Blue Yeti (Built-in) (046D:0AB7) ']) assert.equal(sameLabel(label, 'Blue Yeti'), true, label);
+  for (const label of ['Default - Blue Yeti', 'Blue Yeti (USB)', 'Blue Yeti (built-in)', 'Blue Yeti (46d:ab7)', '', null]) assert.equal(sameLabel(label, 'Blue Yeti'), false, label);
+  assert.equal(sameLabel('', ''), false);
 });
 
 test('different names are different rooms in every script', () => {

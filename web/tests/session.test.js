@@ -68,7 +68,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     return { ...world.states.get(userId) };
   };
   api.bindAgent = call('bind', () => write(ME, {}));
-  const track = { muted, status: 'off' };
+  const track = { muted, status: 'off', renewed: 0 };
   let changed = () => {};
   const view = () => ({ status: track.status, deviceId: track.status === 'live' ? 'd1' : null, label: track.status === 'live' ? 'Mic' : null, devices: [], lost: null });
   const createMicrophone = ({ onChange }) => {
@@ -78,6 +78,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
       setMuted: (m) => { track.muted = m; },
       start: async () => { track.status = opens ? 'live' : 'denied'; changed(); return opens; },
       choose: async () => true,
+      renew: async () => { track.renewed += 1; changed(); return track.status === 'live'; },
       stop: () => { track.status = 'off'; },
     };
   };
@@ -263,7 +264,7 @@ const measure = (t, value, reason) => {
 test('a new verdict on an unchanged claim is shown, and changes no claim', async () => {
   const t = await started();
   const before = t.calls.length;
-  for (const [value, reason] of [['verified', 'digital_zero'], ['contradicted', 'device_mismatch'], ['contradicted', 'silent_device'], ['unverified', 'agent_revoked']]) {
+  for (const [value, reason] of [['verified', 'digital_zero'], ['contradicted', 'device_missing'], ['contradicted', 'silent_device'], ['unverified', 'agent_revoked']]) {
     measure(t, value, reason);
     await t.clock.advance(1500);
     assert.equal(t.view().own.verdict.mute.reason, reason);
@@ -272,8 +273,61 @@ test('a new verdict on an unchanged claim is shown, and changes no claim', async
   assert.equal(t.calls.length, before);
 });
 
+test('a microphone that the system has moved is opened anew and claimed again, once for each version', async () => {
+  const t = await started();
+  const before = t.me().version;
+  measure(t, 'contradicted', 'device_mismatch');
+  await t.clock.advance(1500);
+  assert.deepEqual([t.track.renewed, t.names().slice(-1), t.me().version, t.me().deviceId, t.me().deviceLabel], [1, ['device'], before + 1, 'd1', 'Mic']);
+  assert.deepEqual([t.track.muted, t.view().muted, t.me().isMuted], [true, true, true]);
+  measure(t, 'stale', 'claim_newer');
+  await t.clock.advance(6000);
+  assert.equal(t.track.renewed, 1, 'the agent has yet to learn of it');
+  measure(t, 'verified', 'digital_zero');
+  await t.clock.advance(6000);
+  assert.deepEqual([t.track.renewed, t.view().isStuck], [1, false]);
+});
+
+test('a microphone that is moved again and again is given up after three tries, until the person wants it', async () => {
+  const t = await started();
+  for (let i = 0; i < 100; i += 1) {
+    // Also if it seems to help for a while.
+    measure(t, ...(i % 5 === 4 ? ['unverified', 'recent_signal'] : ['contradicted', 'device_mismatch']));
+    await t.clock.advance(1500);
+  }
+  assert.deepEqual([t.track.renewed, t.view().isStuck], [3, true]);
+  measure(t, 'contradicted', 'device_mismatch');
+  t.session.reopenMicrophone();
+  await t.clock.settle();
+  measure(t, 'stale', 'claim_newer');
+  await t.clock.advance(1500);
+  assert.deepEqual([t.track.renewed, t.view().isStuck], [4, false]);
+  measure(t, 'verified', 'digital_zero');
+  await t.clock.advance(75_000);
+  measure(t, 'contradicted', 'device_mismatch');
+  await t.clock.advance(1500);
+  assert.equal(t.track.renewed, 5);
+});
+
+test('a finding about another microphone, or about none, opens nothing', async () => {
+  const other = await started();
+  measure(other, 'contradicted', 'device_mismatch');
+  other.world.states.set(ME, { ...other.me(), agent: { ...other.me().agent, deviceLabel: 'Webcam' } });
+  await other.clock.advance(9000);
+  assert.equal(other.track.renewed, 0, 'the agent measures another one');
+  const closed = await started({ mic: false });
+  measure(closed, 'contradicted', 'device_mismatch');
+  await closed.clock.advance(9000);
+  assert.equal(closed.track.renewed, 0, 'nothing is open');
+  const elsewhere = await started();
+  elsewhere.write(ME, { deviceId: 'd2', deviceLabel: 'Mic' });
+  measure(elsewhere, 'contradicted', 'device_mismatch');
+  await elsewhere.clock.advance(9000);
+  assert.equal(elsewhere.track.renewed, 0, 'another tab claims another one');
+});
+
 test('a contradiction of the own claim is announced once, and again only after it has ended', async () => {
-  const t = setup();
+  const t = setup({ mic: false });
   const contradictions = () => t.said.filter((text) => text.includes('contradicted')).length;
   t.session.start();
   await t.clock.settle();

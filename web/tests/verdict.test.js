@@ -96,6 +96,9 @@ test('texts name the devices if they are known', () => {
   assert.match(describeVerdict(state(verdict('contradicted', 'device_mismatch'), { deviceLabel: null }), NOW).means, /another device is capturing/);
   const moved = describeVerdict(state(verdict('contradicted', 'device_mismatch'), { agent: { ...agent, deviceLabel: 'Yeti' } }), NOW);
   assert.match(moved.means, /another device is capturing, not “Yeti”/, 'a device is never called another device');
+  assert.match(moved.todo, /“Open it again”.*“Yeti” in your system’s sound mixer/);
+  const suffixed = describeVerdict(state(verdict('contradicted', 'device_mismatch'), { agent: { ...agent, deviceLabel: 'Yeti' }, deviceLabel: 'Yeti (046d:0ab7)' }), NOW);
+  assert.match(suffixed.means, /another device is capturing, not “Yeti \(046d:0ab7\)”/, 'a suffix makes no other device');
   const first = describeVerdict(state(verdict('unverified', 'no_data', { observed: null, expires: null })), NOW);
   assert.equal(first.short, 'the agent has not measured yet');
   assert.notEqual(describeVerdict(state(verdict('unverified', 'no_data')), NOW).short, first.short);

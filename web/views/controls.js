@@ -76,7 +76,16 @@ function captionOf(microphone, muted) {
   return 'Live in this page. The level stays in your browser.';
 }
 
-export function MicrophoneCard({ microphone, mic, muted, deviceStatus, refusal, onChoose, onRetry }) {
+/** The system has moved what this page captures. The page opens the microphone anew by itself, and then the person can. */
+function Moved({ label, isStuck, onReopen }) {
+  const text = isStuck
+    ? `${label ?? 'This microphone'} was opened again several times, and the system still records from another one. In the system’s sound mixer, set what your browser records to ${label ?? 'this microphone'}.`
+    : 'The system records from another microphone. This page opens yours again.';
+  return html`<div class="trouble" role="status" data-testid="mic-moved" data-stuck=${String(isStuck)}><p>${text}</p>
+    <button type="button" class="button" onClick=${onReopen} data-testid="mic-reopen">Open it again</button></div>`;
+}
+
+export function MicrophoneCard({ microphone, mic, muted, moved, isStuck, deviceStatus, refusal, onChoose, onReopen, onRetry }) {
   const trouble = troubleOf(microphone);
   const caption = captionOf(microphone, muted);
   const { devices } = microphone;
@@ -101,6 +110,7 @@ export function MicrophoneCard({ microphone, mic, muted, deviceStatus, refusal, 
     <${LevelMeter} mic=${mic} active=${microphone.status === 'live' && !muted} />
     ${caption && html`<p class="hint" data-testid="mic-caption">${caption}${deviceStatus === 'unsent' ? ' The choice of microphone is not sent yet.' : ''}</p>`}
     ${microphone.status === 'live' && isAlias(microphone.deviceId) && html`<p class="hint" data-testid="mic-alias">Your browser only says that this is the system’s default. Choose your microphone by its name, so that an agent can measure it.</p>`}
+    ${microphone.status === 'live' && moved && html`<${Moved} label=${microphone.label} isStuck=${isStuck} onReopen=${onReopen} />`}
     ${refusal && html`<p class="alert" role="alert" data-testid="mic-refused">The server did not accept this microphone’s name: ${refusal.message}</p>`}
     ${microphone.problem && html`<p class="alert" role="alert">That microphone could not be opened. The previous one stays in use.</p>`}
     ${trouble && html`<div class="trouble" role="status" data-testid="mic-trouble">

@@ -2,7 +2,7 @@
 
 import { html, useState } from '../vendor/htm-preact.js';
 import { steadyNow } from '../time.js';
-import { beforeClaim, describeVerdict, roomSafety } from '../verdict.js';
+import { beforeClaim, describeVerdict, isMoved, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
 import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
 import { useCopy } from './copy.js';
@@ -103,6 +103,7 @@ function Side({ view, session, verdict, isSettled, clock }) {
     <${OwnContradiction} verdict=${verdict} />
     <${Notice} notice=${view.notice} session=${session} />
     <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus} refusal=${view.deviceRefusal}
+      moved=${view.own !== null && isMoved(view.own, verdict)} isStuck=${view.isStuck} onReopen=${session.reopenMicrophone}
       onChoose=${session.chooseDevice} onRetry=${session.startMicrophone} />
     <${PairingCard} view=${view} own=${view.own} verdict=${verdict} settled=${isSettled} session=${session} clock=${clock} />
   </aside>`;

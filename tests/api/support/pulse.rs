@@ -94,6 +94,15 @@ impl Pulse {
         self.pactl(&["set-default-source", name]);
     }
 
+    /// Moves what a program records to another microphone, as a person does in the mixer.
+    pub(crate) fn move_program(&self, program: &str, name: &str) {
+        let outputs = self.json("source-outputs").into_iter();
+        for output in outputs.filter(|output| output["properties"]["application.name"] == program) {
+            // It may have ended meanwhile.
+            let _ = self.command("pactl").args(["move-source-output", &output["index"].to_string(), name]).output();
+        }
+    }
+
     pub(crate) fn mute(&self, name: &str, muted: bool) {
         self.pactl(&["set-source-mute", name, if muted { "1" } else { "0" }]);
     }
@@ -172,12 +181,43 @@ impl Pulse {
         let child = parec.args(["--raw", "--device", name]).stdout(Stdio::null()).spawn().unwrap();
         let listener = Listener(child);
         let deadline = Instant::now() + PATIENCE;
-        let is_parec = |stream: &Value| stream["properties"]["application.name"] == "parec";
-        while !self.json("source-outputs").iter().any(is_parec) {
+        while !self.json("source-outputs").iter().any(|output| listener.is_of(output)) {
             assert!(Instant::now() < deadline, "parec does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
         listener
+    }
+
+    /// The microphone that each program listens to, by the program's name.
+    pub(crate) fn heard(&self) -> Vec<(String, String)> {
+        let sources = self.json("sources");
+        let name_of = |index: &Value| {
+            let source = sources.iter().find(|source| source["index"] == *index);
+            source.and_then(|source| source["name"].as_str()).unwrap_or_default().to_owned()
+        };
+        let outputs = self.json("source-outputs").into_iter();
+        // What remaps a microphone is no program, and has no name.
+        let of_program = |output: Value| {
+            let program = output["properties"]["application.name"].as_str()?.to_owned();
+            Some((program, name_of(&output["source"])))
+        };
+        outputs.filter_map(of_program).collect()
+    }
+
+    /// The microphone that this program listens to.
+    #[allow(dead_code, reason = "a benchmark asks it")]
+    pub(crate) fn heard_by(&self, listener: &Listener) -> Option<String> {
+        let output = self.json("source-outputs").into_iter().find(|output| listener.is_of(output))?;
+        let source = self.json("sources").into_iter().find(|source| source["index"] == output["source"])?;
+        Some(source["name"].as_str()?.to_owned())
+    }
+
+    /// Moves what this program records to another microphone, as a person does in the mixer.
+    #[allow(dead_code, reason = "a benchmark does it")]
+    pub(crate) fn move_listener(&self, listener: &Listener, name: &str) {
+        for output in self.json("source-outputs").iter().filter(|output| listener.is_of(output)) {
+            self.pactl(&["move-source-output", &output["index"].to_string(), name]);
+        }
     }
 
     /// How many programs listen.
@@ -322,6 +362,12 @@ fn percent(device_or_stream: &Value) -> u64 {
 
 /// A program that listens; it ends when dropped.
 pub(crate) struct Listener(Child);
+
+impl Listener {
+    fn is_of(&self, output: &Value) -> bool {
+        output["properties"]["application.process.id"] == self.0.id().to_string().as_str()
+    }
+}
 
 impl Drop for Listener {
     fn drop(&mut self) {
