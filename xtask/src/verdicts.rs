@@ -141,7 +141,7 @@ fn obstacles(page: &mut String) {
         ("two inputs have the label of the claimed device", with(|question| question.binding = Binding::Ambiguous)),
         ("the claimed device is bound to another one", with(|question| question.binding = Binding::Other)),
         ("the claimed device is gone", with(|question| question.evidence.condition = Condition::DeviceMissing)),
-        ("the stream was moved to another device", with(|question| question.evidence.route = Route::Moved)),
+        ("the system moved a stream to another device", with(|question| question.evidence.route = Route::Moved)),
         (
             "the agent's own stream is muted or turned down in the mixer",
             with(|question| question.evidence.route = Route::Silenced),

@@ -104,7 +104,7 @@ words! {
     Route {
         /// The one it was opened on.
         Direct = "direct",
-        /// Another one: the system moved the stream, so its silence says nothing.
+        /// Another one: the system moved the stream, or one that may be the page's, so silence says nothing.
         Moved = "moved",
         /// The agent's own stream is muted or turned down in the system's mixer, so its silence says nothing.
         Silenced = "silenced",
