@@ -3,7 +3,8 @@
 //! `cargo bench -p tests --bench witness -- [--steps 1000] [--worlds 8] [--seed 1] [--calm 60] [--times 0]`. Needs what the tests of the agent need;
 //! with chromium and chromedriver it times the page too. Each world is a private PulseAudio with two microphones, an agent that is
 //! paired, and a person whose claims are made at random while the microphone is muted, silenced, spoken into, pulled and plugged, the
-//! agent's own stream is muted and turned down, and the agent is started anew.
+//! agent's own stream is muted and turned down, the agent is started anew, and another program that stands for the person's browser is
+//! moved to the other microphone. Like the page, it opens the microphone anew when the verdict is `device_mismatch`.
 //!
 //! Its criteria are printed with what was found, and its exit code is theirs: no verdict is falsely `verified`, none falsely
 //! `contradicted`, and at most 1 % of honest mutes are `unverified`.
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use support::Runner;
-use support::pulse::{Pulse, Sound, Watch};
+use support::pulse::{Listener, Pulse, Sound, Watch};
 use support::webdriver::Browser;
 
 mod proc;
@@ -28,6 +29,8 @@ mod support;
 const SETTLE: Duration = Duration::from_millis(3500);
 /// What opening anew adds.
 const REOPEN: Duration = Duration::from_secs(2);
+/// What an agent takes to learn of a claim: its interval, and what opening takes.
+const LEARN: Duration = Duration::from_secs(13);
 /// Steps that are chosen by name too.
 const SUSPEND: u8 = 6;
 const PLUG: u8 = 7;
@@ -50,6 +53,8 @@ struct World {
     sound: Option<Sound>,
     renewed: Instant,
     claims_muted: bool,
+    /// What stands for the browser: it records from the microphone that is claimed. `None` only while it opens that anew.
+    browser: Option<Listener>,
     /// `None` only while it is started anew.
     watch: Option<Watch>,
 }
@@ -63,6 +68,8 @@ enum Truth {
     Silence,
     Asleep,
     Gone,
+    /// The browser records from another microphone.
+    Elsewhere,
 }
 
 impl World {
@@ -71,6 +78,7 @@ impl World {
         let pulse = Pulse::with_desk();
         // Silent, and the place where the sound server puts streams whose device is pulled.
         pulse.plug_in("spare", "Spare Microphone");
+        let browser = Some(pulse.other_listener("desk"));
         claim(runner, &user, true);
         pulse.pair(runner, &user);
         let watch = Some(pulse.watch(&[]));
@@ -84,11 +92,28 @@ impl World {
             sound: None,
             renewed: Instant::now(),
             claims_muted: true,
+            browser,
             watch,
         }
     }
 
+    /// Where the browser records from.
+    fn is_elsewhere(&self) -> bool {
+        let heard = self.browser.as_ref().and_then(|browser| self.pulse.heard_by(browser));
+        heard.is_some_and(|microphone| microphone != "desk")
+    }
+
+    /// The page opens its microphone anew, and claims it again.
+    fn reopens(&mut self, runner: &Runner) {
+        drop(self.browser.take());
+        self.browser = Some(self.pulse.other_listener("desk"));
+        claim(runner, &self.user, self.claims_muted);
+    }
+
     fn truth(&self) -> Truth {
+        if self.plugged && self.is_elsewhere() {
+            return Truth::Elsewhere;
+        }
         match (self.plugged, self.asleep, self.muted || !self.volume, self.sound) {
             (false, ..) => Truth::Gone,
             (true, true, ..) => Truth::Asleep,
@@ -167,6 +192,12 @@ impl World {
                 self.pulse.make_default(if rng.bool() && self.plugged { "desk" } else { "spare" });
                 "default"
             }
+            12 if self.plugged => {
+                if let Some(browser) = &self.browser {
+                    self.pulse.move_listener(browser, if rng.bool() { "desk" } else { "spare" });
+                }
+                "mixer"
+            }
             _ => {
                 self.sound = [None, Some(Sound::Room), Some(Sound::Speech), Some(Sound::Gated)][rng.usize(..4)];
                 self.renew();
@@ -210,7 +241,7 @@ fn is_falsely_verified(claims_muted: bool, truth: Truth) -> bool {
     match truth {
         Truth::Speech | Truth::GatedSpeech | Truth::QuietRoom => claims_muted,
         Truth::Silence => !claims_muted,
-        Truth::Asleep | Truth::Gone => true,
+        Truth::Asleep | Truth::Gone | Truth::Elsewhere => true,
     }
 }
 
@@ -222,7 +253,7 @@ fn is_falsely_contradicted(claims_muted: bool, truth: Truth) -> bool {
         Truth::Speech | Truth::GatedSpeech | Truth::QuietRoom => !claims_muted,
         Truth::Silence => claims_muted,
         Truth::Asleep => true,
-        Truth::Gone => false,
+        Truth::Gone | Truth::Elsewhere => false,
     }
 }
 
@@ -333,6 +364,12 @@ fn wander(runner: &Runner, number: usize, steps: usize, seed: u64) -> Found {
         std::thread::sleep(settle);
         let verdict = mute_verdict(runner, &world.user);
         found.note(done, &world, &verdict);
+        if world.plugged && verdict["reason"] == "device_mismatch" {
+            world.reopens(runner);
+            std::thread::sleep(LEARN);
+            let verdict = mute_verdict(runner, &world.user);
+            found.note("opening anew", &world, &verdict);
+        }
     }
     found
 }
