@@ -1,12 +1,15 @@
 //! What an agent sends: the bodies, and the signature over their exact bytes. `docs/attestation.md` is the protocol.
 
+use crate::id::BASE32_CLASS;
 use crate::user::Version;
-use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Refused, Route, Signal, Timestamp, UserId};
+use crate::{AgentDevice, AgentId, Condition, Evidence, Flag, Nullable, Refused, Route, Signal, Timestamp, UserId};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The header that holds the signature, in base64url.
@@ -72,11 +75,17 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
+/// The pattern of so many bytes in base64url.
+fn base64_pattern(bytes: usize) -> String {
+    format!("^[A-Za-z0-9_-]{{{}}}$", (8 * bytes).div_ceil(6))
+}
+
 macro_rules! base64_bytes {
     ($(#[$doc:meta])* $name:ident, $length:literal, $rule:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("pattern" = base64_pattern($length)))]
         pub struct $name([u8; $length]);
 
         impl $name {
@@ -110,17 +119,18 @@ macro_rules! base64_bytes {
 }
 
 base64_bytes! {
-    /// An agent's Ed25519 public key.
+    /// An agent's Ed25519 public key: 32 bytes in base64url without padding.
     PublicKey, 32, "be 32 bytes in base64url without padding"
 }
 
 base64_bytes! {
-    /// What an agent must repeat, so that an attestation is known to be made after it.
+    /// What the next attestation must repeat, so that it is known to be made after this: 16 bytes in base64url.
     Challenge, 16, "be 16 bytes in base64url without padding"
 }
 
 base64_bytes! {
-    /// A browser's proof that it asked for an agent's pairing: whoever presents it decides whose microphone the agent measures.
+    /// A browser's proof that it asked for an agent's pairing: 32 random bytes in base64url. Whoever presents it decides whose
+    /// microphone the agent measures.
     WitnessToken, 32, "be 32 bytes in base64url without padding"
 }
 
@@ -160,6 +170,30 @@ impl AgentId {
 #[serde(try_from = "String", into = "String")]
 pub struct PairingCode(String);
 
+impl JsonSchema for PairingCode {
+    // What is shown is not all that is taken.
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PairingCode".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if generator.contract().is_deserialize() {
+            json_schema!({"type": "string", "minLength": CODE_DIGITS, "maxLength": TYPED_CHARS_MAX})
+        } else {
+            json_schema!({"type": "string", "pattern": format!("^{BASE32_CLASS}{{4}}(-{BASE32_CLASS}{{4}}){{3}}$")})
+        }
+    }
+}
+
+/// Digits of a pairing code.
+const CODE_DIGITS: usize = 16;
+/// Nobody types more characters of a code; the hyphens beyond are ignored.
+const TYPED_CHARS_MAX: usize = 64;
+
 impl PairingCode {
     /// A code out of ten random bytes.
     #[must_use]
@@ -167,7 +201,7 @@ impl PairingCode {
         let mut bits = [0; 16];
         bits[6..].copy_from_slice(&random);
         let digits = crate::id::base32(u128::from_be_bytes(bits));
-        let digits = &digits[digits.len() - 16..];
+        let digits = &digits[digits.len() - CODE_DIGITS..];
         Self::grouped(digits)
     }
 
@@ -196,7 +230,7 @@ impl TryFrom<String> for PairingCode {
                 other => other,
             })
             .collect();
-        if digits.len() == 16 && digits.bytes().all(|byte| crate::id::BASE32.contains(&byte)) {
+        if digits.len() == CODE_DIGITS && digits.bytes().all(|byte| crate::id::BASE32.contains(&byte)) {
             Ok(Self::grouped(&digits))
         } else {
             Err(Refused("be 16 letters and digits in groups of four, like 7K3M-Q2XD-9VTA-B4NC"))
@@ -210,20 +244,20 @@ impl From<PairingCode> for String {
     }
 }
 
-/// Body of `POST /api/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What an agent signs to be paired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Enrolment {
     /// Whose microphone the agent will measure.
     pub user_id: UserId,
-    /// The code that the person was shown.
+    /// The code that the person was shown, in any case, with or without hyphens.
     pub code: PairingCode,
-    /// The key that signs this body and every attestation.
+    /// The key that signs this body and every attestation: Ed25519, 32 bytes in base64url without padding.
     pub public_key: PublicKey,
 }
 
-/// Body of `POST /api/agents/{agentId}/attestations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What an agent measured, as coarse classes. `docs/attestation.md` says what each means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Attestation {
     /// One more than the last accepted.
@@ -234,19 +268,20 @@ pub struct Attestation {
     pub version: Version,
     /// Begin of the window, in milliseconds since 1970, in the server's time.
     pub from_ms: u64,
-    /// End of the window.
+    /// End of the window; at most 60 s later, and at most 30 s from the server's time.
     pub to_ms: u64,
-    /// Since when no signal was delivered, without a break; none unless `signal` is silence.
+    /// Since when no signal was delivered, without a break; at most `toMs`. Null unless `signal` is `digital_zero` or `floor`.
+    #[schemars(with = "Nullable<u64>")]
     pub silent_since_ms: Option<u64>,
     /// Whether the agent could measure.
     pub condition: Condition,
     /// The system's mute flag.
     pub flag: Flag,
-    /// What the device delivered.
+    /// What the device delivered; `not_opened` unless `condition` is `measured`.
     pub signal: Signal,
-    /// Which device the stream heard.
+    /// Which device the stream heard. With `silenced`, `signal` is `not_opened`.
     pub route: Route,
-    /// The device that was opened.
+    /// The device that was opened; needed if `condition` is `measured`.
     pub device: Option<AgentDevice>,
 }
 

@@ -2,13 +2,16 @@
 
 use crate::user::Version;
 use crate::{AgentDeviceId, DeviceId, Label, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A closed set of words that the API and the storage share.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+        )]
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -49,6 +52,7 @@ pub(crate) use words;
 
 words! {
     /// Whether the agent could measure.
+    #[schemars(inline)]
     Condition {
         /// It could.
         Measured = "measured",
@@ -67,6 +71,7 @@ words! {
 
 words! {
     /// The operating system's mute flag of the device, read before the device was opened.
+    #[schemars(inline)]
     Flag {
         /// Muted, or its volume is zero.
         Muted = "muted",
@@ -79,6 +84,7 @@ words! {
 
 words! {
     /// What the device delivered during the window.
+    #[schemars(inline)]
     Signal {
         /// The device was not opened.
         NotOpened = "not_opened",
@@ -101,6 +107,7 @@ impl Signal {
 
 words! {
     /// Which device the agent's stream was attached to.
+    #[schemars(inline)]
     Route {
         /// The one it was opened on.
         Direct = "direct",
@@ -112,7 +119,7 @@ words! {
 }
 
 /// The device that an agent opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentDevice {
     /// The agent's stable name for it, `host:name`.

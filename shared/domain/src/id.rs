@@ -1,16 +1,18 @@
 //! Identifiers that come from outside.
 
 use crate::Refused;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest id in bytes (and characters: ids are ASCII). `DynamoDB` allows 2 048 for a key; ids are in every log line.
 const ID_BYTES_MAX: usize = 128;
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $check:path, $pattern:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -53,17 +55,14 @@ macro_rules! id {
 }
 
 id! {
-    /// A person, as the client names them: `^[A-Za-z0-9_.:@-]{1,128}$`, not of dots alone.
-    ///
-    /// What is stored may also be an id of ours, which begins with [`RESERVED_PREFIX`]; a client may not name one:
-    /// [`UserId::is_open`].
-    UserId, free
+    /// A person, as the client names them. Not of dots alone; `greenroom-`, in any case, is reserved.
+    // What is stored may also be an id of ours, which is reserved: `UserId::is_open` tells them apart.
+    UserId, free, free_pattern()
 }
 
 id! {
-    /// A room, as the client names it: `^[A-Za-z0-9_.:@-]{1,128}$`, not of dots alone. As for [`UserId`], a client may
-    /// not name one of ours.
-    RoomId, free
+    /// A room, as the client names it. Not of dots alone; `greenroom-`, in any case, is reserved.
+    RoomId, free, free_pattern()
 }
 
 /// Begins the ids that Greenroom itself uses, in any case of its letters.
@@ -95,6 +94,8 @@ open!(UserId, RoomId);
 
 /// Digits of Crockford's base32, as a ULID is written (<https://www.crockford.com/base32.html>).
 pub(crate) const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// The same digits in a pattern.
+pub(crate) const BASE32_CLASS: &str = "[0-9A-HJKMNP-TV-Z]";
 
 /// All 128 bits in 26 digits.
 pub(crate) fn base32(bits: u128) -> String {
@@ -104,8 +105,8 @@ pub(crate) fn base32(bits: u128) -> String {
 const AGENT_PREFIX: &str = "agt_";
 
 id! {
-    /// An agent: `agt_` and 26 digits that follow from its key.
-    AgentId, agent
+    /// An agent: `agt_` and 26 digits of Crockford's base32 that follow from its key.
+    AgentId, agent, format!("^{AGENT_PREFIX}[0-7]{BASE32_CLASS}{{25}}$")
 }
 
 impl AgentId {
@@ -126,7 +127,7 @@ fn agent(text: &str) -> Result<(), Refused> {
 
 id! {
     /// A WebSocket connection, as API Gateway names it: 1 to 128 characters of base64, such as `L0SM9cOFvHcCIhw=`.
-    ConnectionId, connection
+    ConnectionId, connection, format!("^[A-Za-z0-9+/=_-]{{1,{ID_BYTES_MAX}}}$")
 }
 
 fn connection(text: &str) -> Result<(), Refused> {
@@ -136,6 +137,10 @@ fn connection(text: &str) -> Result<(), Refused> {
     } else {
         Err(Refused("be 1 to 128 characters of base64"))
     }
+}
+
+fn free_pattern() -> String {
+    format!("^[A-Za-z0-9_.:@-]{{1,{ID_BYTES_MAX}}}$")
 }
 
 fn free(text: &str) -> Result<(), Refused> {

@@ -5,6 +5,7 @@ use crate::evidence::words;
 use crate::user::{MuteScope, User};
 use crate::verdict::{Reason, Value, Verdicts};
 use crate::{Actor, AgentId, DeviceId, Fingerprint, Refused, RoomId, Timestamp, UserId};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
@@ -13,9 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is hashed before the previous hash and the entry.
 const TAG: &[u8] = b"greenroom-ledger-v1";
 
-/// The SHA-256 of an entry; 64 hexadecimal digits in text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The highest number that an entry can have: all that 12 digits hold, as its key has them.
+pub const SEQ_MAX: u64 = 999_999_999_999;
+
+/// A SHA-256; zeros stand for no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct Hash([u8; 32]);
 
 impl Hash {
@@ -111,7 +116,7 @@ words! {
 }
 
 /// One verdict without its times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
     /// The outcome.
     pub value: Value,
@@ -120,7 +125,7 @@ pub struct Judgement {
 }
 
 /// The two verdicts of a state, as they were when it last changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgements {
     /// Is the microphone as muted as claimed?
     pub mute: Judgement,
@@ -137,7 +142,7 @@ impl Judgements {
 }
 
 /// The agent that is paired with somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pairing {
     /// Which one.
@@ -147,7 +152,7 @@ pub struct Pairing {
 }
 
 /// What a ledger knows of somebody who is present.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Presence {
     /// The claim: muted or open.
@@ -181,7 +186,7 @@ fn pairing(user: &User) -> Option<Pairing> {
 }
 
 /// What an entry says. Ids, versions, claims, verdicts and digests; never a label or another text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Fact {
     /// Somebody is in the room now, like this.
@@ -394,8 +399,9 @@ fn differences(old: &User, new: &User, key: &DigestKey) -> Vec<Fact> {
     facts
 }
 
-/// The last entry of a chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The last entry of the chain; number 0 if there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Head {
     /// Its number; 0 if there is none.
     pub seq: u64,
@@ -408,26 +414,61 @@ impl Head {
     pub const NONE: Self = Self { seq: 0, hash: Hash::NONE };
 }
 
-/// One change in a room's history. Serialized, it is what the audit exports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An event with its place in the hash chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "LedgerEntry")]
 pub struct Entry {
     /// Whose history: `room:<id>`.
+    #[schemars(regex(pattern = "^room:.+$"))]
     pub chain: String,
-    /// Its place, from 1, without gaps.
+    /// Its place in the room's history, from 1, without gaps.
+    #[schemars(range(min = 1, max = SEQ_MAX))]
     pub seq: u64,
-    /// When, as ISO 8601.
+    /// When it happened.
+    #[schemars(with = "Timestamp")]
     pub at: String,
-    /// Who made the change.
+    /// Who made the change: `open`, a caller without a token, who may be anybody; `agent:<id>`, the agent that signed the
+    /// request; `service`, Greenroom itself. `user:<id>` if nobody noted who made it, which holds for every removal: the id is
+    /// that of the user whose state changed.
+    #[schemars(regex(pattern = ACTOR_PATTERN))]
     pub actor: String,
-    /// What changed: the name of a [`Fact`].
+    /// What happened.
+    #[schemars(schema_with = "action_schema")]
     pub action: String,
-    /// The rest of the [`Fact`].
+    /// What changed: ids, versions, claims, verdicts and digests; never a label. Always with the `userId` that it is about.
+    #[schemars(schema_with = "data_schema")]
     pub data: Map<String, Json>,
     /// The hash of the entry before; zeros for the first.
     pub prev: Hash,
     /// The hash of this one.
     pub hash: Hash,
+}
+
+/// How an entry names who made the change: an [`Actor`], or the user whose state changed.
+pub const ACTOR_PATTERN: &str = "^(open|user:.+|agent:.+|service)$";
+
+/// The schema of an entry's `action`: the names of all facts.
+#[must_use]
+pub fn action_schema(_: &mut SchemaGenerator) -> Schema {
+    let facts = Fact::json_schema(&mut SchemaGenerator::default());
+    let names = facts.get("oneOf").and_then(Json::as_array).into_iter().flatten();
+    let names: Vec<_> = names.filter_map(|fact| fact.pointer("/properties/action/const")).collect();
+    json_schema!({"type": "string", "enum": names})
+}
+
+/// The schema of an entry's `data`: what all facts have in common.
+#[must_use]
+pub fn data_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "required": ["userId"],
+        "additionalProperties": true,
+        "properties": {
+            "userId": generator.subschema_for::<UserId>(),
+            "requestId": {"type": "string", "description": "The request that made the change, if one did."},
+        },
+    })
 }
 
 impl Entry {

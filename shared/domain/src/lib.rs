@@ -8,6 +8,7 @@ mod evidence;
 mod id;
 pub mod ledger;
 mod room;
+mod schema;
 mod text;
 mod time;
 pub mod user;
@@ -23,6 +24,7 @@ pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
 pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId};
 pub use room::{Blocking, Counts, RoomSafety};
+pub use schema::Nullable;
 pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, Name};
 pub use time::Timestamp;
 

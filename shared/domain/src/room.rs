@@ -3,31 +3,39 @@
 use crate::user::User;
 use crate::verdict::{Value, Verdict};
 use crate::{RoomId, Timestamp, UserId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Most people that an answer names; the counts are of all.
 const BLOCKING_MAX: usize = 100;
 
-/// What can be said about a room at one moment. Serialized, it is the API's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Whether a room is silent for sure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "roomId": "demo", "safe": true, "asOf": "2026-11-21T11:44:18.082Z", "expiresAt": "2026-11-21T11:44:36.020Z",
+    "counts": {"total": 2, "muted": 2, "verified": 2, "contradicted": 0, "stale": 0, "unverified": 0}, "blocking": [],
+}]))]
 pub struct RoomSafety {
     /// Which room.
     pub room_id: RoomId,
-    /// Everybody present says muted, and every mute is verified. Never so for a room that nobody is in.
+    /// Everybody present says muted, and every mute verdict is `verified`. Unknown is never safe, and nor is a room that nobody
+    /// is in.
     pub safe: bool,
     /// When this was so.
     pub as_of: Timestamp,
-    /// When the oldest verdict ends, and this answer with it; none if the room is not safe.
+    /// When the oldest verdict ends, and this answer with it; null if the room is not safe.
     pub expires_at: Option<Timestamp>,
-    /// How many there are of each.
+    /// People by their mute verdict; `muted` by their claim.
     pub counts: Counts,
-    /// Who stands in the way, at most a hundred of them.
+    /// Who stands in the way; at most a hundred are named, all are counted.
+    #[schemars(length(max = BLOCKING_MAX))]
     pub blocking: Vec<Blocking>,
 }
 
 /// People present, by their claim and by their mute verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Counts {
     /// Everybody.
     pub total: u64,
@@ -44,8 +52,9 @@ pub struct Counts {
 }
 
 /// Somebody who keeps a room from being safe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub struct Blocking {
     /// Who.
     pub user_id: UserId,

@@ -1,6 +1,7 @@
 //! Text that people or their browsers choose.
 
 use crate::Refused;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
@@ -13,20 +14,23 @@ const LEASE_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 /// Longest `deviceId`, in bytes; Chromium's are 64 hexadecimal digits.
 const DEVICE_ID_BYTES_MAX: usize = 256;
 
-/// A device's human-readable name: 1 to 256 characters, NFC, something of it visible, without control, bidirectional-control
-/// or invisible characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What people call a device: 1 to 256 characters, something of it visible, without control, bidirectional-control or
+/// invisible characters. Stored, and counted, in Unicode form NFC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = LABEL_CHARS_MAX))]
 pub struct Label(String);
 
-/// An agent's stable name for a device, `host:name`: like a label 1 to 256 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The agent's stable name for a device, `host:name`: like a label 1 to 256 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = LABEL_CHARS_MAX))]
 pub struct AgentDeviceId(String);
 
 /// What a person wants to be called: 1 to 100 characters, by the rules of a label, without outer blanks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = NAME_CHARS_MAX))]
 pub struct Name(String);
 
 macro_rules! readable {
@@ -80,10 +84,10 @@ impl From<Name> for String {
     }
 }
 
-/// What tells one page load of a person from another, so that the end of one never ends the other's presence:
-/// `^[A-Za-z0-9_-]{8,64}$`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What tells one page load of a person from another, so that the end of one never ends the other's presence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = format!("^[A-Za-z0-9_-]{{{},{}}}$", LEASE_BYTES.start(), LEASE_BYTES.end())))]
 pub struct LeaseId(String);
 
 impl TryFrom<String> for LeaseId {
@@ -120,9 +124,10 @@ fn readable(text: String, chars_max: usize, length: Refused) -> Result<String, R
     Ok(text)
 }
 
-/// The browser's opaque name for a device: 1 to 256 bytes of visible ASCII.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The browser's name for the device: 1 to 256 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = format!("^[!-~]{{1,{DEVICE_ID_BYTES_MAX}}}$")))]
 pub struct DeviceId(String);
 
 impl TryFrom<String> for DeviceId {
@@ -137,11 +142,22 @@ impl TryFrom<String> for DeviceId {
     }
 }
 
+/// By these, in any case, a browser means whatever device the system prefers at the moment: another one tomorrow.
+const ALIASES: [&str; 2] = ["default", "communications"];
+
 impl DeviceId {
-    /// Whether a browser means by this whatever device the system prefers at the moment: another one tomorrow.
+    /// Whether it is an alias, such as `default`.
     #[must_use]
     pub fn is_alias(&self) -> bool {
-        ["default", "communications"].iter().any(|alias| self.0.eq_ignore_ascii_case(alias))
+        ALIASES.iter().any(|alias| self.0.eq_ignore_ascii_case(alias))
+    }
+
+    /// The pattern of all aliases.
+    #[must_use]
+    pub fn alias_pattern() -> String {
+        let any_case = |c: char| format!("[{}{c}]", c.to_ascii_uppercase());
+        let aliases = ALIASES.map(|alias| alias.chars().map(any_case).collect::<String>());
+        format!("^({})$", aliases.join("|"))
     }
 }
 
@@ -151,20 +167,51 @@ impl From<DeviceId> for String {
     }
 }
 
-/// Characters that can make a text look like another one, or break a line of a log.
+/// Characters that can make a text look like another one, or break a line of a log; first and last of each range.
+const DECEPTIVE: [(char, char); 24] = [
+    // Control characters.
+    ('\u{0000}', '\u{001F}'),
+    ('\u{007F}', '\u{009F}'),
+    // Line and paragraph separators; bidirectional marks, embeddings, overrides and isolates (UAX #9).
+    ('\u{061C}', '\u{061C}'),
+    ('\u{200E}', '\u{200F}'),
+    ('\u{2028}', '\u{202E}'),
+    ('\u{2066}', '\u{2069}'),
+    // Invisible (Default_Ignorable_Code_Point of UAX #44), without the joiners and variation selectors that scripts and
+    // emoji need.
+    ('\u{00AD}', '\u{00AD}'),
+    ('\u{034F}', '\u{034F}'),
+    ('\u{115F}', '\u{1160}'),
+    ('\u{17B4}', '\u{17B5}'),
+    ('\u{180E}', '\u{180E}'),
+    ('\u{200B}', '\u{200B}'),
+    ('\u{2060}', '\u{2065}'),
+    ('\u{206A}', '\u{206F}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{FEFF}', '\u{FEFF}'),
+    ('\u{FFA0}', '\u{FFA0}'),
+    ('\u{FFF0}', '\u{FFF8}'),
+    ('\u{1BCA0}', '\u{1BCA3}'),
+    ('\u{1D173}', '\u{1D17A}'),
+    ('\u{E0000}', '\u{E00FF}'),
+    ('\u{E01F0}', '\u{E0FFF}'),
+    // What Unicode will never assign, in the first plane; the last two of the other planes are not listed.
+    ('\u{FDD0}', '\u{FDEF}'),
+    ('\u{FFFE}', '\u{FFFF}'),
+];
+
 fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Line and paragraph separators; bidirectional marks, embeddings, overrides and isolates (UAX #9).
-            '\u{2028}' | '\u{2029}' | '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-            // Invisible (Default_Ignorable_Code_Point of UAX #44), without the joiners and variation selectors that scripts and
-            // emoji need.
-            | '\u{00AD}' | '\u{034F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}' | '\u{200B}'
-            | '\u{2060}'..='\u{2065}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}'
-            | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E00FF}' | '\u{E01F0}'..='\u{E0FFF}'
-            // What Unicode will never assign.
-            | '\u{FDD0}'..='\u{FDEF}')
-        || (c as u32) & 0xFFFE == 0xFFFE
+    DECEPTIVE.iter().any(|(first, last)| (*first..=*last).contains(&c)) || (c as u32) & 0xFFFE == 0xFFFE
+}
+
+/// The pattern of texts without deceptive characters of the first plane: not every tool reads a pattern of others.
+fn readable_pattern() -> String {
+    let first_plane = DECEPTIVE.iter().filter(|(first, _)| u32::from(*first) <= 0xFFFF);
+    let range = |(first, last): &(char, char)| match (u32::from(*first), u32::from(*last)) {
+        (first, last) if first == last => format!("\\u{first:04x}"),
+        (first, last) => format!("\\u{first:04x}-\\u{last:04x}"),
+    };
+    format!("^[^{}]+$", first_plane.map(range).collect::<String>())
 }
 
 /// Whether a reader sees something: no blank, joiner or variation selector.

@@ -3,6 +3,7 @@
 use crate::evidence::words;
 use crate::verdict::Verdicts;
 use crate::{Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -24,19 +25,22 @@ words! {
 }
 
 /// How the last writer was known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Source {
-    /// Written without a token (`AUTH_MODE=open`): anybody could have written it.
+    /// Written without a token (`AUTH_MODE=open`), so anybody could have written it.
     Open,
 }
 
 /// A client's own counter, so that changes which arrive out of order end where the person ended.
-///
-/// At most 2^53 − 1, the largest integer a JavaScript client can count to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u64")]
+#[schemars(extend("maximum" = SEQ_MAX))]
 pub struct Seq(u64);
+
+/// The largest integer a JavaScript client can count to.
+const SEQ_MAX: u64 = (1 << 53) - 1;
 
 impl Seq {
     /// The number itself.
@@ -50,7 +54,7 @@ impl TryFrom<u64> for Seq {
     type Error = Refused;
 
     fn try_from(number: u64) -> Result<Self, Refused> {
-        if number < 1 << 53 { Ok(Self(number)) } else { Err(Refused("be at most 9007199254740991")) }
+        if number <= SEQ_MAX { Ok(Self(number)) } else { Err(Refused("be at most 9007199254740991")) }
     }
 }
 
@@ -92,8 +96,8 @@ pub struct Claim {
 /// How long somebody is present after the last sign of life of their page.
 pub const LEASE: Duration = Duration::from_secs(35);
 
-/// The agent that is paired with a user, and what it measured last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The agent that is paired with a user, and what it opened last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PairedAgent {
     /// Which one.
@@ -106,13 +110,29 @@ pub struct PairedAgent {
     pub device_label: Option<Label>,
 }
 
-/// A user's stored state. Serialized, it is the API's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A user's stored state: claims, and what Greenroom says about them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "UserState", extend("examples" = [{
+    "userId": "ada", "name": null, "isMuted": true, "muteScope": "app", "deviceId": "usb-1", "deviceLabel": "USB microphone",
+    "roomId": "demo", "version": 4, "lastUpdated": "2026-11-21T11:44:18.082Z", "createdAt": "2026-11-21T11:44:18.027Z",
+    "source": "open",
+    "agent": {"agentId": "agt_7YG4P15WXB9KKARQDPKB1N5Y86", "revoked": false, "deviceId": null, "deviceLabel": null},
+    "verdict": {
+        "mute": {
+            "value": "unverified", "reason": "no_data", "observedAt": null, "expiresAt": null, "since": null,
+            "assurance": "self-hosted",
+        },
+        "device": {
+            "value": "unverified", "reason": "no_data", "observedAt": null, "expiresAt": null, "since": null,
+            "assurance": "self-hosted",
+        },
+    },
+}]))]
 pub struct User {
     /// Whose state this is.
     pub user_id: UserId,
-    /// What the person is called.
+    /// What the person is called: 1 to 100 characters, by the rules of a label. Never in the history, never logged.
     pub name: Option<Name>,
     /// The claim: muted or open.
     pub is_muted: bool,
@@ -120,11 +140,12 @@ pub struct User {
     pub mute_scope: MuteScope,
     /// The claim: the device in use.
     pub device_id: Option<DeviceId>,
-    /// The claim: the device's human-readable name.
+    /// The claim: what people call the device.
     pub device_label: Option<Label>,
     /// The room the person is in.
     pub room_id: Option<RoomId>,
-    /// Number of changes so far.
+    /// Number of changes so far. Sent back as `If-Match`.
+    #[schemars(range(min = 1))]
     pub version: Version,
     /// Time of the last change; never goes back.
     pub last_updated: Timestamp,
@@ -132,7 +153,7 @@ pub struct User {
     pub created_at: Timestamp,
     /// How the last writer was known.
     pub source: Source,
-    /// The agent that witnesses, if one is paired.
+    /// The agent that witnesses; null if none is paired.
     pub agent: Option<PairedAgent>,
     /// What Greenroom says about the claim.
     pub verdict: Verdicts,

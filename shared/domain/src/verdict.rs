@@ -5,11 +5,13 @@
 use crate::evidence::words;
 use crate::user::{MuteScope, Version};
 use crate::{Binding, Condition, Evidence, Flag, Route, Signal, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
 words! {
     /// The outcome of comparing a claim with the evidence.
+    #[schemars(inline)]
     Value {
         /// Measured, and as claimed.
         Verified = "verified",
@@ -24,6 +26,7 @@ words! {
 
 words! {
     /// Why a verdict is as it is.
+    #[schemars(inline)]
     Reason {
         /// No agent was ever paired.
         NoAgent = "no_agent",
@@ -84,6 +87,7 @@ words! {
 
 words! {
     /// The weakest evidence that verifies a mute. Each accepts all that stand before it.
+    #[schemars(inline)]
     MinEvidence {
         /// Exact zeros, or silence under the system's flag.
         DigitalZero = "digital_zero",
@@ -95,7 +99,8 @@ words! {
 }
 
 /// Who vouches for the evidence. An agent runs on the participant's own machine, and every verdict says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub enum Assurance {
     /// Measured, if at all, by software on the participant's machine.
     #[serde(rename = "self-hosted")]
@@ -158,26 +163,28 @@ pub struct Claimed {
     pub version: Version,
 }
 
-/// One verdict, with its reason and how long it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a comparison of the claim with an agent's measurements says, at the moment of the answer. It expires by itself. An
+/// agent runs on the participant's own machine: a signature says which key attested, not that it is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// The outcome.
+    /// The outcome. Treat an unknown one as `unverified`.
     pub value: Value,
-    /// Why.
+    /// Why, as a stable code; `docs/verdicts.md` has the table. Later versions may add codes.
     pub reason: Reason,
-    /// When the evidence was measured; absent without evidence.
+    /// When the evidence was measured; null without evidence.
     pub observed_at: Option<Timestamp>,
-    /// When the verdict turns stale by itself; absent without evidence.
+    /// When the verdict turns stale by itself; null without evidence.
     pub expires_at: Option<Timestamp>,
-    /// Since when the claimed device has been silent without a break; absent unless it was measured, and for the device verdict.
+    /// Since when the claimed device has been silent without a break, as measured; null if no silence of it was measured, and
+    /// for the device verdict.
     pub since: Option<Timestamp>,
-    /// Who vouches for the evidence.
+    /// Who vouches for the evidence: software on the participant's own machine.
     pub assurance: Assurance,
 }
 
 /// The two verdicts of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdicts {
     /// Is the microphone as muted as claimed?
     pub mute: Verdict,
