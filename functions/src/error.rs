@@ -3,10 +3,12 @@
 
 use crate::Response;
 use crate::auth::AUTHENTICATION_REQUIRED;
+use crate::function::SchemaOf;
 use domain::user::{MuteScope, User, Version};
 use domain::{Challenge, DeviceId, Label, Timestamp};
 use lambda_http::Body;
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use std::borrow::Cow;
 use store::{Kind, NextAttestation, Refusal, Shown, StoreError};
@@ -43,11 +45,12 @@ const fn status(kind: Kind) -> StatusCode {
 }
 
 /// One malformed part of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Field {
-    /// Where: a body field, a path parameter, a query parameter or a header.
+    /// A body field, path or query parameter, header, or `body` or `query` as a whole.
     pub field: Cow<'static, str>,
-    /// The rule it broke, completing "must …" where there is one.
+    /// The rule it broke.
     pub rule: Cow<'static, str>,
 }
 
@@ -69,23 +72,34 @@ struct Answer {
 }
 
 /// The members of an answer that only some refusals have.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Members {
+    /// With `validation_failed`: what was malformed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "[Field; 1]")]
     errors: Option<[Field; 1]>,
+    /// With `version_conflict`: the stored version, if there is a state.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Version", range(min = 1))]
     current_version: Option<Version>,
+    /// 409 of an attestation: the number of the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 1))]
     expected_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Challenge")]
     challenge: Option<Challenge>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ClaimView")]
     claim: Option<ClaimView>,
+    /// The server's time, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     at_ms: Option<u64>,
-    /// What a message of a WebSocket could have asked for instead.
+    /// What a message of a WebSocket could have asked for instead. No answer over HTTP has it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     events: Option<&'static [&'static str]>,
 }
 
@@ -256,17 +270,57 @@ impl ApiError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Code(pub(crate) &'static str);
 
-#[derive(Serialize)]
+/// Every code that a client can get over HTTP, those of the runner included.
+const CODES: [&str; 23] = [
+    "validation_failed",
+    "authentication_required",
+    "route_not_found",
+    "user_not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "version_conflict",
+    "body_too_large",
+    "media_type_not_supported",
+    "internal_error",
+    "unavailable",
+    "agent_not_found",
+    "agent_revoked",
+    "signature_invalid",
+    "clock_skew",
+    "code_invalid",
+    "sequence_conflict",
+    "key_bound",
+    "protocol_unsupported",
+    "agent_idle",
+    "window_not_newer",
+    "misdirected_request",
+    "origin_forbidden",
+];
+
+/// The schema of every refusal.
+pub const PROBLEM: SchemaOf = SchemaGenerator::subschema_for::<Problem<'_>>;
+
+/// Why a request was not answered as asked (RFC 9457).
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Problem<'a> {
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "about:blank"))]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The HTTP status.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
+    /// Stable; for programs.
+    #[schemars(extend("enum" = CODES))]
     code: &'static str,
+    /// For people; may change.
     detail: &'a str,
     #[serde(flatten)]
     members: &'a Members,
+    /// The same as the header `X-Request-Id`.
+    #[schemars(length(min = 1))]
     request_id: &'a str,
 }
 
@@ -281,14 +335,20 @@ struct ErrorData<'a> {
     request_id: &'a str,
 }
 
-/// What a person claims, for their agent, which follows their device.
-#[derive(Debug, Serialize)]
+/// What the person claims, so that the agent can follow their device.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Claim")]
 pub(crate) struct ClaimView {
+    /// The claim: muted or open.
     is_muted: bool,
     mute_scope: MuteScope,
+    /// The claim: the device in use.
     device_id: Option<DeviceId>,
+    /// The claim: what people call the device.
     device_label: Option<Label>,
+    /// Number of changes so far. Sent back as `If-Match`.
+    #[schemars(range(min = 1))]
     version: Version,
 }
 

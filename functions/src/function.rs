@@ -1,10 +1,11 @@
 //! What a function says of itself, once: what starts it, who may call it, what it may do, what it may cost.
 //!
 //! Each handler declares its `FUNCTION` beside its code. `cargo xtask docs` writes everything else from these declarations:
-//! the functions in `template.yaml`, `events/`, the binaries, `docs/endpoints.md`, and the budgets in `docs/cost.md`.
-//! Only the binary of `get_metrics` links the declarations, because it reads every route.
+//! the functions in `template.yaml`, `events/`, the binaries, `docs/openapi.json`, `docs/endpoints.md`, and the budgets in
+//! `docs/cost.md`. No binary of a function links the declarations; that of `get_metrics` has their triggers alone.
 
-use crate::DECLARED;
+use crate::{DECLARED, TRIGGERS};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 /// A function as its handler declares it.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,8 @@ pub struct Function {
     pub properties: &'static str,
 }
 
-/// What `docs/openapi.json` says of an endpoint. The names are those of the components in `infra/openapi.json`.
+/// What `docs/openapi.json` says of an endpoint. The names of parameters and refusals are those of the components in
+/// `infra/openapi.json`.
 #[derive(Debug, Clone, Copy)]
 pub struct Described {
     /// How it behaves, in Markdown.
@@ -38,12 +40,29 @@ pub struct Described {
     pub parameters: &'static [&'static str],
     /// Whether its answer is about the moment: a GET without `ETag`, a write whose answer must not be stored.
     pub momentary: bool,
-    /// The schema of the body; empty if it takes none.
-    pub takes: &'static str,
-    /// What it answers if all is well: status, meaning, schema. None: it is not written yet.
-    pub gives: &'static [(u16, &'static str, &'static str)],
+    /// The type of the body; none if it takes none.
+    pub takes: Option<SchemaOf>,
+    /// What it answers if all is well. None: it is not written yet.
+    pub gives: [Option<Answer>; ANSWERS_MAX],
     /// Refusals that do not follow from the rest: status, response.
     pub refuses: &'static [(u16, &'static str)],
+}
+
+/// Makes the schema of a type, or refers to it.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// No endpoint has more answers if all is well.
+const ANSWERS_MAX: usize = 2;
+
+/// An answer if all is well.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The type of its body.
+    pub schema: SchemaOf,
 }
 
 /// What starts a function.
@@ -265,7 +284,14 @@ impl Function {
             budget: NOTHING,
             example: Example::Request { path: None, query: "", body: "", signature: None },
             statuses: (200, 200),
-            described: Described { text: "", parameters: &[], momentary: false, takes: "", gives: &[], refuses: &[] },
+            described: Described {
+                text: "",
+                parameters: &[],
+                momentary: false,
+                takes: None,
+                gives: [None; ANSWERS_MAX],
+                refuses: &[],
+            },
             properties: "",
         }
     }
@@ -377,17 +403,22 @@ impl Function {
         self
     }
 
-    /// The schema of its body.
+    /// The type of its body.
     #[must_use]
-    pub const fn takes(mut self, schema: &'static str) -> Self {
-        self.described.takes = schema;
+    pub const fn takes<T: JsonSchema>(mut self) -> Self {
+        self.described.takes = Some(SchemaGenerator::subschema_for::<T>);
         self
     }
 
-    /// What it answers if all is well: status, meaning, schema.
+    /// The type of an answer if all is well, its status and its meaning.
     #[must_use]
-    pub const fn gives(mut self, answers: &'static [(u16, &'static str, &'static str)]) -> Self {
-        self.described.gives = answers;
+    pub const fn gives<T: JsonSchema>(mut self, status: u16, meaning: &'static str) -> Self {
+        let mut place = 0;
+        // A declaration with more answers does not compile.
+        while self.described.gives[place].is_some() {
+            place += 1;
+        }
+        self.described.gives[place] = Some(Answer { status, meaning, schema: SchemaGenerator::subschema_for::<T> });
         self
     }
 
@@ -471,13 +502,13 @@ pub fn declared(name: &str) -> Option<&'static Declared> {
 /// Everything that answers a client, by the name of its binary, with its first route as the log's lines have it.
 #[must_use]
 pub fn described() -> Vec<(String, Box<str>)> {
-    let routed = DECLARED.iter().filter_map(|declared| {
-        let route = match declared.function.triggers.first()? {
+    let routed = TRIGGERS.iter().filter_map(|(name, triggers)| {
+        let route = match triggers.first()? {
             Trigger::Route { method, path } => route_key(method, path),
             Trigger::Message { route, .. } => socket_route(route),
             Trigger::Schedule { .. } | Trigger::Stream => return None,
         };
-        Some((declared.name.to_owned(), route.into()))
+        Some(((*name).to_owned(), route.into()))
     });
     routed.collect()
 }

@@ -2,10 +2,12 @@
 
 use crate::auth::Caller;
 use crate::{ApiError, Context, Reply, Request, Response};
+use domain::ledger::SEQ_MAX;
 use domain::user::{Seq, User, Version};
 use domain::{RoomId, Timestamp, UserId};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -204,8 +206,8 @@ pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
         let known = match &*name {
             "since" => {
-                let since = whole(&value).filter(|since| *since <= SINCE_MAX);
-                let refuse = || ApiError::invalid("since", format!("must be a whole number up to {SINCE_MAX}"));
+                let since = whole(&value).filter(|since| *since <= SEQ_MAX);
+                let refuse = || ApiError::invalid("since", format!("must be a whole number up to {SEQ_MAX}"));
                 replay.since.replace(since.ok_or_else(refuse)?).is_none()
             }
             "limit" => replay.limit.replace(limit(&value)?).is_none(),
@@ -217,9 +219,6 @@ pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
     }
     Ok(replay)
 }
-
-/// The highest number that an event can have.
-const SINCE_MAX: u64 = 999_999_999_999;
 
 /// Which part of a history is wanted.
 pub(crate) struct ReplayQuery {
@@ -243,7 +242,7 @@ fn limit(value: &str) -> Result<u16, ApiError> {
 }
 
 /// Most states a list answers at once.
-const LIMIT_MAX: u16 = 200;
+pub(crate) const LIMIT_MAX: u16 = 200;
 /// States a list answers unless asked otherwise.
 const LIMIT_DEFAULT: u16 = 100;
 
@@ -281,12 +280,28 @@ fn whole<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// The state after a change, and whether it made it.
-#[derive(Serialize)]
+/// The state as it is stored now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppliedState", extend("examples" = [{
+    "userId": "ada", "name": null, "isMuted": false, "muteScope": "app", "deviceId": null, "deviceLabel": null,
+    "roomId": "demo", "version": 2, "lastUpdated": "2026-11-21T11:44:18.041Z", "createdAt": "2026-11-21T11:44:18.027Z",
+    "source": "open", "agent": null,
+    "verdict": {
+        "mute": {
+            "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+            "assurance": "self-hosted",
+        },
+        "device": {
+            "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+            "assurance": "self-hosted",
+        },
+    },
+    "applied": true,
+}]))]
 pub(crate) struct Applied<'a> {
     #[serde(flatten)]
     user: &'a User,
-    /// False if a newer change had arrived before, by the client's own counter.
+    /// False if a change with a newer `seq` had arrived before, so that this one changed nothing.
     applied: bool,
 }
 

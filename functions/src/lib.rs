@@ -39,6 +39,14 @@ macro_rules! functions {
             $($(Declared::new(FunctionKind::Job, stringify!($jobs), stringify!($job), &$jobs::$job::FUNCTION),)+)+
             $($(Declared::new(FunctionKind::Socket, stringify!($sockets), stringify!($socket), &$sockets::$socket::FUNCTION),)+)+
         ];
+
+        /// What starts each function, without all else that it declares.
+        static TRIGGERS: &[(&str, &[function::Trigger])] = &[
+            $($((stringify!($name), $group::$name::FUNCTION.triggers),)+)+
+            $($((stringify!($consumer), $consumers::$consumer::FUNCTION.triggers),)+)+
+            $($((stringify!($job), $jobs::$job::FUNCTION.triggers),)+)+
+            $($((stringify!($socket), $sockets::$socket::FUNCTION.triggers),)+)+
+        ];
     };
 }
 
@@ -89,7 +97,7 @@ mod socket_event;
 
 pub use answer::{answer, new_request_id, refuse};
 pub use context::{BoxFuture, Consumer, Context, Error, Handler, Job, Outcome, Reply, Request, Response};
-pub use error::{ApiError, Field};
+pub use error::{ApiError, Field, PROBLEM};
 pub use function::described;
 use function::{Declared, FunctionKind};
 pub use http::BODY_TOO_LARGE;

@@ -6,6 +6,7 @@ mod endpoints;
 mod environment;
 mod events;
 mod openapi;
+mod schemas;
 mod template;
 mod verdicts;
 

@@ -1,8 +1,9 @@
-//! Builds `docs/openapi.json` from the components of `infra/openapi.json` and the operations that the endpoints
-//! declare.
+//! Builds `docs/openapi.json` from the components of `infra/openapi.json`, the operations that the endpoints declare,
+//! and the schemas of the types that they name.
 
-use functions::DECLARED;
-use functions::function::{Callers, Declared, Example, Function, FunctionKind};
+use crate::schemas::Schemas;
+use functions::function::{Answer, Callers, Declared, Example, Function, FunctionKind};
+use functions::{DECLARED, PROBLEM};
 use serde_json::{Map, Value, json};
 
 fn reference(section: &str, name: &str) -> Value {
@@ -12,10 +13,12 @@ fn reference(section: &str, name: &str) -> Value {
 /// The text of the description. `base` is `infra/openapi.json`; `purpose` gives a sentence about a function.
 ///
 /// # Errors
-/// `base` is not a JSON object or lacks a component, or an example is not JSON.
+/// `base` is not a JSON object or lacks a component, an example is not JSON, or two types have the same name.
 pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
     let mut document: Value = serde_json::from_str(base).map_err(|error| format!("infra/openapi.json: {error}"))?;
     let mut paths = Map::new();
+    let mut schemas = Schemas::new();
+    schemas.given(PROBLEM);
     for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         for (method, path) in declared.function.routes() {
             // The page is not a part of the API.
@@ -23,13 +26,14 @@ pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, Str
                 continue;
             }
             let known = &document["components"]["parameters"];
-            let operation = operation(declared, method, path, known, &purpose(declared)?)?;
+            let operation = operation(declared, method, path, known, &purpose(declared)?, &mut schemas)?;
             let methods = paths.entry(path).or_insert_with(|| json!({}));
             methods[method.to_lowercase()] = operation;
         }
     }
     document["paths"] = paths.into();
-    missing(&document, &document["paths"], "infra/openapi.json")?;
+    document["components"]["schemas"] = schemas.named()?.into();
+    missing(&document, &document, "infra/openapi.json")?;
     Ok(format!("{document:#}\n"))
 }
 
@@ -47,7 +51,14 @@ pub(crate) fn missing(document: &Value, node: &Value, base: &str) -> Result<(), 
     }
 }
 
-fn operation(declared: &Declared, method: &str, path: &str, known: &Value, purpose: &str) -> Result<Value, String> {
+fn operation(
+    declared: &Declared,
+    method: &str,
+    path: &str,
+    known: &Value,
+    purpose: &str,
+    schemas: &mut Schemas,
+) -> Result<Value, String> {
     let function = declared.function;
     let reads = method == "GET" || method == "HEAD";
     let in_path: Vec<_> = path.split('/').filter_map(crate::parameter).collect();
@@ -67,7 +78,7 @@ fn operation(declared: &Declared, method: &str, path: &str, known: &Value, purpo
         "tags": [declared.group],
         "summary": purpose.trim_end_matches('.'),
         "parameters": parameters.collect::<Vec<_>>(),
-        "responses": responses(function, method, !in_path.is_empty()),
+        "responses": responses(function, method, !in_path.is_empty(), schemas),
     });
     if !function.described.text.is_empty() {
         operation["description"] = function.described.text.into();
@@ -75,8 +86,8 @@ fn operation(declared: &Declared, method: &str, path: &str, known: &Value, purpo
     if function.callers != Callers::Person {
         operation["security"] = json!([]);
     }
-    if !function.described.takes.is_empty() {
-        let mut content = json!({"schema": reference("schemas", function.described.takes)});
+    if let Some(body) = function.described.takes {
+        let mut content = json!({"schema": schemas.taken(body)});
         if let Example::Request { body, .. } = function.example {
             let example = serde_json::from_str::<Value>(body);
             content["example"] = example.map_err(|error| format!("{}: its example: {error}", declared.name))?;
@@ -94,11 +105,11 @@ pub(crate) fn operation_id(name: &str, method: &str) -> String {
     words.fold(first.to_owned(), |id, word| id + &crate::capitalized(word))
 }
 
-fn responses(function: &Function, method: &str, has_path_parameters: bool) -> Value {
+fn responses(function: &Function, method: &str, has_path_parameters: bool, schemas: &mut Schemas) -> Value {
     let described = &function.described;
     let reads = method == "GET" || method == "HEAD";
     let mut responses = json!({});
-    for (status, meaning, schema) in described.gives {
+    for Answer { status, meaning, schema } in described.gives.iter().flatten() {
         let mut headers = json!({"X-Request-Id": reference("headers", "RequestId")});
         if described.momentary {
             headers["Cache-Control"] = reference("headers", "NoStore");
@@ -108,14 +119,14 @@ fn responses(function: &Function, method: &str, has_path_parameters: bool) -> Va
         }
         let mut response = json!({"description": meaning, "headers": headers});
         if method != "HEAD" {
-            response["content"] = json!({"application/json": {"schema": reference("schemas", schema)}});
+            response["content"] = json!({"application/json": {"schema": schemas.given(*schema)}});
         }
         responses[status.to_string()] = response;
     }
     // An endpoint that anybody may call ignores unknown parameters of the query.
     let has_query = function.callers == Callers::Person && described.parameters.iter().any(|name| *name != "IfMatch");
-    let takes = !described.takes.is_empty();
-    let unwritten = described.gives.is_empty();
+    let takes = described.takes.is_some();
+    let unwritten = described.gives[0].is_none();
     let usual = [
         (reads && !described.momentary, 304, "NotModified"),
         (has_path_parameters || has_query || takes, 400, "Invalid"),

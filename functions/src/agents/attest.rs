@@ -7,6 +7,7 @@ use crate::http::{cause, json, ok, path};
 use crate::{ApiError, Context, Reply, Request};
 use domain::verdict::Verdicts;
 use domain::{AgentId, Attestation, Challenge, Purpose, SKEW_MAX, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::dynamodb::{AGENT_IDLE, AGENT_NOT_FOUND, AGENT_REVOKED, SEQUENCE_CONFLICT, WINDOW_NOT_NEWER};
 use store::{Kind, Refusal, StoreError};
@@ -38,22 +39,27 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents/{agentId}/attesta
          changes nothing. An agent that does not know its place sends `seq` 0, which is never accepted and is \
          answered 409.",
     )
-    .takes("Attestation")
-    .gives(&[(200, "Accepted, with the verdicts that follow.", "Accepted")])
+    .takes::<Attestation>()
+    .gives::<Accepted>(200, "Accepted, with the verdicts that follow.")
     .refuses(&[(409, "SequenceConflict"), (410, "AgentRevoked")]);
 
 /// 401: the agent's clock or the server's is wrong. It shows the server's time.
 const CLOCK_SKEW: Refusal = Refusal::new(Kind::Unauthenticated, "clock_skew", "toMs must be near the server's time");
 
-#[derive(Serialize)]
+/// The attestation is stored.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Accepted {
     verdict: Verdicts,
-    /// What the person claims, so that the agent can follow their device.
     claim: ClaimView,
+    /// The number of the attestation.
+    #[schemars(range(min = 1))]
     seq: u64,
     next_challenge: Challenge,
+    /// How often to attest while nothing changes, in milliseconds.
+    #[schemars(range(min = 1))]
     interval_ms: u128,
+    /// The server's time, in milliseconds since 1970.
     at_ms: u64,
 }
 

@@ -7,6 +7,7 @@ use crate::{Context, Reply, Request};
 use domain::verdict::{MinEvidence, Policy, RECENT};
 use domain::{AgentId, Enrolment, Purpose, UserId};
 use lambda_http::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
@@ -30,25 +31,39 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
          gets the same answer while the code would be good. Enrolling attaches the agent to nobody: `attachAgent` \
          does.",
     )
-    .takes("Enrolment")
-    .gives(&[(201, "Paired with the browser that was shown the code.", "Enrolled")])
+    .takes::<Enrolment>()
+    .gives::<Enrolled>(201, "Paired with the browser that was shown the code.")
     .refuses(&[(409, "KeyBound"), (410, "AgentRevoked")]);
 
-#[derive(Serialize)]
+/// The agent is paired.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "agentId": "agt_7YG4P15WXB9KKARQDPKB1N5Y86", "userId": "ada", "atMs": 1_795_261_458_082_u64,
+    "policy": {"intervalMs": 10000, "freshMs": 25000, "recentMs": 3000, "minEvidence": "digital_zero"},
+}]))]
 struct Enrolled {
     agent_id: AgentId,
     user_id: UserId,
+    /// The server's time, in milliseconds since 1970.
     at_ms: u64,
     policy: PolicyView,
 }
 
-#[derive(Serialize)]
+/// What counts as evidence here, and for how long.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct PolicyView {
+    /// How often to attest while nothing changes, in milliseconds.
+    #[schemars(range(min = 1))]
     interval_ms: u128,
+    /// How long an attestation holds, in milliseconds.
+    #[schemars(range(min = 1))]
     fresh_ms: u128,
+    /// How long silence must have lasted before it verifies a mute that the system's flag does not confirm.
     recent_ms: u128,
+    /// The weakest evidence that verifies a mute.
     min_evidence: MinEvidence,
 }
 

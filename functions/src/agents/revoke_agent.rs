@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, ok, path};
 use crate::{Context, Reply, Request};
 use domain::AgentId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
@@ -18,12 +19,15 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
     .costs(3, 0.5, 3.0)
     .answers(404, 404)
     .describes("It may never attest again. Once more is harmless.")
-    .gives(&[(200, "Ended.", "Revoked")])
+    .gives::<Revoked>(200, "Ended.")
     .refuses(&[(404, "AgentNotFound")]);
 
-#[derive(Serialize)]
+/// The agent may never attest again.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{"success": true, "agentId": "agt_7YG4P15WXB9KKARQDPKB1N5Y86"}]))]
 struct Revoked {
+    #[schemars(extend("const" = true))]
     success: bool,
     agent_id: AgentId,
 }

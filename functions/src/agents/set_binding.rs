@@ -4,7 +4,9 @@ use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path};
 use crate::{ApiError, Context, Reply, Request};
+use domain::user::User;
 use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding")
@@ -19,16 +21,18 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding"
     .body(r#"{"deviceId":"usb-1","agentDeviceId":"pulseaudio:alsa_input.usb-Blue_Yeti-00"}"#)
     .answers(404, 404)
     .describes("Where labels do not tell. One binding is kept: that of the device said last.")
-    .takes("SetBinding")
-    .gives(&[(200, "The state, with the verdicts that follow.", "UserState")])
+    .takes::<SetBinding>()
+    .gives::<User>(200, "The state, with the verdicts that follow.")
     .refuses(&[(404, "AgentNotFound"), (409, "AgentIdle"), (410, "AgentRevoked")]);
 
-#[derive(Deserialize)]
+/// A person says that two names are of one device.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetBinding {
-    /// The browser's name.
+    /// The browser's name for the device, and no alias such as `default`.
+    #[schemars(extend("not" = {"pattern": DeviceId::alias_pattern()}))]
     device_id: DeviceId,
-    /// The agent's name.
+    /// The agent's name for it.
     agent_device_id: AgentDeviceId,
 }
 

@@ -2,10 +2,11 @@
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
-use crate::http::{ok, replay_query, room_id};
+use crate::http::{LIMIT_MAX, ok, replay_query, room_id};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
 use domain::ledger::{Entry, Head};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
@@ -13,14 +14,29 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
     .costs(2, 14.0, 0.0)
     .describes("What is stored, to be checked elsewhere: `greenroom verify-ledger` does it offline.")
     .parameters(&["Since", "EventLimit"])
-    .gives(&[(200, "Entries by number.", "RoomAudit")]);
+    .gives::<RoomAudit>(200, "Entries by number.");
 
-#[derive(Serialize)]
+/// Part of a room's history, with its hashes.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Audit {
+#[schemars(extend("examples" = [{
+    "roomId": "demo",
+    "entries": [{
+        "chain": "room:demo", "seq": 1, "at": "2026-11-21T10:32:05.000Z", "actor": "open", "action": "mute_changed",
+        "data": {"userId": "ada", "name": null, "version": 2, "isMuted": true, "muteScope": "app"},
+        "prev": "0000000000000000000000000000000000000000000000000000000000000000",
+        "hash": "a0dd9596b9873fd89e8f9be5ae9db92f62466521b92d555da47e04fe54790b6e",
+    }],
+    "head": {"seq": 1, "hash": "a0dd9596b9873fd89e8f9be5ae9db92f62466521b92d555da47e04fe54790b6e"},
+    "hasMore": false,
+}]))]
+struct RoomAudit {
     room_id: RoomId,
+    #[schemars(length(max = LIMIT_MAX))]
     entries: Vec<Entry>,
+    /// The last entry of the chain; number 0 if there is none.
     head: Head,
+    /// There are entries after these.
     has_more: bool,
 }
 
@@ -35,5 +51,5 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     let part = context.ledger.read(&room_id, query.since(), query.limit()).await?;
 
-    ok(&Audit { room_id, entries: part.entries, head: part.head, has_more: part.has_more })
+    ok(&RoomAudit { room_id, entries: part.entries, head: part.head, has_more: part.has_more })
 }

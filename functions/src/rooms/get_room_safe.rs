@@ -19,7 +19,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
          write within moments, so a person who came just now may be missing; nobody's change is.",
     )
     .momentary()
-    .gives(&[(200, "What can be said now. It is about this moment: no `ETag`.", "RoomSafety")]);
+    .gives::<RoomSafety>(200, "What can be said now. It is about this moment: no `ETag`.");
 
 /// Reads everybody as they are now, however many calls that takes: who was not read could not be counted as silent.
 ///

@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, room_id};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
@@ -15,10 +16,11 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
         "Ends the lease at once, and detaches the agent. The state stays, so a page that only slept brings its person \
          back by renewing presence.",
     )
-    .takes("RoomLease")
-    .gives(&[(200, "Said.", "Left")]);
+    .takes::<LeaveRoom>()
+    .gives::<Left>(200, "Said.");
 
-#[derive(Deserialize)]
+/// A page load of a person in a room.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LeaveRoom {
     participant_id: UserId,
@@ -26,10 +28,13 @@ struct LeaveRoom {
     lease: LeaseId,
 }
 
-#[derive(Serialize)]
+/// The page has said that it closes.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{"participantId": "ada", "left": true}]))]
 struct Left {
     participant_id: UserId,
+    /// False if another page load holds the lease, or nobody does: then nothing changed.
     left: bool,
 }
 

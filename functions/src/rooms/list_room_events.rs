@@ -2,9 +2,11 @@
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
-use crate::http::{ok, replay_query, room_id};
+use crate::http::{LIMIT_MAX, ok, replay_query, room_id};
 use crate::{Context, Reply, Request};
-use domain::RoomId;
+use domain::ledger::{ACTOR_PATTERN, SEQ_MAX, action_schema, data_schema};
+use domain::{RoomId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::StoreError;
@@ -17,24 +19,48 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
          The history follows a change within moments.",
     )
     .parameters(&["Since", "EventLimit"])
-    .gives(&[(200, "Events by number.", "RoomEvents")]);
+    .gives::<RoomEvents>(200, "Events by number.");
 
-#[derive(Serialize)]
+/// Part of a room's history.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Replay {
+#[schemars(extend("examples" = [{
+    "roomId": "demo",
+    "events": [{
+        "seq": 1, "at": "2026-11-21T10:32:05.000Z", "actor": "open", "action": "mute_changed",
+        "data": {"userId": "ada", "name": null, "version": 2, "isMuted": true, "muteScope": "app"},
+    }],
+    "head": 1, "hasMore": false,
+}]))]
+struct RoomEvents {
     room_id: RoomId,
+    #[schemars(length(max = LIMIT_MAX))]
     events: Vec<Event>,
     /// Number of the room's last event; 0 if there was none.
     head: u64,
+    /// There are events after these: ask again with `since` = the last `seq`.
     has_more: bool,
 }
 
-#[derive(Serialize)]
+/// One change in a room.
+#[derive(Serialize, JsonSchema)]
 struct Event {
+    /// Its place in the room's history, from 1, without gaps.
+    #[schemars(range(min = 1, max = SEQ_MAX))]
     seq: u64,
+    /// When it happened.
+    #[schemars(with = "Timestamp")]
     at: String,
+    /// Who made the change: `open`, a caller without a token, who may be anybody; `agent:<id>`, the agent that signed the
+    /// request; `service`, Greenroom itself. `user:<id>` if nobody noted who made it, which holds for every removal: the id is
+    /// that of the user whose state changed.
+    #[schemars(regex(pattern = ACTOR_PATTERN))]
     actor: String,
+    /// What happened.
+    #[schemars(schema_with = "action_schema")]
     action: String,
+    /// What changed: ids, versions, claims, verdicts and digests; never a label. Always with the `userId` that it is about.
+    #[schemars(schema_with = "data_schema")]
     data: Map<String, Value>,
 }
 
@@ -61,5 +87,5 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         action: entry.action,
         data: entry.data,
     });
-    ok(&Replay { room_id, events: events.collect(), head: part.head.seq, has_more: part.has_more })
+    ok(&RoomEvents { room_id, events: events.collect(), head: part.head.seq, has_more: part.has_more })
 }

@@ -2,10 +2,11 @@
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, ROOM_INDEX, allow, route};
-use crate::http::{ok, page_query, room_id};
+use crate::http::{LIMIT_MAX, ok, page_query, room_id};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
 use domain::user::User;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::dynamodb::Cursor;
 
@@ -18,13 +19,35 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
          `nextCursor`.",
     )
     .parameters(&["Limit", "Cursor"])
-    .gives(&[(200, "One page of the list.", "RoomPage")]);
+    .gives::<RoomPage>(200, "One page of the list.");
 
-#[derive(Serialize)]
+/// One page of a room's users.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "roomId": "demo",
+    "items": [{
+        "userId": "ada", "name": null, "isMuted": true, "muteScope": "app", "deviceId": "usb-1",
+        "deviceLabel": "USB microphone", "roomId": "demo", "version": 4, "lastUpdated": "2026-11-21T11:44:18.082Z",
+        "createdAt": "2026-11-21T11:44:18.027Z", "source": "open", "agent": null,
+        "verdict": {
+            "mute": {
+                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+                "assurance": "self-hosted",
+            },
+            "device": {
+                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+                "assurance": "self-hosted",
+            },
+        },
+    }],
+    "nextCursor": null,
+}]))]
 struct RoomPage {
     room_id: RoomId,
+    #[schemars(length(max = LIMIT_MAX))]
     items: Vec<User>,
+    /// Where the next page starts; null at the end. The page after it may be empty.
     next_cursor: Option<Cursor>,
 }
 

@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{json, momentary, ok, open_user, room_id};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, Timestamp, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
@@ -18,11 +19,12 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
          It also brings back a person who has lapsed or left.",
     )
     .momentary()
-    .takes("RoomLease")
-    .gives(&[(200, "Present until then.", "Renewed")])
+    .takes::<RenewPresence>()
+    .gives::<Renewed>(200, "Present until then.")
     .refuses(&[(404, "UserNotFound")]);
 
-#[derive(Deserialize)]
+/// A page load of a person in a room.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RenewPresence {
     participant_id: UserId,
@@ -30,8 +32,10 @@ struct RenewPresence {
     lease: LeaseId,
 }
 
-#[derive(Serialize)]
+/// The person is present.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{"participantId": "ada", "leaseUntil": "2026-11-21T11:44:53.082Z"}]))]
 struct Renewed {
     participant_id: UserId,
     lease_until: Timestamp,

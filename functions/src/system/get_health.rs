@@ -6,8 +6,10 @@ use crate::schedules::canary::ROOM;
 use crate::schedules::snapshot_tables::live;
 use crate::{Context, Reply, Request};
 use config::{AuthMode, CorsOrigins};
+use domain::verdict::MinEvidence;
 use domain::{RoomId, Timestamp};
 use lambda_http::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use snapshot::mark::Mark;
 use std::time::{Duration, Instant};
@@ -32,10 +34,8 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
     )
     .parameters(&["Deep"])
     .momentary()
-    .gives(&[
-        (200, "The database answers.", "Health"),
-        (503, "The database does not answer. Same members as the 200, without `Retry-After`.", "Health"),
-    ]);
+    .gives::<Health>(200, "The database answers.")
+    .gives::<Health>(503, "The database does not answer. Same members as the 200, without `Retry-After`.");
 
 /// How long the database may take to answer before it counts as disconnected.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,103 +44,194 @@ const HISTORY_LATE: Duration = Duration::from_mins(5);
 /// A snapshot is taken each night; the same bound as the alarm's in template.yaml.
 const SNAPSHOT_OLD_HOURS: f64 = 26.0;
 
-#[derive(Serialize)]
+/// How this deployment is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "status": "ok", "timestamp": "2026-11-21T11:44:17.990Z", "uptime": {"seconds": 175, "formatted": "0h 2m 55s"},
+    "database": {"status": "connected", "type": "DynamoDB", "mode": "on-demand", "responseTime": "2.3ms"},
+    "memory": {"heapUsed": "11 MB", "heapTotal": "24106 MB", "rss": "28 MB"},
+    "cpu": {"architecture": "x86_64", "count": 2},
+    "environment": "local", "region": null, "version": "0.1.0", "commit": null,
+}]))]
 struct Health {
-    status: &'static str,
+    status: Outcome,
     timestamp: Timestamp,
     uptime: Uptime,
     database: Database,
+    /// Memory of the process; null where the system has no `/proc`.
     memory: Option<Memory>,
     cpu: Cpu,
+    /// `STAGE`.
+    #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,32}$"))]
     environment: String,
+    /// `AWS_REGION`; null on the local runner.
     region: Option<String>,
+    /// Version of Greenroom.
+    #[schemars(length(min = 1))]
     version: &'static str,
+    /// `GIT_COMMIT`; null if unset.
+    #[schemars(regex(pattern = "^[A-Za-z0-9]{1,64}$"))]
     commit: Option<String>,
+    /// With `deep=1` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Deep")]
     deep: Option<Deep>,
 }
 
-/// What takes more than one call to know. What nobody has said yet is `unknown`.
-#[derive(Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Outcome {
+    Ok,
+    Error,
+}
+
+impl From<bool> for Outcome {
+    fn from(works: bool) -> Self {
+        if works { Self::Ok } else { Self::Error }
+    }
+}
+
+/// Facts that take more than one call to find out.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Deep {
     tables: Tables,
     history: History,
     snapshots: Snapshots,
-    /// As whoever deployed this has said.
+    /// `DEPLOYED_AT`; null if unset.
     deployed_at: Option<Timestamp>,
     settings: Settings,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Tables {
-    /// `ok` or `error`.
-    state: &'static str,
-    ledger: &'static str,
+    state: Outcome,
+    ledger: Outcome,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct History {
-    /// `ok` or `late`; `unknown` before the first run of the canary, and if the ledger does not answer.
-    status: &'static str,
-    /// In the runner since the oldest change that is not in the history yet, 0 if all are; on AWS since the last change of the
-    /// canary that is.
+    /// `unknown` before the first run of the canary, and if the ledger does not answer.
+    status: Lateness,
+    /// In the runner since the oldest change that is not in the history yet, 0 if all are. On AWS since the canary's last
+    /// change that is.
+    #[schemars(range(min = 0))]
     age_seconds: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Lateness {
+    Ok,
+    Late,
+    Unknown,
+}
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Snapshots {
-    /// `ok` or `old`; `unknown` before the first snapshot, and where none are taken.
-    status: &'static str,
+    /// The newest whole one, looked for each hour: `old` above 26 hours, `unknown` before the first one and where none
+    /// are taken.
+    status: Age,
+    #[schemars(range(min = 0))]
     age_hours: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Age {
+    Ok,
+    Old,
+    Unknown,
+}
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Settings {
+    #[schemars(extend("enum" = ["open", "strict"]))]
     auth_mode: &'static str,
-    /// `*`, or origins.
+    /// Whose pages may call, or `*`.
     cors_origins: Vec<String>,
-    min_evidence: &'static str,
+    min_evidence: MinEvidence,
+    #[schemars(range(min = 1, max = 3650))]
     state_ttl_days: u16,
     concurrent_user_limit: u32,
     log_level: String,
+    #[schemars(range(min = 1, max = 100))]
     log_sample_percent: u8,
 }
 
-#[derive(Serialize)]
+/// Of the process; on Lambda, of one execution environment.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Uptime {
-    /// Of this process; on Lambda, of this execution environment.
     seconds: u64,
+    #[schemars(regex(pattern = "^[0-9]+h [0-9]{1,2}m [0-9]{1,2}s$"))]
     formatted: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Database {
-    status: &'static str,
+    status: Connection,
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "DynamoDB"))]
     kind: &'static str,
+    #[schemars(extend("const" = "on-demand"))]
     mode: &'static str,
+    #[schemars(regex(pattern = "^[0-9]+[.][0-9]ms$"))]
     response_time: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Memory {
-    /// Anonymous memory in use: heap and stacks.
-    heap_used: String,
-    /// What the process may use: the function's memory, the container's or the machine's.
-    heap_total: String,
-    rss: String,
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Connection {
+    Connected,
+    Disconnected,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+struct Memory {
+    /// Anonymous memory in use: heap and stacks.
+    heap_used: Megabytes,
+    /// What the process may use: the function's memory, the container's or the machine's.
+    heap_total: Megabytes,
+    /// Resident set.
+    rss: Megabytes,
+}
+
+/// Like `45 MB`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Megabytes(#[schemars(regex(pattern = "^[0-9]+ MB$"))] String);
+
+impl Megabytes {
+    /// So many bytes, rounded.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self(format!("{} MB", (bytes + (1 << 19)) >> 20))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Cpu {
+    #[schemars(length(min = 1))]
     architecture: &'static str,
-    /// Processors this process may use; on Lambda a share that grows with memory.
+    /// Processors the process may use; on Lambda a share that grows with memory.
+    #[schemars(range(min = 1))]
     count: usize,
 }
 
@@ -161,31 +252,31 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     };
     let response_time = format!("{:.1}ms", asked.elapsed().as_secs_f64() * 1e3);
     let deep = deep.map(|(ledger, history, snapshots)| Deep {
-        tables: Tables { state: word(connected), ledger: word(ledger) },
+        tables: Tables { state: connected.into(), ledger: ledger.into() },
         history,
         snapshots,
         deployed_at: context.config.deployed_at,
         settings: settings(&context),
     });
-    let works = connected && deep.as_ref().is_none_or(|deep| deep.tables.ledger == word(true));
+    let works = connected && deep.as_ref().is_none_or(|deep| deep.tables.ledger == Outcome::Ok);
     let uptime = process::uptime().as_secs();
     let health = Health {
-        status: word(works),
+        status: works.into(),
         timestamp: (context.clock)(),
         uptime: Uptime {
             seconds: uptime,
             formatted: format!("{}h {}m {}s", uptime / 3600, uptime / 60 % 60, uptime % 60),
         },
         database: Database {
-            status: if connected { "connected" } else { "disconnected" },
+            status: if connected { Connection::Connected } else { Connection::Disconnected },
             kind: "DynamoDB",
             mode: "on-demand",
             response_time,
         },
         memory: process::memory().map(|memory| Memory {
-            heap_used: megabytes(memory.heap_used),
-            heap_total: megabytes(memory.limit),
-            rss: megabytes(memory.rss),
+            heap_used: Megabytes::of(memory.heap_used),
+            heap_total: Megabytes::of(memory.limit),
+            rss: Megabytes::of(memory.rss),
         }),
         cpu: Cpu {
             architecture: std::env::consts::ARCH,
@@ -199,10 +290,6 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     };
     let status = if works { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(momentary(with_status(status, &health)?))
-}
-
-fn word(works: bool) -> &'static str {
-    if works { "ok" } else { "error" }
 }
 
 fn is_deep(request: &Request) -> bool {
@@ -237,9 +324,9 @@ fn history(context: &Context, last_change: Option<Timestamp>) -> History {
         None => last_change.map(|at| since(context, at)),
     };
     let status = match age {
-        None => "unknown",
-        Some(age) if age > HISTORY_LATE => "late",
-        Some(_) => "ok",
+        None => Lateness::Unknown,
+        Some(age) if age > HISTORY_LATE => Lateness::Late,
+        Some(_) => Lateness::Ok,
     };
     History { status, age_seconds: age.map(|age| age.as_secs()) }
 }
@@ -269,9 +356,9 @@ async fn snapshots(context: &Context) -> Snapshots {
     };
     let hours = begun.map(|begun| since(context, begun).as_secs_f64() / 3600.0);
     let status = match hours {
-        None => "unknown",
-        Some(hours) if hours > SNAPSHOT_OLD_HOURS => "old",
-        Some(_) => "ok",
+        None => Age::Unknown,
+        Some(hours) if hours > SNAPSHOT_OLD_HOURS => Age::Old,
+        Some(_) => Age::Ok,
     };
     Snapshots { status, age_hours: hours.map(|hours| (hours * 10.0).round() / 10.0) }
 }
@@ -287,15 +374,10 @@ fn settings(context: &Context) -> Settings {
             CorsOrigins::Any => vec!["*".to_owned()],
             CorsOrigins::Listed(origins) => origins.clone(),
         },
-        min_evidence: config.min_evidence.as_str(),
+        min_evidence: config.min_evidence,
         state_ttl_days: config.state_ttl_days,
         concurrent_user_limit: config.concurrent_user_limit,
         log_level: config.log_level.as_str().to_lowercase(),
         log_sample_percent: config.log_sample_percent,
     }
-}
-
-/// Like `45 MB`.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    format!("{} MB", (bytes + (1 << 19)) >> 20)
 }

@@ -1,13 +1,15 @@
 //! `GET /api/metrics`: how fast, how often, how well.
 
-use super::get_health::megabytes;
+use super::get_health::Megabytes;
 use crate::auth::{Act, Caller};
 use crate::function::{Function, allow, route};
 use crate::http::{momentary, ok};
 use crate::{Context, Reply, Request};
 use domain::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 use telemetry::metrics::{Degraded, Figures, Metric, Noted, Route, Scope};
 use telemetry::process;
@@ -22,14 +24,51 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
          run that ended without an answer counts as an error and a failure of its endpoint.",
     )
     .momentary()
-    .gives(&[(200, "The counts at this moment.", "Metrics")]);
+    .gives::<Metrics>(200, "The counts at this moment.");
 
-#[derive(Serialize)]
+/// How it goes: in one process, or in a whole stage.
+#[derive(Serialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "timestamp": "2026-11-21T11:44:18.011Z", "scope": "process", "since": "2026-11-21T11:41:23.011Z", "degraded": null,
+    "api": {
+        "totalRequests": 1, "totalErrors": 0, "errorRate": "0.0%",
+        "responseTime": {"p50": "2.6ms", "p95": "2.6ms", "p99": "2.6ms", "min": "2.6ms", "max": "2.6ms"},
+        "byEndpoint": {
+            "GET /api/health": {"count": 1, "avgDuration": 2.63, "errorRate": "0.0%", "failures": 0, "refused": {}},
+        },
+    },
+    "users": {"current": 0, "peak": 0, "limit": 10, "capacityUsed": "0.0%"},
+    "system": {
+        "memory": {"heapUsed": "11 MB", "heapTotal": "24106 MB", "rss": "28 MB", "usagePercent": "0.12"},
+        "memoryPeak": "28 MB", "cpu": {"userMs": 10, "systemMs": 0}, "uptime": 175,
+    },
+    "slo": {
+        "responseTimeMet": true, "errorRateMet": true,
+        "profiles": {
+            "basic": {
+                "responseTimeTarget": "1000ms", "errorRateTarget": "5.0%", "responseTimeMet": true, "errorRateMet": true,
+            },
+            "strict": {
+                "responseTimeTarget": "100ms", "errorRateTarget": "0.1%", "responseTimeMet": true, "errorRateMet": true,
+            },
+        },
+    },
+    "snapshots": {
+        "ageHours": 7.4, "lastOk": true, "lastAt": "2026-11-21T03:00:09.120Z", "drillAgeHours": 151.2, "drillOk": null,
+        "drillAt": null,
+    },
+}]))]
 struct Metrics {
     timestamp: Timestamp,
-    /// What is counted: all functions of a stage, as CloudWatch has it, or the requests of this process.
+    /// What is counted: the requests of the process that answers, or those of all functions of the stage.
+    #[schemars(extend("enum" = ["process", "stage"]))]
     scope: &'static str,
+    /// From when on it is counted: the start of the process, or an hour ago.
     since: Timestamp,
+    /// Null if all is as it should be. `partial`: some series could not be read, and what they would say is null or zero.
+    /// `stale`: CloudWatch does not answer, these are the figures of `timestamp`, at most 15 minutes ago. `unavailable`: it
+    /// does not answer, and these are the counts of the process alone.
+    #[schemars(extend("enum" = ["partial", "stale", "unavailable", null]))]
     degraded: Option<&'static str>,
     api: Api,
     users: Users,
@@ -38,106 +77,169 @@ struct Metrics {
     snapshots: Snapshots,
 }
 
-/// What the jobs published last; nothing before their first run.
-#[derive(Serialize)]
+/// What the nightly snapshot and the weekly restore drill published last; null before their first run, and where they do not
+/// run.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Snapshots {
+    /// Hours since the newest whole snapshot, one decimal.
+    #[schemars(range(min = 0))]
     age_hours: Option<f64>,
+    /// Whether the last snapshot went well.
     last_ok: Option<bool>,
     last_at: Option<Timestamp>,
+    /// Hours since a restore drill last succeeded, one decimal; before the first, since somebody looked first.
+    #[schemars(range(min = 0))]
     drill_age_hours: Option<f64>,
+    /// Whether the last restore drill went well.
     drill_ok: Option<bool>,
     drill_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Api {
+    /// Answered since `since`, without this one.
     total_requests: u64,
+    /// Of these, with a status of 400 or above.
     total_errors: u64,
-    error_rate: String,
+    error_rate: Percent,
     response_time: ResponseTime,
-    by_endpoint: BTreeMap<Box<str>, Endpoint>,
+    /// By route, such as `PATCH /api/users/{userId}/mute`; `$default` where no route matched.
+    by_endpoint: BTreeMap<Box<str>, EndpointMetrics>,
 }
 
-#[derive(Serialize)]
+/// In the runner of the last 1 000 requests; all `0.0ms` before the first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct ResponseTime {
-    p50: String,
-    p95: String,
-    p99: String,
-    min: String,
-    max: String,
+    p50: Milliseconds,
+    p95: Milliseconds,
+    p99: Milliseconds,
+    min: Milliseconds,
+    max: Milliseconds,
 }
 
-#[derive(Serialize)]
+/// One route's counts.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Endpoint {
+struct EndpointMetrics {
+    #[schemars(range(min = 1))]
     count: u64,
-    /// Milliseconds.
+    /// Milliseconds, two decimals.
+    #[schemars(range(min = 0))]
     avg_duration: f64,
-    error_rate: String,
-    /// Answers of 500 or above.
+    error_rate: Percent,
+    /// Answers with a status of 500 or above.
     failures: u64,
-    /// Refusals by code.
+    /// Refusals by code; null on AWS, where the log has them.
+    #[schemars(with = "Option<BTreeMap<String, NonZeroU64>>")]
     refused: Option<BTreeMap<&'static str, u64>>,
 }
 
-#[derive(Serialize)]
+/// In the runner, users named in the path of a request that succeeded within the last five minutes. On AWS, people whose state
+/// stands in a room, counted once a minute to one above the limit; null where nobody counted.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Users {
     current: Option<u64>,
+    /// The most at once since `since`.
     peak: Option<u64>,
+    /// `CONCURRENT_USER_LIMIT`. Informs; refuses nobody.
+    #[schemars(range(min = 1))]
     limit: u32,
-    capacity_used: Option<String>,
+    capacity_used: Option<Percent>,
 }
 
-/// Of the process that answers; the peak is of all that are counted.
-#[derive(Serialize)]
+/// Of the process that answers, but for the peak.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct System {
+    /// Memory of the process; null where the system has no `/proc`.
     memory: Option<Memory>,
-    memory_peak: Option<String>,
+    /// The most memory that any process has held of those that are counted.
+    memory_peak: Option<Megabytes>,
+    /// Processor time the process has used; null where the system has no `/proc`.
     cpu: Option<Cpu>,
+    /// Seconds since the start.
     uptime: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Memory {
-    heap_used: String,
-    heap_total: String,
-    rss: String,
+    heap_used: Megabytes,
+    heap_total: Megabytes,
+    rss: Megabytes,
+    /// Share of `heapTotal` that `rss` takes.
+    #[schemars(regex(pattern = "^[0-9]+[.][0-9]{2}$"))]
     usage_percent: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Cpu {
     user_ms: u128,
     system_ms: u128,
 }
 
-#[derive(Serialize)]
+/// Whether the targets are met: the 95th percentile, and the share of errors.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 struct Slo {
-    /// As the basic profile says.
+    /// By the basic profile.
     response_time_met: bool,
+    /// By the basic profile.
     error_rate_met: bool,
-    profiles: BTreeMap<&'static str, Profile>,
+    profiles: Profiles,
 }
 
-#[derive(Serialize)]
+/// The targets of this service, and those for 1 000 users.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Profiles {
+    basic: Profile,
+    strict: Profile,
+}
+
+/// One set of targets.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Profile {
-    response_time_target: String,
-    error_rate_target: String,
+    response_time_target: Milliseconds,
+    error_rate_target: Percent,
     response_time_met: bool,
     error_rate_met: bool,
 }
 
-/// Name, 95th percentile, share of errors in percent: seed 000's targets, and those for 1 000 users.
-const PROFILES: [(&str, Duration, f64); 2] =
-    [("basic", Duration::from_secs(1), 5.0), ("strict", Duration::from_millis(100), 0.1)];
+/// A percentage with one decimal, such as `0.5%`.
+#[derive(Serialize, JsonSchema)]
+struct Percent(#[schemars(regex(pattern = "^[0-9]+[.][0-9]%$"))] String);
+
+impl Percent {
+    fn of(percent: f64) -> Self {
+        Self(format!("{percent:.1}%"))
+    }
+}
+
+/// Whole milliseconds such as `45ms`; tenths below ten, such as `0.4ms`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Duration")]
+struct Milliseconds(#[schemars(regex(pattern = "^[0-9]+([.][0-9])?ms$"))] String);
+
+impl From<Duration> for Milliseconds {
+    fn from(duration: Duration) -> Self {
+        let ms = duration.as_secs_f64() * 1e3;
+        Self(if ms < 10.0 { format!("{ms:.1}ms") } else { format!("{ms:.0}ms") })
+    }
+}
 
 /// # Errors
 /// 401 no caller.
@@ -154,18 +256,14 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 fn metrics(figures: Figures, limit: u32, now: Timestamp) -> Metrics {
     let error_percent = percent(figures.errors, figures.total);
     let p95 = figures.times.p95;
-    let profiles: BTreeMap<_, _> = PROFILES
-        .map(|(name, response_time, errors)| {
-            let profile = Profile {
-                response_time_target: milliseconds(response_time),
-                error_rate_target: format!("{errors:.1}%"),
-                response_time_met: p95 < response_time,
-                error_rate_met: error_percent < errors,
-            };
-            (name, profile)
-        })
-        .into();
-    let met = |read: fn(&Profile) -> bool| profiles.get("basic").is_some_and(read);
+    let profile = |response_time: Duration, errors: f64| Profile {
+        response_time_target: response_time.into(),
+        error_rate_target: Percent::of(errors),
+        response_time_met: p95 < response_time,
+        error_rate_met: error_percent < errors,
+    };
+    let profiles =
+        Profiles { basic: profile(Duration::from_secs(1), 5.0), strict: profile(Duration::from_millis(100), 0.1) };
     Metrics {
         timestamp: figures.at,
         scope: match figures.scope {
@@ -179,24 +277,24 @@ fn metrics(figures: Figures, limit: u32, now: Timestamp) -> Metrics {
             Degraded::Unavailable => "unavailable",
         }),
         slo: Slo {
-            response_time_met: met(|profile| profile.response_time_met),
-            error_rate_met: met(|profile| profile.error_rate_met),
+            response_time_met: profiles.basic.response_time_met,
+            error_rate_met: profiles.basic.error_rate_met,
             profiles,
         },
         users: Users {
             current: figures.users,
             peak: figures.users_peak,
             limit,
-            capacity_used: figures.users.map(|users| format!("{:.1}%", percent(users, limit.into()))),
+            capacity_used: figures.users.map(|users| Percent::of(percent(users, limit.into()))),
         },
         system: System {
             memory: process::memory().map(|memory| Memory {
-                heap_used: megabytes(memory.heap_used),
-                heap_total: megabytes(memory.limit),
-                rss: megabytes(memory.rss),
+                heap_used: Megabytes::of(memory.heap_used),
+                heap_total: Megabytes::of(memory.limit),
+                rss: Megabytes::of(memory.rss),
                 usage_percent: format!("{:.2}", memory.used_percent()),
             }),
-            memory_peak: figures.memory_peak.map(megabytes),
+            memory_peak: figures.memory_peak.map(Megabytes::of),
             cpu: process::cpu().map(|(user, system)| Cpu { user_ms: user.as_millis(), system_ms: system.as_millis() }),
             uptime: process::uptime().as_secs(),
         },
@@ -229,25 +327,25 @@ fn api(figures: Figures, error_percent: f64) -> Api {
     Api {
         total_requests: figures.total,
         total_errors: figures.errors,
-        error_rate: format!("{error_percent:.1}%"),
+        error_rate: Percent::of(error_percent),
         response_time: ResponseTime {
-            p50: milliseconds(times.p50),
-            p95: milliseconds(times.p95),
-            p99: milliseconds(times.p99),
-            min: milliseconds(times.min),
-            max: milliseconds(times.max),
+            p50: times.p50.into(),
+            p95: times.p95.into(),
+            p99: times.p99.into(),
+            min: times.min.into(),
+            max: times.max.into(),
         },
         by_endpoint: figures.routes.into_iter().map(|(route, counts)| (route, endpoint(counts))).collect(),
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an average with two decimals")]
-fn endpoint(route: Route) -> Endpoint {
+fn endpoint(route: Route) -> EndpointMetrics {
     let average = route.total.as_secs_f64() * 1e3 / route.count.max(1) as f64;
-    Endpoint {
+    EndpointMetrics {
         count: route.count,
         avg_duration: (average * 100.0).round() / 100.0,
-        error_rate: format!("{:.1}%", percent(route.errors, route.count)),
+        error_rate: Percent::of(percent(route.errors, route.count)),
         failures: route.failures,
         refused: route.refused,
     }
@@ -256,10 +354,4 @@ fn endpoint(route: Route) -> Endpoint {
 #[expect(clippy::cast_precision_loss, reason = "a percentage with one decimal")]
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
-}
-
-/// Whole milliseconds like `45ms`, tenths below ten: `0.4ms`.
-fn milliseconds(duration: Duration) -> String {
-    let ms = duration.as_secs_f64() * 1e3;
-    if ms < 10.0 { format!("{ms:.1}ms") } else { format!("{ms:.0}ms") }
 }

@@ -4,11 +4,26 @@ use crate::function::{Callers, Function, route};
 use crate::{Context, Reply, Request, Response};
 use lambda_http::Body;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
 
 pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/openapi.json")
     .callers(Callers::Anybody)
     .describes("Needs no token.")
-    .gives(&[(200, "The description of this API.", "ApiDescription")]);
+    .gives::<ApiDescription>(200, "The description of this API.");
+
+/// The type of [`DOCUMENT`], which nothing needs to make here.
+enum ApiDescription {}
+
+impl JsonSchema for ApiDescription {
+    fn schema_name() -> Cow<'static, str> {
+        "ApiDescription".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "object", "description": "An OpenAPI 3.1 document."})
+    }
+}
 
 /// The description, as answered.
 pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");

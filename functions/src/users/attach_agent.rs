@@ -5,6 +5,8 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, json, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::WitnessToken;
+use domain::user::User;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
@@ -23,14 +25,15 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
         "The person's own word, each time: nothing else attaches an agent. Whoever had the agent before has it no \
          more, and the pairing is renewed to 30 days. Once more is harmless.",
     )
-    .takes("AttachAgent")
-    .gives(&[(200, "The state, with the agent.", "UserState")])
+    .takes::<AttachAgent>()
+    .gives::<User>(200, "The state, with the agent.")
     .refuses(&[(404, "AgentOrUserNotFound"), (410, "AgentRevoked")]);
 
-#[derive(Deserialize)]
+/// Proof that this browser asked for the agent's pairing.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AttachAgent {
-    /// What the browser got when it asked for the pairing code.
+    /// What the browser got when it asked for the pairing code. Whoever presents it decides whose microphone the agent measures.
     witness: WitnessToken,
 }
 

@@ -6,6 +6,7 @@ use crate::http::{cause, no_form, user_id, with_status};
 use crate::{Context, Reply, Request};
 use domain::{PairingCode, Timestamp, UserId, WitnessToken};
 use lambda_http::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -20,20 +21,26 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
          one before useless. `witness` is for the browser to keep: with it the page attaches the agent that enrolled \
          with the code. Takes no body.",
     )
-    .gives(&[(201, "The code.", "Pairing")])
+    .gives::<Pairing>(201, "The code.")
     .refuses(&[(404, "UserNotFound"), (415, "MediaTypeNotSupported")]);
 
 /// Long enough to reach another window, short enough to be of no use tomorrow.
 const CODE_LIFE: Duration = Duration::from_mins(10);
 
-#[derive(Serialize)]
+/// A code that pairs an agent with a user, once.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "userId": "ada", "code": "7K3M-Q2XD-9VTA-B4NC", "witness": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA",
+    "expiresAt": "2026-11-21T11:54:18.082Z",
+}]))]
 struct Pairing {
     user_id: UserId,
-    /// Shown once; only its fingerprint is stored.
+    /// 80 random bits, shown once; only their fingerprint is stored.
     code: PairingCode,
     /// Attaches the agent that enrols with the code. Kept in the browser; only its fingerprint is stored.
     witness: WitnessToken,
+    /// When the code is of no use any more: after ten minutes.
     expires_at: Timestamp,
 }
 

@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{if_match, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::UserId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
@@ -16,12 +17,15 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
          `STATE_TTL_DAYS` (30) days.",
     )
     .parameters(&["IfMatch"])
-    .gives(&[(200, "The state is gone; the next read answers 404.", "Deleted")])
+    .gives::<Deleted>(200, "The state is gone; the next read answers 404.")
     .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
-#[derive(Serialize)]
+/// A state has been removed.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{"success": true, "userId": "ada"}]))]
 struct Deleted {
+    #[schemars(extend("const" = true))]
     success: bool,
     user_id: UserId,
 }

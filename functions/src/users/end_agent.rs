@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{cause, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::UserId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
@@ -21,12 +22,15 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
         "It may never attest again. Works for every agent that is shown, also if its pairing has expired. Once more \
          is harmless.",
     )
-    .gives(&[(200, "Done.", "EndedAgent")])
+    .gives::<EndedAgent>(200, "Done.")
     .refuses(&[(404, "AgentOrUserNotFound")]);
 
-#[derive(Serialize)]
+/// The agent may never attest again.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Ended {
+#[schemars(extend("examples" = [{"success": true, "userId": "ada"}]))]
+struct EndedAgent {
+    #[schemars(extend("const" = true))]
     success: bool,
     user_id: UserId,
 }
@@ -41,5 +45,5 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     context.agents.revoke_of(&user_id, &cause(&context, &request, &caller)).await?;
 
-    ok(&Ended { success: true, user_id })
+    ok(&EndedAgent { success: true, user_id })
 }

@@ -4,12 +4,13 @@ use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
 use crate::http::{ok, user_id};
 use crate::{Context, Reply, Request};
+use domain::user::User;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/users/{userId}")
     .may(&[allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"])])
     .costs(1, 0.5, 0.0)
     .describes("A read right after a write may still answer the state before it.")
-    .gives(&[(200, "The state.", "UserState")])
+    .gives::<User>(200, "The state.")
     .refuses(&[(404, "UserNotFound")]);
 
 /// # Errors

@@ -2,9 +2,10 @@
 
 use crate::auth::{Act, Caller};
 use crate::function::{Class, Function, STATE, allow, route};
-use crate::http::{ok, page_query};
+use crate::http::{LIMIT_MAX, ok, page_query};
 use crate::{Context, Reply, Request};
 use domain::user::User;
+use schemars::JsonSchema;
 use serde::Serialize;
 use store::dynamodb::Cursor;
 
@@ -23,12 +24,33 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/users")
          missed by a client that only follows cursors.",
     )
     .parameters(&["Limit", "Cursor"])
-    .gives(&[(200, "One page of the list.", "UserPage")]);
+    .gives::<UserPage>(200, "One page of the list.");
 
-#[derive(Serialize)]
+/// One page of all users.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "items": [{
+        "userId": "ada", "name": null, "isMuted": true, "muteScope": "app", "deviceId": "usb-1",
+        "deviceLabel": "USB microphone", "roomId": "demo", "version": 4, "lastUpdated": "2026-11-21T11:44:18.082Z",
+        "createdAt": "2026-11-21T11:44:18.027Z", "source": "open", "agent": null,
+        "verdict": {
+            "mute": {
+                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+                "assurance": "self-hosted",
+            },
+            "device": {
+                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
+                "assurance": "self-hosted",
+            },
+        },
+    }],
+    "nextCursor": null,
+}]))]
 struct UserPage {
+    #[schemars(length(max = LIMIT_MAX))]
     items: Vec<User>,
+    /// Where the next page starts; null at the end.
     next_cursor: Option<Cursor>,
 }
 

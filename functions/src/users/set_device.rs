@@ -5,7 +5,8 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::user::{DeviceClaim, Seq};
-use domain::{DeviceId, Label};
+use domain::{DeviceId, Label, Nullable};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::dynamodb::Guard;
 
@@ -20,18 +21,23 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
          works as for a mute, with a counter of its own, so an old device change never blocks a mute.",
     )
     .parameters(&["IfMatch"])
-    .takes("SetDevice")
-    .gives(&[(200, "The stored state.", "AppliedState")])
+    .takes::<SetDevice>()
+    .gives::<Applied<'_>>(200, "The stored state.")
     .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
-#[derive(Deserialize)]
+/// A person claims which microphone they use.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetDevice {
-    /// `null` clears it; a member that is left out is a mistake.
+    /// The browser's name for the device. Null: none; a member that is left out is a mistake.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Nullable<DeviceId>")]
     device_id: Option<DeviceId>,
+    /// What people call the device. Left out or null: cleared.
     #[serde(default)]
     device_label: Option<Label>,
+    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counter stays. At most a
+    /// day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
 }

@@ -5,6 +5,7 @@ use crate::function::{Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::user::{MuteClaim, MuteScope, Seq};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::dynamodb::Guard;
 
@@ -21,16 +22,21 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
          ended.",
     )
     .parameters(&["IfMatch"])
-    .takes("SetMute")
-    .gives(&[(200, "The stored state.", "AppliedState")])
+    .takes::<SetMute>()
+    .gives::<Applied<'_>>(200, "The stored state.")
     .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
-#[derive(Deserialize)]
+/// A person claims their own microphone is muted or open.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetMute {
+    /// The wanted end state.
     is_muted: bool,
+    /// Left out or null: `app`.
     #[serde(default)]
     mute_scope: Option<MuteScope>,
+    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counter stays. At most a
+    /// day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
 }

@@ -7,6 +7,7 @@ use crate::{Context, Reply, Request};
 use domain::user::{Claim, MuteClaim, MuteScope, Seq};
 use domain::{DeviceId, Label, LeaseId, Name, RoomId};
 use lambda_http::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::dynamodb::Guard;
 
@@ -24,31 +25,40 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
          request.",
     )
     .parameters(&["IfMatch"])
-    .takes("SetState")
-    .gives(&[
-        (200, "The state was replaced, or the `seq` was not newer and nothing changed.", "AppliedState"),
-        (201, "This was the user's first claim.", "AppliedState"),
-    ])
+    .takes::<SetState>()
+    .gives::<Applied<'_>>(200, "The state was replaced, or the `seq` was not newer and nothing changed.")
+    .gives::<Applied<'_>>(201, "This was the user's first claim.")
     .refuses(&[(412, "VersionConflict")]);
 
-#[derive(Deserialize)]
+/// Everything a client claims at once. What is left out or null is cleared.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetState {
-    /// Left out, it means open, as the first clients did.
+    /// The claim: muted or open. Left out: open.
+    // The first clients leave it out.
     #[serde(default)]
     is_muted: bool,
+    /// Left out or null: `app`.
     #[serde(default)]
     mute_scope: Option<MuteScope>,
+    /// The browser's name for the device.
     #[serde(default)]
     device_id: Option<DeviceId>,
+    /// What people call the device.
     #[serde(default)]
     device_label: Option<Label>,
+    /// The room the person is in.
     #[serde(default)]
     room_id: Option<RoomId>,
+    /// What the person is called.
     #[serde(default)]
     name: Option<Name>,
+    /// The page load that speaks. With it, the person is present for 35 s, and for as long as `renewPresence` is called. Without
+    /// it, they are present until the state expires.
     #[serde(default)]
     lease: Option<LeaseId>,
+    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counters are cleared. At
+    /// most a day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
 }

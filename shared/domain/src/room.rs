@@ -17,12 +17,12 @@ const BLOCKING_MAX: usize = 100;
     "counts": {"total": 2, "muted": 2, "verified": 2, "contradicted": 0, "stale": 0, "unverified": 0}, "blocking": [],
 }]))]
 pub struct RoomSafety {
-    /// Which room.
+    /// The room.
     pub room_id: RoomId,
     /// Everybody present says muted, and every mute verdict is `verified`. Unknown is never safe, and nor is a room that nobody
     /// is in.
     pub safe: bool,
-    /// When this was so.
+    /// The moment that this is about.
     pub as_of: Timestamp,
     /// When the oldest verdict ends, and this answer with it; null if the room is not safe.
     pub expires_at: Option<Timestamp>,
@@ -56,7 +56,7 @@ pub struct Counts {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Blocking {
-    /// Who.
+    /// The person.
     pub user_id: UserId,
     /// What they claim.
     pub is_muted: bool,

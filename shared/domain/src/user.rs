@@ -100,7 +100,7 @@ pub const LEASE: Duration = Duration::from_secs(35);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PairedAgent {
-    /// Which one.
+    /// Its id.
     pub agent_id: AgentId,
     /// It may not attest any more.
     pub revoked: bool,

@@ -15,6 +15,7 @@ use super::item::Item;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use domain::ledger::SEQ_MAX;
 use domain::{AgentId, ConnectionId, Fingerprint, RoomId, UserId};
 
 /// Name of the partition key.
@@ -61,9 +62,6 @@ pub(super) const ROOM_ID: &str = "roomId";
 pub const CHANGED_BY: &str = "changedBy";
 /// The id of the request that made that change, if a request did.
 pub const REQUEST_ID: &str = "requestId";
-
-/// The highest number with 12 digits.
-const SEQ_MAX: u64 = 999_999_999_999;
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::{Kind, Refusal, Shown, StoreError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -21,9 +22,10 @@ pub struct Page<T> {
 }
 
 /// A position in a list, which clients send back. It is opaque to them, but not secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Cursor(String);
+#[schemars(inline)]
+pub struct Cursor(#[schemars(length(min = 1))] String);
 
 impl Cursor {
     /// A cursor that continues after this position.
