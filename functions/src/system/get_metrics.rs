@@ -139,8 +139,9 @@ struct EndpointMetrics {
     refused: Option<BTreeMap<&'static str, u64>>,
 }
 
-/// In the runner, users named in the path of a request that succeeded within the last five minutes. On AWS, people whose state
-/// stands in a room, counted once a minute to one above the limit; null where nobody counted.
+/// The people present in rooms, as their lists show them: whoever left or whose lease lapsed is not one of them. In the
+/// runner counted when asked, at most a second ago. On AWS counted once a minute, to one above the limit. Null where nobody
+/// could count.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
