@@ -260,7 +260,7 @@ impl SocketAnswer {
                 answer.headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL);
             }
             (EventKind::Message, Ok(data)) => {
-                answer.body = serde_json::to_string(&Frame { event: "ack", id, data }).ok()
+                answer.body = serde_json::to_string(&Frame { event: "ack", id, data }).ok();
             }
             (_, Ok(_)) => {}
             (_, Err(error)) => {
