@@ -151,12 +151,17 @@ impl<'a> Endpoint<'a> {
             [] => String::new(),
             names => format!("/// Path parameters: {}; read them with `crate::http::path`.\n///\n", names.join(", ")),
         };
+        let types = match *method {
+            "GET" => "`.gives::<Answer>(200, \"Its meaning.\")`",
+            _ => "`.takes::<Body>().gives::<Answer>(200, \"Its meaning.\")`",
+        };
         format!(
             "//! `{method} {path}`: state its purpose here.\n\n\
              use crate::auth::{{Act, Caller}};\n\
              use crate::function::{{Function, route}};\n\
              use crate::{{Context, Reply, Request}};\n\
              use store::{{Kind, Refusal}};\n\n\
+             // Once it is written: {types}, with types that derive `JsonSchema`.\n\
              pub(crate) const FUNCTION: Function = route!({method} \"{path}\").answers(501, 501);\n\n\
              /// 501: it is declared, but not implemented yet.\n\
              const NOT_WRITTEN: Refusal = Refusal::new(Kind::Unwritten, \"not_implemented\", \"this is not written yet\");\n\n\
