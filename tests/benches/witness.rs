@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is in front of the microphone and behind it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct World {
+    /// What stands for the browser: it records from the microphone that is claimed. `None` only while it opens that
+    /// anew. Before the sound server, so that it ends first.
+    browser: Option<Listener>,
     pulse: Pulse,
     user: String,
     muted: bool,
@@ -53,8 +56,6 @@ struct World {
     sound: Option<Sound>,
     renewed: Instant,
     claims_muted: bool,
-    /// What stands for the browser: it records from the microphone that is claimed. `None` only while it opens that anew.
-    browser: Option<Listener>,
     /// `None` only while it is started anew.
     watch: Option<Watch>,
 }
