@@ -71,11 +71,14 @@ impl Drop for Place {
 /// The address under which a client is counted. This machine itself is not: a proxy here brings everybody, and whoever can
 /// start a program here can stop this one. Of IPv6 it is the network, of which one machine has all addresses.
 fn counted(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        here if here.is_loopback() => None,
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
-        address @ IpAddr::V4(_) => Some(address),
+    let address = address.to_canonical();
+    if address.is_loopback() {
+        return None;
     }
+    Some(match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    })
 }
 
 #[cfg(test)]
