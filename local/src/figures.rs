@@ -40,8 +40,8 @@ impl People {
     /// Counts each minute, for the peak, until it is aborted.
     pub async fn watch(self: Arc<Self>) {
         loop {
-            self.count((self.clock)()).await;
             tokio::time::sleep(COUNT_EVERY).await;
+            self.count((self.clock)()).await;
         }
     }
 

@@ -226,7 +226,7 @@ fn connected(browser: &Browser, url: &str) -> Value {
     let url = format!("{}{SOCKET_PATH}", url.replacen("http", "ws", 1));
     browser.run(&format!(
         "return new Promise((done) => {{
-           const socket = new WebSocket('{url}');
+           const socket = new WebSocket('{url}', 'greenroom.v1');
            socket.onopen = () => {{ socket.close(); done('open'); }};
            socket.onerror = () => done('refused');
          }});"
