@@ -356,8 +356,8 @@ fn the_page_says_since_when_it_is_silent_until_it_is_not() {
     // The first may be an alias, of which no agent can say anything.
     let listed = "return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label);";
     let listed = ada.browser.run(listed);
-    let labels = listed.as_array().unwrap().iter().map(|label| label.as_str().unwrap());
-    let plain = labels.filter(|label| !label.contains("Default")).next_back().unwrap();
+    let plain = listed.as_array().unwrap().iter().filter_map(Value::as_str).rfind(|label| !label.contains("Default"));
+    let plain = plain.unwrap();
     ada.chooses(plain);
     ada.is_told();
     let labels = [stored(&runner, &ada, &json!({}))["deviceLabel"].clone(), json!("Desk Mic")];

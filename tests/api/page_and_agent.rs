@@ -88,13 +88,29 @@ impl Witnessed {
     /// The microphones that the browser captures, by the sound server's word.
     fn captured(&self) -> Vec<String> {
         let heard = self.pulse.heard().into_iter();
-        heard.filter(|(program, _)| program == "Chromium input").map(|(_, microphone)| microphone).collect()
+        heard.filter(|(program, ..)| program == "Chromium input").map(|(_, _, microphone)| microphone).collect()
+    }
+
+    /// The numbers of the browser's streams: a microphone that is opened anew has another one.
+    fn streams(&self) -> Vec<u64> {
+        let heard = self.pulse.heard().into_iter();
+        heard.filter(|(program, ..)| program == "Chromium input").map(|(_, stream, _)| stream).collect()
+    }
+
+    /// Lets the system move the browser, and waits until the page has opened the desk anew. Until then nothing may be told
+    /// of it.
+    #[track_caller]
+    fn is_moved_and_finds_back(&self, act: impl FnOnce(&Pulse)) {
+        let before = self.streams();
+        act(&self.pulse);
+        self.is_honest_until_the_desk_is_captured(Duration::from_secs(6));
+        assert_ne!(self.streams(), before, "the browser was moved");
     }
 
     /// Looks at what the browser captures and at the verdict until it has captured the desk alone for so long. While it
-    /// captures another microphone nothing may be told of the desk. Gives back whether it was ever elsewhere.
+    /// captures another microphone nothing may be told of the desk.
     #[track_caller]
-    fn is_honest_until_the_desk_is_captured(&self, so_long: Duration) -> bool {
+    fn is_honest_until_the_desk_is_captured(&self, so_long: Duration) {
         let user = self.ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
         let state = format!("/api/users/{}", user.as_str().unwrap());
         let deadline = Instant::now() + 2 * PATIENCE;
@@ -121,7 +137,6 @@ impl Witnessed {
                 assert!(!safe && !about_the_desk, "{told:#?}");
             }
         }
-        elsewhere.is_some()
     }
 
     /// Keeps what a person would see, for whoever looks after a change.
@@ -224,8 +239,7 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
     here.chooses_the_desk();
     here.is("verified", "digital_zero");
 
-    here.pulse.make_default("other");
-    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is_moved_and_finds_back(|pulse| pulse.make_default("other"));
     here.is("verified", "digital_zero");
     // Whoever speaks at the other microphone is not heard at this one.
     here.ada.browser.press("m");
@@ -233,8 +247,7 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
 
     here.pulse.make_default("desk");
     here.pulse.hears("other", Sound::Speech);
-    here.pulse.make_default("other");
-    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is_moved_and_finds_back(|pulse| pulse.make_default("other"));
     here.is("contradicted", "silent_device");
 }
 
@@ -248,16 +261,17 @@ fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_th
     let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
     here.chooses_the_desk();
     here.is("verified", "digital_zero");
-    here.pulse.move_program("Chromium input", "other");
-    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is_moved_and_finds_back(|pulse| pulse.move_program("Chromium input", "other"));
 
     // Nobody watches while it is moved, and the verdict of before runs out.
     drop(here.watch.take());
     here.pulse.make_default("other");
     here.is("stale", "attestation_expired");
     assert_eq!(here.captured(), ["other"]);
+    let before = here.streams();
     here.watch = Some(here.pulse.watch(&[]));
-    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is_honest_until_the_desk_is_captured(Duration::from_secs(6));
+    assert_ne!(here.streams(), before);
     here.is("verified", "digital_zero");
 }
 
@@ -275,10 +289,9 @@ fn what_other_programs_record_contradicts_nobody_for_long() {
     here.is("verified", "digital_zero");
     // A call in another program is moved with the browser, and stays there.
     let _call = here.pulse.other_listener("desk");
-    here.pulse.make_default("other");
-    assert!(here.is_honest_until_the_desk_is_captured(Duration::from_secs(6)), "the browser was moved");
+    here.is_moved_and_finds_back(|pulse| pulse.make_default("other"));
     here.is("verified", "digital_zero");
-    assert!(here.pulse.heard().iter().filter(|(program, at)| program == "parec" && at == "other").count() == 2);
+    assert!(here.pulse.heard().iter().filter(|(program, _, at)| program == "parec" && at == "other").count() == 2);
 }
 
 /// A page that tries on for ever helps nobody.

@@ -188,8 +188,8 @@ impl Pulse {
         listener
     }
 
-    /// The microphone that each program listens to, by the program's name.
-    pub(crate) fn heard(&self) -> Vec<(String, String)> {
+    /// What each program listens to: the program's name, the stream's number, and the microphone.
+    pub(crate) fn heard(&self) -> Vec<(String, u64, String)> {
         let sources = self.json("sources");
         let name_of = |index: &Value| {
             let source = sources.iter().find(|source| source["index"] == *index);
@@ -199,7 +199,7 @@ impl Pulse {
         // What remaps a microphone is no program, and has no name.
         let of_program = |output: Value| {
             let program = output["properties"]["application.name"].as_str()?.to_owned();
-            Some((program, name_of(&output["source"])))
+            Some((program, output["index"].as_u64()?, name_of(&output["source"])))
         };
         outputs.filter_map(of_program).collect()
     }
