@@ -86,7 +86,7 @@ async fn an_item_that_was_not_restored_fails_the_drill() {
     for (operation, body, said) in [
         ("DeleteItem", json!({"Key": lost}), "USER#user-00119"),
         ("PutItem", json!({"Item": other}), "USER#user-00119"),
-        ("PutItem", json!({"Item": more}), "holds 121 items of 120"),
+        ("PutItem", json!({"Item": more}), "holds 121 items instead of 120"),
     ] {
         let vault = with(&archive()).await;
         let before = trace(&vault).await;
