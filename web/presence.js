@@ -32,7 +32,7 @@ function workerBeat(onBeat) {
  * the server knows no such person in the room. A connection that stays open can replace this: it needs the same
  * methods.
  */
-export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, beat = workerBeat, now = steadyNow, random = Math.random }) {
+export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, beat = workerBeat, now = steadyNow, wallNow = Date.now, random = Math.random }) {
   const body = { participantId: userId, lease };
   let stop = null;
   let dueAt = 0;
@@ -40,6 +40,14 @@ export function createPresence({ api, roomId, userId, lease, onBack = () => {}, 
   let failures = 0;
   let asking = false;
   let isThere = false;
+  let beatAt = 0;
+
+  /** The steady clock may stand still while the machine sleeps, so a gap between two beats counts as well. */
+  function onBeat() {
+    const slept = wallNow() - beatAt >= RENEW_MS;
+    beatAt = wallNow();
+    if (now() >= dueAt || (slept && now() >= holdUntil)) ask();
+  }
 
   async function ask() {
     if (asking || stop === null) return;
@@ -74,7 +82,8 @@ export function createPresence({ api, roomId, userId, lease, onBack = () => {}, 
   return {
     begin() {
       if (stop !== null) return;
-      stop = beat(() => { if (now() >= dueAt) ask(); });
+      beatAt = wallNow();
+      stop = beat(onBeat);
       ask();
     },
     /** Renews now, because the page may have been suspended. */

@@ -39,12 +39,15 @@ function createOffers({ api, userId, store, serverNow, onAttached }) {
     /** From the next round on, the current token and those of expired codes are offered too, until one is accepted. */
     want() { isWanted = true; },
     async round() {
-      for (const candidate of candidates()) {
+      const offered = candidates();
+      // A wish that comes during the round is for the next one.
+      const wasWanted = isWanted;
+      isWanted = false;
+      for (const candidate of offered) {
         const outcome = await offer(candidate);
-        if (outcome === 'attached') isWanted = false;
+        if (outcome === 'later') isWanted ||= wasWanted;
         if (outcome !== 'no') return outcome;
       }
-      isWanted = false;
       return 'no';
     },
   };

@@ -82,6 +82,8 @@ export function objectivesOf(metrics) {
 
 /** The newest snapshot may not be older. One is taken each night; two hours are allowed for delays. */
 const SNAPSHOT_HOURS_MAX = 26;
+/** A drill runs weekly; the alarm rings after the same time. */
+const DRILL_HOURS_MAX = 192;
 
 /**
  * The state of the jobs that make the data restorable, from the age of the newest snapshot and the results of the last
@@ -94,12 +96,13 @@ export function snapshotsOf({ timestamp, snapshots: { ageHours, lastOk, lastAt, 
   const none = { met: null, is: 'none yet', text: 'shown once one has run' };
   const failed = lastOk === false ? `; the last one failed ${since(lastAt, nowMs)}` : '';
   const recent = !missing && ageHours <= SNAPSHOT_HOURS_MAX;
+  const drilled = nowMs - Date.parse(drillAt) <= DRILL_HOURS_MAX * 3_600_000;
   const is = failed ? 'failed' : recent ? 'recent' : 'too old';
   return [
     missing && lastOk === null ? { name: 'snapshot', ...none }
       : { name: 'snapshot', met: recent && !failed, is, text: `${age}, wanted within ${SNAPSHOT_HOURS_MAX} h${failed}` },
     drillOk === null ? { name: 'restore drill', ...none }
-      : { name: 'restore drill', met: drillOk, is: drillOk ? 'passed' : 'failed', text: since(drillAt, nowMs) },
+      : { name: 'restore drill', met: drillOk && drilled, is: !drillOk ? 'failed' : drilled ? 'passed' : 'too old', text: since(drillAt, nowMs) },
   ];
 }
 

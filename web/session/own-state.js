@@ -7,15 +7,17 @@ import { createSingleRun } from '../single-run.js';
 const MISSING_MS = 4000;
 
 /**
- * `isBusy`: a claim is under way, so the server's state may simply be older. `onState` gets every state that arrives,
- * `onRead` follows a read, `onGone` says that the server has no such state, `onMissing` that the listing lacks it.
+ * `isBusy`: a claim is under way, so the server's state may simply be older. `onState` gets every state that
+ * arrives unless a newer one has arrived before, `onRead` follows a read, `onGone` says that the server has no such state, `onMissing` that the listing lacks it.
  */
 export function createOwnState({ api, userId, first, now, isBusy, isEnded, onState, onRead, onGone, onMissing }) {
   let newest = first;
   let missingSince = null;
 
   function accept(state) {
-    if (isNewer(state, newest)) newest = state;
+    // Answers can arrive in another order than the server made them.
+    if (newest && isNewer(newest, state)) return;
+    newest = state;
     onState(state);
   }
 

@@ -89,6 +89,7 @@ test('snapshots and drills show their last result, and an unknown result is not 
   const [failed] = say({ ageHours: 3, lastOk: false, lastAt: '2026-11-21T11:48:02.000Z' });
   assert.deepEqual(failed, { name: 'snapshot', met: false, is: 'failed', text: 'the newest is 3 h old, wanted within 26 h; the last one failed 12 min ago' });
   assert.deepEqual(say({ lastOk: false, lastAt: '2026-11-21T03:00:00.000Z' })[0].text, 'there is none, wanted within 26 h; the last one failed 9 h ago');
+  assert.deepEqual(say({ drillOk: true, drillAt: '2026-11-12T12:00:00.000Z' })[1], { name: 'restore drill', met: false, is: 'too old', text: '9 days ago' });
   assert.deepEqual(say({ drillOk: false, drillAt: '2026-11-21T11:00:00.000Z' })[1], { name: 'restore drill', met: false, is: 'failed', text: '1 h ago' });
 });
 

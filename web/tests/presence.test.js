@@ -5,6 +5,7 @@ import { createPresence } from '../presence.js';
 import { fakeBeat, fakeClock } from './fake-clock.js';
 
 function setup() {
+  let slept = 0;
   const clock = fakeClock();
   const beat = fakeBeat();
   const log = [];
@@ -19,7 +20,7 @@ function setup() {
   };
   const presence = createPresence({
     api, roomId: 'r', userId: 'ada', lease: 'l1', beat, now: clock.now, random: () => 1,
-    onBack: () => log.push('back'), onLost: () => log.push('lost'),
+    wallNow: () => clock.now() + slept, onBack: () => log.push('back'), onLost: () => log.push('lost'),
   });
   const pass = async (ms) => {
     for (let rest = ms; rest > 0; rest -= 2000) {
@@ -28,7 +29,8 @@ function setup() {
     }
     await clock.settle();
   };
-  return { presence, beat, log, script, pass, settle: clock.settle, take: () => log.splice(0) };
+  const sleep = (ms) => { slept += ms; };
+  return { presence, beat, log, script, pass, sleep, settle: clock.settle, take: () => log.splice(0) };
 }
 const RENEW = 'renew r ada l1';
 
@@ -39,6 +41,19 @@ test('presence is renewed at once and every twelve seconds', async () => {
   assert.deepEqual(t.take(), [RENEW, 'back']);
   await t.pass(36_000);
   assert.deepEqual(t.take(), [RENEW, RENEW, RENEW]);
+});
+
+test('after a sleep, in which the steady clock may stand still, presence is renewed at the next beat', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  await t.pass(2000);
+  t.take();
+  t.sleep(60_000);
+  await t.pass(2000);
+  assert.deepEqual(t.take(), [RENEW]);
+  await t.pass(8000);
+  assert.deepEqual(t.take(), [], 'once');
 });
 
 test('a failed renewal is repeated well before the lease ends', async () => {

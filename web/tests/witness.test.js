@@ -54,6 +54,16 @@ test('one pairing works for many meetings, ids and tabs', async () => {
   assert.equal(await tab().witness.present(), 'no', 'without a token nothing is sent');
 });
 
+test('a person who comes back while a code is being offered attaches the agent from before', async () => {
+  const t = tab();
+  t.store.settle(token('a'), 'agt_1');
+  t.answers.a = 'agt_1';
+  t.witness.await(token('b'), t.clock.now() + 600_000);
+  t.witness.present();
+  await t.clock.settle();
+  assert.deepEqual([t.offered(), t.attached], [['b', 'b', 'a'], [['agt_1', false]]]);
+});
+
 test('an unused code does not detach the agent from before', async () => {
   const t = tab();
   t.store.settle(token('a'), 'agt_1');
