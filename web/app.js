@@ -25,6 +25,8 @@ const lease = makeLease();
 const linkRoom = roomFromLink(location.search);
 
 let session = null;
+/** The end of the last stay. A new stay of the same person must not begin before it: its state would be removed. */
+let departure = Promise.resolve();
 let state = { screen: 'join', room: linkRoom, name: store.remembered().name ?? '', problem: null, field: null, joining: false, snapshot: null };
 let redraw = () => {};
 let announce = () => {};
@@ -52,6 +54,7 @@ async function join(typedName, roomText) {
   const name = cleanName(typedName);
   set({ joining: true, problem: null, field: null });
   try {
+    await departure.catch(() => {});
     const userId = await claimUserId(name, store.remembered());
     // Always muted: nobody should be heard because they opened a page.
     const confirmed = await putClaim({ api, nextSeq }, userId, { isMuted: true, muteScope: 'app', deviceId: null, deviceLabel: null, roomId, name, lease });
@@ -70,7 +73,8 @@ async function leave() {
   session = null;
   set({ screen: 'join', snapshot: null, problem: null });
   try {
-    await leaving.leave();
+    departure = leaving.leave();
+    await departure;
     announce('You left the room.');
   } catch {
     set({ problem: 'You left, but the server could not be told. Your last state may stay listed for a while.' });

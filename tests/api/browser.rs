@@ -269,6 +269,36 @@ fn who_closes_the_page_is_gone_and_comes_back_muted() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+fn who_joins_again_before_the_leaving_is_over_stays_listed() {
+    let runner = Runner::ephemeral();
+    let ada = Person::joins(&runner, "demo", "Ada");
+    // The network holds up the request that removes the state of the first stay.
+    ada.browser.run(
+        "const ask = window.fetch;
+         window.fetch = async (url, options) => {
+           if (options?.method === 'DELETE') await new Promise((done) => setTimeout(done, 1000));
+           return ask(url, options);
+         };",
+    );
+    ada.browser.click("[data-testid=leave]");
+    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
+    ada.browser.click("[data-testid=join-submit]");
+    runner.await_log(|line| line["method"] == "DELETE");
+    ada.browser.wait("document.querySelector('[data-self=true]') !== null");
+    let log = runner.log();
+    let removed = log.iter().position(|line| line["method"] == "DELETE").unwrap();
+    assert_eq!(log[..removed].iter().filter(|line| is_claim(line)).count(), 1, "{log:#?}");
+    assert!(log[removed..].iter().any(is_claim), "{log:#?}");
+    ada.has_no_complaints();
+}
+
+/// Whether a line of the log is of a request that claims everything at once.
+fn is_claim(line: &Value) -> bool {
+    line["route"] == "POST /api/users/{userId}/state"
+}
+
+#[test]
+#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
 fn a_duplicated_tab_is_somebody_else_and_neither_mutes_nor_ends_the_first() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "demo", "Ada");
