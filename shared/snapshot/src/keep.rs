@@ -12,6 +12,9 @@ use std::time::Duration;
 /// before it writes a manifest.
 pub const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 
+/// How far a snapshot's time may be ahead of the clock of the process that reads it.
+const AHEAD_MAX: Duration = Duration::from_hours(1);
+
 /// The snapshots and leftovers that a run has removed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Removed {
@@ -69,11 +72,25 @@ pub async fn snapshots(objects: &Objects) -> Result<Vec<SnapshotId>, SnapshotErr
 /// # Errors
 /// [`SnapshotError::Unreachable`].
 pub async fn newest(objects: &Objects) -> Result<Option<SnapshotId>, SnapshotError> {
-    newest_of(objects, &objects.list().await?).await
+    newest_of(objects, &objects.list().await?, |_| true).await
 }
 
-async fn newest_of(objects: &Objects, listed: &[Listed]) -> Result<Option<SnapshotId>, SnapshotError> {
-    for listed in listed.iter().rev() {
+/// The newest snapshot whose time is not ahead of the clock. A later one was taken by a clock that was wrong, and says
+/// nothing about today.
+///
+/// # Errors
+/// [`SnapshotError::Unreachable`].
+pub(crate) async fn newest_until(objects: &Objects, now: Timestamp) -> Result<Option<SnapshotId>, SnapshotError> {
+    let limit = now.plus(AHEAD_MAX);
+    newest_of(objects, &objects.list().await?, |id| id.taken_at().is_some_and(|at| at <= limit)).await
+}
+
+async fn newest_of(
+    objects: &Objects,
+    listed: &[Listed],
+    is_wanted: impl Fn(&SnapshotId) -> bool,
+) -> Result<Option<SnapshotId>, SnapshotError> {
+    for listed in listed.iter().rev().filter(|listed| is_wanted(&listed.snapshot)) {
         if flaw(objects, listed).await?.is_none() {
             return Ok(Some(listed.snapshot.clone()));
         }
@@ -81,12 +98,12 @@ async fn newest_of(objects: &Objects, listed: &[Listed]) -> Result<Option<Snapsh
     Ok(None)
 }
 
-/// Age of the newest good snapshot, counted from its begin. `None`: there is no good snapshot.
+/// Age of the newest good snapshot that is not ahead of the clock, counted from its begin. `None`: there is none.
 ///
 /// # Errors
 /// [`SnapshotError::Unreachable`].
 pub async fn age(objects: &Objects, now: Timestamp) -> Result<Option<Duration>, SnapshotError> {
-    let taken_at = newest(objects).await?.and_then(|newest| newest.taken_at());
+    let taken_at = newest_until(objects, now).await?.and_then(|newest| newest.taken_at());
     Ok(taken_at.map(|at| Duration::from_millis(now.ms().saturating_sub(at.ms()))))
 }
 
@@ -118,7 +135,7 @@ pub(crate) async fn clean_up(objects: &Objects, listed: &[Listed], now: Timestam
 /// [`SnapshotError::Unreachable`].
 pub(crate) async fn sweep(objects: &Objects, retention: Duration, now: Timestamp) -> Result<Removed, SnapshotError> {
     let listed = objects.list().await?;
-    let newest = newest_of(objects, &listed).await?;
+    let newest = newest_of(objects, &listed, |_| true).await?;
     let mut snapshots = Vec::new();
     for old in listed.iter().filter(|listed| listed.has_manifest && Some(&listed.snapshot) != newest.as_ref()) {
         if old.snapshot.taken_at().is_none_or(|at| at.plus(retention) >= now) {

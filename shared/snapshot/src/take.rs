@@ -4,7 +4,7 @@ use crate::SnapshotError;
 use crate::format::{
     ChainSummary, Compression, FORMAT, Item, Manifest, ObjectSummary, SCHEMA, SnapshotId, Table, write_line,
 };
-use crate::keep::{Removed, clean_up, newest, sweep};
+use crate::keep::{Removed, clean_up, newest_until, sweep};
 use crate::lease::Lease;
 use crate::lines::{Encoder, Summing, tables as summaries};
 use crate::objects::{Listed, Objects, Upload};
@@ -103,7 +103,7 @@ impl Snapshots<'_> {
         let done = match slot {
             Some(slot) => {
                 let of_slot = |newest: &SnapshotId| newest.taken_at().is_some_and(|at| at >= slot);
-                newest(self.objects).await?.filter(of_slot)
+                newest_until(self.objects, (self.clock)()).await?.filter(of_slot)
             }
             None => None,
         };

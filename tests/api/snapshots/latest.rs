@@ -67,6 +67,17 @@ async fn list_restore_drill_age_and_retention_agree_on_the_newest_snapshot() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_a_clock_that_was_ahead_hides_no_age_and_keeps_no_slot() {
+    let (taking, _) = with("no object").await;
+    let ahead = Archive::new(&SnapshotId::at(now().plus(days(3650))).to_string(), lines(1, 2, 3));
+    ahead.store(&taking.objects).await;
+    assert!(age(&taking.objects, now()).await.unwrap().unwrap() >= days(20));
+    let performed = taking.snapshots(now).perform(Some(ago(days(1)))).await.unwrap();
+    assert!(performed.taken.is_some());
+    assert!(age(&taking.objects, now()).await.unwrap().unwrap() < days(1));
+}
+
+#[tokio::test]
 async fn a_slot_with_a_flawed_snapshot_is_taken_again() {
     for flaw in FLAWS {
         let (taking, good) = with(flaw).await;
