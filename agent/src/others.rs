@@ -1,42 +1,42 @@
-//! Whether what other programs record is still what they asked for.
+//! Finds out whether the page may record from another input than the claimed one.
 //!
-//! A sound server can move a stream to another input, and tells its program nothing: PulseAudio moves each stream of the
-//! old default input when another one becomes the default. A page then captures one microphone and claims another. No
-//! sound server says which program a page belongs to, so every stream counts that may be the page's, until a program
-//! answers: it closes a stream, opens one on the claimed input, and the claim is made anew. `docs/attestation.md`, "Moved
-//! streams", has the whole rule.
+//! A sound server can move a stream to another input without telling the program: PulseAudio moves each stream of the old
+//! default input when another input becomes the default. The page then captures one microphone and claims another. The
+//! sound server does not say which program the page belongs to, so every stream that may be the page's is doubted. The
+//! doubt ends when a program answers: it closes a stream, opens one on the claimed input, and a new claim arrives.
+//! `docs/attestation.md`, "Moved streams", has the whole rule.
 
 use crate::witness::{Input, Recording};
 use domain::user::Version;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Who has not looked for this long has not seen where new streams began. As long as one answer of a sound server may
-/// take.
+/// Longest pause between two looks after which the first input of a new stream still counts as seen: the longest time
+/// that one answer of a sound server may take.
 const UNSEEN: Duration = Duration::from_secs(1);
-/// For how long a stream that was not seen to begin is compared with the default input: that is asked for every two
-/// seconds.
+/// How long a stream whose beginning was not seen is compared with the default input. The agent asks for the default
+/// every two seconds.
 const FIRST: Duration = Duration::from_secs(3);
-/// How long nobody may record from the claimed input, while somebody records elsewhere: a page that opens its microphone
-/// anew closes it first.
+/// How long the claimed input may be without a recording program while another input has one. A page that reopens its
+/// microphone closes it first.
 const NOBODY: Duration = Duration::from_secs(1);
-/// How long after a stream was opened its claim may be learned: an interval of the agent's, and two slow calls.
+/// How long after a stream was opened the agent may learn its claim: one interval of attestations and two slow calls.
 const LEARNED: Duration = Duration::from_secs(20);
-/// How long before a stream is seen its claim may be learned: browsers promise a stream before they have it.
+/// How long before a stream is seen the agent may learn its claim: browsers report a stream before they open it.
 const PROMISED: Duration = Duration::from_secs(2);
 
-/// What the streams of others say of the claimed input.
+/// The result of a look at the streams of other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// Nothing against it.
+    /// No stream is doubted.
     AtHome,
-    /// Not known yet: nobody records from it at this moment.
+    /// Not known yet: no program records from the claimed input at this moment.
     Unsure,
     /// A stream that may be the page's records from another input.
     Elsewhere,
 }
 
-/// The streams of other programs, and what became of them.
+/// The streams of other programs, and their past.
 #[derive(Debug, Default)]
 pub struct Others {
     known: HashMap<u64, Known>,
@@ -48,22 +48,28 @@ pub struct Others {
     version: Option<Version>,
     /// When this version was learned.
     learned: Option<Instant>,
-    /// When each program last opened a stream on the claimed input, and when it last closed one anywhere.
-    opened: HashMap<u64, Instant>,
-    closed: HashMap<u64, Instant>,
+    /// The streams that ended since the oldest doubt.
+    closed: Vec<Closed>,
+}
+
+#[derive(Debug)]
+struct Closed {
+    program: u64,
+    seen: Instant,
+    at: Instant,
 }
 
 #[derive(Debug)]
 struct Known {
     program: u64,
     seen: Instant,
-    /// Whether it was seen to begin, so that its first input is the one that it asked for.
+    /// Whether its beginning was seen: then its first input is the one that the program asked for.
     begun: bool,
     /// Each input that it has heard, and last the one that it hears now.
     inputs: Vec<String>,
     paused: bool,
     doubted: Option<Instant>,
-    /// Whether it is known to be another program's than the page's.
+    /// Whether an answer has shown that it is not the page's stream.
     settled: bool,
 }
 
@@ -88,7 +94,6 @@ impl Others {
     pub fn claim(&mut self, version: Version, now: Instant) {
         if self.version.replace(version).is_some_and(|before| before != version) {
             self.learned = Some(now);
-            self.settle();
         }
     }
 
@@ -108,7 +113,7 @@ impl Others {
                 (known.doubted, known.settled) = (None, false);
             }
             self.nobody = None;
-            self.opened.clear();
+            self.closed.clear();
         }
         let sees = self.looked.replace(now).is_some_and(|last| now.saturating_duration_since(last) <= UNSEEN);
         self.note(recordings, sees, own_moved, now);
@@ -128,7 +133,7 @@ impl Others {
         self.known.retain(|stream, known| {
             let goes_on = recordings.iter().any(|recording| recording.stream == *stream);
             if !goes_on {
-                closed.insert(known.program, now);
+                closed.push(Closed { program: known.program, seen: known.seen, at: now });
             }
             goes_on
         });
@@ -137,7 +142,7 @@ impl Others {
             let known = self.known.entry(recording.stream).or_insert_with(|| Known {
                 program: recording.program,
                 seen: now,
-                // What comes in the moment of a move may have been moved at once.
+                // A stream that appears during a move may have been moved already.
                 begun: sees && (is_here || !own_moved),
                 inputs: Vec::new(),
                 paused: false,
@@ -145,9 +150,6 @@ impl Others {
                 settled: false,
             });
             known.paused = recording.paused || recording.input.is_none();
-            if is_here && known.inputs.is_empty() && known.begun {
-                self.opened.insert(recording.program, now);
-            }
             if let Some(input) = &recording.input
                 && known.inputs.last() != Some(input)
             {
@@ -158,11 +160,9 @@ impl Others {
                 (known.doubted, known.settled) = (None, false);
             }
         }
-        // What is older than any doubt answers none.
+        // Only what happens after a doubt can answer it.
         let oldest = self.known.values().filter_map(|known| known.doubted).min().unwrap_or(now);
-        for times in [&mut self.opened, &mut self.closed] {
-            times.retain(|_, at| *at >= oldest);
-        }
+        self.closed.retain(|closed| closed.at >= oldest);
     }
 
     fn doubt(&mut self, inputs: &[Input], now: Instant) {
@@ -171,35 +171,49 @@ impl Others {
         let is_default = |known: &Known| inputs.iter().any(|input| input.default && known.is_at(&input.id));
         let is_monitor = |known: &Known| inputs.iter().any(|input| input.monitor && known.is_at(&input.id));
         let somebody_is_here = self.known.values().any(|known| known.is_at(here) && !known.paused);
-        // What an output plays is recorded by many programs, and no page is moved there but by a default.
+        // Many programs record the sound of an output (a monitor). A page gets there only if it is the default.
         let may_be_moved = |known: &Known| is_default(known) || !is_monitor(known);
-        let elsewhere = |known: &&mut Known| !known.is_at(here) && !known.paused && !known.settled;
+        let elsewhere = |known: &&mut Known| !known.is_at(here) && !known.paused;
         let mut alone = false;
         let long = self.nobody.is_some_and(|since| now.saturating_duration_since(since) >= NOBODY);
         for known in self.known.values_mut().filter(elsewhere) {
             let is_new = now.saturating_duration_since(known.seen) <= FIRST;
             let is_where_the_system_moves_to = !known.begun && is_new && is_default(known);
             let is_alone = !somebody_is_here && may_be_moved(known);
-            if known.was_at(here) || is_where_the_system_moves_to || (is_alone && long) {
+            // An answer holds only while somebody records here.
+            let is_suspect = !known.settled && (known.was_at(here) || is_where_the_system_moves_to);
+            if is_suspect || (is_alone && long) {
                 known.doubted.get_or_insert(now);
+                known.settled = false;
             }
             alone |= is_alone && known.doubted.is_none();
         }
         self.nobody = if alone { self.nobody.or(Some(now)) } else { None };
     }
 
-    /// A program that has opened a stream on the claimed input and closed one, both since the doubt and together with a
-    /// new claim, has the page. So what is doubted is another one's.
+    /// Settles the doubts that a program has answered. Since the doubt, the program has opened a stream that records from
+    /// the claimed input, it has closed a stream that is older than the doubt, and a new claim has arrived. Then this
+    /// program shows the page, so the doubted stream is not the page's.
     fn settle(&mut self) {
         let Some(learned) = self.learned else { return };
+        let opened: Vec<_> = self
+            .known
+            .values()
+            .filter(|known| known.begun && known.inputs == [self.here.as_str()] && !known.paused)
+            .map(|known| (known.program, known.seen))
+            .collect();
         for known in self.known.values_mut() {
             let Some(doubted) = known.doubted else { continue };
-            let answers = self.opened.iter().any(|(program, opened)| {
-                *opened > doubted
-                    && self.closed.get(program).is_some_and(|closed| *closed > doubted)
+            let has_closed = |program| {
+                let mut closed = self.closed.iter();
+                closed.any(|closed| closed.program == program && closed.at > doubted && closed.seen <= doubted)
+            };
+            let answers = opened.iter().any(|&(program, opened)| {
+                opened > doubted
+                    && has_closed(program)
                     && learned > doubted
-                    && learned + PROMISED >= *opened
-                    && learned <= *opened + LEARNED
+                    && learned + PROMISED >= opened
+                    && learned <= opened + LEARNED
             });
             if answers {
                 (known.doubted, known.settled) = (None, true);
@@ -513,5 +527,45 @@ mod tests {
         scene.makes_default(OTHER);
         scene.now += 60 * SECOND;
         assert_eq!(scene.look(), Finding::Elsewhere);
+    }
+
+    #[test]
+    fn a_recording_that_begins_and_ends_here_settles_nothing() {
+        let mut scene = Scene::begin();
+        let page = scene.opens(BROWSER, DESK);
+        scene.look();
+        scene.makes_default(OTHER);
+        assert_eq!(scene.look(), Finding::Elsewhere);
+        scene.closes(page);
+        scene.look();
+        scene.opens(BROWSER, DESK);
+        assert_eq!(scene.looks_for(SECOND), Finding::AtHome);
+        // The page is moved once more before its answer is learned.
+        scene.default = DESK;
+        scene.makes_default(OTHER);
+        assert_eq!(scene.look(), Finding::Elsewhere);
+        for _ in 0..3 {
+            let recorder = scene.opens(RECORDER, DESK);
+            assert_eq!(scene.looks_for(2 * SECOND), Finding::Elsewhere);
+            scene.closes(recorder);
+            assert_eq!(scene.looks_for(2 * SECOND), Finding::Elsewhere);
+            scene.claims_anew();
+            assert_eq!(scene.looks_for(2 * SECOND), Finding::Elsewhere);
+        }
+    }
+
+    #[test]
+    fn an_answer_holds_only_while_somebody_records_here() {
+        let mut scene = Scene::begin();
+        let page = scene.opens(BROWSER, DESK);
+        scene.opens(RECORDER, DESK);
+        scene.look();
+        scene.makes_default(OTHER);
+        assert_eq!(scene.look(), Finding::Elsewhere);
+        let page = scene.reopens(page);
+        assert_eq!(scene.looks_for(60 * SECOND), Finding::AtHome);
+        scene.closes(page);
+        assert_eq!(scene.look(), Finding::Unsure);
+        assert_eq!(scene.looks_for(2 * SECOND), Finding::Elsewhere);
     }
 }
