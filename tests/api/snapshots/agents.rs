@@ -1,7 +1,7 @@
 //! A restore brings back claims, but no agents: an agent that was revoked after the snapshot stays revoked.
 
 use crate::support::archive::{Archive, Vault, line, lines};
-use crate::support::faults::{Fault, Plan};
+use crate::support::faults::{Fault, kill_at};
 use crate::support::history::{audit, audit_of};
 use crate::support::witness::{Witness, join};
 use crate::support::{Runner, binary};
@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use snapshot::restore::{Restore, Wanted};
 use snapshot::revoke::{Revoked, revoke_all};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 const ID: &str = "2026-11-21-03-00-00";
 
@@ -106,14 +104,7 @@ async fn a_killed_run_can_only_be_finished_with_the_same_choice_for_agents() {
     let mut kills = 0;
     for number in 0.. {
         let vault = vault(&archive).await;
-        let stop = Arc::new(Notify::new());
-        let killer = Arc::clone(&stop);
-        let plan: Plan = Box::new(move |n, _| {
-            (n == number).then(|| {
-                killer.notify_one();
-                Fault::HangAfter
-            })
-        });
+        let (plan, stop) = kill_at(number, Fault::HangAfter);
         vault.faulty.be(plan);
         let mut restore = revoking(&vault);
         restore.clock = || SystemTime::now().into();

@@ -1,7 +1,7 @@
 //! A drill checks whether the newest snapshot can be restored, and leaves nothing behind but its result.
 
 use crate::support::archive::{Archive, Vault, lines, state};
-use crate::support::faults::{Fault, Plan};
+use crate::support::faults::{Fault, kill_at};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use snapshot::SnapshotError;
@@ -114,14 +114,7 @@ async fn the_next_drill_removes_the_tables_of_a_killed_drill() {
     for number in 0.. {
         let vault = with(&archive).await;
         let before = trace(&vault).await;
-        let stop = Arc::new(Notify::new());
-        let killer = Arc::clone(&stop);
-        let plan: Plan = Box::new(move |n, _| {
-            (n == number).then(|| {
-                killer.notify_one();
-                Fault::HangAfter
-            })
-        });
+        let (plan, stop) = kill_at(number, Fault::HangAfter);
         vault.faulty.be(plan);
         let outcome = tokio::select! {
             biased;

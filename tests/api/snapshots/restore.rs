@@ -1,7 +1,7 @@
 //! A restore brings back all items, even if it is interrupted; items that are already in the tables stay.
 
 use crate::support::archive::{Archive, Vault, line, lines, state};
-use crate::support::faults::{Fault, Plan};
+use crate::support::faults::{Fault, kill_at};
 use crate::support::root;
 use domain::Timestamp;
 use flate2::read::GzDecoder;
@@ -83,15 +83,8 @@ async fn a_run_that_is_killed_at_any_step_is_finished_by_the_next_one() {
     for after in [false, true] {
         for number in 0.. {
             let vault = with(&archive).await;
-            let stop = Arc::new(Notify::new());
-            let killer = Arc::clone(&stop);
-            let plan: Plan = Box::new(move |n, _| {
-                (n == number).then(|| {
-                    // The answer never arrives. Whether the call takes effect depends on the engine's thread.
-                    killer.notify_one();
-                    if after { Fault::HangAfter } else { Fault::Hang }
-                })
-            });
+            // The answer never arrives. Whether the call takes effect depends on the engine's thread.
+            let (plan, stop) = kill_at(number, if after { Fault::HangAfter } else { Fault::Hang });
             vault.faulty.be(plan);
             if let Some(outcome) = killed(&vault, &stop).await {
                 assert!(outcome.unwrap().done);

@@ -1,6 +1,6 @@
 //! After a failure or a kill, every snapshot with a manifest is complete, and the next run succeeds.
 
-use crate::support::faults::Fault;
+use crate::support::faults::{Fault, kill_at};
 use crate::support::taking::{Taking, later, now};
 use snapshot::SnapshotError;
 use snapshot::format::Compression;
@@ -113,18 +113,11 @@ async fn a_failed_s3_request_fails_the_run_or_is_retried() {
 
 /// Runs until call `number` of the database or request `number` of S3, and is then dropped, like a killed process.
 async fn killed(taking: &Taking, number: usize, s3: bool, after: bool) -> bool {
-    let stop = Arc::new(Notify::new());
-    let killer = Arc::clone(&stop);
-    let plan = move |n: usize, _: &str| {
-        (n == number).then(|| {
-            killer.notify_one();
-            if after { Fault::HangAfter } else { Fault::Hang }
-        })
-    };
+    let (plan, stop) = kill_at(number, if after { Fault::HangAfter } else { Fault::Hang });
     if s3 {
-        taking.bucket.be(Box::new(plan));
+        taking.bucket.be(plan);
     } else {
-        taking.faulty.be(Box::new(plan));
+        taking.faulty.be(plan);
     }
     let snapshots = taking.snapshots(now);
     tokio::select! {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tiny_http::{Header, Method, Response, Server};
 
-use super::faults::Fault;
+use super::faults::{Fault, Plan};
 use super::iam::Use;
 
 /// A request as it went over the wire.
@@ -28,9 +28,6 @@ pub(crate) struct Asked {
     pub(crate) key: String,
     pub(crate) headers: BTreeMap<String, String>,
 }
-
-/// Decides about the n-th request, by its operation.
-pub(crate) type Plan = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
 
 /// A bucket of its own.
 #[derive(Clone)]

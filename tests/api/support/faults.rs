@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use store::dynamodb::{Client, persistent};
 use telemetry::lag::Lag;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,20 @@ pub(crate) enum Fault {
 
 /// Decides about the n-th call, by its operation.
 pub(crate) type Plan = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
+
+/// A plan that lets call `number` end in `fault`, one without an answer, and the notice of that call: whoever drops its
+/// work then stops like a killed process.
+pub(crate) fn kill_at(number: usize, fault: Fault) -> (Plan, Arc<Notify>) {
+    let stop = Arc::new(Notify::new());
+    let killer = Arc::clone(&stop);
+    let plan: Plan = Box::new(move |n, _| {
+        (n == number).then(|| {
+            killer.notify_one();
+            fault
+        })
+    });
+    (plan, stop)
+}
 
 /// One database, and what is known of the calls to it.
 #[derive(Clone)]
