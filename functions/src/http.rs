@@ -1,6 +1,7 @@
 //! Reading requests and writing answers, so that a handler parses, permits, does, answers.
 
 use crate::auth::Caller;
+use crate::examples::no_agent;
 use crate::{ApiError, Context, Reply, Request, Response};
 use domain::ledger::SEQ_MAX;
 use domain::user::{Seq, User, Version};
@@ -286,16 +287,7 @@ fn whole<T: FromStr>(digits: &str) -> Option<T> {
     "userId": "ada", "name": null, "isMuted": false, "muteScope": "app", "deviceId": null, "deviceLabel": null,
     "roomId": "demo", "version": 2, "lastUpdated": "2026-11-21T11:44:18.041Z", "createdAt": "2026-11-21T11:44:18.027Z",
     "source": "open", "agent": null,
-    "verdict": {
-        "mute": {
-            "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-            "assurance": "self-hosted",
-        },
-        "device": {
-            "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-            "assurance": "self-hosted",
-        },
-    },
+    "verdict": no_agent(),
     "applied": true,
 }]))]
 pub(crate) struct Applied<'a> {

@@ -88,6 +88,7 @@ mod auth;
 mod context;
 mod error;
 mod event;
+mod examples;
 pub mod function;
 mod http;
 mod log;

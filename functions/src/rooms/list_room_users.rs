@@ -1,6 +1,7 @@
 //! `GET /api/rooms/{room}/users`: the states of everybody in a room, by user id.
 
 use crate::auth::{Act, Caller};
+use crate::examples::listed_user;
 use crate::function::{Function, ROOM_INDEX, allow, route};
 use crate::http::{LIMIT_MAX, ok, page_query, room_id};
 use crate::{Context, Reply, Request};
@@ -24,25 +25,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
 /// One page of a room's users.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("examples" = [{
-    "roomId": "demo",
-    "items": [{
-        "userId": "ada", "name": null, "isMuted": true, "muteScope": "app", "deviceId": "usb-1",
-        "deviceLabel": "USB microphone", "roomId": "demo", "version": 4, "lastUpdated": "2026-11-21T11:44:18.082Z",
-        "createdAt": "2026-11-21T11:44:18.027Z", "source": "open", "agent": null,
-        "verdict": {
-            "mute": {
-                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-                "assurance": "self-hosted",
-            },
-            "device": {
-                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-                "assurance": "self-hosted",
-            },
-        },
-    }],
-    "nextCursor": null,
-}]))]
+#[schemars(extend("examples" = [{"roomId": "demo", "items": [listed_user()], "nextCursor": null}]))]
 struct RoomPage {
     room_id: RoomId,
     #[schemars(length(max = LIMIT_MAX))]

@@ -1,6 +1,7 @@
 //! `GET /api/users`: everybody's state, the one changed last first.
 
 use crate::auth::{Act, Caller};
+use crate::examples::listed_user;
 use crate::function::{Class, Function, STATE, allow, route};
 use crate::http::{LIMIT_MAX, ok, page_query};
 use crate::{Context, Reply, Request};
@@ -29,24 +30,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/users")
 /// One page of all users.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("examples" = [{
-    "items": [{
-        "userId": "ada", "name": null, "isMuted": true, "muteScope": "app", "deviceId": "usb-1",
-        "deviceLabel": "USB microphone", "roomId": "demo", "version": 4, "lastUpdated": "2026-11-21T11:44:18.082Z",
-        "createdAt": "2026-11-21T11:44:18.027Z", "source": "open", "agent": null,
-        "verdict": {
-            "mute": {
-                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-                "assurance": "self-hosted",
-            },
-            "device": {
-                "value": "unverified", "reason": "no_agent", "observedAt": null, "expiresAt": null, "since": null,
-                "assurance": "self-hosted",
-            },
-        },
-    }],
-    "nextCursor": null,
-}]))]
+#[schemars(extend("examples" = [{"items": [listed_user()], "nextCursor": null}]))]
 struct UserPage {
     #[schemars(length(max = LIMIT_MAX))]
     items: Vec<User>,
