@@ -29,8 +29,11 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)]
 const CONFLICTS_MAX: u32 = 3;
 /// How long silence must last to count. Both ends of it are rounded to whole milliseconds.
 const LASTING: Duration = Duration::from_millis(2).saturating_add(RECENT);
-/// Attestations in each [`RATE_WINDOW`], at most.
+/// Requests in each [`RATE_WINDOW`], at most.
 const RATE: usize = 10;
+/// The part of [`RATE`] that is kept for statements that end a verified mute. The agent reports a problem at once even
+/// after many changes; more than one, because the server may ask for a repetition.
+const RESERVED: usize = 3;
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Bounds of the interval, whatever the server requests.
 const INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
@@ -161,11 +164,27 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// The parts of it that are attested at once when they change: the state, and whether silence has lasted long
-    /// enough.
-    fn gist(&self) -> (State, Option<AgentDevice>, bool) {
+    fn gist(&self) -> Gist {
         let lasts = self.silent_since.is_some_and(|since| self.to.saturating_duration_since(since) >= LASTING);
-        (self.state, self.device.clone(), lasts)
+        Gist { state: self.state, device: self.device.clone(), lasts }
+    }
+}
+
+/// The parts of a statement that are attested at once when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gist {
+    state: State,
+    device: Option<AgentDevice>,
+    /// Whether silence has lasted long enough to count.
+    lasts: bool,
+}
+
+impl Gist {
+    /// Whether a server with any policy could verify a mute by it.
+    fn may_verify_mute(&self) -> bool {
+        let State { condition, flag, signal, route } = self.state;
+        let is_mute = flag == Flag::Muted || (signal.is_silence() && self.lasts);
+        condition == Condition::Measured && route == Route::Direct && is_mute
     }
 }
 
@@ -457,7 +476,9 @@ fn ms(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    said: Option<(State, Option<AgentDevice>, bool)>,
+    said: Option<Gist>,
+    /// The last statement that may verify a mute, until the server has accepted one that does not.
+    verifying: Option<Gist>,
     next: Instant,
     not_before: Instant,
     recent: VecDeque<Instant>,
@@ -467,21 +488,35 @@ impl Schedule {
     /// A schedule before the first attestation.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { interval: INTERVAL_FIRST, said: None, next: now, not_before: now, recent: VecDeque::with_capacity(RATE) }
+        Self {
+            interval: INTERVAL_FIRST,
+            said: None,
+            verifying: None,
+            next: now,
+            not_before: now,
+            recent: VecDeque::with_capacity(RATE),
+        }
     }
 
-    /// Whether a request may be sent now.
+    /// Whether a request may be sent now that ends no verified mute.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        let lately = self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count();
-        now >= self.not_before && lately < RATE
+        self.has_room(RATE - RESERVED, now)
     }
 
     /// Whether this statement should be attested now.
     #[must_use]
     pub fn is_due(&self, statement: &Statement, now: Instant) -> bool {
-        let changed = self.said.as_ref() != Some(&statement.gist());
-        self.is_open(now) && (changed || now >= self.next)
+        let gist = statement.gist();
+        let ends_mute = |before: &Gist| before.device != gist.device || !gist.may_verify_mute();
+        let most = if self.verifying.as_ref().is_some_and(ends_mute) { RATE } else { RATE - RESERVED };
+        let changed = self.said.as_ref() != Some(&gist);
+        self.has_room(most, now) && (changed || now >= self.next)
+    }
+
+    fn has_room(&self, most: usize, now: Instant) -> bool {
+        let lately = self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count();
+        now >= self.not_before && lately < most
     }
 
     /// Records that a request is sent: an attestation, or a probe if `statement` is `None`.
@@ -491,6 +526,9 @@ impl Schedule {
         }
         self.recent.push_back(now);
         self.said = statement.map(Statement::gist);
+        if let Some(gist) = self.said.as_ref().filter(|gist| gist.may_verify_mute()) {
+            self.verifying = Some(gist.clone());
+        }
         self.next = now + self.interval;
     }
 
@@ -498,6 +536,9 @@ impl Schedule {
     pub fn accepted(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
         self.next = self.next.min(now + interval);
+        if self.said.as_ref().is_some_and(|gist| !gist.may_verify_mute()) {
+            self.verifying = None;
+        }
     }
 
     /// Records that the attestation was refused or is outdated: measure and try again after this wait.
@@ -569,17 +610,57 @@ mod tests {
         assert!(schedule.is_due(&statement(QUIET, now, 1), now));
     }
 
-    #[test]
-    fn ten_changes_in_ten_seconds_are_enough() {
-        let now = Instant::now() + 100 * SECOND;
-        let mut schedule = Schedule::new(now);
-        for at in 0..10 {
-            let said = statement(if at % 2 == 0 { QUIET } else { LOUD }, now, 0);
-            assert!(schedule.is_due(&said, now));
-            schedule.sent(Some(&said), now);
+    /// Sends each statement that is due, one each tenth of a second, and returns their number.
+    fn send_all(schedule: &mut Schedule, now: &mut Instant, states: impl IntoIterator<Item = State>) -> usize {
+        let mut sent = 0;
+        for state in states {
+            *now += SECOND / 10;
+            let said = statement(state, *now, 0);
+            if schedule.is_due(&said, *now) {
+                schedule.sent(Some(&said), *now);
+                schedule.accepted(INTERVAL_FIRST, *now);
+                sent += 1;
+            }
         }
-        assert!(!schedule.is_due(&statement(QUIET, now, 0), now + 9 * SECOND));
-        assert!(schedule.is_due(&statement(QUIET, now, 0), now + 10 * SECOND));
+        sent
+    }
+
+    #[test]
+    fn seven_changes_in_ten_seconds_are_enough() {
+        let mut now = Instant::now() + 100 * SECOND;
+        let mut schedule = Schedule::new(now);
+        let last = now + SECOND / 10;
+        assert_eq!(send_all(&mut schedule, &mut now, [QUIET, LOUD].into_iter().cycle().take(20)), 7);
+        assert!(!schedule.is_due(&statement(QUIET, now, 0), last + 9 * SECOND));
+        assert!(schedule.is_due(&statement(QUIET, now, 0), last + 10 * SECOND));
+    }
+
+    #[test]
+    fn the_end_of_a_mute_is_said_at_once_after_any_number_of_changes() {
+        const MUTED: State = State { flag: Flag::Muted, signal: Signal::DigitalZero, ..QUIET };
+        const MOVED: State = State { signal: Signal::NotOpened, route: Route::Moved, ..MUTED };
+        for changes in 1..40 {
+            let mut now = Instant::now() + 100 * SECOND;
+            let mut schedule = Schedule::new(now);
+            send_all(&mut schedule, &mut now, [MUTED, LOUD].into_iter().cycle().take(changes));
+            // The last statement may have been that of the mute, or the end of a mute has been sent.
+            let stands = schedule.said.as_ref().is_some_and(Gist::may_verify_mute);
+            assert_eq!(schedule.is_due(&statement(MOVED, now, 0), now), stands, "{changes} changes");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_mute_is_repeated_if_the_server_asks_for_it() {
+        const MUTED: State = State { flag: Flag::Muted, signal: Signal::DigitalZero, ..QUIET };
+        let mut now = Instant::now() + 100 * SECOND;
+        let mut schedule = Schedule::new(now);
+        send_all(&mut schedule, &mut now, [LOUD, QUIET, LOUD, QUIET, LOUD, QUIET, MUTED]);
+        for _ in 0..RESERVED {
+            assert!(schedule.is_due(&statement(LOUD, now, 0), now));
+            schedule.sent(Some(&statement(LOUD, now, 0)), now);
+            schedule.refused(Duration::ZERO, now);
+        }
+        assert!(!schedule.is_due(&statement(LOUD, now, 0), now), "ten requests at most");
     }
 
     #[test]

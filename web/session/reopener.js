@@ -7,15 +7,15 @@
 import { isAlias } from '../devices.js';
 import { isMoved } from '../verdict.js';
 
-/** A system that moves every stream anew is not changed by trying on. */
+/** Tries before a pause. A system that moves every new stream is not changed by trying on at once. */
 const TRIES_MAX = 3;
-/** How long there must be no such finding before the tries begin anew. */
-const CALM_MS = 60_000;
+/** The pause. It counts from the last try, so a page that is moved for other reasons never stays where it was moved to. */
+const PAUSE_MS = 60_000;
 
 /** `claimAgain` sends the claim on the device once more, so that the agent learns of the new stream. */
 export function createReopener({ mic, now, isSettled, claimAgain, onChange }) {
   let tries = 0;
-  let foundAt = null;
+  let triedAt = null;
   let answered = null;
   let isOpening = false;
 
@@ -36,17 +36,17 @@ export function createReopener({ mic, now, isSettled, claimAgain, onChange }) {
   }
 
   return {
-    /** Whether trying has not helped, so that the person has to. */
+    /** Whether the page pauses because its tries have not helped, so that the person has to act. */
     isStuck: () => tries >= TRIES_MAX && !isOpening,
     /** Takes the newest state of this person, and the verdict on it at this moment. */
     see(own, verdict) {
       const isFound = isMoved(own, verdict);
-      if (isFound) foundAt = now();
-      else if (foundAt !== null && now() - foundAt > CALM_MS) tries = 0;
+      if (triedAt !== null && now() - triedAt > PAUSE_MS) tries = 0;
       // Once for each version of the claim: until the next one nothing is known of the new stream.
       if (!isFound || isOpening || own.version === answered || tries >= TRIES_MAX) return;
       if (!isSettled() || !isAboutThis(own)) return;
       tries += 1;
+      triedAt = now();
       answered = own.version;
       reopen();
     },
