@@ -109,6 +109,8 @@ impl World {
         drop(self.browser.take());
         self.browser = Some(self.pulse.other_listener("desk"));
         claim(runner, &self.user, self.claims_muted);
+        // The wait that follows is longer than what may be left of the sound.
+        self.renew();
     }
 
     fn truth(&self) -> Truth {
