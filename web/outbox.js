@@ -41,6 +41,10 @@ class Outbox {
   #flight = null;
   #attempt = 0;
   #holdUntil = 0;
+  /** Until when the device waits: the server's answer to it says nothing about a mute. */
+  #deviceWaitsUntil = 0;
+  /** The kind of request that the timer puts off. */
+  #waitingKind = null;
   #isClosed = false;
 
   constructor(options) {
@@ -97,14 +101,19 @@ class Outbox {
     this.#pending[aspect] = { ...intent, seq: this.#options.nextSeq() };
     this.#refusals[aspect] = null;
     this.#refusals.whole = null;
+    if (aspect === 'mute' && this.#waitingKind === 'device' && this.#options.now() < this.#deviceWaitsUntil) this.#timer.clear();
     this.#pump();
     this.#options.onChange();
   }
 
   #pump() {
     if (this.#isClosed || this.#flight || this.#timer.isSet()) return;
-    const job = this.#nextJob();
-    if (!job) return;
+    const wait = this.#deviceWaitsUntil - this.#options.now();
+    const job = this.#nextJob(wait > 0);
+    if (!job) {
+      if (this.#pending.device && wait > 0) this.#wait('device', wait);
+      return;
+    }
     this.#flight = this.#run(job).finally(() => {
       this.#flight = null;
       this.#options.onChange();
@@ -113,11 +122,11 @@ class Outbox {
     this.#options.onChange();
   }
 
-  #nextJob() {
+  #nextJob(deviceWaits) {
     const { mute, device } = this.#pending;
     if (this.#mustPost) return this.#refusals.whole ? null : { kind: 'post', mute, device };
     if (mute) return { kind: 'mute', mute, device: null };
-    if (device) return { kind: 'device', mute: null, device };
+    if (device && !deviceWaits) return { kind: 'device', mute: null, device };
     return null;
   }
 
@@ -159,16 +168,22 @@ class Outbox {
 
   #fail(job, error) {
     if (error.status === 404 && job.kind !== 'post') this.#mustPost = true;
-    else if (error.retryable || error.status === 404) this.#retry(error);
+    else if (error.retryable || error.status === 404) this.#retry(job, error);
     else this.#refuse(job, error, fieldsOf(error));
   }
 
-  #retry(error) {
+  #retry(job, error) {
     const { now, random } = this.#options;
     const delay = retryDelay(error, this.#attempt, { random });
     this.#attempt += 1;
     this.#holdUntil = error.retryAfterMs ? now() + error.retryAfterMs : 0;
-    if (!this.#isClosed) this.#timer.set(() => this.#pump(), delay);
+    if (job.kind === 'device') this.#deviceWaitsUntil = error.retryAfterMs ? now() + delay : 0;
+    if (!this.#isClosed) this.#wait(job.kind, delay);
+  }
+
+  #wait(kind, ms) {
+    this.#waitingKind = kind;
+    this.#timer.set(() => this.#pump(), ms);
   }
 
   /** The same request would be refused again, so it is not repeated; the next press is a new chance. */

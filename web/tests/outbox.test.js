@@ -67,6 +67,35 @@ test('of several presses during a request only the last one is sent after it', a
   assert.deepEqual(sent.map((s) => s.seq), [1, 3]);
 });
 
+test('a mute does not wait for the device that the server has put off', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(status(429, { retryAfterMs: 30_000 }));
+  outbox.wantDevice('d2', 'Other');
+  await clock.settle();
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.deepEqual([sent.map((s) => s.kind), outbox.muteStatus(), outbox.deviceStatus()], [['device', 'mute'], 'sent', 'sending']);
+  outbox.wake();
+  await clock.advance(29_000);
+  assert.equal(sent.length, 2, 'the device waits as long as the server has asked');
+  await clock.advance(10_000);
+  assert.deepEqual([sent.map((s) => s.kind), outbox.deviceStatus(), clock.waiting()], [['device', 'mute', 'device'], 'sent', 0]);
+});
+
+test('a mute that the server has put off keeps its own wait', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(status(429, { retryAfterMs: 30_000 }), status(429, { retryAfterMs: 30_000 }));
+  outbox.wantDevice('d2', 'Other');
+  await clock.settle();
+  outbox.wantMute(true);
+  await clock.settle();
+  outbox.wantMute(false);
+  await clock.settle();
+  assert.equal(sent.length, 2);
+  await clock.advance(60_000);
+  assert.deepEqual(sent.slice(2).map((s) => [s.kind, s.isMuted]), [['mute', false], ['device', undefined]]);
+});
+
 test('the mute goes before the device, and each keeps its own status', async () => {
   const { clock, outbox, sent, script } = setup();
   script.push({}, offline());
