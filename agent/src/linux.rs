@@ -1,7 +1,9 @@
-//! PulseAudio, and PipeWire in its place: one connection, asked in turn.
+//! PulseAudio, or PipeWire by the same protocol. One connection serves all questions, one at a time, and each recording
+//! stream has its own connection.
 //!
-//! Listened to directly, not by cpal: cpal knows no mute, no volume and no move, does not say which stream of the server's is its own, and
-//! took 3.4 % of a core where this takes a fraction (its client clears a MiB per read, and asks for the latency after each).
+//! This module does not use cpal. cpal reports no mute, no volume and no move, and does not say which of the server's
+//! streams is its own. It took 3.4 % of a core, and this module takes a fraction of that: cpal's client clears one MiB
+//! for each read, and asks for the latency after each.
 
 use crate::capture::{Ears, Failure, Guard, Listening, Shared};
 use crate::layers::{Level, flag_of_device, stream_is_open};
@@ -21,23 +23,23 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The name of this sound system, which begins every id; cpal calls it so too.
+/// The name of this sound system, and the beginning of every id. cpal uses the same name.
 pub const HOST: &str = "pulseaudio";
-/// A sound server that takes longer than this to answer is as good as gone.
+/// Time limit of an answer. A sound server that takes longer counts as unavailable.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long to wait for a connection, and after a failed one.
+/// How long to wait for a connection, and before another attempt after a failed one.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// The name of this program in the sound server.
 const OWN_NAME: &CStr = c"greenroom-agent";
-/// What stands for the source of a stream that has none.
+/// The source number of a stream without a source.
 const NO_SOURCE: u32 = u32::MAX;
 /// No stream has this number.
 const NO_STREAM: u32 = u32::MAX;
 /// The server sends at most 64 KiB at once; the protocol's own limit is 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
-/// What says how the sources are, and what listens to them.
+/// The witness of the sound server, and the listener to its sources.
 #[must_use]
 pub fn pulse() -> (Pulse, Recorder) {
     let stream = CurrentStream::default();
@@ -47,8 +49,8 @@ pub fn pulse() -> (Pulse, Recorder) {
 /// The server's number for one stream, or [`NO_STREAM`] until it is open.
 type StreamNumber = Arc<AtomicU32>;
 
-/// The stream that was asked for last. Each has a number of its own to write, so one that is opened late, after another was asked for, is
-/// never taken for that.
+/// The stream that was requested last. Each stream writes its number to a place of its own. So a stream that opens
+/// late, after a newer one was requested, never counts as the newer one.
 #[derive(Debug, Clone, Default)]
 struct CurrentStream(Arc<Mutex<Option<StreamNumber>>>);
 
@@ -65,12 +67,12 @@ impl CurrentStream {
     }
 }
 
-/// The sound server, connected as long as it lives.
+/// The connection to the sound server for questions. After an error, it is made anew.
 #[derive(Debug)]
 pub struct Pulse {
     stream: CurrentStream,
     link: Option<Link>,
-    /// A connection that is being made, on a thread of its own: to a server that hangs this may take without limit.
+    /// A connection that is being made on its own thread, because connecting to a server that hangs may take any time.
     connecting: Option<Receiver<Result<Link, Unavailable>>>,
     failed: Option<(Instant, Unavailable)>,
 }
@@ -83,23 +85,24 @@ struct Link {
     names: Names,
 }
 
-/// What the numbers of a server mean.
+/// The meaning of a server's numbers.
 #[derive(Debug, Default)]
 struct Names {
-    /// The number that the server has drawn at its start: another server counts streams and programs anew.
+    /// The random number that the server has drawn at its start. Another server counts streams and programs from the
+    /// beginning, so their numbers alone are not unique.
     server: Option<u32>,
     /// The id of each source.
     sources: HashMap<u32, String>,
 }
 
 impl Names {
-    /// What other programs record.
+    /// The recordings of other programs.
     fn others(&self, outputs: &[SourceOutputInfo]) -> Vec<OfOther> {
         outputs.iter().filter_map(|output| self.other(output)).collect()
     }
 
-    /// What a program records. `None` if it is a part of the server, if it only shows levels, as a mixer does, or if
-    /// it is an agent.
+    /// The recording of another program. `None`: the stream belongs to the server itself or to an agent, or it only
+    /// shows levels, as a mixer does.
     fn other(&self, output: &SourceOutputInfo) -> Option<OfOther> {
         let program = output.client_index?;
         let is = |prop: &CStr, value: &CStr| {
@@ -173,7 +176,7 @@ impl Pulse {
             };
         }
         let Some(link) = &mut self.link else { return Err(Unavailable("not connected".to_owned())) };
-        // After any error the answers may no longer belong to the questions.
+        // After an error, an answer may belong to an earlier question.
         question(link).map_err(|error| self.fail(Unavailable(format!("the sound server failed to answer: {error}"))))
     }
 
@@ -193,7 +196,7 @@ impl Link {
             let cookie = if pulseaudio::cookie_path_from_env().is_some() {
                 ""
             } else {
-                "; it may want a cookie: set PULSE_COOKIE"
+                "; it may require a cookie: set PULSE_COOKIE"
             };
             Unavailable(format!("the sound server at {} does not answer: {error}{cookie}", path.display()))
         };
@@ -224,7 +227,7 @@ impl Link {
         if seq == self.seq {
             Ok(reply)
         } else {
-            Err(ProtocolError::Invalid("an answer to another question".to_owned()))
+            Err(ProtocolError::Invalid("the answer belongs to another question".to_owned()))
         }
     }
 
@@ -233,7 +236,7 @@ impl Link {
         self.ask(&Command::GetSourceInfo(GetSourceInfo { index: None, name: Some(name) }))
     }
 
-    /// All streams that record, from one answer: which source each hears, its mute and its volume.
+    /// All recording streams: the source, the mute and the volume of each, from one answer.
     fn outputs(&mut self) -> Result<Vec<SourceOutputInfo>, ProtocolError> {
         if self.names.server.is_none() {
             let server: ServerInfo = self.ask(&Command::GetServerInfo)?;
@@ -271,7 +274,7 @@ impl Ears for Recorder {
     }
 }
 
-/// A stream from a source, on a connection of its own: closing that ends it, whatever the server does.
+/// A recording stream on its own connection. Closing the connection ends the stream, whatever the server does.
 struct Recording {
     link: Link,
     channel: u32,
@@ -291,7 +294,7 @@ impl Recording {
     fn open(name: &str, stream: &AtomicU32) -> Result<(Self, Guard), Failure> {
         let mut link = Link::connect().map_err(|_| Failure::HostUnavailable)?;
         let source = link.source(name).map_err(failure)?;
-        // The rate and the channels that the source itself has: resampling would make zeros of what is not zero.
+        // The native rate and channels, because resampling could turn samples that are not zero into zeros.
         let native = source.sample_spec;
         let is_short = native.format == SampleFormat::S16Le;
         let spec =
@@ -303,27 +306,27 @@ impl Recording {
             source_index: Some(source.index),
             ..RecordStreamParams::default()
         };
-        // 50 ms: half a block. The server's own choice is two seconds.
+        // 50 ms: half a block. The server's default is two seconds.
         params.buffer_attr.fragment_size = spec.sample_rate / 20 * frame_bytes;
         params.buffer_attr.max_length = u32::MAX;
         params.flags.adjust_latency = true;
-        // The sound server remembers the mute and the volume of a program's last stream, unless the new one says its own. Relative: with flat
-        // volumes an absolute one would move the source's.
+        // The sound server applies the mute and the volume of a program's last stream, unless the new stream sets its
+        // own. The volume is relative, because with flat volumes an absolute one would change the source's volume.
         params.flags.start_muted = Some(false);
         params.cvolume = Some(ChannelVolume::norm(spec.channels));
         params.flags.relative_volume = true;
         params.props.set(Prop::MediaName, c"measuring whether this microphone is muted");
-        // WirePlumber's word for the same: PipeWire restores what it remembers after a stream is made.
+        // WirePlumber's property for the same purpose: PipeWire restores the remembered values after a stream was made.
         params.props.set_bytes(c"state.restore-props", c"false".to_bytes_with_nul());
         let reply: CreateRecordStreamReply = link.ask(&Command::CreateRecordStream(params)).map_err(failure)?;
         stream.store(reply.stream_index, Ordering::Relaxed);
-        // A source that sleeps says nothing for as long as it likes.
+        // A sleeping source may send nothing for any length of time.
         link.socket.get_ref().set_read_timeout(None).map_err(|_| Failure::HostUnavailable)?;
         let guard = link.socket.get_ref().try_clone().map_err(|_| Failure::HostUnavailable)?;
         Ok((Self { link, channel: reply.channel, spec: reply.sample_spec }, Box::new(Shutdown(guard))))
     }
 
-    /// Reads until the stream ends, and says why it did.
+    /// Reads until the stream ends, and returns the reason.
     fn run(mut self, shared: &Shared) -> Failure {
         let mut meter = Meter::new(self.spec.sample_rate, self.spec.channels.into());
         let mut message = vec![0; MESSAGE_BYTES_MAX];
@@ -348,7 +351,7 @@ impl Recording {
     }
 }
 
-/// The callback: nothing of what it reads leaves it but classes.
+/// Measures a message of samples. Only the classes of blocks leave this function.
 fn measure(format: SampleFormat, bytes: &[u8], meter: &mut Meter, shared: &Shared) {
     let said = |class| shared.blocks.write(class);
     if format == SampleFormat::S16Le {
@@ -362,8 +365,8 @@ fn measure(format: SampleFormat, bytes: &[u8], meter: &mut Meter, shared: &Share
 /// Bytes of a cookie in PulseAudio's protocol.
 const COOKIE_BYTES: usize = 256;
 
-/// The cookie that this computer has, or one of zeros. A server that knows the user by the socket takes any cookie, but
-/// PipeWire refuses one of another length, and only PulseAudio's own library ever writes the file.
+/// This computer's cookie, or one of zeros. A server that identifies the user by the socket accepts any cookie. But
+/// PipeWire refuses a cookie of another length, and only PulseAudio's own library ever writes the file.
 fn cookie_of(file: Option<Vec<u8>>) -> Vec<u8> {
     file.filter(|cookie| cookie.len() == COOKIE_BYTES).unwrap_or_else(|| vec![0; COOKIE_BYTES])
 }
@@ -396,13 +399,14 @@ fn input(source: &SourceInfo, default: Option<&CStr>) -> Input {
     }
 }
 
-/// How a stream is that was opened on this source, with the channels of that.
+/// The state of a stream that was opened on this source and has the source's channels.
 fn own_stream(output: Option<&SourceOutputInfo>, source: &SourceInfo) -> OwnStream {
     let Some(output) = output else { return OwnStream::Absent };
     if output.source_index != source.index {
         return OwnStream::Moved;
     }
-    // With flat volumes a stream's volume is absolute, and full is the source's own; else it is a share of that.
+    // With flat volumes, a stream's volume is absolute, and the source's own volume is full. Otherwise it is relative to
+    // the source's volume, and 100 % is full.
     let is_flat = source.flags.contains(SourceFlags::FLAT_VOLUME);
     let full = |channel: usize| match source.cvolume.channels().get(channel) {
         Some(volume) if is_flat => volume.as_u32(),
@@ -418,7 +422,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_always_has_the_length_of_one() {
+    fn a_cookie_always_has_256_bytes() {
         let own = vec![7; COOKIE_BYTES];
         assert_eq!(cookie_of(Some(own.clone())), own);
         for file in [None, Some(Vec::new()), Some(vec![7; 16])] {
@@ -448,17 +452,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_opened_late_is_not_taken_for_the_one_asked_for_after_it() {
+    fn a_stream_that_opens_late_never_counts_as_the_newer_one() {
         let current = CurrentStream::default();
-        let (late, asked_for_after_it) = (current.begin(), current.begin());
+        let (late, newer) = (current.begin(), current.begin());
         assert_eq!(current.number(), NO_STREAM);
-        asked_for_after_it.store(2, Ordering::Relaxed);
+        newer.store(2, Ordering::Relaxed);
         late.store(1, Ordering::Relaxed);
         assert_eq!(current.number(), 2);
     }
 
     #[test]
-    fn a_streams_volume_is_a_share_of_the_sources() {
+    fn a_streams_volume_is_relative_to_the_sources_volume() {
         let source = source(&[60, 60], SourceFlags::empty());
         assert_eq!(own_stream(Some(&output(&[100, 100])), &source), OwnStream::Open);
         assert_eq!(own_stream(Some(&output(&[60, 60])), &source), OwnStream::Silenced);
@@ -476,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mute_counts_even_where_there_is_no_volume() {
+    fn a_mute_counts_even_without_a_volume() {
         let source = source(&[100], SourceFlags::empty());
         let of = |muted| SourceOutputInfo { muted, has_volume: false, ..output(&[0]) };
         assert_eq!(own_stream(Some(&of(false)), &source), OwnStream::Open);
@@ -484,15 +488,15 @@ mod tests {
     }
 
     #[test]
-    fn only_programs_that_hear_samples_are_others() {
+    fn only_programs_that_record_samples_count_as_others() {
         let names = Names { server: Some(1), sources: HashMap::from([(7, "pulseaudio:desk".to_owned())]) };
         let of_program = || SourceOutputInfo { index: 3, client_index: Some(5), ..output(&[100]) };
         let other = names.other(&of_program()).unwrap();
         assert_eq!((other.input.as_deref(), other.paused), (Some("pulseaudio:desk"), false));
         assert!(names.other(&SourceOutputInfo { corked: true, ..of_program() }).unwrap().paused);
-        assert_eq!(names.other(&SourceOutputInfo { client_index: None, ..of_program() }), None, "what remaps a source");
+        assert_eq!(names.other(&SourceOutputInfo { client_index: None, ..of_program() }), None, "a server module");
         let shows_levels = SourceOutputInfo { resample_method: Some(c"peaks".into()), ..of_program() };
-        assert_eq!(names.other(&shows_levels), None, "a mixer");
+        assert_eq!(names.other(&shows_levels), None, "a mixer that shows levels");
         let unattached = SourceOutputInfo { source_index: NO_SOURCE, ..of_program() };
         assert_eq!(names.other(&unattached).unwrap().input, None);
         let mut own = of_program();
@@ -510,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_was_moved_is_moved_whatever_its_mute_and_one_that_is_gone_is_absent() {
+    fn a_moved_stream_is_moved_even_if_it_is_muted_and_a_missing_stream_is_absent() {
         let source = source(&[100], SourceFlags::empty());
         let moved = SourceOutputInfo { source_index: 8, muted: true, ..output(&[100]) };
         assert_eq!(own_stream(Some(&moved), &source), OwnStream::Moved);

@@ -1,4 +1,4 @@
-//! The loop around one microphone: read the flag, open, listen, watch over the route, fuse.
+//! Observes one microphone: reads its flag, opens it, listens, checks the route, and combines the results.
 
 use crate::capture::{Ears, Failure, Life, Listening};
 use crate::client::Claim;
@@ -10,42 +10,43 @@ use crate::witness::{Input, Look, OwnStream, Unavailable, Witness, attested, def
 use domain::{AgentDevice, Flag};
 use std::time::{Duration, Instant};
 
-/// How often to look: a flag is seen within this.
+/// Interval between two looks. A change of the flag is seen within this time.
 pub const TICK: Duration = Duration::from_millis(50);
-/// How often to ask for the list of inputs, to notice the claimed one being plugged in.
+/// Interval between two queries for the list of inputs. They show when the claimed input is plugged in.
 const LIST: Duration = Duration::from_secs(2);
-/// How long a change of the flag may take to be heard: the hold, and what the sound server buffers.
+/// Longest time until a change of the flag is heard: the hold, and the sound server's buffer.
 const FLAG_HEARD: Duration = Duration::from_millis(500);
-/// How long a stream is kept that was moved or that the sound server does not know, so that a move is told, before the device is opened
-/// anew.
+/// How long the agent keeps a stream that was moved, or that the sound server does not know. A move is reported in this
+/// time; then the device is opened again.
 const ASTRAY: Duration = Duration::from_secs(1);
-/// Who has not looked for this long cannot say what was so meanwhile, and what was heard may have waited as long: a program that was
-/// stopped, a machine that slept. As long as one answer of a sound server may take.
+/// Longest pause between two looks after which the earlier observations still count: the longest time that one answer
+/// of a sound server may take. The pause is longer if this program was stopped or the machine slept. Then the state in
+/// between is unknown, and the waiting blocks may be as old as the pause.
 const UNSEEN: Duration = Duration::from_secs(1);
-/// First and longest wait before opening anew.
+/// First and longest wait before the device is opened again.
 const REOPEN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// What can be said now.
+/// The result of one look at the microphone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// The state of the microphone.
     pub state: State,
-    /// The device that it is the state of.
+    /// The device that was observed.
     pub device: Option<AgentDevice>,
-    /// Since when it is so, and nothing else.
+    /// Begin of the window. The state has not changed since then.
     pub from: Instant,
-    /// Until when it was seen to be so.
+    /// End of the window.
     pub to: Instant,
-    /// Since when nothing but silence was heard, without a break; `None` if that is not what was heard.
+    /// Begin of uninterrupted silence. `None`: no silence was measured.
     pub silent_since: Option<Instant>,
 }
 
-/// Watches one microphone.
+/// Observes one microphone.
 pub struct Observer {
     witness: Box<dyn Witness>,
-    /// What to listen by; `None` to go by the flag alone.
+    /// The listener. `None`: only the flag is observed.
     ears: Option<Box<dyn Ears>>,
-    /// The device that was asked for, by name.
+    /// The name of the device that the command line requests.
     named: Option<String>,
     /// The label of the device that the person claims.
     claimed: Option<String>,
@@ -70,7 +71,7 @@ struct Open {
 }
 
 impl Open {
-    /// What was heard until now does not count.
+    /// Discards everything that was heard until now.
     fn begin_anew(&mut self) {
         (self.hold, self.silent_since) = (Hold::default(), None);
     }
@@ -83,13 +84,13 @@ impl Open {
         let silent = self.hold.silent_blocks();
         let goes_on = before > 0 && silent >= before + blocks.len() as u64;
         if !goes_on {
-            // What is taken now was over before now, so silence is never said to be older than it is.
+            // All blocks ended before `now`, so the reported begin is never earlier than the true one.
             self.silent_since = (silent > 0).then(|| before_now(now, silent));
         }
     }
 }
 
-/// This many blocks before `now`.
+/// The moment this many blocks before `now`.
 fn before_now(now: Instant, blocks: u64) -> Instant {
     now.checked_sub(Duration::from_millis(blocks * u64::from(BLOCK_MS))).unwrap_or(now)
 }
@@ -102,8 +103,8 @@ struct Closed {
 }
 
 impl Observer {
-    /// Watches the device called `named`, else the one that is claimed, else the default one. Listens by `ears`, or goes by the flag
-    /// alone without.
+    /// Observes the device called `named`, or else the claimed one, or else the default one. Without `ears`, only the
+    /// flag is observed.
     #[must_use]
     pub fn new(witness: Box<dyn Witness>, ears: Option<Box<dyn Ears>>, named: Option<String>) -> Self {
         let now = Instant::now();
@@ -125,7 +126,7 @@ impl Observer {
         }
     }
 
-    /// Says what the person claims.
+    /// Takes over the person's current claim.
     pub fn claim(&mut self, claim: &Claim, now: Instant) {
         self.others.claim(claim.version(), now);
         if self.claimed.as_deref() != claim.label() {
@@ -134,7 +135,7 @@ impl Observer {
         }
     }
 
-    /// Closes the microphone and forgets what was claimed.
+    /// Closes the microphone and forgets the claim.
     pub fn rest(&mut self) {
         self.begin_anew(Instant::now());
         (self.claimed, self.device, self.ticked, self.others) = (None, None, None, Others::default());
@@ -146,14 +147,14 @@ impl Observer {
         (self.said, self.listed, self.flag_changed) = (None, None, now);
     }
 
-    /// Looks and listens once. `None` while nothing can be said, as during a change.
+    /// Looks and listens once. `None`: nothing can be said yet, for example during a change.
     pub fn tick(&mut self, now: Instant) -> Option<Observation> {
         let moment = Moment::at(now);
         let unseen = |last: Moment| now.saturating_duration_since(last.steady) > UNSEEN || moment.has_slept_since(last);
         if self.ticked.replace(moment).is_some_and(unseen) {
             self.begin_anew(now);
         }
-        // Blocks are taken before the flag and the route are read, so none is younger than what is known of its origin.
+        // The blocks are read before the flag and the route, so no block is newer than the facts about its origin.
         let mut blocks = Vec::new();
         let whole = self.ear.as_mut().is_none_or(|open| open.stream.read(|class| blocks.push(class)));
         let look = self.look(now);
@@ -192,7 +193,7 @@ impl Observer {
         self.said = Some((state, device.clone(), since));
         let (from, silent_since) = match (ear, &self.ear) {
             (Ear::Heard(_), Some(open)) => {
-                // A window of a class reaches back to its first block, but not beyond the flag's last change.
+                // The window begins with the first block of the class, but not before the last change of the flag.
                 let heard = before_now(now, open.hold.window_blocks());
                 let silent = state.signal.is_silence();
                 (heard.max(self.flag_changed), silent.then(|| open.silent_since.unwrap_or(now)))
@@ -202,8 +203,8 @@ impl Observer {
         Some(Observation { state, device, from, to: now, silent_since })
     }
 
-    /// What the streams of other programs say of the device. Nothing without a claim: then there is no page that may
-    /// record elsewhere.
+    /// Looks at the streams of other programs. Without a claim there is no page that could record from another device,
+    /// so no stream is doubted.
     fn find(&mut self, look: &Look, now: Instant) -> Finding {
         match &self.device {
             Some((input, _)) if self.others.has_claim() => {
@@ -213,8 +214,8 @@ impl Observer {
         }
     }
 
-    /// What may be said of what was heard: nothing of this device as long as the page may record from another one. Once
-    /// that is over, the device is heard anew.
+    /// The state of listening after a look at the streams of other programs. While the page may record from another
+    /// device, the signal of this device does not count. When the doubt ends, listening begins anew.
     fn doubt(&mut self, ear: Ear, finding: Finding) -> Ear {
         let doubted = match finding {
             Finding::AtHome => return ear,
@@ -225,13 +226,13 @@ impl Observer {
             open.begin_anew();
         }
         match ear {
-            // Neither verifies anything, and each has a reason of its own.
+            // None of these verifies anything, and each has its own reason.
             Ear::Busy | Ear::Denied | Ear::Dead | Ear::Moved => ear,
             Ear::Closed | Ear::Opening | Ear::Silenced | Ear::Heard(_) => doubted,
         }
     }
 
-    /// Whether flag and class can be told together: a flag is read at once, but heard only after a while.
+    /// Whether the flag and the class belong together. A change of the flag is read at once, but heard later.
     fn is_settled(&self, class: Class, now: Instant) -> bool {
         let Some(open) = &self.ear else { return false };
         let in_accord = match self.flag {
@@ -253,13 +254,14 @@ impl Observer {
         }
     }
 
-    /// Once chosen, a device stays, even if it is pulled or the default changes: only a claim or a name leads to another one.
+    /// Chooses the device. A chosen device is kept, even if it is unplugged or the default changes; only a claim or a
+    /// name changes the choice.
     fn choose(&mut self, now: Instant) -> Result<(), Unavailable> {
         let inputs = self.witness.inputs(self.ear.is_none())?;
         let chosen = match (&self.named, &self.claimed, &self.device) {
             (Some(name), _, _) => named(&inputs, name),
             (None, Some(label), device) => {
-                // Of two devices with one label, stay with the one that is open.
+                // If two devices have the claimed label, the current one is kept.
                 let open = device.as_ref().and_then(|(open, _)| inputs.iter().find(|input| input.id == open.id));
                 let open = open.filter(|input| domain::same_label(&input.label, label));
                 let other = || device.is_none().then(|| default(&inputs)).flatten();
@@ -326,12 +328,12 @@ impl Observer {
                 self.listed = None;
                 let wait = self.closed.wait;
                 self.close(why, now, wait);
-                // Whether the device or the whole system is gone, the next look says; only if neither is, this counts.
+                // The next look shows whether the device or the sound system is gone. If not, this reason counts.
                 Ear::Opening
             }
             Life::Opening => Ear::Opening,
             Life::Silent => {
-                // When it wakes, it begins anew.
+                // When the stream wakes up, listening begins anew.
                 open.begin_anew();
                 Ear::Dead
             }
@@ -362,8 +364,8 @@ mod tests {
     use domain::{Route, Signal};
     use std::sync::{Arc, Mutex};
 
-    /// A sound system of one microphone, of which the test says how it is, what its streams hear, and what other
-    /// programs record.
+    /// A sound system with one microphone. The test sets the state of the stream, the blocks that streams hear, and the
+    /// recordings of other programs.
     #[derive(Clone)]
     struct Desk(Arc<Mutex<Told>>);
 
@@ -416,7 +418,7 @@ mod tests {
             self.desk.0.lock().unwrap().own = stream;
         }
 
-        /// A browser records from this input.
+        /// A browser records from this input, and no other program records.
         fn browser_records(&self, stream: u64, input: &str) {
             let recording = Recording { stream, program: 1, input: Some(input.to_owned()), paused: false };
             self.desk.0.lock().unwrap().others = vec![recording];
@@ -426,7 +428,7 @@ mod tests {
             self.desk.0.lock().unwrap().heard.len()
         }
 
-        /// Lets the stream that was opened last hear this, and looks after each block.
+        /// Delivers these blocks on the newest stream, and looks after each block.
         fn hear(&mut self, blocks: &[Class]) -> Option<Observation> {
             let mut said = self.observer.tick(self.now);
             for class in blocks {
@@ -448,16 +450,16 @@ mod tests {
         let said = scene.hear(&ZEROS).unwrap();
         assert_eq!(said.state.signal, Signal::DigitalZero);
         let silent = |said: &Observation| said.to - said.silent_since.unwrap();
-        assert_eq!(silent(&said), Duration::from_millis(800), "all blocks but two");
+        assert_eq!(silent(&said), Duration::from_millis(800), "all blocks except the warm-up");
         let said = scene.hear(&ZEROS).unwrap();
         assert_eq!(silent(&said), Duration::from_millis(1800));
-        assert_eq!(scene.hear(&[Class::Signal]), None, "one block of signal is no voice, and no silence");
+        assert_eq!(scene.hear(&[Class::Signal]), None, "one block of signal is neither a voice nor silence");
         let said = scene.hear(&ZEROS[..3]).unwrap();
-        assert_eq!(silent(&said), Duration::from_millis(300), "and silence begins anew");
+        assert_eq!(silent(&said), Duration::from_millis(300), "silence begins anew");
     }
 
     #[test]
-    fn what_was_heard_before_a_stream_was_silenced_or_moved_does_not_count() {
+    fn silence_before_a_stream_was_silenced_or_moved_does_not_count() {
         for (stream, route) in [(OwnStream::Silenced, Route::Silenced), (OwnStream::Moved, Route::Moved)] {
             let mut scene = Scene::begin();
             assert_eq!(scene.hear(&ZEROS).unwrap().state.signal, Signal::DigitalZero);
@@ -465,7 +467,7 @@ mod tests {
             let said = scene.hear(&ZEROS[..2]).unwrap();
             assert_eq!((said.state.signal, said.state.route, said.silent_since), (Signal::NotOpened, route, None));
             scene.is(OwnStream::Open);
-            assert_eq!(scene.hear(&ZEROS[..4]), None, "these may have been on their way");
+            assert_eq!(scene.hear(&ZEROS[..4]), None, "the first blocks may be older than the change");
             let said = scene.hear(&ZEROS[..1]).unwrap();
             assert_eq!(said.to - said.silent_since.unwrap(), Duration::from_millis(300), "{stream:?}");
         }
@@ -477,12 +479,12 @@ mod tests {
     }
 
     #[test]
-    fn while_the_browser_records_elsewhere_silence_here_says_nothing_whatever_became_of_the_own_stream() {
+    fn silence_says_nothing_while_the_browser_records_from_another_input_even_on_a_reopened_stream() {
         let mut scene = Scene::begin();
         scene.observer.claim(&claim(1), scene.now);
         scene.browser_records(1, "test:desk");
         assert_eq!(scene.hear(&ZEROS).unwrap().state.signal, Signal::DigitalZero);
-        // The system moves both, and the own stream is opened anew after a second.
+        // The system moves both streams. After a second, the agent opens its own stream anew.
         scene.is(OwnStream::Moved);
         scene.browser_records(1, "test:other");
         scene.hear(&ZEROS);
@@ -493,16 +495,16 @@ mod tests {
             scene.observer.claim(&claim(version), scene.now);
         }
         assert_eq!(scene.streams(), 2);
-        // The page opens its microphone anew: silence begins then.
+        // The page opens its microphone anew, and silence begins then.
         scene.browser_records(2, "test:desk");
-        assert_eq!(scene.hear(&ZEROS[..4]), None, "these may have been on their way");
+        assert_eq!(scene.hear(&ZEROS[..4]), None, "the first blocks may be older than the change");
         let said = scene.hear(&ZEROS[..2]).unwrap();
         assert_eq!((said.state.signal, said.state.route), (Signal::DigitalZero, Route::Direct));
         assert!(said.to - said.silent_since.unwrap() < Duration::from_secs(1), "{said:?}");
     }
 
     #[test]
-    fn a_browser_that_was_moved_alone_is_found_and_without_a_claim_nobody_is_looked_for() {
+    fn a_browser_that_was_moved_alone_is_found_but_only_if_there_is_a_claim() {
         for (is_claimed, route) in [(true, Route::Moved), (false, Route::Direct)] {
             let mut scene = Scene::begin();
             if is_claimed {
@@ -516,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_does_not_listen_says_where_the_browser_is_too() {
+    fn an_agent_that_does_not_listen_also_finds_a_moved_browser() {
         let mut scene = Scene::begin();
         scene.observer.ears = None;
         scene.observer.claim(&claim(1), scene.now);
@@ -528,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_looked_for_long_begins_anew_on_a_new_stream() {
+    fn after_a_long_pause_the_observer_begins_anew_on_a_new_stream() {
         let mut scene = Scene::begin();
         let before = scene.hear(&ZEROS).unwrap();
         assert_eq!(scene.streams(), 1);
@@ -550,12 +552,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_rests_listens_no_more() {
+    fn an_observer_at_rest_closes_the_stream_and_forgets_the_claim() {
         let mut scene = Scene::begin();
         scene.hear(&ZEROS);
         scene.observer.claim(&claim(1), scene.now);
         scene.observer.rest();
         assert!(scene.observer.ear.is_none() && scene.observer.claimed.is_none() && !scene.observer.others.has_claim());
-        assert_eq!((scene.hear(&[]), scene.streams()), (None, 2), "and begins anew when it goes on");
+        assert_eq!((scene.hear(&[]), scene.streams()), (None, 2), "the next look opens a new stream");
     }
 }
