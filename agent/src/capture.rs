@@ -18,7 +18,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 /// begins, and reports no error.
 const BEGIN: Duration = Duration::from_secs(3);
 
-/// Why listening failed, by what can be done about it.
+/// Why listening failed, sorted by the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The system does not let this program listen.
@@ -116,7 +116,7 @@ impl Host {
         let config = StreamConfig {
             channels: native.channels(),
             sample_rate: native.sample_rate(),
-            // 50 ms: half a block, and so few wake-ups.
+            // 50 ms: half a block. A shorter buffer would wake the processor more often.
             buffer_size: BufferSize::Fixed(native.sample_rate() / 20),
         };
         match native.sample_format() {

@@ -13,15 +13,15 @@ Exit codes:
   3  built without capture    4  not paired, or the pairing file is not usable
   5  server not reachable     6  the server refused, or this agent was revoked
 141  the reader of the output is gone
-check and doctor say what was measured:
+check and doctor report what they measured:
  10  no more than noise      11  digital zero: muted
- 12  not listened            13  a stream was moved to another device
+ 12  not listened to         13  a stream was moved to another device
  14  the agent's own stream is muted or turned down
  20  permission denied       21  no sound system
  22  device busy             23  no data: device asleep
  24  device missing";
 
-/// 128 and the number of SIGPIPE. Shells report a program with this code if its reader is gone.
+/// 128 plus 13, the number of SIGPIPE. A shell reports this code for a program whose reader is gone.
 const READER_GONE: u8 = 141;
 
 /// Why the program failed: one line, which also says what to do.

@@ -40,7 +40,7 @@ pub enum Ear {
     Denied,
     /// The stream is open without callbacks, or cannot be opened for another reason.
     Dead,
-    /// The system has attached the stream to another device, or one that may be the page's.
+    /// The system has attached this stream, or a stream that may be the page's, to another device.
     Moved,
     /// The stream itself is muted or turned down.
     Silenced,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cell_of_a_device_that_is_there() {
+    fn a_device_that_exists_has_one_state_for_each_flag_and_ear() {
         for flag in FLAGS {
             let says = |ear| fuse(Presence::Present(flag), ear);
             assert_eq!(says(Ear::Opening), None);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_measured_has_a_signal() {
+    fn only_a_measurement_of_this_device_has_a_signal() {
         let presences = FLAGS.map(Presence::Present).into_iter().chain([Presence::Missing, Presence::HostUnavailable]);
         for presence in presences {
             for ear in EARS {

@@ -23,7 +23,7 @@ pub enum KeyError {
     /// It is not a pairing file of this program.
     #[error("{0} is not a pairing of greenroom-agent; pair again")]
     Malformed(PathBuf),
-    /// This agent does not talk to its server.
+    /// The address of its server is not allowed.
     #[error("the server in {0} is not usable: its address {1}; pair again")]
     Server(PathBuf, UrlError),
     /// The file system refused.
@@ -87,7 +87,7 @@ pub fn default_path() -> Result<PathBuf, KeyError> {
 /// Reads a pairing.
 ///
 /// # Errors
-/// It does not exist, is exposed, or is malformed.
+/// It does not exist, is exposed, is malformed, names a server that is not allowed, or cannot be read.
 pub fn load(path: &Path) -> Result<Pairing, KeyError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KeyError::NotPaired(path.to_owned()),
@@ -227,7 +227,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_its_owner_may_read_it() {
+    fn only_the_owner_may_read_the_pairing_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let (_directory, path, _) = kept();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_damaged_is_told_apart() {
+    fn a_missing_pairing_and_a_damaged_one_give_different_errors() {
         let (_directory, path, _) = kept();
         let text = fs::read_to_string(&path).unwrap();
         let read = |text: &str| {

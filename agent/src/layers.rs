@@ -93,7 +93,7 @@ mod tests {
             (&[(100, 100), (99, 100)], false),
             (&[(60, 60), (40, 40)], true),
             (&[(60, 60), (39, 40)], false),
-            // The device itself is at zero: that is its flag, and not the stream's fault.
+            // The device itself is at zero. Its flag says so; the stream delivers everything.
             (&[(0, 0)], true),
         ] {
             let levels = volumes.iter().map(|&(volume, full)| Level { volume, full });

@@ -405,8 +405,8 @@ fn own_stream(output: Option<&SourceOutputInfo>, source: &SourceInfo) -> OwnStre
     if output.source_index != source.index {
         return OwnStream::Moved;
     }
-    // With flat volumes, a stream's volume is absolute, and the source's own volume is full. Otherwise it is relative to
-    // the source's volume, and 100 % is full.
+    // With flat volumes, a stream's volume is absolute, and the source's own volume is full. Otherwise it is relative
+    // to the source's volume, and 100 % is full.
     let is_flat = source.flags.contains(SourceFlags::FLAT_VOLUME);
     let full = |channel: usize| match source.cvolume.channels().get(channel) {
         Some(volume) if is_flat => volume.as_u32(),

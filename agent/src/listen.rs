@@ -35,7 +35,8 @@ fn system(host: &HostArgument) -> Result<System, Failed> {
         let (pulse, recorder) = crate::linux::pulse();
         return Ok((Box::new(pulse), Box::new(recorder)));
     }
-    let unknown = || Failed::new(2, format!("no sound system {name} here; there are: {}", names.join(", ")));
+    let unknown =
+        || Failed::new(2, format!("there is no sound system {name} here; choose one of: {}", names.join(", ")));
     let host = Host::named(&name).ok_or_else(unknown)?;
     Ok((Box::new(Plain::new(host.clone())), Box::new(host)))
 }
@@ -70,14 +71,14 @@ pub fn devices(host: &HostArgument, json: bool) -> Result<u8, Failed> {
     let width = inputs.iter().map(|input| input.label.chars().count()).max().unwrap_or_default();
     for input in &inputs {
         let mark = if input.default { '*' } else { ' ' };
-        let note = if input.monitor { "  (what an output plays, no microphone)" } else { "" };
+        let note = if input.monitor { "  (the sound of an output, not a microphone)" } else { "" };
         let padding = " ".repeat(width - input.label.chars().count());
         output::line(format_args!("{mark} {}{padding}  {}{note}", input.label, input.id))?;
     }
     Ok(0)
 }
 
-/// Observes for this long, or until there is a result, and returns the last one.
+/// Observes for `listen`, and for up to [`PATIENCE`] while there is no result. Returns the last result.
 fn observe(observer: &mut Observer, listen: Duration) -> Option<Observation> {
     let began = Instant::now();
     let mut last = None;
@@ -148,7 +149,7 @@ pub fn doctor(choice: &Choice, pairing: Result<Pairing, KeyError>, json: bool) -
         let look = witness.look(&input.id).ok().flatten();
         findings.device(input, &inputs, look)?;
     } else if let Some(name) = &choice.device {
-        findings.add("device", false, format!("there is no {name}: see `greenroom-agent devices`"))?;
+        findings.add("device", false, format!("there is no input called {name}: see `greenroom-agent devices`"))?;
     }
     let (state, device) = measure(&mut observer(choice)?, 3);
     findings.add(
@@ -191,7 +192,7 @@ impl Findings {
             self.add(
                 "device",
                 false,
-                format!("{label} is what an output plays, no microphone: choose another one by --device"),
+                format!("{label} is the sound of an output, not a microphone: choose another input with --device"),
             )?;
         } else {
             let how = if input.default { "the default" } else { "not the default" };
@@ -199,7 +200,7 @@ impl Findings {
         }
         if attested(input, inputs).is_some_and(|device| !device.unique) {
             let text = format!(
-                "another input is called {label} too, so a browser's claim cannot be told apart: rename one, or bind it"
+                "another input is called {label} too, so the agent cannot tell which is claimed: rename one, or bind it"
             );
             self.add("label", false, text)?;
         }

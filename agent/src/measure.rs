@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_each_devices_own() {
+    fn the_floor_follows_the_device() {
         let whisper = [tone(-80.0, 3), tone(-62.0, 1)].concat();
         assert_eq!(classes(whisper).last(), Some(&Signal));
         let noisy = [tone(-60.0, 3), tone(-62.0, 1)].concat();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_signal() {
+    fn samples_that_are_not_finite_are_signal() {
         assert_eq!(classes(vec![f32::NAN; BLOCK]), [Signal]);
         assert_eq!(classes(vec![f32::INFINITY; BLOCK]), [Signal]);
     }
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_the_system_explains_count_at_once() {
+    fn zeros_count_at_once_if_the_system_reports_a_mute() {
         let mut hold = hold(&[Signal; 5]);
         hold.push(Zero, true);
         assert_eq!((hold.class(), hold.window_blocks()), (Some(Zero), 1));
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_was_away_too_long_is_told() {
+    fn a_late_reader_learns_that_blocks_were_lost() {
         let blocks = Blocks::default();
         let mut seen = 0;
         for _ in 0..SLOTS {
@@ -446,7 +446,7 @@ mod tests {
         }
 
         #[test]
-        fn how_a_stream_is_cut_changes_nothing(
+        fn the_lengths_of_the_pieces_of_a_stream_change_nothing(
             levels in prop::collection::vec(-90.0_f32..0.0, 1..6), cuts in prop::collection::vec(1_usize..3000, 1..20)
         ) {
             let samples: Vec<f32> = levels.iter().flat_map(|level| tone(*level, 1)).collect();
@@ -480,7 +480,7 @@ mod tests {
         }
 
         #[test]
-        fn without_the_systems_word_no_two_blocks_make_zero(blocks in prop::collection::vec(any_class(), 0..60)) {
+        fn two_blocks_of_zeros_are_not_enough_without_a_mute_flag(blocks in prop::collection::vec(any_class(), 0..60)) {
             let mut hold = Hold::default();
             let mut run = 0;
             for class in blocks {

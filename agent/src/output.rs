@@ -89,12 +89,12 @@ pub fn sentence(state: State, device: Option<&AgentDevice>) -> String {
             return format!("{label} is not there: plug it in, or see `greenroom-agent devices`");
         }
         (Condition::Measured, Route::Moved, _) => {
-            "is there, but the system attached a stream of it to another device: this program's or a browser's"
+            "is there, but the system has moved this program's recording or a browser's to another device"
         }
         (Condition::Measured, Route::Silenced, _) => {
             return format!(
-                "nothing can be said of {label}: this program's own recording stream, greenroom-agent, is muted or turned down; set it to \
-                 100 % in the sound mixer, or restart this program{flag}"
+                "nothing can be said about {label}: this program's own recording stream, greenroom-agent, is muted or \
+                 turned down; set it to 100 % in the sound mixer, or restart this program{flag}"
             );
         }
         (Condition::Measured, Route::Direct, Signal::Signal) => "is heard",

@@ -6,8 +6,8 @@ use ureq::http::Uri;
 
 /// The address of a Greenroom server, without a slash at the end.
 ///
-/// Plain HTTP is only allowed to this machine: on any other way, somebody could read the requests and answer in the
-/// server's place.
+/// Plain HTTP is only allowed to this machine. On a network, somebody could read the requests and answer in place of
+/// the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
@@ -18,7 +18,7 @@ pub enum UrlError {
     #[error("must begin with https:// or http:// and a host, and have no user name, no ? and no #")]
     Malformed,
     /// Plain HTTP to another machine.
-    #[error("must begin with https://: plain http:// is for this computer alone (localhost, 127.0.0.1, [::1])")]
+    #[error("must begin with https://: plain http:// is allowed to this computer only (localhost, 127.0.0.1, [::1])")]
     Plain,
 }
 
@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_way_may_lead_anywhere() {
+    fn https_may_go_to_any_machine() {
         assert_eq!(url("https://greenroom.example/"), Ok("https://greenroom.example".to_owned()));
         assert_eq!(url("HTTPS://a:8443/base/"), Ok("https://a:8443/base".to_owned()));
     }
 
     #[test]
-    fn plain_http_leads_to_this_machine_alone() {
+    fn plain_http_may_only_go_to_this_machine() {
         for here in [
             "http://127.0.0.1:3001",
             "http://127.8.9.1",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_a_server_is_refused() {
+    fn a_text_that_is_no_address_of_a_server_is_refused() {
         for bad in [
             "",
             "greenroom.example",

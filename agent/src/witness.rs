@@ -35,7 +35,7 @@ pub struct Input {
     pub label: String,
     /// Whether it is the system's default input.
     pub default: bool,
-    /// Whether it delivers what an output plays, so that it is not a microphone.
+    /// Whether it delivers the sound of an output and is therefore not a microphone.
     pub monitor: bool,
 }
 
@@ -48,20 +48,20 @@ pub struct Look {
     pub stream: OwnStream,
     /// Whether the system has put the input to sleep, so that it delivers nothing, not even silence.
     pub suspended: bool,
-    /// What other programs record, from whichever input; empty if the system does not say.
+    /// The recordings of other programs, from all inputs. Empty if the system does not tell.
     pub others: Vec<Recording>,
 }
 
-/// What another program records.
+/// A recording stream of another program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     /// The system's number for this stream; no other stream ever has it.
     pub stream: u64,
     /// The system's number for the program.
     pub program: u64,
-    /// The id of the input that it is attached to; `None` while it is attached to none.
+    /// The id of the input to which it is attached. `None`: it is attached to no known input.
     pub input: Option<String>,
-    /// Whether it is paused, and hears nothing.
+    /// Whether it is paused, so that it hears nothing.
     pub paused: bool,
 }
 
@@ -94,7 +94,8 @@ pub fn labelled<'a>(inputs: &'a [Input], label: &str) -> Option<&'a Input> {
     microphones(inputs).find(|input| is_called(input, label))
 }
 
-/// The default microphone, or else the first one. A monitor is never chosen, because it delivers what an output plays.
+/// The default microphone, or else the first one. A monitor is never chosen, because it delivers the
+/// sound of an output.
 #[must_use]
 pub fn default(inputs: &[Input]) -> Option<&Input> {
     microphones(inputs).find(|input| input.default).or_else(|| microphones(inputs).next())
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_of_an_alias_leads_nowhere() {
+    fn the_label_of_an_alias_matches_no_input() {
         for alias in ["Default - Built-in Audio", "Communications - Built-in Audio", "Standard - Built-in Audio"] {
             assert_eq!(id(labelled(&inputs(), alias)), None, "{alias}");
         }
@@ -197,11 +198,11 @@ mod tests {
     fn a_label_is_the_same_however_the_system_composes_it() {
         let inputs = [input("a", "Cafe\u{301}"), input("b", "Caf\u{e9}")];
         assert_eq!(id(labelled(&inputs, "Caf\u{e9}")), Some("pulseaudio:a"));
-        assert!(!attested(&inputs[0], &inputs).unwrap().unique, "who reads them cannot tell them apart");
+        assert!(!attested(&inputs[0], &inputs).unwrap().unique, "a reader cannot tell them apart");
     }
 
     #[test]
-    fn an_input_without_a_label_goes_by_its_id() {
+    fn an_input_without_a_label_uses_its_id() {
         for nothing in ["", " ", "\u{3164}"] {
             let label = attested(&input("yeti", nothing), &[]).unwrap().label;
             assert!(["pulseaudio:yeti", "\u{FFFD}"].contains(&label.as_str()), "{label:?}");
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_could_deceive_is_attested_without_what_deceives() {
+    fn deceptive_characters_in_a_label_are_replaced() {
         let odd = input("odd", &format!("\u{202E}ciM {}", "x".repeat(300)));
         let label = attested(&odd, &[]).unwrap().label;
         assert!(label.as_str().starts_with("\u{FFFD}ciM x"), "{label:?}");

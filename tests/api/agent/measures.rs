@@ -42,7 +42,7 @@ fn inputs_are_listed_and_monitors_are_marked() {
     assert_eq!(devices.iter().filter(|device| device["monitor"] == true).count(), 1, "{devices:?}");
     let (_, table, _) = text(&pulse.agent(&["devices"]));
     assert!(table.contains("* Desk Microphone"), "{table}");
-    assert!(table.contains("desk_air.monitor  (what an output plays, no microphone)"), "{table}");
+    assert!(table.contains("desk_air.monitor  (the sound of an output, not a microphone)"), "{table}");
 }
 
 #[test]
