@@ -6,7 +6,7 @@ const enc = encodeURIComponent;
 const agent = (agentId) => `/api/agents/${enc(agentId)}`;
 const room = (roomId) => `/api/rooms/${enc(roomId)}`;
 const user = (userId) => `/api/users/${enc(userId)}`;
-/** With 200 people a page, a larger room is shown in part. */
+/** The most pages that are read. A room of more than 10 times 200 people is listed in part. */
 const MAX_PAGES = 10;
 
 /** Everyone in the room, all pages; `changed` is false only if no page has changed. */
@@ -22,12 +22,12 @@ async function readRoom(http, roomId) {
     cursor = answer.body.nextCursor ?? null;
     if (cursor === null) break;
   }
-  // Old cursors are never asked for again; without a bound their bodies would pile up in a busy room.
+  // Old cursors are never requested again. Without a bound, their bodies would pile up in a busy room.
   http.trim(4 * MAX_PAGES);
   return { changed, items, truncated: cursor !== null };
 }
 
-/** Sent while the page goes, so nobody waits for the answer. */
+/** Tells the server that the person leaves. The browser is closing the page, so nothing waits for the answer. */
 function sendLeave({ http, sendBeacon, base }, roomId, presence) {
   const path = `${room(roomId)}/leave`;
   const body = new Blob([JSON.stringify(presence)], { type: 'application/json' });
@@ -46,16 +46,16 @@ export function createApi({ sendBeacon = (...args) => globalThis.navigator?.send
 
     /** Asks for a code that pairs an agent with this browser: `{code, witness, expiresAt}`. */
     startPairing: (userId) => http.call('POST', `${user(userId)}/pairing`),
-    /** Attaches the agent that was paired by this token to the person; answers the person's state. */
+    /** Attaches the agent that was paired by this token to the person. Resolves to the person's state. */
     attachAgent: (userId, witness) => http.call('PUT', `${user(userId)}/agent`, { body: { witness } }),
     /** Ends the agent that this person's state shows. */
     stopAgent: (userId) => http.call('DELETE', `${user(userId)}/agent`),
-    /** Says which of the agent's devices is the browser's `deviceId`; answers the person's state. */
+    /** Says which of the agent's devices is the browser's `deviceId`. Resolves to the person's state. */
     bindAgent: (agentId, binding) => http.call('PUT', `${agent(agentId)}/binding`, { body: binding }),
 
     renewPresence: (roomId, presence) => http.call('POST', `${room(roomId)}/presence`, { body: presence }),
     leaveRoom: (roomId, presence) => sendLeave({ http, sendBeacon, base }, roomId, presence),
-    /** Whether everybody in the room is muted, and measured to be. */
+    /** The server's answer whether everybody in the room is muted and verified. */
     roomSafety: async (roomId) => (await http.get(`${room(roomId)}/safe`)).body,
     roomUsers: (roomId) => readRoom(http, roomId),
   };

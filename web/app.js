@@ -91,7 +91,7 @@ async function resume() {
   enter({ userId: saved.userId, name: state.name || null, roomId: saved.roomId, deviceId: saved.deviceId ?? store.remembered().deviceId ?? null, confirmed: null });
 }
 
-// Not a select: after a person has chosen another microphone, the focus is there, and M must mute all the same.
+// A select does not count: it keeps the focus after a person has chosen a microphone, and M must still mute then.
 function isTyping(target) {
   return target instanceof Element && target.closest('input, textarea, [contenteditable]') !== null;
 }

@@ -1,5 +1,5 @@
-// Which microphone a device id of the browser stands for. Chromium lists the system's default a second time, as an
-// alias.
+// Finds the microphone that a device id of the browser stands for. Chromium lists the system's default a second time,
+// as an alias.
 
 import { cleanLabel } from './text.js';
 
@@ -20,9 +20,10 @@ function longestNamed(label, named) {
 }
 
 /**
- * The id of the listed device that an alias stands for now; null if that cannot be told. The label at the end of the
- * alias's label decides, else its group, else that there is only one device. `inputs` come from `enumerateDevices`,
- * `label` is the label of the alias.
+ * The id of the listed device that an alias stands for now; null if it cannot be determined. The first of these sets
+ * that has exactly one device decides: the devices with the longest label that ends the alias's label, those of them in
+ * the alias's group, all devices in that group, all devices. `inputs` come from `enumerateDevices`, `label` is the label
+ * of the alias.
  */
 export function meantBy(alias, label, inputs) {
   const named = inputs.filter((device) => device.deviceId && !isAlias(device.deviceId));

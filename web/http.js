@@ -39,9 +39,9 @@ async function jsonOf(response) {
 
 /** `clock` learns the server's time from each answer. */
 export function createHttp({ fetch = (...args) => globalThis.fetch(...args), clock = null, timeoutMs = 8000, base = '' } = {}) {
-  // A date in an answer is by the server's clock.
+  // Dates in answers are in the server's time.
   const now = () => clock?.now() ?? steadyNow();
-  // By path: an entity tag is only useful together with the body that it stands for.
+  // The entity tag and the body of the last answer, by path.
   const cache = new Map();
 
   async function send(method, path, { body, headers = {}, keepalive = false } = {}) {
@@ -52,7 +52,7 @@ export function createHttp({ fetch = (...args) => globalThis.fetch(...args), clo
         method,
         headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
         body: body === undefined ? undefined : JSON.stringify(body),
-        // The page keeps its own validators; the browser's cache would answer 200 where a 304 came.
+        // The page keeps its own entity tags. The browser's cache would turn a 304 into a 200.
         cache: 'no-store',
         credentials: 'same-origin',
         keepalive,

@@ -131,8 +131,8 @@ const RELOAD_WAIT_MS = 200;
 const pause = () => new Promise((resolve) => { setTimeout(resolve, RELOAD_WAIT_MS); });
 
 /**
- * Whether this tab holds the id, or cannot know. After a reload the previous page may hold it a moment longer, so
- * this tries for a second.
+ * Whether this tab holds the id; true also if the browser has no locks. After a reload the previous page may hold the
+ * id a moment longer, so this tries for a second.
  */
 export async function isAlone(userId, { locks = globalThis.navigator?.locks, wait = pause } = {}) {
   if (!locks) return true;

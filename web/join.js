@@ -3,8 +3,8 @@
 const fieldsOf = (error) => (error.errors ?? []).map(({ field }) => field);
 
 /**
- * Sends the complete claim and gives back the server's state. Joining must take effect even if the counter is wrong:
- * the server takes a claim without `seq` for the newest.
+ * Sends the complete claim and gives back the server's state. Joining must take effect even if the counter is wrong. So
+ * the claim is then sent again without `seq`, and the server treats it as the newest one.
  */
 export async function putClaim({ api, nextSeq }, userId, claim) {
   try {

@@ -44,7 +44,7 @@ class Microphone {
 
   view() { return this.#view; }
 
-  /** Opens the microphone. Asks the browser once, however often it is called while the browser's prompt is open. */
+  /** Opens the microphone. Calls while the browser's prompt is open do not ask the browser again. */
   start(deviceId = null) {
     this.#starting ??= this.#open(deviceId).finally(() => { this.#starting = null; });
     return this.#starting;
@@ -53,16 +53,17 @@ class Microphone {
   choose(deviceId) { return this.#open(deviceId); }
 
   /**
-   * Opens the captured device anew, and no other: a new stream goes where it is asked to go, even if the system has moved
-   * the old one. The old stream is closed first, because Chromium gives a second request for a device the stream that is
-   * open already. False if no device is captured under its own id.
+   * Opens the captured device anew, and no other device. The new stream records from the requested device, even if the
+   * system has moved the old stream. The old stream is closed first, because Chromium answers a second request for a
+   * device with the stream that is open already. False if no device is captured under its own id, or if a microphone is
+   * being opened.
    */
   async renew() {
     const deviceId = this.#capture.deviceId();
     if (!deviceId || isAlias(deviceId) || this.#opener.isOpening()) return false;
     this.#capture.close();
     this.#meter.stop();
-    // Whoever wants a microphone in the meantime gets this one.
+    // A call of `start` in the meantime gets this microphone.
     this.#starting ??= this.#open(deviceId, { only: true }).finally(() => { this.#starting = null; });
     return this.#starting;
   }
@@ -94,7 +95,7 @@ class Microphone {
       return false;
     }
     this.#watch();
-    // While another microphone is open, its status stays.
+    // While another microphone is open, the view keeps its status.
     this.#publish({ status: this.#capture.isOpen() ? this.#view.status : 'asking', problem: null });
     return this.#opener.open(deviceId, options);
   }
@@ -112,7 +113,7 @@ class Microphone {
   }
 
   #fail(status) {
-    // A failed switch leaves the microphone that works in place.
+    // After a failed switch, the working microphone stays in use.
     if (this.#capture.isOpen()) this.#publish({ ...this.#captured(), problem: status });
     else this.#publish({ devices: this.#choices(), status, deviceId: null, label: null });
   }
@@ -129,7 +130,7 @@ class Microphone {
     if (this.#isWatching) return;
     this.#isWatching = true;
     this.#mediaDevices.addEventListener?.('devicechange', this.#onDeviceChange);
-    // A person who allows the microphone in the browser's settings should not have to find a button too.
+    // A person who allows the microphone in the browser's settings need not press a button as well.
     watchPermission(this.#permissions, () => { if (this.#view.status === 'denied') this.#open(this.#view.deviceId); });
   }
 

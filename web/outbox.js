@@ -7,7 +7,7 @@
 import { retryDelay } from './backoff.js';
 import { createTimer, steadyNow } from './time.js';
 
-/** A smaller claim in place of a device that the server refuses, never a different one. Null if there is none. */
+/** A smaller claim in place of a refused one: without the label, or of no device. Null if there is no smaller claim. */
 function lessThan({ deviceId, deviceLabel }, fields) {
   if (deviceId === null) return null;
   if (deviceLabel && fields.includes('deviceLabel') && !fields.includes('deviceId')) return { deviceId, deviceLabel: null };
@@ -66,7 +66,7 @@ class Outbox {
     this.#pump();
   }
 
-  /** The server can be reached again, so a waiting retry is sent now, unless the server has asked for patience. */
+  /** The server can be reached again: sends a waiting retry now, but not before the server's `Retry-After` is over. */
   wake() {
     if (!this.#timer.isSet() || this.#options.now() < this.#holdUntil) return;
     this.#timer.clear();
@@ -84,7 +84,7 @@ class Outbox {
 
   deviceStatus() { return this.#statusOf('device'); }
 
-  /** While a claim is under way, the server's state of this person may simply be older. */
+  /** Whether a claim is under way. Until it has arrived, the server's state of this person may be older. */
   busy() { return this.#flight !== null || (this.#mustPost && !this.#refusals.whole) || this.#pending.mute !== null; }
 
   refusal() { return this.#refusals.whole ?? this.#refusals.mute; }
@@ -134,8 +134,8 @@ class Outbox {
     try {
       const { applied = true, ...state } = await this.#request(job);
       const isOvertaken = !applied && this.#isOrdered && differs(state, job);
-      // The server's counter is ahead of this page's, for whatever reason. The next press must count all the same, and
-      // a whole claim is sent only because the person wants it now.
+      // The server's counter is ahead of this page's. The next press must take effect, so it is sent without `seq`. A
+      // whole claim is sent again without `seq`, because the person wants it now.
       if (isOvertaken) this.#isOrdered = false;
       if (job.kind === 'post') this.#mustPost = isOvertaken;
       this.#settle(job);
@@ -160,7 +160,7 @@ class Outbox {
     return api.patchDevice(userId, counted(deviceId === null ? { deviceId } : { deviceId, deviceLabel }, seq));
   }
 
-  /** Compared by identity: an intent that arrived during the request is a new object, and stays. */
+  /** Removes the intents of the request. An intent that arrived during the request is another object, and stays. */
   #settle(job) {
     if (job.mute && this.#pending.mute === job.mute) this.#pending.mute = null;
     if (job.device && this.#pending.device === job.device) this.#pending.device = null;
@@ -203,7 +203,7 @@ class Outbox {
     }
   }
 
-  /** The server still has the device of before, which is not in use any more, so it must not stay claimed. */
+  /** The server still has the previous device. It is not in use any more, so its claim must not stay. */
   #refuseDevice(job, error, fields) {
     const isCurrent = this.#pending.device === job.device;
     this.#settle(job);

@@ -90,7 +90,7 @@ export function createPairing({ api, userId, witness, onChange = () => {}, annou
       set(isNew ? { stopped: null, problem: null, code: null } : { stopped: null, problem: null });
       announce(isNew ? 'The agent is paired.' : 'Your agent measures here.');
     },
-    /** The person's state has arrived: a code that an agent has used is shown no longer. */
+    /** The person's state has arrived: a code that an agent has used is no longer shown. */
     see(agent) {
       if (!view.code || !agent || agent.revoked || agent.agentId === view.code.before) return;
       set({ code: null, problem: null });

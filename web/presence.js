@@ -28,9 +28,9 @@ function workerBeat(onBeat) {
 /**
  * Renews a person's presence in a room from `begin` to `end`.
  *
- * `onBack` is called when the server confirms the presence for the first time, or again after it did not; `onLost` when
- * the server knows no such person in the room. A connection that stays open can replace this: it needs the same
- * methods.
+ * `onBack` is called when the server confirms the presence for the first time after `begin` or `onLost`.
+ * `onLost` is called when the server has no such person in the room. A WebSocket connection could replace this with the
+ * same methods.
  */
 export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, beat = workerBeat, now = steadyNow, wallNow = Date.now, random = Math.random }) {
   const body = { participantId: userId, lease };
@@ -89,7 +89,7 @@ export function createPresence({ api, roomId, userId, lease, onBack = () => {}, 
     /** Renews now, because the page may have been suspended. */
     renew() { if (now() >= holdUntil) ask(); },
     /**
-     * The page goes: ends the presence by a request that outlives the page. The state stays, and `begin` brings the
+     * The page closes: ends the presence by a request that outlives the page. The state stays, and `begin` brings the
      * person back.
      */
     end() {

@@ -55,7 +55,7 @@ export function createRoomPoller({
   return {
     start: poll,
     view: () => view,
-    /** Asks now (the tab is shown again, the network is back), unless the server has asked for patience. */
+    /** Polls now (the tab is shown again, the network is back), but not before the server's `Retry-After` is over. */
     nudge() {
       if (stopped || asking || now() < holdUntil) return;
       timer.clear();

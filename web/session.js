@@ -1,7 +1,7 @@
 // One person in one room. This file connects the parts of the page's logic, and offers the view one snapshot and the
 // commands; the work is done in the parts, in session/ and beside it.
 //
-// The rule above all others: nothing that comes from outside opens the microphone. Only this person's own press does.
+// The most important rule: nothing from outside opens the microphone. Only this person's own press does.
 
 import { createOutbox } from './outbox.js';
 import { createPairing } from './pairing.js';
@@ -118,7 +118,7 @@ class Session {
 
   #onAck(state, { applied, isWhole }) {
     this.#own.accept(state);
-    // The server has a newer claim than this one, so it is read again, and followed as far as that is allowed.
+    // The server has a newer claim than this one. Its state is read again, and a mute in it is followed.
     if (!applied) this.#own.read();
     // There was no state, so no agent was attached to it either.
     if (isWhole) this.#witness.present();
@@ -179,7 +179,7 @@ class Session {
     this.#device.open();
   }
 
-  /** The page goes, perhaps to come back: the person is not present, and nothing is heard. */
+  /** The browser leaves the page, and may show it again later: ends the presence, and mutes the track. */
   away() {
     this.#mute.setTrack(true);
     this.#presence.end();
@@ -192,7 +192,7 @@ class Session {
     this.#poller.nudge();
   }
 
-  /** The page is visible again, or the network is back: does at once whatever waits for a timer. */
+  /** The page is visible again, or the network is back: does the work at once that waits for a timer. */
   nudge() {
     this.#poller.nudge();
     this.#outbox.wake();
@@ -212,7 +212,7 @@ class Session {
     await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
   }
 
-  // The view hands the following to event handlers as they are, so each is bound to its session.
+  // The view passes the following functions to event handlers directly, so each is bound to its session.
 
   toggle = () => this.#mute.toggle();
 
@@ -225,7 +225,7 @@ class Session {
 
   reopenMicrophone = () => this.#reopener.again();
 
-  /** Sends the claim of this page again, against what was written from elsewhere. */
+  /** Sends the claim of this page again, to replace a claim that was written from elsewhere. */
   sayAgain = () => {
     this.#reconciler.restart();
     this.#outbox.repost();

@@ -1,5 +1,5 @@
-// The witness tokens that this browser keeps. A token is given by pairing and attaches an agent to whoever presents it,
-// so it is as good as a password and is never shown.
+// The witness tokens that this browser keeps. Pairing gives out a token, and a person who presents it attaches the
+// agent to themselves. So a token is as secret as a password, and is never shown.
 
 const KEY = 'greenroom:witness';
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;

@@ -13,7 +13,10 @@ function createOffers({ api, userId, store, serverNow, onAttached }) {
 
   const ownOpen = () => store.read().open.filter((entry) => entry.userId === userId && serverNow() < entry.until);
 
-  /** The token of an expired code was used or is worthless; an open code of another tab is for that tab. */
+  /**
+   * The tokens to offer. The token of an expired code is either used or worthless, so any tab may offer it. The token
+   * of an open code is offered only for the person who has asked for the code.
+   */
   function candidates() {
     const { current, open } = store.read();
     const over = open.filter((entry) => serverNow() >= entry.until);
@@ -40,7 +43,7 @@ function createOffers({ api, userId, store, serverNow, onAttached }) {
     want() { isWanted = true; },
     async round() {
       const offered = candidates();
-      // A wish that comes during the round is for the next one.
+      // A call of `want` during this round counts for the next round.
       const wasWanted = isWanted;
       isWanted = false;
       for (const candidate of offered) {
@@ -78,7 +81,7 @@ export function createWitness({
 
   return {
     /**
-     * The person has joined or come back, or asks for it: presents all that this browser has. Resolves to the outcome.
+     * The person has joined or come back, or asks for it: presents this browser's tokens. Resolves to the outcome.
      */
     present() {
       offers.want();
@@ -91,7 +94,7 @@ export function createWitness({
     },
     /** The person takes back the codes that no agent has used. */
     cancel() { for (const entry of offers.ownOpen()) store.forget(entry.token); },
-    /** The agent was stopped. Without an id: the person unpairs this browser from its agent, whichever that is. */
+    /** This agent was stopped. Without an id: the person unpairs this browser from its current agent. */
     forget(agentId = null) {
       const { current } = store.read();
       if (current && (agentId === null || current.agentId === agentId)) store.forget(current.token);

@@ -2,7 +2,7 @@
 
 import { stopTracks } from './request.js';
 
-/** `onEnded` and `onSilenced` are called for the current track only: it has ended, or the system silences it or not. */
+/** `onEnded` is called when the current track ends, `onSilenced` when the system begins or stops silencing it. */
 export function createCapture({ onEnded, onSilenced }) {
   let stream = null;
   let track = null;
@@ -24,7 +24,7 @@ export function createCapture({ onEnded, onSilenced }) {
     /** Takes a stream in place of the current one, which is closed. */
     replace(next, isMuted) {
       const [nextTrack] = next.getAudioTracks();
-      // Before anything can listen to it: a switch while muted must not let a single sample through.
+      // The track is muted before anything can listen to it: a switch while muted must not let one sample through.
       nextTrack.enabled = !isMuted;
       close();
       stream = next;

@@ -23,7 +23,7 @@ export function createInputs(mediaDevices) {
     includes: (deviceId) => find(deviceId) !== undefined,
     /** The cleaned label of a listed device; null if it has none or is not listed. */
     labelOf: (deviceId) => cleanLabel(find(deviceId)?.label),
-    /** The id of the device that an alias stands for now; null if that cannot be told. */
+    /** The id of the device that an alias stands for now; null if it cannot be determined. */
     meantBy: (alias, label) => meantBy(alias, label, inputs),
     /** The devices to choose from while the page captures `captured` (null: nothing). */
     choices: (captured) => choicesOf(inputs, captured, numberOf),

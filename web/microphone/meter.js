@@ -87,7 +87,7 @@ export function createMeter({ AudioContext, levelMs, isMuted, onPaused }) {
       stop();
       sampler.close();
     },
-    /** Calls the listener with the level now and with every later one; gives back what ends that. */
+    /** Calls the listener with the level now and with every later one. Gives back the function that ends this. */
     onLevel(listener) {
       listeners.add(listener);
       listener(level);

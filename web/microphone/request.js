@@ -17,7 +17,7 @@ export const stopTracks = (stream) => { for (const track of stream.getTracks()) 
 
 const exactly = (mediaDevices, deviceId) => mediaDevices.getUserMedia({ audio: { deviceId: { exact: deviceId } } });
 
-/** Captures this device and no other, whatever stands for it. */
+/** Captures this device and no other. */
 export const requestExactly = ({ mediaDevices }, deviceId) => exactly(mediaDevices, deviceId);
 
 /** Captures this device, or the default if there is no such device or none is named. */

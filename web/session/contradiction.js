@@ -8,7 +8,7 @@ export function createContradictionAnnouncer(announce) {
       if (announced !== verdict.reason) announce(`Your claim is contradicted: ${verdict.short}. ${verdict.means} ${verdict.todo ?? ''}`);
       announced = verdict.reason;
     } else if (verdict.reason !== 'attestation_expired') {
-      // A late measurement does not end a contradiction, so the next one is no news.
+      // A late measurement does not end a contradiction, so the same one is not announced again after it.
       announced = null;
     }
   };

@@ -1,4 +1,4 @@
-// Which microphone this person wants, and which one the page claims to use. The claim follows the open microphone.
+// Keeps the microphone that this person wants and the one that the page claims. The claim follows the open microphone.
 
 import { isAlias } from '../devices.js';
 
@@ -26,8 +26,8 @@ export function createDevice({ mic, outbox, store, mute, announce, first, wanted
   }
 
   function onGone(status) {
-    // Without a microphone nothing leaves this page, so "unmuted" would promise sound that cannot come. And a device
-    // that is plugged in later must not find the page already open.
+    // Without a microphone nothing leaves this page, so "unmuted" would promise sound that cannot come. And the page
+    // must not be unmuted already when a device is plugged in later.
     if (!mute.isMuted()) mute.set(true);
     claim(null, null);
     if (status === 'unplugged' && lastStatus !== 'unplugged') announce('The microphone was disconnected. You are muted.');

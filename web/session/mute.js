@@ -1,15 +1,15 @@
-// Whether this person is muted: the microphone's track first, then the claim.
+// Mutes and unmutes this person: first the microphone's track, then the claim.
 
 /**
  * `openMicrophone` opens the microphone if it can, and resolves to whether it is open. `onDecided` is called when the
  * person has decided, before the claim is sent.
  */
 export function createMute({ mic, outbox, announce, openMicrophone, onDecided, onBlocked, isEnded }) {
-  // Always: nobody should be heard because a page was opened, or opened again.
+  // A page always begins muted: nobody should be heard because a page was opened, or opened again.
   let isMuted = true;
   let isBlocked = false;
 
-  // The track first: a press takes effect whether or not anybody can be told.
+  // The track changes first: a press takes effect even if the server cannot be reached.
   function setTrack(next) {
     isMuted = next;
     mic.setMuted(next);

@@ -7,8 +7,9 @@ import { createSingleRun } from '../single-run.js';
 const MISSING_MS = 4000;
 
 /**
- * `isBusy`: a claim is under way, so the server's state may simply be older. `onState` gets every state that
- * arrives unless a newer one has arrived before, `onRead` follows a read, `onGone` says that the server has no such state, `onMissing` that the listing lacks it.
+ * `isBusy`: a claim is under way, so the server's state may be older. `onState` gets every state that arrives, unless a
+ * newer one has arrived before. `onRead` follows a read. `onGone` says that the server has no such state, `onMissing`
+ * that the listing lacks it.
  */
 export function createOwnState({ api, userId, first, now, isBusy, isEnded, onState, onRead, onGone, onMissing }) {
   let newest = first;
@@ -45,7 +46,7 @@ export function createOwnState({ api, userId, first, now, isBusy, isEnded, onSta
   return {
     newest: () => newest,
     accept,
-    /** Reads the state. During a read it is read once more afterwards. */
+    /** Reads the state. A call during a read causes one more read afterwards. */
     read: reading.start,
     isReading: reading.isRunning,
     /** Looks for this person in a new listing of the room. */

@@ -1,5 +1,5 @@
 // Compares the server's state of this person with the page's claim. Another tab, or anyone in open mode, may have
-// written under the same id. A mute is followed; an unmute is only reported; so is a move to another room.
+// written under the same id. The page follows a mute. It only reports an unmute, or a move to another room.
 
 /** `muteTrack` mutes the microphone of this page. */
 export function createReconciler({ roomId, muteTrack, announce }) {
@@ -21,8 +21,8 @@ export function createReconciler({ roomId, muteTrack, announce }) {
       notice = { kind: 'muted-elsewhere' };
       announce('You were muted from elsewhere. This page has muted too.');
     } else if (!isTold) {
-      // To follow would open a microphone by remote control, and to contradict at once could fight another tab of the
-      // same person. So the person is told, and decides.
+      // Following would open a microphone by remote control. Sending the opposite at once could start a fight with
+      // another tab of the same person. So the person is told, and decides.
       isTold = true;
       notice = { kind: 'says-unmuted' };
       announce('The server lists you as unmuted. This page stays muted.');
@@ -30,13 +30,13 @@ export function createReconciler({ roomId, muteTrack, announce }) {
   }
 
   return {
-    /** What the person is told; null if there is nothing to tell. */
+    /** The notice for the person; null if there is none. */
     notice: () => notice,
     reconcile(state, isMuted) {
       compareRoom(state);
       compareMute(state, isMuted);
     },
-    /** The person has muted or unmuted here, so their own press answers what was reported. */
+    /** The person has muted or unmuted here. That settles a notice about the mute. */
     decided() {
       isTold = false;
       if (notice?.kind !== 'moved') notice = null;

@@ -1,4 +1,4 @@
-// Reads the room: its people, and the server's answer whether the room is safe, which is asked for only when needed.
+// Reads the room: its people and, only when needed, the server's answer whether the room is safe.
 
 import { momentOf } from '../time.js';
 import { isSilent } from '../verdict.js';
@@ -20,7 +20,7 @@ export function createRoomReader({ api, roomId, serverNow }) {
       // One person who is not measured to be silent makes the room unsafe, so the server need not be asked.
       const isCandidate = room.items.every((item) => isSilent(item, now));
       if (isCandidate && !room.changed && isCurrent(now)) return room;
-      // Without an answer the page shows that the room is not known to be safe; the listing goes on.
+      // If this fails, the page shows that the room is not safe, and goes on with the listing.
       const answer = isCandidate ? await api.roomSafety(roomId).catch(() => null) : null;
       const changed = room.changed || answer !== safety;
       safety = answer;
