@@ -22,8 +22,8 @@ function longestNamed(label, named) {
 /**
  * The id of the listed device that an alias stands for now; null if it cannot be determined. The first of these sets
  * that has exactly one device decides: the devices with the longest label that ends the alias's label, those of them in
- * the alias's group, all devices in that group, all devices. `inputs` come from `enumerateDevices`, `label` is the label
- * of the alias.
+ * the alias's group, all devices in that group, all devices. `inputs` come from `enumerateDevices`, `label` is the
+ * label of the alias.
  */
 export function meantBy(alias, label, inputs) {
   const named = inputs.filter((device) => device.deviceId && !isAlias(device.deviceId));

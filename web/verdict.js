@@ -5,7 +5,7 @@ import { sameLabel } from './text.js';
 import { momentOf } from './time.js';
 
 const VALUES = ['verified', 'contradicted', 'stale', 'unverified'];
-/** Reasons that rest on no measurement, so they do not expire. */
+/** Reasons that do not rest on a measurement, and so do not expire. */
 const LASTING = ['no_agent', 'agent_revoked'];
 
 const BY_NAME = 'Choose your microphone by its name in the list above.';
@@ -25,7 +25,7 @@ const named = (label, otherwise) => (label ? `“${label}”` : otherwise);
 const REASONS = {
   no_agent: {
     short: 'no agent',
-    means: 'Nobody measures this microphone. That is not held against anyone.',
+    means: 'No agent measures this microphone. That is not held against anyone.',
     todo: 'Pair the agent, if you want your claim to be measured.',
   },
   agent_revoked: {
@@ -40,7 +40,7 @@ const REASONS = {
   },
   claim_newer: {
     short: 'changed since it was measured',
-    means: 'The claim is newer than what was measured. The next measurement usually follows within seconds.',
+    means: 'The claim is newer than the last measurement. The next measurement usually follows within seconds.',
     todo: null,
   },
   permission_denied: {
@@ -77,19 +77,19 @@ const REASONS = {
     const other = sameLabel(state.agent?.deviceLabel, state.deviceLabel) ? null : state.agent?.deviceLabel;
     return {
       short: 'another device is capturing',
-      means: `The agent finds that ${named(other, 'another device')} is capturing, not ${named(state.deviceLabel, 'the microphone named here')}. What one delivers says nothing about the other.`,
+      means: `The agent finds that ${named(other, 'another device')} is capturing, not ${named(state.deviceLabel, 'the microphone named here')}. The sound of one device says nothing about the other.`,
       todo: other
         ? `Choose the microphone here that your system really uses: ${named(other)}.`
-        : `Press “Open it again” below your microphone. If that does not help, set what your browser records to ${named(state.deviceLabel, 'this microphone')} in your system’s sound mixer.`,
+        : `Press “Open it again” below your microphone. If that does not help, set your browser’s recording to ${named(state.deviceLabel, 'this microphone')} in your system’s sound mixer.`,
     };
   },
   device_unbound: (state) => (!state.deviceId ? {
     short: 'no microphone named',
-    means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}, and the claim names none.`,
+    means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}, and the claim names no microphone.`,
     todo: 'Choose a microphone here.',
   } : {
     short: 'not known to be the same microphone',
-    means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}. Whether that is the one named here is not known.`,
+    means: `The agent measures ${named(state.agent?.deviceLabel, 'a microphone')}. It is not known whether that is the microphone named here.`,
     todo: canBeBound(state) ? 'Say which microphone the agent measures.' : BY_NAME,
   }),
   device_alias: (state) => ({
@@ -163,7 +163,7 @@ const REASONS = {
   },
   weak_evidence: {
     short: 'too little was measured',
-    means: 'What the agent measured neither supports the claim nor speaks against it.',
+    means: 'The measurement neither supports nor contradicts the claim.',
     todo: null,
   },
   quiet: {
@@ -182,12 +182,12 @@ const REASONS = {
 const VALUE_WORDS = {
   verified: { short: 'measured', means: 'The agent’s measurement agrees with the claim.', todo: null },
   contradicted: {
-    short: 'measured otherwise',
-    means: 'The agent’s measurement speaks against the claim.',
+    short: 'the measurement disagrees',
+    means: 'The agent’s measurement contradicts the claim.',
     todo: 'Check your microphone in this page, in your system and on the device.',
   },
   stale: { short: 'nothing was measured lately', means: 'The last measurement says nothing about now.', todo: null },
-  unverified: { short: 'not measured', means: 'Nothing measured supports this claim.', todo: null },
+  unverified: { short: 'not measured', means: 'No measurement supports this claim.', todo: null },
 };
 
 export const REASON_CODES = Object.keys(REASONS);

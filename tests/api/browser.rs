@@ -202,7 +202,7 @@ fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
 
     ada.is("reconnecting");
     let banner = ada.browser.run("return document.querySelector('[data-testid=connection-banner]').innerText;");
-    assert!(banner.as_str().unwrap().contains("What you see is what was known"), "{banner}");
+    assert!(banner.as_str().unwrap().contains("This page shows the room as it was"), "{banner}");
     for muted in [false, true, false] {
         ada.browser.press("m");
         ada.sees(&ada.id, muted);

@@ -19,9 +19,9 @@ async function get(path) {
 }
 
 function problemOf(error) {
-  if (error.status === 401) return 'This server is strict: it shows its metrics to nobody without a token, and this version issues none.';
+  if (error.status === 401) return 'This server is strict: its metrics need a token, and this version issues no tokens.';
   if (error.status) return `The server answers ${error.status}: ${error.message}`;
-  return 'The server does not answer. What is shown is from before.';
+  return 'The server does not answer. This page shows the last figures.';
 }
 
 function useServer() {
@@ -104,8 +104,8 @@ function Figures({ metrics, history, people }) {
       <${Table} title="Endpoints" id="endpoints" head=${['route', 'requests', 'mean, ms', 'errors']}
       rows=${endpointsOf(metrics.api.byEndpoint).map(({ route, count, avgDuration, errorRate }) => [route, short(count), short(avgDuration), errorRate])} empty="No requests yet." />
     </div>
-    <p class="hint">${people?.nextCursor ? `Verdicts are those of the ${USERS_MAX} people who changed last. ` : ''}At most ${short(users.peak)} users at once, ${short(users.limit)} count as full. Up for ${short(Math.floor(system.uptime / 60))} min; every count is since then.
-      Response times are those of the last 1 000 requests. This page asks every 2 s and counts as a client. An error is a status of 400 or above.</p>`;
+    <p class="hint">${people?.nextCursor ? `The table of verdicts counts the ${USERS_MAX} people who changed last. ` : ''}At most ${short(users.peak)} users were here at once; ${short(users.limit)} count as full. The process started ${short(Math.floor(system.uptime / 60))} min ago, and every count begins there.
+      The response times are from the last 1 000 requests. This page asks every 2 s and counts as a client. An error is a status of 400 or above.</p>`;
 }
 
 function App() {

@@ -1,4 +1,4 @@
-// Computes figures from one answer of /api/metrics, or from two in a row. Does not use the page.
+// Computes figures from one answer of /api/metrics, or from two in a row. It uses no DOM.
 
 /** The number at the start of a text such as `45ms`, `12.5%` or `81 MB`; null if there is none. */
 export function numberOf(text) {
@@ -80,9 +80,9 @@ export function objectivesOf(metrics) {
   ]);
 }
 
-/** The newest snapshot may not be older. One is taken each night; two hours are allowed for delays. */
+/** Highest allowed age of the newest snapshot. One is taken each night; two hours are allowed for delays. */
 const SNAPSHOT_HOURS_MAX = 26;
-/** A drill runs weekly; the alarm rings after the same time. */
+/** Highest allowed age of the last drill: a drill runs weekly. The alarm has the same limit. */
 const DRILL_HOURS_MAX = 192;
 
 /**
@@ -93,7 +93,7 @@ export function snapshotsOf({ timestamp, snapshots: { ageHours, lastOk, lastAt, 
   const nowMs = Date.parse(timestamp);
   const missing = ageHours === null;
   const age = missing ? 'there is none' : `the newest is ${inHours(ageHours)} old`;
-  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  const none = { met: null, is: 'none yet', text: 'the result appears after the first run' };
   const failed = lastOk === false ? `; the last one failed ${since(lastAt, nowMs)}` : '';
   const recent = !missing && ageHours <= SNAPSHOT_HOURS_MAX;
   const drilled = nowMs - Date.parse(drillAt) <= DRILL_HOURS_MAX * 3_600_000;

@@ -1,4 +1,4 @@
-// The arithmetic of a line chart. Does not use the page.
+// The arithmetic of a line chart. It uses no DOM.
 
 const STEPS = 4;
 const WINDOWS = [2.5, 5, 10];

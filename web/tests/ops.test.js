@@ -79,7 +79,7 @@ test('an objective has its target, the measured value, and whether it is met', (
 
 test('snapshots and drills show their last result, and an unknown result is not a success', () => {
   const say = (snapshots) => snapshotsOf({ ...metrics, snapshots: { ageHours: null, lastOk: null, lastAt: null, drillOk: null, drillAt: null, ...snapshots } });
-  const none = { met: null, is: 'none yet', text: 'shown once one has run' };
+  const none = { met: null, is: 'none yet', text: 'the result appears after the first run' };
   assert.deepEqual(say({}), [{ name: 'snapshot', ...none }, { name: 'restore drill', ...none }]);
   const [snapshot, drill] = say({ ageHours: 9.4, lastOk: true, lastAt: '2026-11-21T03:00:00.000Z', drillOk: true, drillAt: '2026-11-18T12:00:00.000Z' });
   assert.deepEqual(snapshot, { name: 'snapshot', met: true, is: 'recent', text: 'the newest is 9 h old, wanted within 26 h' });

@@ -1,4 +1,4 @@
-// Ages and expiry on the page: what changes while nothing happens but time.
+// Ages and expiry: the parts of the page that change as time passes.
 
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { createTicker, formatAge, momentOf } from '../time.js';

@@ -76,10 +76,10 @@ function captionOf(microphone, muted) {
   return 'Live in this page. The level stays in your browser.';
 }
 
-/** The system has moved what this page captures. The page opens the microphone anew by itself, and then the person can. */
+/** The system has moved this page's stream. The page reopens the microphone by itself, and the person can do so too. */
 function Moved({ label, isStuck, onReopen }) {
   const text = isStuck
-    ? `${label ?? 'This microphone'} was opened again several times, and the system still records from another one. In the system’s sound mixer, set what your browser records to ${label ?? 'this microphone'}.`
+    ? `${label ?? 'This microphone'} was opened again several times, and the system still records from another one. In the system’s sound mixer, set your browser’s recording to ${label ?? 'this microphone'}.`
     : 'The system records from another microphone. This page opens yours again.';
   return html`<div class="trouble" role="status" data-testid="mic-moved" data-stuck=${String(isStuck)}><p>${text}</p>
     <button type="button" class="button" onClick=${onReopen} data-testid="mic-reopen">Open it again</button></div>`;

@@ -21,13 +21,13 @@ export function HelpDialog({ open, onClose }) {
       <p class="lead">Everyone’s browser <strong>claims</strong> something about their microphone. Where a person runs an agent, the agent <strong>measures</strong>, and a verdict says whether the two agree. Without an agent nothing is verified.</p>
       <dl>
         <dt><span class="chip chip-muted">Says muted</span></dt>
-        <dd>A claim. Their page reports that it has switched its microphone track off. The page may be out of date, mistaken or altered, so it has a broken outline and no check mark.</dd>
+        <dd>A claim. Their page reports that it has switched its microphone track off. The page may be out of date, mistaken or altered, so a claim has a broken outline and no check mark.</dd>
         <dt><span class="chip chip-live">Says unmuted</span></dt>
         <dd>Their page reports that its microphone track is on. It does not mean that anything can be heard.</dd>
         <dt><span class="chip chip-verified">Muted, verified<${CheckIcon} /></span></dt>
-        <dd>An agent measured the microphone, and it is as claimed. It holds for the seconds shown, and lapses by itself unless it is measured again.</dd>
+        <dd>An agent measured the microphone, and the measurement agrees with the claim. The verdict holds for the seconds shown, and lapses by itself unless the agent measures again.</dd>
         <dt><span class="chip chip-contradicted"><${AlertIcon} />Contradicted</span></dt>
-        <dd>What was measured speaks against the claim: another device is capturing, or a microphone that should be silent is not, or the reverse.</dd>
+        <dd>The measurement contradicts the claim: another device is capturing, or a microphone that should be silent is not, or one that should be open is silent.</dd>
         <dt>Not verified</dt>
         <dd>There is no agent, or it measured too little, or too long ago. That is never held against anyone; it only means that nobody knows.</dd>
         <dt>Muted in the app, microphone still hot</dt>
@@ -39,9 +39,9 @@ export function HelpDialog({ open, onClose }) {
         <dt>The room</dt>
         <dd>It is safe to assume silence only if everybody says muted and every one of them is verified. If nothing is known about a person, the room is not safe.</dd>
         <dt>“12 s ago”</dt>
-        <dd>How long ago the server last took down a change of that claim, or how long ago it was last measured. A recent claim is not a better one.</dd>
+        <dd>How long ago the server recorded the last change of the claim, or how long ago the microphone was last measured. A recent claim is no more reliable than an old one.</dd>
         <dt>Names</dt>
-        <dd>Nobody’s name is checked. The letters behind a name tell two people of the same name apart.</dd>
+        <dd>Names are not checked. The letters and digits behind a name tell two people of the same name apart.</dd>
         <dt>“Silent for 4 min”</dt>
         <dd>How long silence has been measured without a break. A noise gate is silent between two words too, so a short silence says less than a long one.</dd>
         <dt>Your sound</dt>

@@ -55,7 +55,7 @@ function Paired({ agent, verdict, question, busy, session, clock }) {
       ? html`<${Offer} question=${question} busy=${busy} onAccept=${() => session.bind(question)} />`
       : unsettled && html`<p class="hint" data-testid="pairing-advice">${verdict.means} ${verdict.todo}</p>`}
     ${asking
-      ? html`<div class="offer" role="group" aria-label="Stop the agent"><p>The agent ends, and your claims will be claims only, for everyone. If you only leave the room, it waits until you join again.</p>
+      ? html`<div class="offer" role="group" aria-label="Stop the agent"><p>The agent stops, and nobody can see a measurement of your microphone any more. If you only leave the room, the agent waits until you join again.</p>
           <div class="actions"><button type="button" class="button danger" aria-disabled=${busy ? 'true' : undefined} onClick=${session.stopAgent} data-testid="pairing-stop-confirm">Stop the agent</button>
           <button type="button" class="button" ref=${keep} onClick=${() => setAsking(false)}>Keep</button></div></div>`
       : html`<div class="actions"><button type="button" class="button" onClick=${() => setAsking(true)} data-testid="pairing-stop">Stop the agent</button></div>`}`;
@@ -63,7 +63,7 @@ function Paired({ agent, verdict, question, busy, session, clock }) {
 
 const INTRO = {
   none: 'A small program on your machine can measure whether your microphone is as you say, and tell the room. It sends “silent” or “sound”, never a level and never what is heard.',
-  expired: 'The code has run out. Nothing was paired.',
+  expired: 'The code has expired. No agent was paired.',
   revoked: 'The agent was stopped, so nobody measures your microphone now.',
 };
 
@@ -90,7 +90,7 @@ export function PairingCard({ view, own, verdict, settled, session, clock }) {
   const stage = pairingStage(view.pairing, view.agent, clock.now());
   const asked = settled && stage === 'paired' ? bindingQuestion(own, clock.now()) : null;
   const question = asked && view.pairing.bound !== `${asked.deviceId} ${asked.agentDeviceId}` ? asked : null;
-  // On a narrow screen the people come after this card, so it opens there only when the person wants it.
+  // On a narrow screen the people come after this card, so the card starts closed there.
   const [open, setOpen] = useState(() => !globalThis.matchMedia?.('(max-width: 760px)').matches);
   const urgent = stage === 'code' || question !== null;
   useEffect(() => { if (urgent) setOpen(true); }, [urgent]);

@@ -23,7 +23,7 @@ function Banner({ view }) {
   return html`<section class="banner" aria-label="Connection" data-testid="connection-banner">
     <span class="spinner" aria-hidden="true"></span>
     <p><strong>Reconnecting…</strong>${' '}
-      ${view.okAt ? html`What you see is what was known <${Age} at=${view.okAt} now=${steadyNow} />.` : 'Nothing has been heard from the server yet.'}
+      ${view.okAt ? html`This page shows the room as it was <${Age} at=${view.okAt} now=${steadyNow} />.` : 'The server has not answered yet.'}
       ${view.error?.status ? html` <span class="banner-why">The server answered: ${view.error.detail}</span>` : ''}</p>
   </section>`;
 }
@@ -31,7 +31,7 @@ function Banner({ view }) {
 const NOTICES = {
   moved: () => ['You were moved to another room from elsewhere, probably by another tab. You are no longer listed here.', 'Come back to this room'],
   'muted-elsewhere': () => ['You were muted from elsewhere, for instance by another tab. This page has muted too.', null],
-  'says-unmuted': () => ['Something else, perhaps another tab, says you are unmuted. This page stays muted.', 'Say muted again'],
+  'says-unmuted': () => ['The server lists you as unmuted. Perhaps another tab has sent that claim. This page stays muted.', 'Say muted again'],
 };
 
 function Notice({ notice, session }) {
@@ -73,9 +73,9 @@ function ClaimsNote({ verdicts }) {
     return html`<p class="claims-note">A check mark means: measured by an agent on that person’s own machine.</p>`;
   }
   if (verdicts.some(({ value }) => value === 'contradicted')) {
-    return html`<p class="claims-note">What each browser says about itself, and what an agent found to be otherwise. <strong>Nothing here is verified.</strong></p>`;
+    return html`<p class="claims-note">The list shows what each browser says about itself, and where an agent has measured something else. <strong>Nothing here is verified.</strong></p>`;
   }
-  return html`<p class="claims-note">What each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
+  return html`<p class="claims-note">The list shows what each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
 }
 
 function TopBar({ connection, onHelp, onLeave }) {
@@ -92,7 +92,7 @@ function TopBar({ connection, onHelp, onLeave }) {
   </header>`;
 }
 
-/** What is about this person: mute, microphone and agent. */
+/** The column about this person: mute, microphone and agent. */
 function Side({ view, session, verdict, isSettled, clock }) {
   return html`<aside class="side" aria-label="You">
     <section class="dock" aria-label="Mute">
