@@ -4,7 +4,7 @@ export function fakeClock(start = 1_000_000) {
   let next = 1;
   const timers = new Map();
 
-  // Long enough for every chain of awaits between two timers to run out.
+  // Long enough for every chain of awaits between two timers to finish.
   const settle = async () => { for (let i = 0; i < 30; i += 1) await Promise.resolve(); };
 
   return {
@@ -52,7 +52,7 @@ export function fakeBeat() {
   return Object.assign(beat, { once: () => run?.(), running: () => run !== null });
 }
 
-/** Storage like that of `safeStorage`, in memory; like the real one it gives back copies. */
+/** Storage in memory with the interface of `safeStorage`. It gives back copies, as the real storage does. */
 export function fakeStorage() {
   const map = new Map();
   return {

@@ -184,7 +184,7 @@ test('the system’s default is captured under its own id, not under the alias',
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
   assert.deepEqual(mediaDevices.asked, [null, 'b']);
   assert.deepEqual(mediaDevices.tracks.map((track) => track.stopped), [true, false]);
-  assert.deepEqual(mic.view().devices.map((device) => device.deviceId), ['a', 'b'], 'and the alias is no choice');
+  assert.deepEqual(mic.view().devices.map((device) => device.deviceId), ['a', 'b'], 'the alias cannot be chosen');
 });
 
 test('an alias stands for the only device if there is only one', async () => {
@@ -241,7 +241,7 @@ test('a stream that the system moves to another device changes the claimed devic
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['b', 'Mic B']);
 });
 
-test('a microphone that is opened anew is closed first, stays as muted as it is, and is no other', async () => {
+test('a microphone that is opened anew is closed first, keeps its mute, and is the same device', async () => {
   for (const muted of [true, false]) {
     const { mic, mediaDevices } = setup([['a', 'Mic A'], ['b', 'Mic B']], muted);
     await mic.start('b');
@@ -249,11 +249,11 @@ test('a microphone that is opened anew is closed first, stays as muted as it is,
     mediaDevices.next.push(prompt.promise);
     const renewing = mic.renew();
     assert.equal(mediaDevices.tracks[0].stopped, true, 'a browser may give the open stream to a second request');
-    assert.equal(await mic.renew(), false, 'once at a time');
+    assert.equal(await mic.renew(), false, 'two renewals do not run at once');
     const joined = mic.start('a');
     prompt.resolve();
     assert.deepEqual([await renewing, await joined], [true, true]);
-    assert.deepEqual(mediaDevices.asked, ['b', 'b'], 'a start in the meantime asks for no other');
+    assert.deepEqual(mediaDevices.asked, ['b', 'b'], 'a start in the meantime asks for no other device');
     assert.deepEqual([mic.view().status, mic.view().deviceId, mediaDevices.tracks[1].enabled, mediaDevices.tracks[1].stopped], ['live', 'b', !muted, false]);
   }
 });

@@ -145,7 +145,7 @@ test('backoff grows, is capped and keeps its jitter in the upper half', () => {
   assert.equal(backoffDelay(1000, { random: () => 1 }), 8000);
 });
 
-test('the wait after a failure is what the server asked for, and never less than the backoff', () => {
+test('the wait after a failure follows Retry-After, but is never shorter than the backoff', () => {
   const random = () => 1;
   assert.equal(retryDelay({ retryAfterMs: null }, 0, { random }), 800);
   assert.equal(retryDelay({ retryAfterMs: 500 }, 0, { random }), 800);
@@ -182,7 +182,7 @@ test('different names are different rooms in every script', () => {
   for (const [i, slug] of slugs.entries()) {
     assert.match(slug, ID_PATTERN);
     assert.equal(roomProblem(slug), null);
-    assert.equal(roomSlug(names[i].toUpperCase()), slug, 'in any case of letters');
+    assert.equal(roomSlug(names[i].toUpperCase()), slug, 'upper case gives the same room');
     assert.equal(roomSlug(`  ${names[i].normalize('NFD')} !`), slug);
   }
   assert.match(roomSlug('Team 会議'), /^team-[0-9a-v]{11}$/);
@@ -236,7 +236,7 @@ test('a character of several code points is never cut', () => {
   const family = '👩‍👩‍👧';
   const of = (name) => describeUser({ userId: 'ada', name }).initials;
   assert.deepEqual([of('😀'), of('😀 🎤'), of(`${family} Meier`), of('e\u0301a'), of('g\u0308x')], ['😀', '😀🎤', `${family}M`, 'ÉA', 'G\u0308X']);
-  assert.equal(of(`g${'\u0308'.repeat(50)}`), '?', 'and a character may be too large');
+  assert.equal(of(`g${'\u0308'.repeat(50)}`), '?', 'a character that is too large is replaced');
   assert.deepEqual(graphemes(`a${family}e\u0308`), ['a', family, 'e\u0308']);
   assert.equal(cut(`aaaa${family}`, 6), 'aaaa');
   assert.equal(cut(`aaaa${family}`, 9), `aaaa${family}`);
@@ -256,9 +256,9 @@ test('the mute key is the letter M, or its position if the layout has no Latin l
   const pressed = (key, code, more = {}) => isMuteKey({ key, code, ...more });
   for (const key of ['ь', 'Ь', 'μ', 'מ', 'ㅡ', 'ى', 'म', 'Process']) assert.equal(pressed(key, 'KeyM'), true, key);
   assert.equal(pressed('m', 'Semicolon'), true, 'AZERTY: the letter');
-  assert.equal(pressed(',', 'KeyM'), false, 'AZERTY: what the key marked M on other keyboards gives');
+  assert.equal(pressed(',', 'KeyM'), false, 'AZERTY: the key at the position of M types a comma');
   assert.equal(pressed('M', 'KeyM'), true);
-  assert.equal(pressed('h', 'KeyM'), false, 'another Latin letter there');
+  assert.equal(pressed('h', 'KeyM'), false, 'a Latin layout with another letter at the position of M');
   assert.equal(pressed('ь', 'KeyB'), false);
   assert.equal(pressed('ç', 'KeyM'), false);
   assert.equal(pressed('Enter', 'KeyM'), false);
@@ -352,7 +352,7 @@ test('after a reload this tab waits for the id, and gives up if another tab keep
   assert.equal(waits, 2);
   assert.equal(await isAlone(makeUserId(), { locks: locksThatGrantAfter(99), wait }), false);
   assert.equal(waits, 7);
-  assert.equal(await isAlone(makeUserId(), { locks: null }), true, 'without locks nobody can know');
+  assert.equal(await isAlone(makeUserId(), { locks: null }), true, 'without locks the tab counts as alone');
 });
 
 test('the level is 0 for silence, 100 for full scale, and monotone in between', () => {
@@ -365,5 +365,5 @@ test('the level is 0 for silence, 100 for full scale, and monotone in between', 
   assert.deepEqual(rising, [...rising].sort((a, b) => a - b));
   assert.equal(smoothLevel(10, 80), 80);
   assert.equal(smoothLevel(80, 10), 48);
-  assert.equal(smoothLevel(1, 0), 0, 'silence is reached');
+  assert.equal(smoothLevel(1, 0), 0, 'a level reaches silence');
 });

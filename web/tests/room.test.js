@@ -76,7 +76,7 @@ test('the poller keeps the last data during a failure, and recovers by itself', 
   assert.deepEqual([updates.at(-1).recovered, updates.at(-1).changed], [true, true]);
 });
 
-test('Retry-After is honoured even if somebody asks for an answer now', async () => {
+test('Retry-After is honoured even if the page asks for a poll now', async () => {
   const { clock, script, world, p } = poller();
   script.push(new ApiError({ status: 429, retryAfterMs: 5000 }));
   p.start();

@@ -64,7 +64,7 @@ test('after leaving nothing is read, and a late 404 writes nothing', async () =>
   assert.deepEqual([take(), own.newest().version], [['get'], 1]);
 });
 
-test('only a person whom the listing lacks for four seconds is read, and not while a claim is under way', async () => {
+test('a person is read only after the listing has lacked them for four seconds, and not while a claim is under way', async () => {
   const { own, clock, world, take } = ownState();
   world.answers.push(at(1));
   own.lookIn([]);

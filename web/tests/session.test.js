@@ -117,7 +117,7 @@ test('the track changes before the server is told', async () => {
   await t.session.toggle();
   assert.equal(t.track.muted, false);
   await t.clock.settle();
-  assert.deepEqual([t.view().muted, t.view().muteStatus, t.saved.muted], [false, 'unsent', undefined], 'and nothing is stored that could open the microphone again');
+  assert.deepEqual([t.view().muted, t.view().muteStatus, t.saved.muted], [false, 'unsent', undefined], 'no stored value could open the microphone again');
   t.world.down = false;
   await t.clock.advance(5000);
   assert.deepEqual([t.me().isMuted, t.view().muteStatus], [false, 'sent']);
@@ -136,7 +136,7 @@ test('nothing from outside opens the microphone', async () => {
   assert.deepEqual([t.track.muted, t.view().muted, t.view().notice.kind], [true, true, 'says-unmuted']);
   const before = t.calls.length;
   await t.clock.advance(6000);
-  assert.equal(t.calls.length, before, 'it does not fight over the claim by itself');
+  assert.equal(t.calls.length, before, 'the page does not fight over the claim');
   t.session.sayAgain();
   await t.clock.settle();
   assert.deepEqual([t.me().isMuted, t.view().notice], [true, null]);
@@ -218,7 +218,7 @@ test('an agent is attached when the person joins or comes back, and at no other 
   assert.deepEqual([t.world.offers.length, t.view().agent.agentId], [1, 'agt_1']);
   t.write(ME, { agent: null });
   await t.clock.advance(9000);
-  assert.equal(t.world.offers.length, 1, 'another tab may have it now');
+  assert.equal(t.world.offers.length, 1, 'another tab may have the agent now');
   t.session.away();
   t.session.back();
   await t.clock.advance(1500);
@@ -282,7 +282,7 @@ test('a microphone that the system has moved is opened anew and claimed again', 
   assert.deepEqual([t.track.muted, t.view().muted, t.me().isMuted], [true, true, true]);
   measure(t, 'stale', 'claim_newer');
   await t.clock.advance(6000);
-  assert.equal(t.track.renewed, 1, 'the agent has yet to learn of it');
+  assert.equal(t.track.renewed, 1, 'the agent does not know the new stream yet');
   measure(t, 'verified', 'digital_zero');
   await t.clock.advance(6000);
   assert.deepEqual([t.track.renewed, t.view().isStuck], [1, false]);
@@ -292,7 +292,7 @@ test('a microphone that is moved again and again is opened three times, and agai
   const t = await started();
   const found = async (rounds) => {
     for (let i = 0; i < rounds; i += 1) {
-      // It may seem to help for a while.
+      // A fifth of the findings says that the reopening helped.
       measure(t, ...(i % 5 === 4 ? ['unverified', 'recent_signal'] : ['contradicted', 'device_mismatch']));
       await t.clock.advance(1500);
     }
@@ -331,16 +331,16 @@ test('a finding about another microphone, or about none, opens nothing', async (
   measure(other, 'contradicted', 'device_mismatch');
   other.world.states.set(ME, { ...other.me(), agent: { ...other.me().agent, deviceLabel: 'Webcam' } });
   await other.clock.advance(9000);
-  assert.equal(other.track.renewed, 0, 'the agent measures another one');
+  assert.equal(other.track.renewed, 0, 'the agent measures another microphone');
   const closed = await started({ mic: false });
   measure(closed, 'contradicted', 'device_mismatch');
   await closed.clock.advance(9000);
-  assert.equal(closed.track.renewed, 0, 'nothing is open');
+  assert.equal(closed.track.renewed, 0, 'no microphone is open');
   const elsewhere = await started();
   elsewhere.write(ME, { deviceId: 'd2', deviceLabel: 'Mic' });
   measure(elsewhere, 'contradicted', 'device_mismatch');
   await elsewhere.clock.advance(9000);
-  assert.equal(elsewhere.track.renewed, 0, 'another tab claims another one');
+  assert.equal(elsewhere.track.renewed, 0, 'another tab claims another microphone');
 });
 
 test('a contradiction of the own claim is announced once, and again only after it has ended', async () => {

@@ -67,7 +67,7 @@ test('only a verified verdict is called verified', () => {
   }
 });
 
-test('a verdict runs out by itself, in the server’s time', () => {
+test('a verdict expires by itself, in the server’s time', () => {
   for (const value of ['verified', 'contradicted']) {
     const v = verdict(value, 'signal_present');
     const end = NOW + 21_000;
@@ -95,10 +95,10 @@ test('texts name the devices if they are known', () => {
   assert.match(mismatch.todo, /“Webcam”/);
   assert.match(describeVerdict(state(verdict('contradicted', 'device_mismatch'), { deviceLabel: null }), NOW).means, /another device is capturing/);
   const moved = describeVerdict(state(verdict('contradicted', 'device_mismatch'), { agent: { ...agent, deviceLabel: 'Yeti' } }), NOW);
-  assert.match(moved.means, /another device is capturing, not “Yeti”/, 'a device is never called another device');
+  assert.match(moved.means, /another device is capturing, not “Yeti”/, 'the claimed device is never called another device');
   assert.match(moved.todo, /“Open it again”.*“Yeti” in your system’s sound mixer/);
   const suffixed = describeVerdict(state(verdict('contradicted', 'device_mismatch'), { agent: { ...agent, deviceLabel: 'Yeti' }, deviceLabel: 'Yeti (046d:0ab7)' }), NOW);
-  assert.match(suffixed.means, /another device is capturing, not “Yeti \(046d:0ab7\)”/, 'a suffix makes no other device');
+  assert.match(suffixed.means, /another device is capturing, not “Yeti \(046d:0ab7\)”/, 'a suffix does not make it another device');
   const first = describeVerdict(state(verdict('unverified', 'no_data', { observed: null, expires: null })), NOW);
   assert.equal(first.short, 'the agent has not measured yet');
   assert.notEqual(describeVerdict(state(verdict('unverified', 'no_data')), NOW).short, first.short);
@@ -121,7 +121,7 @@ test('the person is asked about a device only if their answer could bind it', ()
     assert.equal(bindingQuestion({ ...open, deviceId: 'default' }, NOW), null, 'the default may be another device tomorrow');
     assert.equal(bindingQuestion({ ...open, agent: { ...agent, revoked: true } }, NOW), null);
     assert.equal(bindingQuestion({ ...open, agent: { ...agent, deviceId: null } }, NOW), null);
-    assert.equal(bindingQuestion(open, NOW + 60_000), null, 'an expired measurement asks nothing');
+    assert.equal(bindingQuestion(open, NOW + 60_000), null, 'an expired measurement is no reason to ask');
   }
   assert.equal(bindingQuestion(state(verdict('verified', 'digital_zero'), { agent }), NOW), null);
   assert.equal(bindingQuestion(null, NOW), null);
@@ -142,12 +142,12 @@ test('a room is safe only if the server and this page both find everybody muted 
   assert.equal(roomSafety(answer, [...all, person('eve', 'verified', false)], NOW).safe, false);
 });
 
-test('the people because of whom a room is not safe are named, contradictions first', () => {
+test('the people who make a room unsafe are named, contradictions first', () => {
   const people = [person('ada', 'unverified'), person('bob', 'verified'), person('cleo', 'contradicted', false), person('dora', 'verified', false), person('emil', 'stale')];
   assert.deepEqual(roomSafety({ safe: false, expiresAt: null, blocking: [] }, people, NOW).groups, [
     { kind: 'contradicted', userIds: ['cleo'] }, { kind: 'unmuted', userIds: ['dora'] }, { kind: 'unverified', userIds: ['ada', 'emil'] },
   ]);
-  // A person whom this page does not list.
+  // This page does not list zoe.
   const blocking = [{ userId: 'zoe', isMuted: true, verdict: verdict('contradicted', 'flag_lies') }];
   assert.deepEqual(roomSafety({ safe: false, expiresAt: at(5), blocking }, [person('bob', 'verified')], NOW).groups, [{ kind: 'contradicted', userIds: ['zoe'] }]);
 });
