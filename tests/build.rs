@@ -6,7 +6,7 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-/// The name of the cfg, and what it needs.
+/// The cfgs, and the programs and libraries that each of them needs.
 const TOOLS: &[(&str, &[Need])] = &[
     ("has_chromium", &[Need::Program(&["chromium", "chromium-browser"]), Need::Program(&["chromedriver"])]),
     (
@@ -23,7 +23,7 @@ const TOOLS: &[(&str, &[Need])] = &[
 ];
 
 enum Need {
-    /// One of these programs.
+    /// At least one of these programs.
     Program(&'static [&'static str]),
     /// A library with headers, as pkg-config names it.
     Library(&'static str),
@@ -51,7 +51,7 @@ impl Need {
 fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=GREENROOM_REQUIRE_TOOLS");
-    // `automod` reads these folders, which cargo does not know.
+    // `automod` reads these folders, and cargo does not know that.
     println!("cargo::rerun-if-changed=api");
     println!("cargo::rerun-if-changed=build.rs");
     let required = env::var("GREENROOM_REQUIRE_TOOLS").is_ok_and(|value| value == "1");

@@ -11,8 +11,8 @@ fn user_story_1_mute_verification() {
     let muted = runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
     assert_eq!((muted.status, &muted.json()["isMuted"]), (200, &json!(true)));
     let seen = runner.get("/api/rooms/demo/users").json()["items"][0].clone();
-    assert_eq!((&seen["isMuted"], &seen["deviceId"]), (&json!(true), &json!("usb")), "the whole room sees it");
-    assert_eq!(seen["verdict"]["mute"]["value"], "unverified", "nobody has measured it");
+    assert_eq!((&seen["isMuted"], &seen["deviceId"]), (&json!(true), &json!("usb")), "the room's list shows the mute");
+    assert_eq!(seen["verdict"]["mute"]["value"], "unverified", "no agent has measured it");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn checklist_06_database_persists_data_between_restarts() {
     assert_eq!(runner.get("/api/users/ada").json(), written);
     assert_eq!(runner.get("/api/rooms/demo/users").json()["items"], json!([written]));
     let older = runner.patch("/api/users/ada/mute", json!({"isMuted": false, "seq": 3}));
-    assert_eq!(state_of(&older, false), written, "nor are counters lost");
+    assert_eq!(state_of(&older, false), written, "the counters are kept too");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Lists that must agree. Each message says what to do.
+//! Compares lists that must agree. Each message says what to do.
 
 use crate::support::template::{functions, routes};
 use crate::support::{read, root};
@@ -122,7 +122,7 @@ fn every_handler_of_a_socket_says_its_route_has_its_event_and_is_reached() {
             _ => "MESSAGE",
         };
         assert_eq!(context["eventType"], kind, "{path}");
-        // Only whoever sends a message can be answered.
+        // API Gateway sends an answer only to a message.
         assert_eq!(route.answers, kind == "MESSAGE", "{}: a route response", route.key);
         assert_eq!(event.get("body").is_some(), kind == "MESSAGE", "{path}");
         assert_eq!(event.get("headers").is_some(), kind != "MESSAGE", "{path}: a message has no headers");
@@ -172,10 +172,10 @@ fn the_ledger_is_kept_and_written_by_its_consumer_alone() {
         }
     }
     let names: Names = writers.iter().map(|(writer, _)| writer.clone()).collect();
-    // The one adds to it; the other fills it again when it is empty.
-    agree(&names, &["on_state_change", "restore"].map(str::to_owned).into(), "nobody else writes the ledger");
+    // `on_state_change` appends entries; `restore` fills an empty ledger.
+    agree(&names, &["on_state_change", "restore"].map(str::to_owned).into(), "no other function writes the ledger");
     let deletes = |action: &String| action.contains("Delete");
-    assert!(!writers.iter().any(|(_, actions)| actions.iter().any(deletes)), "nobody deletes from the ledger");
+    assert!(!writers.iter().any(|(_, actions)| actions.iter().any(deletes)), "no function deletes from the ledger");
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn the_stream_is_followed_in_order_and_no_failure_is_lost() {
     assert_eq!(mapping["BisectBatchOnFunctionError"], true);
     assert!(mapping["MaximumRetryAttempts"].as_u64().is_some_and(|attempts| attempts > 0));
     let age = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
-    assert!(age < 24 * 60 * 60, "a stream forgets after a day: the queue must learn of a failure before");
-    // Each renewed lease of a connection would be a call otherwise.
+    assert!(age < 24 * 60 * 60, "a stream keeps records for a day: a failure must reach the queue before");
+    // Without the filter, each renewed lease of a connection would invoke the function.
     let pattern = mapping["FilterCriteria"]["Filters"][0]["Pattern"].as_str().unwrap();
     let pattern: Json = serde_json::from_str(pattern).unwrap();
     assert_eq!(pattern, serde_json::json!({"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}}));
@@ -201,7 +201,7 @@ fn the_stream_is_followed_in_order_and_no_failure_is_lost() {
     assert_eq!(resources["StateChangeFailures"]["Type"], "AWS::SQS::Queue");
 }
 
-/// Without, one caller who writes, or attests, or asks for nothing that exists, would take what all others need.
+/// Without these limits, a single caller could use up the request rate of the whole API.
 #[test]
 fn each_route_is_throttled_by_its_class() {
     let template = template();
@@ -216,7 +216,7 @@ fn each_route_is_throttled_by_its_class() {
             assert!(template["Parameters"][&limit[5..]]["Default"].as_u64().is_some_and(|limit| limit > 0), "{limit}");
         }
     }
-    // Whoever reads a whole table for each request is throttled as such.
+    // An endpoint that scans a table is in the class of lists.
     for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
         let scans = declared.function.grants.iter().any(|grant| grant.actions.contains(&"dynamodb:Scan"));
         assert_eq!(scans, declared.function.class() == Class::List, "{}", declared.name);
@@ -255,9 +255,9 @@ fn a_new_endpoint_is_a_handler_a_test_and_a_line() {
     assert_eq!(again, "functions/src/users/set_volume.rs exists already");
 }
 
-/// Each of them reads the whole table. When everything is stopped, they are as well.
+/// Each request of `list_users` reads the whole table. `IsStopped` takes precedence over its own limit.
 #[test]
-fn lists_of_everybody_have_a_limit_of_their_own() {
+fn the_list_of_all_users_has_a_concurrency_limit_of_its_own() {
     let template = template();
     let function = &template["Resources"]["ListUsersFunction"]["Properties"];
     let choice = serde_norway::to_string(&function["ReservedConcurrentExecutions"]).unwrap();
@@ -291,8 +291,8 @@ fn list(value: &Value) -> Vec<String> {
     }
 }
 
-/// What each function may do in full is a diff of template.yaml; whether it does all of that, and nothing else, is measured in
-/// `privileges`.
+/// The file template.yaml shows all that a function may do. The tests in `privileges` check that it does all of that
+/// and nothing else.
 #[test]
 fn no_function_is_granted_a_wildcard() {
     let template = Template::parse(TEMPLATE).unwrap();
@@ -304,10 +304,10 @@ fn no_function_is_granted_a_wildcard() {
                 let (actions, resources) = (list(&statement["Action"]), list(&statement["Resource"]));
                 assert_eq!(
                     statement["Effect"], "Allow",
-                    "{}: a statement that denies hides what is granted",
+                    "{}: a statement that denies makes the grants hard to read",
                     function.logical_id
                 );
-                // IAM has no resource for reading metrics, and S3 no other way to say "the objects whose names begin so".
+                // IAM has no resource for reading metrics, and S3 has no other way to name all objects with a prefix.
                 let reads_metrics = actions == ["cloudwatch:GetMetricData"] && resources == ["*"];
                 let mut texts = actions.iter().chain(&resources).filter(|text| *text != &SNAPSHOTS.replace('"', ""));
                 assert!(reads_metrics || texts.all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
@@ -334,7 +334,7 @@ fn the_canary_may_touch_no_user_but_its_own_and_read_no_history_but_its_own() {
 }
 
 #[test]
-fn the_canary_may_count_and_read_nobody_whom_it_counts() {
+fn the_canary_may_count_people_and_may_not_read_them() {
     let template = template();
     let policy = &template["Resources"]["CanaryFunction"]["Properties"]["Policies"][0]["Statement"];
     let scans = |statement: &&Value| list(&statement["Action"]).contains(&"dynamodb:Scan".to_owned());
@@ -347,7 +347,7 @@ fn the_canary_may_count_and_read_nobody_whom_it_counts() {
 }
 
 #[test]
-fn who_takes_snapshots_may_write_nothing_to_the_tables_but_its_lease() {
+fn the_snapshot_function_may_write_only_its_lease_and_its_marks_to_the_tables() {
     let template = template();
     let policy = &template["Resources"]["SnapshotTablesFunction"]["Properties"]["Policies"][0]["Statement"];
     for statement in policy.as_sequence().unwrap() {
@@ -364,7 +364,7 @@ fn who_takes_snapshots_may_write_nothing_to_the_tables_but_its_lease() {
     }
 }
 
-/// The tables in use that a statement is about.
+/// The live tables among the resources of a statement.
 fn live_tables(statement: &Value) -> Vec<String> {
     let mut resources = list(&statement["Resource"]);
     resources.retain(|resource| ["!GetAtt StateTable.Arn", "!GetAtt LedgerTable.Arn"].contains(&resource.as_str()));
@@ -409,12 +409,16 @@ fn a_restore_removes_nothing_but_its_lease_and_still_runs_when_everything_else_i
             );
         }
     }
-    assert_eq!(short(&function["ReservedConcurrentExecutions"]), "!Ref AWS::NoValue", "instead of what Globals say");
+    assert_eq!(
+        short(&function["ReservedConcurrentExecutions"]),
+        "!Ref AWS::NoValue",
+        "it overrides the setting in Globals"
+    );
     assert!(function["Timeout"].as_u64().unwrap() > 14 * 60, "it stops after 14 minutes by itself");
 }
 
 #[test]
-fn snapshots_are_taken_at_three_and_their_age_is_asked_for_each_hour() {
+fn snapshots_are_taken_at_three_and_their_age_is_checked_each_hour() {
     let template = template();
     let function = &template["Resources"]["SnapshotTablesFunction"]["Properties"];
     let events = &function["Events"];
@@ -427,13 +431,13 @@ fn snapshots_are_taken_at_three_and_their_age_is_asked_for_each_hour() {
 }
 
 #[test]
-fn all_functions_log_to_one_group_that_forgets() {
+fn all_functions_log_to_one_group_with_a_retention() {
     let template = template();
     assert_eq!(short(&template["Globals"]["Function"]["LoggingConfig"]["LogGroup"]), "!Ref FunctionLogs");
     let group = &template["Resources"]["FunctionLogs"];
     assert_eq!(group["Type"], "AWS::Logs::LogGroup");
     let retention = short(&group["Properties"]["RetentionInDays"]);
-    assert_eq!(retention, "!Ref LogRetentionDays", "it must forget, or logs cost more every month");
+    assert_eq!(retention, "!Ref LogRetentionDays", "without a retention, logs cost more every month");
     for function in functions() {
         let properties = &template["Resources"][function.logical_id.as_str()]["Properties"];
         assert!(properties.get("LoggingConfig").is_none(), "{}", function.logical_id);
@@ -450,13 +454,13 @@ fn alarms(template: &Value) -> BTreeMap<String, &Value> {
 }
 
 #[test]
-fn every_alarm_says_what_silence_means_and_tells_somebody_who_finds_it_in_the_runbook() {
+fn every_alarm_defines_missing_data_notifies_the_topic_and_is_in_the_runbook() {
     let template = template();
     let runbook = read("docs/runbook.md");
     let alarms = alarms(&template);
-    assert!((1..=10).contains(&alarms.len()), "ten alarms are enough to be listened to");
+    assert!((1..=10).contains(&alarms.len()), "more than ten alarms would be ignored");
     for (id, alarm) in alarms {
-        // A canary, and an age of the newest snapshot, that nobody publishes are bad news.
+        // The canary and the age of the newest snapshot are published regularly, so missing data means a failure.
         let silence =
             if ["CanaryAlarm", "SnapshotsAlarm"].contains(&id.as_str()) { "breaching" } else { "notBreaching" };
         assert_eq!(alarm["TreatMissingData"], silence, "{id}");
@@ -479,7 +483,10 @@ fn alarms_on_limits_follow_the_limits() {
         near(threshold("MemoryAlarm"), 0.85 * function["MemorySize"].as_f64().unwrap()),
         "85 % of the memory, in MB"
     );
-    assert!(near(threshold("ApiNearTimeoutAlarm"), 800.0 * function["Timeout"].as_f64().unwrap()), "80 % of it, in ms");
+    assert!(
+        near(threshold("ApiNearTimeoutAlarm"), 800.0 * function["Timeout"].as_f64().unwrap()),
+        "80 % of the timeout, in ms"
+    );
 }
 
 #[test]
@@ -488,7 +495,7 @@ fn the_dashboard_is_readable_and_shows_every_alarm() {
     let Value::Tagged(body) = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"] else {
         panic!("DashboardBody must be !Sub")
     };
-    // With snapshots, and with a number where CloudFormation puts one.
+    // The dashboard with snapshots, and with a number in place of a parameter.
     let body = body.value[0].as_str().unwrap().replace("${ConcurrentUserLimit}", "10");
     let body: Json =
         serde_json::from_str(&body.replace("${AlarmOfSnapshots}", r#", "${SnapshotsAlarm.Arn}""#)).unwrap();
@@ -501,15 +508,15 @@ fn the_dashboard_is_readable_and_shows_every_alarm() {
         assert!(widget["x"].as_u64().unwrap() + widget["width"].as_u64().unwrap() <= 24, "{widget}");
     }
     let text = body.to_string();
-    assert!(text.contains("MetricName=\\\"route_failures\\\""), "the dashboard must show what each route fails");
+    assert!(text.contains("MetricName=\\\"route_failures\\\""), "the dashboard must show the failures of each route");
     for shown in ["IteratorAge", "concurrent_users", "backup_age_hours", "snapshot_failed", "restore_drill_failed"] {
         assert!(text.contains(&format!("\"{shown}\"")), "the dashboard must show {shown}");
     }
     let places: BTreeSet<_> = widgets.iter().map(|widget| (widget["x"].as_u64(), widget["y"].as_u64())).collect();
-    assert_eq!(places.len(), widgets.len(), "two widgets in one place");
+    assert_eq!(places.len(), widgets.len(), "two widgets are in one place");
 }
 
-/// What an alarm looks at, as `Namespace/MetricName` by the id that its expression uses.
+/// The metrics of an alarm, as `Namespace/MetricName`, by the ids in its expression.
 fn watched(alarm: &Value) -> BTreeMap<String, String> {
     let queries = alarm["Metrics"].as_sequence().unwrap().iter().filter(|query| query.get("MetricStat").is_some());
     let named = queries.map(|query| {
@@ -520,7 +527,7 @@ fn watched(alarm: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn what_cannot_be_brought_back_rings_if_snapshots_are_taken_at_all() {
+fn missing_or_failed_snapshots_and_drills_ring_an_alarm_if_snapshots_are_enabled() {
     let template = template();
     assert_eq!(template["Resources"]["SnapshotsAlarm"]["Condition"], "TakesSnapshots");
     let others = alarms(&template).into_keys().filter(|id| id != "SnapshotsAlarm");
@@ -544,12 +551,12 @@ fn what_cannot_be_brought_back_rings_if_snapshots_are_taken_at_all() {
 }
 
 #[test]
-fn failures_ring_by_their_share_and_by_their_count() {
+fn failures_ring_an_alarm_by_their_share_and_by_their_count() {
     let template = template();
     let alarm = alarms(&template)["ApiFailingAlarm"];
     let expected = [("failed", "AWS/ApiGateway/5xx"), ("requests", "AWS/ApiGateway/Count")];
     assert_eq!(watched(alarm), expected.map(|(id, name)| (id.to_owned(), name.to_owned())).into());
-    // One is ten failures, or three and more that are a fifth of all.
+    // The value reaches 1 at ten failures, or at three or more failures that are a fifth of all requests.
     let expression = "MAX([failed / 10, IF(failed >= 3, 5 * failed / requests, 0)])";
     assert_eq!(alarm["Metrics"][0]["Expression"], expression);
     let (threshold, operator) = (alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]);
@@ -557,17 +564,21 @@ fn failures_ring_by_their_share_and_by_their_count() {
 }
 
 #[test]
-fn a_history_that_is_late_or_has_a_hole_rings() {
+fn a_late_or_incomplete_history_rings_an_alarm() {
     let template = template();
     let alarm = alarms(&template)["HistoryAlarm"];
     let expected = [("age", "AWS/Lambda/IteratorAge"), ("lost", "AWS/SQS/ApproximateNumberOfMessagesVisible")];
     assert_eq!(watched(alarm), expected.map(|(id, name)| (id.to_owned(), name.to_owned())).into());
-    assert_eq!(alarm["Metrics"][0]["Expression"], "MAX([age / 900000, lost])", "milliseconds, and batches");
+    assert_eq!(
+        alarm["Metrics"][0]["Expression"], "MAX([age / 900000, lost])",
+        "`age` is in milliseconds, and `lost` counts batches"
+    );
     let (threshold, operator) = (alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]);
     assert_eq!((threshold, operator), (Some(1), &"GreaterThanOrEqualToThreshold".into()));
 }
 
-/// CloudWatch adds nothing up where one of the series has no value; a function of a list takes what there is.
+/// In CloudWatch, a sum has no value where one of its series has none. `MAX` and `SUM` of a list use the values that
+/// exist.
 #[test]
 fn no_alarm_is_blind_because_one_of_its_series_is_empty() {
     let mut alarmed = 0;
@@ -579,13 +590,13 @@ fn no_alarm_is_blind_because_one_of_its_series_is_empty() {
             let of_a_list = expression.starts_with("MAX([") || expression.starts_with("SUM([");
             assert!(series == 1 || of_a_list, "{id}: {expression}");
         }
-        assert!(series <= 10, "{id}: an alarm may look at ten series");
+        assert!(series <= 10, "{id}: an alarm may have at most ten series");
         alarmed += series;
     }
     assert_eq!(alarmed, xtask::cost::ALARMED, "ALARMED in xtask/src/cost.rs");
 }
 
-/// Variables of the local runner alone, which no function reads.
+/// Variables that only the local runner reads, and no function.
 const LOCAL_ONLY: &[&str] = &[];
 
 #[test]
@@ -609,7 +620,7 @@ fn the_template_sets_every_variable_that_the_functions_read() {
     agree(&snapshots, &set, "SnapshotTablesFunction must set each of SNAPSHOT_VARIABLES");
 }
 
-/// Variables that AWS or its tools set, read outside of config.rs.
+/// Variables that AWS or its tools set. Code outside of shared/config may read them.
 const AWS_VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_CA_BUNDLE",
@@ -649,17 +660,21 @@ fn no_variable_is_read_behind_the_back_of_the_configuration() {
     agree(
         &known,
         &read_elsewhere,
-        "a variable of ours belongs into shared/config/src/lib.rs; one of AWS's into AWS_VARIABLES in tests/api/agreement.rs",
+        "a variable of Greenroom belongs into shared/config/src/lib.rs; a variable of AWS into AWS_VARIABLES in tests/api/agreement.rs",
     );
 }
 
 #[test]
-fn what_is_generated_is_up_to_date() {
+fn generated_files_are_up_to_date() {
     for (file, text) in xtask::generated(root()).unwrap() {
         let is_same = std::fs::read_to_string(root().join(&file)).is_ok_and(|found| found == text);
         assert!(is_same, "run `cargo xtask docs`, which writes {file}");
     }
-    assert_eq!(xtask::left_over(root()).unwrap(), Vec::<String>::new(), "run `cargo xtask docs`, which removes them");
+    assert_eq!(
+        xtask::left_over(root()).unwrap(),
+        Vec::<String>::new(),
+        "run `cargo xtask docs`, which removes these files"
+    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Every frame of a WebSocket is as `docs/asyncapi.json` says.
+//! Every frame of a WebSocket matches `docs/asyncapi.json`.
 
 use crate::support::Runner;
 use crate::support::socket::Socket;
 use serde_json::{Value, json};
 
-/// Checks a frame, or an example of one, against the payload of a message.
+/// Checks a frame and the message's examples against the payload of a message.
 fn check(document: &Value, name: &str, frame: &Value) {
     let mut message = &document["channels"]["socket"]["messages"][name];
     if let Some(reference) = message["$ref"].as_str() {
@@ -21,7 +21,7 @@ fn check(document: &Value, name: &str, frame: &Value) {
 }
 
 #[test]
-fn every_frame_is_as_described() {
+fn every_frame_matches_the_document() {
     let document: Value = serde_json::from_str(&crate::support::read("docs/asyncapi.json")).unwrap();
     let mut runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);

@@ -1,6 +1,6 @@
 //! The page in a real browser with microphones that beep, against a real runner.
 //!
-//! Starting a browser is what takes time here, so each test tells a whole story with one or two of them.
+//! Starting a browser takes most of the time here, so each test covers a whole story with one or two browsers.
 
 use crate::support::webdriver::Browser;
 use crate::support::witness::Witness;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Somebody at a page.
+/// A person at the page in a browser.
 pub(crate) struct Person {
     pub(crate) browser: Browser,
     pub(crate) id: String,
@@ -22,7 +22,7 @@ impl Person {
         Self::joins_by(Browser::start(), runner, room, name)
     }
 
-    /// The same by a browser that is there.
+    /// Joins a room by its form, in a browser that already runs.
     pub(crate) fn joins_by(browser: Browser, runner: &Runner, room: &str, name: &str) -> Self {
         browser.open(&runner.url);
         browser.type_into("[data-testid=join-room]", room);
@@ -35,18 +35,18 @@ impl Person {
         person
     }
 
-    /// Waits until the microphone is open to the page, and the server knows which one it is.
+    /// Waits until the page has opened a microphone, and the server knows which one.
     fn has_a_microphone(&self) {
         self.browser.wait("document.querySelector('[data-testid=microphone]').dataset.status === 'live'");
         self.is_told();
     }
 
-    /// Waits until the server has everything that this page has to say.
+    /// Waits until the page has sent all its claims to the server.
     fn is_told(&self) {
         self.browser.wait("document.querySelector('[data-self=true]').dataset.sync === 'sent'");
     }
 
-    /// Waits until this page shows this claim of somebody, and gives back how it shows it.
+    /// Waits until this page shows this claim of the user `whom`, and returns the text of the card.
     fn sees(&self, whom: &str, muted: bool) -> String {
         let one = format!("[data-testid=participant][data-user-id='{whom}'][data-muted='{muted}']");
         self.browser.wait(&format!("document.querySelectorAll(`{one}`).length === 1"));
@@ -54,7 +54,7 @@ impl Person {
         text.as_str().unwrap().to_owned()
     }
 
-    /// Waits until this page shows this device of somebody.
+    /// Waits until this page shows this device of the user `whom`.
     fn sees_device(&self, whom: &str, label: &str) {
         let device = format!("[data-user-id='{whom}'] [data-testid=participant-device]");
         self.browser.wait(&format!("document.querySelector(`{device}`).innerText === '{label}'"));
@@ -73,7 +73,7 @@ impl Person {
         ));
     }
 
-    /// The level that the meter shows, from 0 to 100.
+    /// Waits until the meter shows a level that is wanted, and returns the level, from 0 to 100.
     fn level(&self, wanted: impl Fn(u64) -> bool) -> u64 {
         let level = "Number(document.querySelector('[data-testid=level-meter]').dataset.level)";
         self.browser.wait_for(level, |value| value.as_u64().is_some_and(&wanted)).as_u64().unwrap()
@@ -85,14 +85,14 @@ impl Person {
         ));
     }
 
-    /// Checks that the browser has found nothing to complain about: no error, no violated content policy.
+    /// Checks that the browser has logged no error and no violation of the content policy.
     #[track_caller]
     fn has_no_complaints(&self) {
         assert_eq!(self.browser.complaints(), Vec::<String>::new());
     }
 }
 
-/// Waits until the stored state of a person has these members, and gives it back.
+/// Waits until the stored state of a person has these members, and returns it.
 #[track_caller]
 fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
     let deadline = Instant::now() + PATIENCE;
@@ -127,7 +127,7 @@ fn two_people_see_what_each_claims() {
     let age = format!("[data-user-id='{}'] [data-testid=participant-age]", ada.id);
     bob.browser.wait(&format!("/^[1-9][0-9]* s ago$/.test(document.querySelector(`{age}`).innerText)"));
 
-    // By the button, and the microphone is heard.
+    // Ada unmutes with the button, and the meter shows her microphone.
     ada.browser.click("[data-testid=mute-toggle]");
     ada.sees(&ada.id, false);
     stored(&runner, &ada, &json!({"isMuted": false}));
@@ -135,14 +135,14 @@ fn two_people_see_what_each_claims() {
     let loud = ada.level(|level| level > 20);
     ada.level(|level| level != loud);
 
-    // By the key, and it is not.
+    // Ada mutes with the key, and the meter shows nothing.
     ada.browser.press("m");
     ada.sees(&ada.id, true);
     stored(&runner, &ada, &json!({"isMuted": true}));
     bob.sees(&ada.id, true);
     ada.level(|level| level == 0);
 
-    // Another microphone changes nothing else, muted or not.
+    // A switch to another microphone keeps the mute as it is.
     let others = ada
         .browser
         .run("return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label)");
@@ -163,8 +163,8 @@ fn two_people_see_what_each_claims() {
     bob.sees(&ada.id, false);
     ada.level(|level| level > 20);
 
-    // A refresh comes back as the same person, in the same room, to the same microphone, and muted: nobody is heard
-    // because a page was opened.
+    // After a refresh the person, the room and the microphone are the same, and the person is muted: opening a page
+    // makes nobody heard.
     for muted in [false, true] {
         let before = stored(&runner, &ada, &json!({"isMuted": muted}));
         ada.browser.refresh();
@@ -183,14 +183,18 @@ fn two_people_see_what_each_claims() {
     ada.browser.click("[data-testid=leave]");
     ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
     bob.browser.wait(&format!("document.querySelector(`[data-user-id='{}']`) === null", ada.id));
-    assert_eq!(runner.get(&format!("/api/users/{}", ada.id)).status, 404, "who leaves is forgotten");
+    assert_eq!(
+        runner.get(&format!("/api/users/{}", ada.id)).status,
+        404,
+        "the state of a person who has left is removed"
+    );
     ada.has_no_complaints();
     bob.has_no_complaints();
 }
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
+fn changes_made_while_the_server_is_away_are_sent_once_it_is_back() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().to_str().unwrap();
     let runner = Runner::start(&["--data-dir", data]);
@@ -216,7 +220,7 @@ fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
     ada.browser.wait("document.querySelector('[data-testid=connection-banner]') === null");
     let after = stored(&runner, &ada, &json!({"isMuted": false}));
     assert_eq!(after["version"], before["version"].as_u64().unwrap() + 1, "one change, not three");
-    // The log is in order: before this line are all changes there were.
+    // The log is in order, so all changes are logged before the line of this request.
     runner.log_of(&runner.get("/api/health"));
     let is_change = |line: &Value| {
         line["isCriticalEndpoint"] == true && !line["path"].as_str().is_some_and(|path| path.ends_with("/presence"))
@@ -231,13 +235,13 @@ fn what_is_wanted_while_the_server_is_away_arrives_once_it_is_back() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn who_closes_the_page_is_gone_and_comes_back_muted() {
+fn a_person_who_closes_the_page_leaves_the_room_and_comes_back_muted() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "Комната 1", "Ада");
     let state = stored(&runner, &ada, &json!({"isMuted": true, "name": "Ада"}));
     let room = state["roomId"].as_str().unwrap().to_owned();
-    assert_ne!(room, "1", "a name in another script is a room of its own");
-    // The key marked M, on a keyboard without Latin letters.
+    assert_ne!(room, "1", "a name in another script gives a room of its own");
+    // Presses the key marked M on a keyboard without Latin letters.
     let press = "window.dispatchEvent(new KeyboardEvent('keydown', { key: 'ь', code: 'KeyM', bubbles: true }));";
     ada.browser.run(press);
     ada.sees(&ada.id, false);
@@ -261,7 +265,7 @@ fn who_closes_the_page_is_gone_and_comes_back_muted() {
     stored(&runner, &ada, &json!({"isMuted": true, "roomId": room, "name": "Ада"}));
     let deadline = Instant::now() + PATIENCE;
     while listed(&runner) != 1 {
-        assert!(Instant::now() < deadline, "who comes back is listed again");
+        assert!(Instant::now() < deadline, "a person who comes back is listed again");
         std::thread::sleep(Duration::from_millis(20));
     }
     ada.has_no_complaints();
@@ -269,10 +273,10 @@ fn who_closes_the_page_is_gone_and_comes_back_muted() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn who_joins_again_before_the_leaving_is_over_stays_listed() {
+fn a_person_who_joins_again_before_the_leaving_is_over_stays_listed() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "demo", "Ada");
-    // The network holds up the request that removes the state of the first stay.
+    // The network delays the request that removes the state of the first stay.
     ada.browser.run(
         "const ask = window.fetch;
          window.fetch = async (url, options) => {
@@ -292,14 +296,14 @@ fn who_joins_again_before_the_leaving_is_over_stays_listed() {
     ada.has_no_complaints();
 }
 
-/// Whether a line of the log is of a request that claims everything at once.
+/// Whether a line of the log belongs to a request that sets a whole state.
 fn is_claim(line: &Value) -> bool {
     line["route"] == "POST /api/users/{userId}/state"
 }
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_duplicated_tab_is_somebody_else_and_neither_mutes_nor_ends_the_first() {
+fn a_duplicated_tab_is_another_person_and_neither_mutes_nor_removes_the_first() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "demo", "Ada");
     ada.browser.press("m");
@@ -308,7 +312,7 @@ fn a_duplicated_tab_is_somebody_else_and_neither_mutes_nor_ends_the_first() {
     let first = stored(&runner, &ada, &json!({"isMuted": false}));
 
     ada.browser.duplicate();
-    // It has the first one's session and must not speak under its id.
+    // The copy has the session of the first tab, and must not use its id.
     ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
     assert_eq!(stored(&runner, &ada, &json!({}))["version"], first["version"]);
     ada.browser.click("[data-testid=join-submit]");
@@ -336,7 +340,7 @@ fn a_duplicated_tab_is_somebody_else_and_neither_mutes_nor_ends_the_first() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn an_agent_measures_for_whoever_presents_the_browsers_token() {
+fn an_agent_measures_for_the_person_whose_browser_holds_the_token() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "demo", "Ada");
     ada.browser.click("[data-testid=pairing-start]");
@@ -350,12 +354,12 @@ fn an_agent_measures_for_whoever_presents_the_browsers_token() {
     let key = witness::fresh_key();
     let reply = witness::enroll(&runner, &key, &witness::enrolment(&ada.id, code.as_str().unwrap(), &key));
     assert_eq!(reply.status, 201, "{}", reply.text);
-    // Enrolling attaches nothing; the page does, by itself, because the person asked for the code here.
+    // Enrolment attaches no agent. The page attaches it by itself, because the person requested the code on this page.
     stage("paired");
     let agent = stored(&runner, &ada, &json!({}))["agent"]["agentId"].clone();
     assert!(agent.is_string(), "{agent}");
 
-    // Leaving detaches it, and joining again is all it takes.
+    // Leaving detaches the agent, and joining again attaches it.
     ada.browser.click("[data-testid=leave]");
     ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
     ada.browser.click("[data-testid=join-submit]");
@@ -367,23 +371,23 @@ fn an_agent_measures_for_whoever_presents_the_browsers_token() {
     ada.browser.click("[data-testid=pairing-stop]");
     ada.browser.click("[data-testid=pairing-stop-confirm]");
     stage("revoked");
-    // The browser has forgotten the token, so coming back attaches nothing.
+    // The browser has deleted the token, so a refresh attaches no agent.
     ada.browser.refresh();
     stage("none");
     ada.has_a_microphone();
     assert_eq!(stored(&runner, &ada, &json!({}))["agent"], Value::Null);
 }
 
-/// The agents are keys of this test: what they say is known, and the page shows it.
+/// This test holds the agents' keys, so it decides what they attest.
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn the_page_says_since_when_it_is_silent_until_it_is_not() {
+fn the_page_shows_since_when_a_microphone_is_silent_until_it_is_heard() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "demo", "Ada");
     witness::join(&runner, "bob", true);
     let mut agents = [Witness::paired(&runner, &ada.id), Witness::paired(&runner, "bob")];
     ada.browser.wait("document.querySelector('[data-testid=pairing]').dataset.stage === 'paired'");
-    // The first may be an alias, of which no agent can say anything.
+    // The first device may be an alias, for which no agent can verify a claim.
     let listed = "return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label);";
     let listed = ada.browser.run(listed);
     let plain = listed.as_array().unwrap().iter().filter_map(Value::as_str).rfind(|label| !label.contains("Default"));
@@ -403,7 +407,7 @@ fn the_page_says_since_when_it_is_silent_until_it_is_not() {
             for (agent, label) in agents.iter_mut().zip(&labels) {
                 let mut says = say();
                 says["device"] = json!({"id": "pulseaudio:mic", "label": label, "unique": true});
-                // The page may have claimed anew.
+                // The page may have sent a new claim in the meantime.
                 if agent.attest(&runner, says).status != 200 {
                     agent.begin(&runner);
                 }
@@ -430,8 +434,9 @@ fn the_page_says_since_when_it_is_silent_until_it_is_not() {
     ada.has_no_complaints();
 }
 
-/// Outside of the help, which shows what each mark looks like: what is marked as verified, texts that say "verified"
-/// without a "not", check marks, and colours in which green is stronger than both others.
+/// Finds everything that looks verified: elements that are marked as verified, texts that say "verified" without a
+/// "not", check marks, and colours in which green exceeds red and blue by 15 %. The help is left out: it shows an
+/// example of each mark.
 const LOOKS_VERIFIED: &str = r"
     const found = [];
     for (const one of document.querySelectorAll('[data-verdict=verified], [data-safe=true], .chip-verified, .is-safe')) {
@@ -477,12 +482,12 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
         ada.browser.wait(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
         assert_eq!(ada.browser.run(LOOKS_VERIFIED), json!([]), "{scheme}");
     }
-    // The search finds what it looks for, or it would find nothing anywhere.
+    // The search works: it finds a card that looks verified.
     let looks = "const card = document.querySelector('[data-user-id=bob]').cloneNode(); card.dataset.verdict = 'verified';
                  card.innerHTML = '<span class=\"chip chip-verified\">Muted, verified</span>'; document.body.append(card);";
     ada.browser.run(looks);
     let found = ada.browser.run(LOOKS_VERIFIED);
-    assert!(found.as_array().unwrap().len() > 3, "by mark, class, text and colour: {found}");
+    assert!(found.as_array().unwrap().len() > 3, "found by mark, class, text and colour: {found}");
     ada.browser.run("document.body.lastElementChild.remove();");
 
     let claims = "[...document.querySelectorAll('[data-testid=participant-claim]')].map((claim) => claim.innerText)";
@@ -505,7 +510,7 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
     ada.sees(&ada.id, true);
     ada.browser.click("[data-testid=help-close]");
 
-    // Everything the page has loaded came from here, under its policy.
+    // The page has loaded every file from this runner, with a content policy.
     let loaded = ada.browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name);");
     let loaded: BTreeSet<_> = loaded.as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
     let files: Vec<_> = loaded.iter().filter(|url| !url.contains("/api/")).collect();
@@ -522,7 +527,7 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn the_operators_page_draws_what_the_server_says() {
+fn the_operators_page_shows_the_figures_of_the_server() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": true}));
     runner.patch("/api/users/nobody/mute", json!({"isMuted": true}));

@@ -1,4 +1,4 @@
-//! What a request costs, counted in calls and capacity units between a real function and the database.
+//! The cost of a request: the calls and capacity units between a real function and the database.
 
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
@@ -50,7 +50,7 @@ fn units(call: &Call) -> f64 {
     call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default()
 }
 
-/// Calls, read units and write units since the last look.
+/// The calls, read units and write units since the calls were last taken.
 fn used(bill: &Bill) -> (usize, f64, f64) {
     let calls = bill.database.take_calls();
     let (mut reads, mut writes) = (0.0, 0.0);
@@ -84,9 +84,10 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
 
     let names = DECLARED.iter().map(|declared| declared.name);
     let mut names: Vec<_> = names.filter(|name| budget(name).is_some()).collect();
-    // What ends lease, agent and state comes last, each while it is still there: the engine counts no refused write.
+    // The functions that end a lease, an agent or a state come last, and each of them still finds one to end: the
+    // engine reports no units for a refused write.
     let last = [
-        // Within the lease of the connection.
+        // These run within the lease of the connection.
         "connect_socket",
         "ping_socket",
         "disconnect_socket",
@@ -103,13 +104,14 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         let mut event = event(name);
         match *name {
             "attest" => event = attesting(&witness, &json!({})),
-            // Of a stream that is newer than the runner's own, which has told of the same people.
+            // The event is from a newer stream than the runner's own, whose records of the same people are already in
+            // the ledger.
             "on_state_change" => {
                 let text = event.to_string().replace("/stream/2026-", "/stream/9026-");
                 event = serde_json::from_str(&text).unwrap();
             }
             "set_binding" | "revoke_agent" => event["pathParameters"]["agentId"] = witness.id.clone().into(),
-            // The agent of somebody else, in place of an own one: as much as an attachment can move.
+            // The user has an agent and attaches another user's agent: this attachment changes the most items.
             "attach_agent" => event["body"] = json!({"witness": other.token}).to_string().into(),
             "enroll_agent" => {
                 let key = fresh_key();
@@ -129,7 +131,7 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
             calls <= budget.calls && reads <= budget.reads && writes <= budget.writes,
             "{name} makes {calls} calls, {reads} read and {writes} write units; it declares {budget:?}"
         );
-        // Lambda counts for it what it has done; it writes no line of its own.
+        // Lambda itself counts the invocations of `on_state_change`, so that function logs no metrics.
         if *name != "on_state_change" {
             let line = lambda.await_log(|line| line.get("_aws").is_some());
             assert!(line.to_string().len() <= LOG_LINE, "{name} logs {} bytes: {line}", line.to_string().len());
@@ -162,7 +164,7 @@ fn a_state_costs_one_call_and_two_write_units_within_its_room() {
     assert_eq!(bill.of("set_state", 200), ("UpdateItem".into(), 2.0));
 }
 
-/// The index forgets the old place and learns the new one.
+/// The index deletes the old entry and adds a new one.
 #[test]
 fn a_change_of_rooms_costs_one_call_and_three_write_units() {
     let bill = Bill::new();
@@ -202,7 +204,7 @@ fn a_deletion_costs_one_call_and_two_write_units() {
     assert_eq!(bill.of("delete_user", 200), ("DeleteItem".into(), 2.0));
 }
 
-/// The events are signed by nobody these servers know, so the function gets what a real agent says.
+/// The agent that signed the example event is unknown here, so this event has the attestation of a real agent.
 fn attesting(witness: &Witness, change: &Value) -> Value {
     let mut event = event("attest");
     let body = witness.next(change).to_string();
@@ -268,7 +270,7 @@ fn a_list_of_25_with_agents_costs_one_call_and_at_most_two_read_units() {
 }
 
 #[test]
-fn a_replay_costs_two_calls_and_reads_the_head_before_what_it_names() {
+fn a_replay_costs_one_read_of_the_head_and_one_query_of_the_entries() {
     let bill = Bill::new();
     let lambda = Lambda::start("on_state_change", &bill.database.url);
     lambda.run(&event("on_state_change"));
@@ -284,7 +286,7 @@ fn a_replay_costs_two_calls_and_reads_the_head_before_what_it_names() {
     assert_eq!(bill.of_event("list_room_events", &current, 200), ("GetItem".into(), 1.0));
 }
 
-/// Where a chain ends is asked for once. A batch that comes again is refused as a whole and then for each record.
+/// The head of a chain is read once. A batch that is delivered again is refused as a whole, and then record by record.
 #[test]
 fn a_batch_costs_one_transaction_and_a_room_one_read() {
     let bill = Bill::new();
@@ -301,7 +303,7 @@ fn a_batch_costs_one_transaction_and_a_room_one_read() {
         record["dynamodb"]["OldImage"] = record["dynamodb"]["NewImage"].clone();
     }
     lambda.run(&unchanged);
-    assert!(bill.database.take_calls().is_empty(), "what is no event costs nothing");
+    assert!(bill.database.take_calls().is_empty(), "a record without a change costs nothing");
 }
 
 #[test]
@@ -315,7 +317,7 @@ fn an_entry_is_below_a_kilobyte() {
     audit_of(&bill.runner, id, 6);
     let table = engine(&bill.runner, "Scan", &json!({"TableName": "greenroom-ledger"}));
     let sizes: Vec<_> = table["Items"].as_array().unwrap().iter().map(bytes).collect();
-    assert!(sizes.iter().all(|size| *size < 1024), "a write of each is one unit: {sizes:?}");
+    assert!(sizes.iter().all(|size| *size < 1024), "a write of each entry costs one unit: {sizes:?}");
 }
 
 #[test]
@@ -350,7 +352,8 @@ fn a_malformed_request_costs_nothing() {
     assert!(bill.database.take_calls().is_empty());
 }
 
-/// Bytes of an item as DynamoDB counts them: names and values in UTF-8, numbers two digits a byte and one more.
+/// Bytes of an item as DynamoDB counts them: names and values in UTF-8, numbers with two digits per byte and one byte
+/// more.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 fn bytes(item: &Value) -> usize {
     let members = item.as_object().unwrap().iter();
@@ -380,13 +383,14 @@ fn stored(bill: &Bill, user: &str, body: &Value) -> usize {
 #[test]
 fn an_ordinary_state_is_far_below_a_kilobyte() {
     let id = "p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
-    // What Chromium gives: 64 hexadecimal digits, and a name of the maker's.
+    // Chromium gives an id of 64 hexadecimal digits, and the maker's name of the device.
     let body = json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Monitor of Built-in Audio Analog Stereo (00:1f.3)", "roomId": id, "seq": 1_795_257_125_007_u64});
     let bytes = stored(&Bill::new(), id, &body);
-    assert!(bytes < 512, "{bytes} bytes: room for the attestation that will join it");
+    assert!(bytes < 512, "{bytes} bytes: the attestation needs the rest");
 }
 
-/// The longest ids, device, label and name there can be. Over two kilobytes, so such a person's mute costs thrice the usual.
+/// The longest possible ids, device, label and name. The state exceeds two kilobytes, so a mute of this person costs
+/// three times as much as usual.
 #[test]
 fn the_largest_state_is_below_three_kilobytes() {
     let (id, bill) = ("x".repeat(128), Bill::new());

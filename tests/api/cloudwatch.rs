@@ -18,7 +18,7 @@ use xtask::cost::series_read;
 
 const OWN: &str = "Greenroom/dev";
 
-/// The function, with nothing of DynamoDB to reach: it needs none.
+/// Starts the function with an address at which no database listens: it needs none.
 pub(crate) fn get_metrics(cloudwatch: &CloudWatch) -> Lambda {
     let mut env = environment("get_metrics", "http://127.0.0.1:9");
     env.push(("AWS_ENDPOINT_URL_CLOUDWATCH", &cloudwatch.url));
@@ -31,7 +31,7 @@ fn ask(lambda: &Lambda) -> Value {
     reply.json()
 }
 
-/// A stage on which something happened: a hundred requests, five of them refused; two functions; users; jobs.
+/// A stage with traffic: a hundred requests, five of them refused; two functions; users; jobs.
 pub(crate) fn busy() -> CloudWatch {
     let cloudwatch = CloudWatch::start();
     for ms in 1..=100_u32 {
@@ -54,7 +54,7 @@ pub(crate) fn busy() -> CloudWatch {
     cloudwatch.put(OWN, "snapshot_failed", None, 40 * 3600, &[1.0]);
     cloudwatch.put(OWN, "snapshot_failed", None, 16 * 3600, &[0.0]);
     cloudwatch.put(OWN, "restore_drill_failed", None, 6 * 86400, &[1.0]);
-    // What is not this stage's, and what is too long ago.
+    // Figures of another stage, and figures that are too old.
     cloudwatch.put("Greenroom/prod", "api_response_time", None, 60, &[9000.0]);
     cloudwatch.put("AWS/Lambda", "Invocations", Some("greenroom-prod-set-mute"), 100, &[1.0]);
     cloudwatch.put(OWN, "api_response_time", None, 2 * 3600, &[9000.0]);
@@ -88,12 +88,12 @@ fn the_figures_of_a_stage_are_those_of_cloudwatch() {
     let snapshots = &metrics["snapshots"];
     assert_eq!((&snapshots["lastOk"], &snapshots["drillOk"]), (&json!(true), &json!(false)));
     let age = snapshots["ageHours"].as_f64().unwrap();
-    assert!((5.5..5.7).contains(&age), "five hours, half an hour ago, to five minutes: {age}");
+    assert!((5.5..5.7).contains(&age), "five hours half an hour ago, rounded to five minutes: {age}");
     assert!(instant(&snapshots["drillAt"]) < instant(&snapshots["lastAt"]));
     assert!(instant(&metrics["since"]) < instant(&metrics["timestamp"]));
 }
 
-/// Runs a function this often, with its lines and Lambda's counts brought to CloudWatch.
+/// Invokes a function this often, and brings its lines and Lambda's counts to CloudWatch. Returns the statuses.
 fn watched(cloudwatch: &CloudWatch, binary: &str, database: &str, times: usize) -> Vec<u16> {
     let name = format!("greenroom-dev-{}", binary.replace('_', "-"));
     let mut env = environment(binary, database);
@@ -183,7 +183,7 @@ fn an_answer_is_kept_so_that_asking_often_costs_nothing() {
 }
 
 #[test]
-fn what_comes_in_pages_is_put_together() {
+fn pages_of_figures_are_put_together() {
     let cloudwatch = busy();
     let whole = ask(&get_metrics(&cloudwatch));
     cloudwatch.take_calls();
@@ -194,11 +194,11 @@ fn what_comes_in_pages_is_put_together() {
 }
 
 #[test]
-fn more_pages_than_are_read_are_said_to_be_partial() {
+fn figures_beyond_the_limit_of_pages_make_the_answer_partial() {
     let cloudwatch = busy();
     cloudwatch.be(Mode::Paged(1));
     assert_eq!(ask(&get_metrics(&cloudwatch))["degraded"], "partial");
-    assert!(cloudwatch.take_calls().len() <= 20, "and no more than ten pages of each are read");
+    assert!(cloudwatch.take_calls().len() <= 20, "at most ten pages of each are read");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_series_that_cannot_be_read_makes_the_answer_partial() {
 }
 
 #[test]
-fn without_cloudwatch_the_function_counts_itself_and_says_so() {
+fn without_cloudwatch_the_function_shows_its_own_process_and_says_so() {
     let cloudwatch = busy();
     for (mode, calls) in [(Mode::Throttling, 8), (Mode::Failing, 8), (Mode::Refusing, 2), (Mode::Hanging, 8)] {
         cloudwatch.be(mode.clone());
@@ -227,12 +227,12 @@ fn without_cloudwatch_the_function_counts_itself_and_says_so() {
         assert!(cause["message"].as_str().unwrap().contains("figures"), "{cause}");
         assert!(ask(&lambda)["degraded"].is_string());
         let made = cloudwatch.take_calls().len();
-        assert!(made <= calls, "{mode:?}: {made} calls; a failure is not asked about again at once");
+        assert!(made <= calls, "{mode:?}: {made} calls; a failed read is not repeated at once");
     }
 }
 
 #[test]
-fn a_strict_stage_asks_cloudwatch_for_nobody() {
+fn a_strict_stage_asks_cloudwatch_for_no_stranger() {
     let cloudwatch = busy();
     let mut env = environment("get_metrics", "http://127.0.0.1:9");
     env.retain(|(name, _)| *name != "AUTH_MODE");
@@ -241,7 +241,7 @@ fn a_strict_stage_asks_cloudwatch_for_nobody() {
     assert!(cloudwatch.take_calls().is_empty());
 }
 
-/// Without a process around it, so that its time can be chosen.
+/// The source of the figures without a process around it, so that a test can choose the time.
 fn source(cloudwatch: &CloudWatch) -> cloudwatch::CloudWatch {
     let environment = Environment {
         region: Region::new("us-east-1"),
@@ -263,12 +263,12 @@ async fn figures_that_cannot_be_renewed_are_shown_as_stale_for_a_while() {
     assert_eq!((first.scope, first.degraded, first.total), (Scope::Stage, None, 100));
 
     cloudwatch.be(Mode::Refusing);
-    assert_eq!(after(59).await, first, "good for a minute");
+    assert_eq!(after(59).await, first, "figures are kept for a minute");
     let stale = after(61).await;
     assert_eq!(stale, Figures { degraded: Some(Degraded::Stale), ..first.clone() });
     cloudwatch.take_calls();
     assert_eq!(after(70).await, stale);
-    assert!(cloudwatch.take_calls().is_empty(), "nobody is asked again within ten seconds");
+    assert!(cloudwatch.take_calls().is_empty(), "CloudWatch is not asked again within ten seconds");
 
     let unavailable = after(16 * 60).await;
     assert_eq!((unavailable.scope, unavailable.degraded), (Scope::Process, Some(Degraded::Unavailable)));

@@ -1,4 +1,4 @@
-//! What every answer has, whichever endpoint it is from.
+//! Properties that the answers of all endpoints share.
 
 use crate::support::{Reply, Runner, refused};
 use serde_json::json;
@@ -29,7 +29,7 @@ fn answers(runner: &Runner) -> Vec<Reply> {
 }
 
 #[test]
-fn the_kinds_of_answers_are_as_many_as_they_should_be() {
+fn the_answers_have_the_expected_statuses() {
     let statuses: Vec<_> = answers(&Runner::ephemeral()).iter().map(|reply| reply.status).collect();
     assert_eq!(statuses, [201, 304, 200, 200, 200, 200, 200, 200, 400, 404, 404, 405, 412, 413, 415, 200]);
 }
@@ -138,7 +138,7 @@ fn a_listed_origin_may_read_and_no_other() {
             let reply = runner.send("GET", path, &[("origin", origin)], "");
             assert_eq!(reply.header("access-control-allow-origin"), allowed.then_some(origin), "{origin}");
             assert_eq!(reply.header("access-control-allow-credentials"), None);
-            assert_eq!(reply.header("vary"), Some("Origin"), "an answer depends on who asks");
+            assert_eq!(reply.header("vary"), Some("Origin"), "the answer depends on the origin");
         }
     }
     let unasked = runner.get("/api/health");
@@ -194,7 +194,7 @@ fn a_preflight_of_another_origin_allows_nothing() {
 }
 
 #[test]
-fn a_preflight_for_nothing_is_404() {
+fn a_preflight_for_an_unknown_path_is_404() {
     refused(&preflight(&Runner::ephemeral(), "/api/nowhere", "https://a.example", "GET"), 404, "route_not_found");
 }
 
@@ -205,7 +205,7 @@ fn a_preflight_changes_nothing() {
     assert_eq!(runner.get("/api/users/ada").status, 404);
 }
 
-/// A form is what a page of another origin can send without a preflight.
+/// A page of another origin can send a form without a preflight.
 #[test]
 fn a_form_of_another_origin_changes_nothing() {
     let runner = Runner::ephemeral();

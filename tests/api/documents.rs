@@ -119,7 +119,7 @@ fn lines_of_prose_are_short() {
     assert!(long.is_empty(), "break these lines at {LINE_CHARS_MAX} characters:\n{}", long.join("\n"));
 }
 
-/// Where the sources of the package or folder lie that the first word of a test's name stands for.
+/// The sources of the package that the first word of a test's name stands for.
 fn sources_of(word: &str) -> Option<&'static str> {
     Some(match word {
         "domain" => "shared/domain/src",
@@ -142,7 +142,7 @@ fn is_a_test(name: &str) -> bool {
     }
     let words: Vec<_> = name.split("::").collect();
     let (folder, words) = sources_of(words[0]).map_or(("tests/api", &words[..]), |folder| (folder, &words[1..]));
-    // The longest prefix that is a file; what follows is a function in it, or nothing.
+    // The longest prefix that is a file. The rest names a function in the file, or is empty.
     let file = (1..=words.len()).rev().find_map(|length| {
         let file = format!("{folder}/{}.rs", words[..length].join("/"));
         root().join(&file).is_file().then_some((file, &words[length..]))

@@ -1,4 +1,4 @@
-//! CloudWatch's embedded metric format: every line that names metrics is one that CloudWatch reads them from.
+//! CloudWatch's embedded metric format: CloudWatch can read the metrics of every line that names some.
 
 use crate::support::bucket::Bucket;
 use crate::support::database::{Database, Mode};
@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use telemetry::metrics::Metric;
 
-/// Checks a line against the schema, and what no schema can say: that the members that are referred to are there, and are
-/// numbers, or at most a hundred of them. Gives back their names.
+/// Checks a line against the schema. Also checks a rule that no schema can express: each metric that is named is a
+/// member of the line, and is a number or a list of at most a hundred numbers. Returns the names of the metrics.
 #[track_caller]
 pub(crate) fn metrics(line: &Value) -> BTreeSet<String> {
     let schema: Value = serde_json::from_str(&read("tests/api/emf.schema.json")).unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn metrics(line: &Value) -> BTreeSet<String> {
                 metric.unwrap_or_else(|| panic!("{name} is not in the registry of shared/telemetry/src/metrics.rs"));
             assert_eq!(definition["Unit"], metric.unit(), "{name}");
             let dimensions = if metric.is_by_function() { json!([["FunctionName"]]) } else { json!([[]]) };
-            assert_eq!(directive["Dimensions"], dimensions, "each dimension is a series to pay for: {line}");
+            assert_eq!(directive["Dimensions"], dimensions, "each dimension costs a series: {line}");
             let values = match &line[name] {
                 Value::Array(values) => values.clone(),
                 value => vec![value.clone()],
@@ -43,19 +43,19 @@ pub(crate) fn metrics(line: &Value) -> BTreeSet<String> {
     names
 }
 
-/// Lines of a function that name metrics.
+/// The lines of a function's log that name metrics.
 fn embedded(lambda: &Lambda) -> Vec<Value> {
     lambda.log().into_iter().filter(|line| line.get("_aws").is_some()).collect()
 }
 
-/// A function that leaves out successes.
+/// A function that logs this share of its successes.
 fn sampled(binary: &str, database: &str, percent: &str) -> Lambda {
     let mut env = environment(binary, database);
     env.push(("LOG_SAMPLE_PERCENT", percent));
     Lambda::start_with(binary, &env)
 }
 
-/// Has one function answer one request after the other, with ids that tell their lines apart.
+/// Sends one request after the other to a function, with ids that distinguish their lines.
 struct Asked<'a> {
     lambda: &'a Lambda,
     binary: &'static str,
@@ -74,12 +74,12 @@ impl Asked<'_> {
 }
 
 #[test]
-fn every_line_of_every_function_is_as_the_published_schema_says() {
+fn every_line_of_every_function_matches_the_published_schema() {
     let (runner, bucket) = (Runner::ephemeral(), Bucket::new());
     let s3 = bucket.serve();
     let mut seen = BTreeSet::new();
     for function in functions() {
-        // Lambda counts for the one what it has done, and the other is asked for by hand.
+        // Lambda itself counts the invocations of the first; an operator invokes the second by hand.
         if ["on_state_change", "restore"].contains(&function.binary.as_str()) {
             continue;
         }
@@ -95,16 +95,16 @@ fn every_line_of_every_function_is_as_the_published_schema_says() {
             seen.extend(metrics(&line));
         }
     }
-    // Published when something fails, and of what an agent has signed: see below.
+    // The first is published when a route fails, the second for signed attestations. Tests below cover them.
     let seldom = [Metric::RouteFailures, Metric::AttestationRejected];
     for metric in Metric::ALL.iter().filter(|metric| !seldom.contains(metric)) {
-        assert!(seen.contains(metric.name()), "{metric:?} is published by nobody: {seen:?}");
+        assert!(seen.contains(metric.name()), "no function publishes {metric:?}: {seen:?}");
     }
 }
 
 #[test]
 fn a_stage_has_at_most_ten_series_and_the_runbook_explains_each() {
-    assert!(Metric::of_the_stage().count() <= 10, "ten are free in an account");
+    assert!(Metric::of_the_stage().count() <= 10, "ten series are free in an account");
     let runbook = read("docs/runbook.md");
     for metric in Metric::ALL {
         assert!(
@@ -115,14 +115,11 @@ fn a_stage_has_at_most_ten_series_and_the_runbook_explains_each() {
 }
 
 #[test]
-fn nobody_names_a_series_of_their_own() {
+fn no_code_names_a_metric_outside_of_the_registry() {
     for folder in ["functions/src", "shared/snapshot/src", "shared/cloudwatch/src", "local/src"] {
         for (path, text) in crate::support::sources(folder) {
-            assert!(
-                !text.contains("\"CloudWatchMetrics\""),
-                "{path}: the format is written by functions/src/log.rs alone"
-            );
-            // In quotes it would be a member; tests and `jq` in comments may name it.
+            assert!(!text.contains("\"CloudWatchMetrics\""), "{path}: only functions/src/log.rs writes this format");
+            // A name in quotes would be a member of a line. Tests, and `jq` in comments, may hold one.
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for metric in Metric::ALL {
                 assert!(!code.contains(&format!("\"{}\"", metric.name())), "{path} names {metric:?} itself");
@@ -154,7 +151,7 @@ fn a_log_that_leaves_out_successes_loses_no_measurement() {
     lambda.await_log(|line| line["requestId"] == last);
     let lines = embedded(&lambda);
     let ids: Vec<_> = lines.iter().map(|line| line["requestId"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["n-9", "n-19", "n-29"], "one of ten");
+    assert_eq!(ids, ["n-9", "n-19", "n-29"], "one line for ten requests");
     for line in &lines {
         metrics(line);
         let values = |name: &str| line[name].as_array().unwrap().clone();
@@ -163,7 +160,7 @@ fn a_log_that_leaves_out_successes_loses_no_measurement() {
 }
 
 #[test]
-fn what_went_wrong_or_was_slow_is_always_logged_with_what_was_left_out_before() {
+fn a_failed_or_slow_request_is_always_logged_with_the_measurements_left_out_before() {
     let runner = Runner::ephemeral();
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     let lambda = sampled("get_user", &database.url, "1");
@@ -191,10 +188,10 @@ fn what_went_wrong_or_was_slow_is_always_logged_with_what_was_left_out_before() 
     let slow = asked.ask();
     let line = lambda.await_log(|line| line["requestId"] == slow);
     assert_eq!((values(&line, "api_response_time"), &line["isSlowRequest"]), (2, &json!(true)));
-    assert_eq!(embedded(&lambda).len(), 2, "and nothing else is");
+    assert_eq!(embedded(&lambda).len(), 2, "no other line holds metrics");
 }
 
-/// An event of a function that takes attestations, signed so.
+/// An event of `attest` with this agent, signature, body and request id.
 fn attesting(agent: &str, signature: &str, body: &str, id: &str) -> Value {
     let mut event = event("attest");
     event["pathParameters"]["agentId"] = agent.into();
@@ -205,7 +202,7 @@ fn attesting(agent: &str, signature: &str, body: &str, id: &str) -> Value {
 }
 
 #[test]
-fn a_known_agents_refusal_is_counted_and_accepted_attestations_without_a_line_are_too() {
+fn a_refusal_of_a_known_agent_is_counted_together_with_unlogged_accepted_attestations() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let witness = Witness::paired(&runner, "ada");
@@ -221,9 +218,9 @@ fn a_known_agents_refusal_is_counted_and_accepted_attestations_without_a_line_ar
     assert_eq!((&line["attestation_rejected"], &line["attestation_code"]), counted, "{line}");
 }
 
-/// Whoever is in a room is shown the agents' ids, so a known agent's id proves nothing.
+/// Everybody in a room sees the agents' ids, so the id of a known agent proves nothing.
 #[test]
-fn sixty_attestations_that_anybody_can_send_ring_nothing() {
+fn sixty_attestations_without_a_valid_signature_ring_no_alarm() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let known = Witness::paired(&runner, "ada");
@@ -249,7 +246,7 @@ fn sixty_attestations_that_anybody_can_send_ring_nothing() {
             assert_eq!(reply.status, status, "{}", reply.text);
             let line = lambda.log_of(&reply);
             assert!(!metrics(&line).contains("attestation_rejected"), "{line}");
-            assert_eq!(line["attestation_code"], code, "the log tells them apart all the same");
+            assert_eq!(line["attestation_code"], code, "the log still gives the code of each refusal");
         }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// Every endpoint in an order in which its event finds its person: the one that makes it comes first, the one that removes it last.
+/// All endpoints, in an order in which each event finds its user: `set_state` makes the user first, and `delete_user`
+/// removes the user last.
 fn in_order() -> Vec<&'static Declared> {
     let mut all: Vec<_> = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint).collect();
     all.sort_by_key(|declared| (declared.name != "set_state", declared.name == "delete_user"));
@@ -66,7 +67,7 @@ fn a_function_and_the_runner_answer_alike() {
     assert_eq!(runner.get("/api/users/demo-user").json(), state_of(&created, true));
 }
 
-/// A header on two lines reaches a function in one, joined by a comma.
+/// API Gateway joins a header on two lines by a comma before it reaches a function.
 #[test]
 fn a_function_and_the_runner_answer_repeated_headers_alike() {
     let runner = Runner::ephemeral();
@@ -126,7 +127,7 @@ fn a_function_refuses_as_the_runner_does() {
 }
 
 #[test]
-fn no_route_names_the_methods_of_a_known_path() {
+fn the_function_no_route_names_the_methods_of_a_known_path() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("no_route", runner.dynamodb.as_deref().unwrap());
     let mut event = event("no_route");
@@ -166,7 +167,7 @@ fn a_line_carries_its_metrics_in_the_embedded_format() {
     let directives = aws["CloudWatchMetrics"].as_array().unwrap();
     assert_eq!((directives.len(), &directives[0]["Namespace"]), (2, &json!("Greenroom/dev")));
     assert_eq!(directives[1]["Metrics"], json!([{"Name": "route_errors", "Unit": "Count"}]), "a refusal is no failure");
-    assert_eq!(directives[0]["Dimensions"], json!([[]]), "no dimension, or each is a series to pay for");
+    assert_eq!(directives[0]["Dimensions"], json!([[]]), "each dimension would cost a series");
     let names: Vec<_> =
         directives[0]["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
     assert_eq!(names, ["api_response_time", "api_error_rate", "memory_used_mb"]);
@@ -220,9 +221,9 @@ fn a_missing_variable_fails_the_start_and_is_named() {
     }
 }
 
-/// Who may call is never left to a default: a stack whose template lost the line must not be open.
+/// `AUTH_MODE` has no default in a function: a stack whose template lost the line must not be open.
 #[test]
-fn a_function_that_is_not_told_who_may_call_does_not_start() {
+fn a_function_without_an_auth_mode_does_not_start() {
     for name in ["get_user", "on_state_change", "canary"] {
         for unset in [None, Some(("AUTH_MODE", ""))] {
             let mut env = environment(name, "http://127.0.0.1:9");
@@ -249,7 +250,7 @@ fn a_bad_setting_fails_the_start_and_is_named() {
     }
 }
 
-/// Starts a function before its database, on a port where nobody listens.
+/// The functions start before their database: no process listens on its port.
 #[test]
 fn a_database_out_of_reach_is_503_and_says_nothing_about_itself() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -286,17 +287,17 @@ fn a_failing_database_is_asked_again_and_a_working_one_answers_at_once() {
     assert_eq!(causes.len(), 2, "a refusal is explained in the log, once: {causes:#?}");
 }
 
-/// A database that answers later than a function waits for it.
+/// The database answers later than the time limit of one attempt, 1.5 s.
 const TOO_SLOW: Mode = Mode::Slow(Duration::from_millis(1700));
 
 #[test]
-fn no_attempt_begins_that_could_not_end_before_lambda_ends_the_function() {
+fn an_attempt_that_could_outlast_the_deadline_of_lambda_does_not_begin() {
     let runner = Runner::ephemeral();
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     for binary in ["get_user", "set_mute", "delete_user"] {
         let lambda = Lambda::start(binary, &database.url);
         database.be(TOO_SLOW);
-        // Enough for one attempt of 1.5 s and the answer, and too little for two.
+        // The time is enough for one attempt of 1.5 s and the answer, and too little for two attempts.
         let reply = reply(&lambda.run_within(&event(binary), Duration::from_millis(2800)));
         refused(&reply, 503, "unavailable");
         database.be(Mode::Working);
@@ -305,9 +306,9 @@ fn no_attempt_begins_that_could_not_end_before_lambda_ends_the_function() {
     }
 }
 
-/// Attaching takes five calls, each of which is in time by itself.
+/// Attaching takes five calls. Each of them is in time by itself.
 #[test]
-fn work_of_several_calls_ends_between_two_of_them_before_lambda_ends_the_function() {
+fn work_of_several_calls_stops_between_two_calls_before_the_deadline_of_lambda() {
     let runner = Runner::ephemeral();
     join(&runner, "demo-user", true);
     let witness = Witness::enrolled(&runner, "demo-user");
@@ -326,16 +327,16 @@ fn work_of_several_calls_ends_between_two_of_them_before_lambda_ends_the_functio
     assert_eq!(database.take_calls().len(), 5);
 }
 
-/// As `cargo lambda watch` sends it.
+/// `cargo lambda watch` sends such a deadline.
 #[test]
-fn a_deadline_that_was_over_before_the_invocation_is_none() {
+fn a_deadline_before_the_invocation_is_ignored() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("get_user", runner.dynamodb.as_deref().unwrap());
     assert_eq!(reply(&lambda.run_until(&event("get_user"), 600_000)).status, 404);
 }
 
 #[test]
-fn a_consumer_whose_time_is_nearly_over_gives_back_what_is_left() {
+fn a_consumer_that_is_nearly_out_of_time_returns_the_remaining_records() {
     let runner = Runner::ephemeral();
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     let lambda = Lambda::start("on_state_change", &database.url);
@@ -349,7 +350,7 @@ fn a_consumer_whose_time_is_nearly_over_gives_back_what_is_left() {
 }
 
 #[test]
-fn a_table_that_is_not_there_is_500_and_not_named() {
+fn a_missing_table_is_500_and_is_not_named() {
     let runner = Runner::ephemeral();
     let mut env = environment("get_user", runner.dynamodb.as_deref().unwrap());
     env.retain(|(name, _)| *name != "STATE_TABLE");

@@ -1,11 +1,12 @@
-//! Greenroom from outside: the runner as a process over HTTP, the real function binaries under a stand-in for Lambda.
+//! Tests of Greenroom from outside: the runner as a process over HTTP, and the real function binaries under a stand-in
+//! for Lambda.
 //!
 //! Every test starts what it needs on free ports and leaves nothing behind, so all of them run at once.
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test, or what it stands on, fails by panicking"
+    reason = "a test and its support code fail by panicking"
 )]
 
 mod acceptance;
@@ -31,12 +32,12 @@ mod agent {
     automod::dir!("api/agent");
 }
 
-/// What must hold when clients are hostile, machines die and files rot. One file per fault.
+/// Tests with hostile clients, dying processes and damaged files. One file per fault.
 mod robustness {
     automod::dir!("api/robustness");
 }
 
-/// One file per function that somebody starts by hand.
+/// One file per function that an operator invokes by hand.
 mod commands {
     automod::dir!("api/commands");
 }
@@ -46,7 +47,7 @@ mod schedules {
     automod::dir!("api/schedules");
 }
 
-/// Taken, damaged, restored, drilled.
+/// Snapshots are taken, damaged, restored and drilled.
 mod snapshots {
     automod::dir!("api/snapshots");
 }
@@ -56,7 +57,7 @@ mod sockets {
     automod::dir!("api/sockets");
 }
 
-/// What follows from a table's stream.
+/// One file per function that follows a table's stream.
 mod consumers {
     automod::dir!("api/consumers");
 }

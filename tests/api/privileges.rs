@@ -73,7 +73,7 @@ fn granted(properties: &Value) -> Vec<Grant> {
                         keys = texts(patterns);
                     }
                     ("ForAllValues:StringNotLike", "dynamodb:Attributes") => avoided = texts(patterns),
-                    // `agreement::the_canary_may_count_and_read_nobody_whom_it_counts`
+                    // `agreement::the_canary_may_count_people_and_may_not_read_them`
                     ("StringEquals", "dynamodb:Select") => {}
                     other => panic!("no rule for {other:?}"),
                 }

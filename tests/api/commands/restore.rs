@@ -32,7 +32,7 @@ fn a_snapshot_is_restored_and_the_histories_go_on() {
         json!({"snapshot": ID, "lines": 30, "of": 30, "resumedAt": 0, "keepAgents": false, "done": true})
     );
     assert_eq!(users(&runner), 20);
-    // The stream was followed all the while: its entries come after those that were restored.
+    // The runner has followed the stream during the restore: the stream's entries come after the restored ones.
     let entries = audit_of(&runner, "room-0", 13);
     assert!(entries[..3].iter().all(|entry| entry.action == "device_changed"), "{entries:#?}");
     assert!(entries[3..].iter().all(|entry| entry.action == "joined"), "{entries:#?}");
@@ -41,7 +41,7 @@ fn a_snapshot_is_restored_and_the_histories_go_on() {
 }
 
 #[test]
-fn an_event_that_does_not_say_which_restores_none() {
+fn an_event_that_names_no_snapshot_restores_none() {
     let (runner, _s3, lambda) = start(&Archive::new(ID, lines(1, 1, 3)));
     for event in [json!({}), json!({"snapshot": "newest"}), Value::Null] {
         let refused = lambda.fail(&event);

@@ -19,7 +19,7 @@ const PEOPLE: usize = 12;
 const ROOMS: [&str; 3] = ["demo", "other", "third"];
 const FAILED_NONE: &str = "batchItemFailures\":[]";
 
-/// People whose states change at random, in a time of their own.
+/// People whose states change at random, with a clock of their own.
 struct Crowd {
     rng: fastrand::Rng,
     now: Timestamp,
@@ -43,7 +43,7 @@ impl Crowd {
         DeviceClaim { device_id: Some(format!("canary-device-{device}").try_into().unwrap()), device_label }
     }
 
-    /// One change; some are refused, as in life.
+    /// Makes one change at random. Some changes are refused.
     async fn change(&mut self, bed: &Unfollowed) {
         self.now = self.now.plus(std::time::Duration::from_millis(self.rng.u64(1..20_000)));
         let (person, now) = (self.rng.usize(..PEOPLE), self.now);
@@ -120,14 +120,14 @@ impl Crowd {
     }
 }
 
-/// A state with the verdicts that held when it took its form.
+/// A state with the verdicts that held at its last claim or measurement.
 async fn live(bed: &Unfollowed, id: &UserId) -> Option<User> {
     let user = bed.context.users.get(id, Timestamp::from_ms(START_MS)).await.ok()?;
     let at = moment(user.last_updated, user.verdict.mute.observed_at);
     bed.context.users.get(id, at).await.ok()
 }
 
-/// Checks each room's history against who is in it now.
+/// Checks each room's history against the people in it. Returns the number of entries.
 async fn compare(bed: &Unfollowed) -> usize {
     let mut count = 0;
     let mut people = Vec::new();
@@ -138,7 +138,7 @@ async fn compare(bed: &Unfollowed) -> usize {
         let room: RoomId = room.parse().unwrap();
         let entries = bed.entries(&room).await;
         let mut said = BTreeSet::new();
-        // A claim has a version and a time of its own; the rest may be true twice within a second.
+        // An entry of a claim has a version and a time of its own. Other entries may be equal within a second.
         let claims = ["joined", "mute_changed", "device_changed"];
         for entry in entries.iter().filter(|entry| claims.contains(&entry.action.as_str())) {
             let new = said.insert(format!("{} {} {} {:?}", entry.at, entry.actor, entry.action, entry.data));
@@ -164,7 +164,7 @@ fn shuffled(rng: &mut fastrand::Rng, event: &Value) -> Value {
     event
 }
 
-/// The records of every other person, as Lambda deals them to two functions at once.
+/// The records of half of the people, as Lambda distributes a stream to two functions at once.
 fn half(event: &Value, which: usize) -> Value {
     let mine = |record: &&Value| {
         let key = record["dynamodb"]["Keys"]["pk"]["S"].as_str().unwrap();
@@ -173,8 +173,8 @@ fn half(event: &Value, which: usize) -> Value {
     json!({"Records": event["Records"].as_array().unwrap().iter().filter(mine).collect::<Vec<_>>()})
 }
 
-/// Whole batches come again, shuffled batches come again, two consumers get the same or each a half, a consumer dies in the
-/// middle: in the end each change is in the ledger once.
+/// Batches are delivered again, whole or shuffled; two consumers get the same batch, or half of it each; a consumer
+/// dies in the middle of a batch. In the end each change is in the ledger once.
 #[tokio::test]
 async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
     let bed = Unfollowed::new();
@@ -240,7 +240,7 @@ async fn batch_of_three(bed: &Unfollowed) -> Value {
     event_of(&bed.next().await.unwrap())
 }
 
-/// As after a crash: the batch is read anew, and more has happened since.
+/// After a crash the batch is read again, together with newer records.
 #[tokio::test]
 async fn a_batch_that_comes_again_with_more_behind_it_adds_only_what_is_new() {
     let bed = Unfollowed::new();
@@ -263,7 +263,7 @@ async fn a_batch_that_comes_again_with_more_behind_it_adds_only_what_is_new() {
     }
 }
 
-/// A table that was restored has a new stream, and the ledger that was restored with it knows the old one.
+/// A restored table has a new stream, and the restored ledger refers to the old stream.
 #[tokio::test]
 async fn a_later_stream_is_followed_from_its_first_record_and_an_earlier_one_no_more() {
     let bed = Unfollowed::new();
@@ -308,9 +308,9 @@ async fn a_record_that_cannot_be_read_stops_the_batch_there_and_the_rest_comes_a
     assert_eq!(who(facts(&bed.entries(&room).await)), ["user-0", "user-1", "user-2"]);
 }
 
-/// A stream forgets after a day, and a directory may be older than its history.
+/// A stream keeps records for a day, and a data directory may be older than its history.
 #[tokio::test]
-async fn somebody_who_was_there_before_the_history_began_joins_it_with_their_next_change() {
+async fn a_person_who_is_older_than_the_history_joins_it_with_their_next_change() {
     let bed = Unfollowed::new();
     batch_of_three(&bed).await;
     bed.remove(&bed.next().await.unwrap()).await;
@@ -345,7 +345,7 @@ fn the_function_adds_its_event_to_the_ledger_once() {
 }
 
 #[test]
-fn a_state_whose_time_was_over_leaves_by_itself() {
+fn an_expired_state_is_recorded_as_left() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("on_state_change", runner.dynamodb.as_deref().unwrap());
     let mut event = event("on_state_change");
@@ -398,22 +398,22 @@ fn a_database_that_fails_holds_the_batch_back_and_loses_nothing() {
 }
 
 #[test]
-fn a_batch_of_another_form_is_refused_and_the_next_one_works() {
+fn records_of_other_items_are_skipped_and_the_next_batch_works() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("on_state_change", runner.dynamodb.as_deref().unwrap());
     let mut strange = event("on_state_change");
     strange["Records"][0]["dynamodb"]["Keys"] = json!({"pk": {"S": "AGENT#x"}, "sk": {"S": "META"}});
     strange["Records"][1]["dynamodb"]["Keys"] = json!({});
-    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "what is no state is not ours");
+    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "an item that is no state is skipped");
     strange["Records"][0]["dynamodb"]["Keys"] = json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}});
-    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "nor is a connection");
+    assert!(lambda.run(&strange).to_string().contains(FAILED_NONE), "a connection is skipped too");
     assert_eq!(audit(&runner, "demo-room").0.len(), 0);
     lambda.run(&event("on_state_change"));
     assert_eq!(audit(&runner, "demo-room").0.len(), 2);
 }
 
 #[test]
-fn two_rooms_cannot_be_told_to_have_the_same_device() {
+fn a_device_has_another_digest_in_each_room() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     join(&runner, "bob", true);
@@ -427,7 +427,7 @@ fn two_rooms_cannot_be_told_to_have_the_same_device() {
 }
 
 #[tokio::test]
-async fn what_the_runner_sweeps_away_has_expired() {
+async fn a_state_that_the_runner_sweeps_is_recorded_as_expired() {
     let bed = Unfollowed::new();
     let batch = batch_of_three(&bed).await;
     bed.deliver(batch).await;
