@@ -21,7 +21,7 @@ fn check(document: &Value, name: &str, frame: &Value) {
 }
 
 #[test]
-fn every_frame_matches_the_document() {
+fn every_frame_is_as_described() {
     let document: Value = serde_json::from_str(&crate::support::read("docs/asyncapi.json")).unwrap();
     let mut runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);

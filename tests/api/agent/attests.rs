@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 struct Scene {
     runner: Runner,
     pulse: Pulse,
-    /// What her browser keeps of the pairing.
+    /// The token that her browser keeps after the pairing.
     witness: String,
     watch: Watch,
 }
 
 impl Scene {
-    /// Ada claims the desk microphone, and her agent is paired and watches.
+    /// Ada claims the desk microphone. Her agent is paired, and it watches.
     fn begin(claim: &Value, pulse: Pulse) -> Self {
         let runner = Runner::ephemeral();
         claims(&runner, claim);
@@ -27,19 +27,19 @@ impl Scene {
         Self { runner, pulse, witness, watch }
     }
 
-    /// The same with somebody who speaks at the desk.
+    /// Begins a scene in which a person speaks at the desk microphone.
     fn speaking(claim: &Value) -> Self {
         let mut pulse = Pulse::with_desk();
         pulse.hears("desk", Sound::Speech);
         Self::begin(claim, pulse)
     }
 
-    /// Waits until the stored mute verdict is this.
+    /// Waits until the stored mute verdict has this value and reason, and returns the state.
     fn verdict(&self, value: &str, reason: &str) -> Value {
         await_verdict(&self.runner, PATIENCE, value, reason)
     }
 
-    /// The mute verdicts that the agent was told, in order.
+    /// The mute verdicts that the server has returned to the agent, in order.
     fn told(&self) -> Vec<String> {
         let log = self.watch.log();
         let attested = log.iter().filter(|line| line["event"] == "attested");
@@ -68,7 +68,7 @@ fn await_verdict(runner: &Runner, patience: Duration, value: &str, reason: &str)
         if mute["value"] == value && mute["reason"] == reason {
             return state;
         }
-        assert!(Instant::now() < deadline, "{value} {reason} was awaited: {state}");
+        assert!(Instant::now() < deadline, "the verdict does not become {value} {reason}: {state}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -171,12 +171,12 @@ fn the_agent_follows_the_device_that_the_page_claims() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn an_agent_that_is_stopped_leaves_a_stale_verdict_and_one_that_is_started_again_goes_on() {
+fn a_stopped_agent_leaves_a_stale_verdict_and_a_restarted_agent_verifies_again() {
     let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
     scene.verdict("verified", "digital_zero");
     let before = scene.watch.says(|line| line["event"] == "attested")["seq"].as_u64();
     assert_eq!(scene.watch.stop(Signal::TERM), (0, String::new()));
-    // 25 seconds after its last window.
+    // A verdict expires 25 seconds after the agent's last window.
     await_verdict(&scene.runner, PATIENCE + Duration::from_secs(25), "stale", "attestation_expired");
     let watch = scene.pulse.watch(&[]);
     let attested = watch.says(|line| line["event"] == "attested");
@@ -198,7 +198,7 @@ fn a_calm_agent_attests_every_ten_seconds_so_its_verdict_does_not_expire() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn an_agent_that_is_replaced_rests_and_one_that_is_revoked_ends_and_says_why() {
+fn a_replaced_agent_is_idle_and_a_revoked_agent_ends_and_says_why() {
     let scene = Scene::begin(&muted_by_the_system(), Pulse::with_desk());
     scene.verdict("verified", "digital_zero");
     let other = Pulse::with_desk();
@@ -221,7 +221,7 @@ fn an_agent_that_nobody_has_attached_leaves_the_microphone_closed() {
     assert_eq!(scene.runner.delete("/api/users/ada").status, 200);
     scene.watch.says(|line| line["event"] == "idle");
     await_that("the microphone is closed", || scene.pulse.listeners() == 0);
-    // Whoever takes the id next has not paired it.
+    // The next person with this id has not paired the agent.
     claims(&scene.runner, &muted_by_the_system());
     let idle = scene.watch.says(|line| line["event"] == "idle");
     assert!(idle["retryMs"].as_u64() <= Some(30_000), "{idle}");
@@ -265,7 +265,7 @@ fn silence_of_the_agents_own_stream_never_verifies_a_mute() {
     scene.pulse.volume_own(1);
     scene.verdict("unverified", "stream_silenced");
     assert!(!scene.told().contains(&"verified".to_owned()), "{:?}", scene.told());
-    // The sound server remembers the volume, and the next start does not mind.
+    // The sound server remembers the volume, and the agent sets its own volume when it starts.
     assert_eq!(scene.watch.stop(Signal::TERM).0, 0);
     let watch = scene.pulse.watch(&[]);
     watch.says(|line| line["verdict"]["mute"]["reason"] == "signal_present");
@@ -297,7 +297,7 @@ fn a_new_claim_is_attested_at_once_and_in_a_window_of_its_own() {
     claims(&scene.runner, &json!({"isMuted": true, "muteScope": "device"}));
     let state = scene.runner.get("/api/users/ada").json();
     assert_eq!(state["verdict"]["mute"]["reason"], "claim_newer", "{state}");
-    // The agent learns of it by its next attestation, and attests again at once.
+    // The answer to the next attestation tells the agent of the new claim, and the agent attests again at once.
     scene.watch.says(|line| line["verdict"]["mute"]["reason"] == "claim_newer");
     let next = scene.watch.says(|line| line["event"] == "attested");
     assert_eq!(next["verdict"]["mute"]["reason"], "digital_zero", "{next}");
@@ -305,7 +305,7 @@ fn a_new_claim_is_attested_at_once_and_in_a_window_of_its_own() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn an_alias_binds_nothing_and_leads_nowhere() {
+fn an_alias_binds_no_device_and_does_not_redirect_the_agent() {
     let scene = Scene::speaking(&json!({"isMuted": true, "muteScope": "os", "deviceId": "default"}));
     scene.pulse.plug_in("headset", "Headset Microphone");
     scene.verdict("unverified", "device_alias");
@@ -321,7 +321,7 @@ fn an_alias_binds_nothing_and_leads_nowhere() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_server_that_is_gone_is_tried_again_and_measuring_goes_on() {
+fn an_unreachable_server_is_tried_again_while_the_agent_goes_on_measuring() {
     let Scene { runner, pulse, watch, .. } = Scene::speaking(&json!({"isMuted": false}));
     watch.says(|line| line["event"] == "attested");
     runner.kill();
@@ -334,7 +334,7 @@ fn a_server_that_is_gone_is_tried_again_and_measuring_goes_on() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_code_that_is_not_good_pairs_nothing_and_leaves_nothing() {
+fn an_invalid_code_pairs_no_agent_and_stores_no_pairing() {
     let runner = Runner::ephemeral();
     claims(&runner, &json!({"isMuted": true}));
     let pulse = Pulse::start();
@@ -344,7 +344,7 @@ fn a_code_that_is_not_good_pairs_nothing_and_leaves_nothing() {
     assert_eq!((refused.status.code(), errors.lines().count()), (Some(6), 1), "{errors}");
     assert!(errors.contains("ask your page for a new one"), "{errors}");
     assert_eq!(pair("not a code").status.code(), Some(2));
-    assert_eq!(pulse.watch(&[]).wait().0, 4, "nothing is kept of it");
+    assert_eq!(pulse.watch(&[]).wait().0, 4, "no pairing is stored");
     let url = runner.url.clone();
     runner.kill();
     let unreachable = pulse.agent(&["enroll", "--url", &url, "--user", "ada", "--code", "7K3M-Q2XD-9VTA-B4NC"]);
@@ -360,23 +360,23 @@ fn plain_http_to_another_machine_is_refused_before_anything_is_sent() {
     let errors = String::from_utf8(refused.stderr).unwrap();
     assert_eq!((refused.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
     assert!(errors.contains("must begin with https://"), "{errors}");
-    assert_eq!(pulse.watch(&[]).wait().0, 4, "nothing is kept of it");
+    assert_eq!(pulse.watch(&[]).wait().0, 4, "no pairing is stored");
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_forged_401_is_waited_out_and_a_revocation_ends_the_agent() {
+fn a_forged_401_is_retried_and_a_revocation_ends_the_agent() {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.server_addr());
     let pulse = Pulse::with_desk();
-    // Building it may take longer than the server below waits.
+    // Builds the agent first: that may take longer than the server below waits.
     binary("greenroom-agent");
     std::thread::scope(|scope| {
         let answers = scope.spawn(|| {
-            enrols_anybody(&server);
+            accepts_any_enrolment(&server);
             let refuse = |status: u16, code: &str| {
                 let problem = json!({"status": status, "code": code, "detail": "forged"});
-                let request = server.recv_timeout(PATIENCE).unwrap().expect("it asks again");
+                let request = server.recv_timeout(PATIENCE).unwrap().expect("the agent asks again");
                 request
                     .respond(tiny_http::Response::from_string(problem.to_string()).with_status_code(status))
                     .unwrap();
@@ -395,8 +395,8 @@ fn a_forged_401_is_waited_out_and_a_revocation_ends_the_agent() {
     });
 }
 
-/// Answers an enrolment as a server does that takes every code.
-fn enrols_anybody(server: &tiny_http::Server) {
+/// Answers an enrolment like a server that accepts every code.
+fn accepts_any_enrolment(server: &tiny_http::Server) {
     let mut request = server.recv_timeout(PATIENCE).unwrap().expect("an enrolment");
     let enrolment: domain::Enrolment = serde_json::from_reader(request.as_reader()).unwrap();
     let agent = domain::AgentId::of(&enrolment.public_key);

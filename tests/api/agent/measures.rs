@@ -1,4 +1,4 @@
-//! What the agent measures, and says on the command line.
+//! The agent's measurements, and its output on the command line.
 
 use crate::support::binaries::{agent_without_capture, binary};
 use crate::support::pulse::{Pulse, Sound};
@@ -18,7 +18,7 @@ const ASLEEP: [&str; 4] = ["no_data", "unmuted", "not_opened", "direct"];
 const GONE: [&str; 4] = ["device_missing", "unknown", "not_opened", "direct"];
 const NO_HOST: [&str; 4] = ["host_unavailable", "unknown", "not_opened", "direct"];
 
-/// What was measured, in order.
+/// The measured signals, in order.
 fn signals(log: &[Value]) -> Vec<&str> {
     log.iter().filter(|line| line["event"] == "observed").map(|line| line["signal"].as_str().unwrap()).collect()
 }
@@ -47,7 +47,7 @@ fn inputs_are_listed_and_monitors_are_marked() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn of_alsa_only_cards_are_inputs_so_its_endless_zeros_are_never_measured() {
+fn only_cards_are_inputs_of_alsa_so_its_null_device_is_never_measured() {
     let pulse = Pulse::with_desk();
     let (code, devices) = pulse.agent_json(&["devices", "--host", "alsa"]);
     assert_eq!(code, 0);
@@ -69,7 +69,7 @@ fn a_watch_shows_people_a_line_for_each_change() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_check_says_what_is_heard_in_words_and_by_its_exit_code() {
+fn a_check_reports_the_signal_in_words_and_by_its_exit_code() {
     let mut pulse = Pulse::with_desk();
     let (code, said, _) = text(&pulse.agent(&["check"]));
     assert_eq!((code, said.contains("Desk Microphone gives exact silence")), (11, true), "{said}");
@@ -83,7 +83,7 @@ fn a_check_says_what_is_heard_in_words_and_by_its_exit_code() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_check_says_the_words_of_the_protocol_and_nothing_else() {
+fn a_check_in_json_has_exactly_the_words_of_the_protocol() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     let (code, said) = pulse.agent_json(&["check"]);
@@ -102,14 +102,14 @@ fn a_gap_between_words_is_never_silence() {
     let watch = pulse.watch(&["--offline"]);
     watch.measures(HEARD);
     let heard = watch.log().len();
-    // The speech lasts about six seconds and begins anew: all its pauses are heard.
+    // The speech lasts about six seconds and is repeated, so the agent hears all its pauses.
     std::thread::sleep(Duration::from_secs(8));
-    assert_eq!(signals(&watch.log()[heard..]), [""; 0], "while somebody spoke");
+    assert_eq!(signals(&watch.log()[heard..]), [""; 0], "no other signal during speech");
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn what_the_system_mutes_is_muted_and_what_it_unmutes_is_heard() {
+fn a_device_that_the_system_mutes_is_muted_and_an_unmuted_device_is_heard() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     let watch = pulse.watch(&["--offline"]);
@@ -123,12 +123,12 @@ fn what_the_system_mutes_is_muted_and_what_it_unmutes_is_heard() {
     pulse.volume("desk", 100);
     watch.measures(HEARD);
     let contradicting = |line: &Value| line["flag"] == "muted" && line["signal"] == "signal";
-    assert!(!watch.log().iter().any(contradicting), "a mute is told when it can be heard: {:#?}", watch.log());
+    assert!(!watch.log().iter().any(contradicting), "the flag changes together with the signal: {:#?}", watch.log());
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn silence_of_its_own_stream_is_not_silence_of_the_device() {
+fn silence_of_the_agents_own_stream_is_not_silence_of_the_device() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     let watch = pulse.watch(&["--offline"]);
@@ -155,7 +155,7 @@ fn silence_of_its_own_stream_is_not_silence_of_the_device() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn what_the_sound_server_remembers_of_its_last_stream_does_not_silence_the_next_one() {
+fn a_remembered_mute_or_volume_of_the_last_stream_does_not_silence_the_next_stream() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     for (muted, percent) in [(true, 100), (false, 1), (false, 0), (true, 1)] {
@@ -177,7 +177,7 @@ fn what_the_sound_server_remembers_of_its_last_stream_does_not_silence_the_next_
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn with_flat_volumes_its_stream_leaves_the_device_alone_and_follows_it() {
+fn with_flat_volumes_the_agents_stream_follows_the_device_and_never_changes_it() {
     let mut pulse = Pulse::flat().desk();
     pulse.hears("desk", Sound::Speech);
     pulse.volume("desk", 60);
@@ -198,12 +198,12 @@ fn with_flat_volumes_its_stream_leaves_the_device_alone_and_follows_it() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn with_flat_volumes_a_stream_below_its_device_is_turned_down() {
+fn with_flat_volumes_a_stream_below_its_device_counts_as_silenced() {
     let mut pulse = Pulse::flat().desk();
     pulse.hears("desk", Sound::Speech);
     let watch = pulse.watch(&["--offline"]);
     watch.measures(HEARD);
-    // Another program keeps the device up.
+    // Another program's stream keeps the volume of the device up.
     let _other = pulse.other_listener("desk");
     pulse.volume_own(1);
     watch.measures(SILENCED);
@@ -301,7 +301,7 @@ fn a_sound_server_that_dies_is_not_a_mute_and_is_found_again() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_sound_server_that_hangs_is_not_a_mute_and_holds_nobody_up() {
+fn a_sound_server_that_hangs_is_not_a_mute_and_blocks_no_agent() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     let watch = pulse.watch(&["--offline"]);
@@ -311,7 +311,7 @@ fn a_sound_server_that_hangs_is_not_a_mute_and_holds_nobody_up() {
     pulse.stop();
     watch.measures(NO_HOST);
     other.measures(NO_HOST);
-    assert_eq!(other.stop(Signal::TERM), (0, String::new()), "while it hangs");
+    assert_eq!(other.stop(Signal::TERM), (0, String::new()), "the agent ends while the sound server hangs");
     pulse.go_on();
     watch.measures(HEARD);
     assert!(!signals(&watch.log()).contains(&"digital_zero"), "{:#?}", watch.log());
@@ -332,7 +332,7 @@ fn a_room_that_falls_silent_is_quiet_and_a_device_that_falls_silent_is_zero() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn two_devices_with_one_label_are_told_to_be_two() {
+fn two_devices_with_one_label_are_not_unique() {
     let pulse = Pulse::with_desk();
     pulse.plug_in("twin", "Desk Microphone");
     let (_, devices) = pulse.agent_json(&["devices"]);
@@ -355,7 +355,7 @@ fn a_monitor_is_measured_only_if_it_is_asked_for() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn by_the_flag_alone_the_device_is_never_opened() {
+fn with_the_flag_as_only_evidence_the_device_is_never_opened() {
     let pulse = Pulse::with_desk();
     pulse.mute("desk", true);
     let watch = pulse.watch(&["--offline", "--evidence", "flag"]);
@@ -367,7 +367,7 @@ fn by_the_flag_alone_the_device_is_never_opened() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_doctor_finds_the_mute() {
+fn the_doctor_command_finds_the_mute() {
     let pulse = Pulse::with_desk();
     pulse.mute("desk", true);
     let (code, said) = pulse.agent_json(&["doctor"]);
@@ -385,7 +385,7 @@ fn a_doctor_finds_the_mute() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn without_a_sound_server_there_is_no_verdict_but_a_reason() {
+fn without_a_sound_server_a_check_names_the_reason() {
     let mut pulse = Pulse::start();
     pulse.kill();
     let (code, said) = pulse.agent_json(&["check", "--seconds", "1"]);
@@ -396,19 +396,19 @@ fn without_a_sound_server_there_is_no_verdict_but_a_reason() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn a_signal_ends_it_in_order() {
+fn sigterm_and_sigint_end_the_agent_in_order() {
     let pulse = Pulse::with_desk();
     for signal in [Signal::TERM, Signal::INT] {
         let watch = pulse.watch(&["--offline"]);
         watch.measures(ZEROS);
         assert_eq!(watch.stop(signal), (0, String::new()));
-        await_that("nobody listens any more", || pulse.listeners() == 0);
+        await_that("no stream records any more", || pulse.listeners() == 0);
     }
 }
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn it_ends_quietly_when_nobody_reads_what_it_says() {
+fn the_agent_ends_quietly_when_its_output_is_closed() {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
     for args in [&["devices"][..], &["watch", "--offline", "--json"]] {
@@ -438,7 +438,7 @@ fn no_line_ever_holds_a_level() {
 
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn whoever_is_not_paired_is_told_how() {
+fn an_agent_that_is_not_paired_says_how_to_pair() {
     let pulse = Pulse::with_desk();
     let (code, errors) = pulse.watch(&[]).wait();
     assert_eq!(code, 4);

@@ -1,4 +1,4 @@
-//! What is meant for this machine must not leave it, whatever the environment says.
+//! Requests to this machine never leave it, even if the environment names a proxy.
 
 use crate::support::binaries::binary;
 use crate::support::witness::{join, pairing};
@@ -6,10 +6,10 @@ use crate::support::{PATIENCE, Runner};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A proxy that answers everything, and would so be noticed by the agent as well.
+/// The proxy answers every request with 502, so an agent that used it would fail.
 #[test]
 #[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
-fn plain_http_takes_no_proxy_of_the_environment() {
+fn plain_http_ignores_a_proxy_of_the_environment() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let (code, _) = pairing(&runner, "ada");
