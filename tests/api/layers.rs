@@ -1,4 +1,4 @@
-//! Crates and their modules form layers: none uses another one that, through any chain, uses it back.
+//! Crates and modules form layers: none of them uses itself through a chain of others.
 
 use crate::support::{read, sources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +36,7 @@ fn named(text: &str, parent: &str) -> Vec<String> {
     named
 }
 
-/// The module that a path leads to or into, if it is one of the crate.
+/// The module of the crate that a path names, or that holds the named item.
 fn leads_to(path: &str, modules: &BTreeSet<String>) -> Option<String> {
     let mut path = path.trim_end_matches("::");
     loop {
@@ -52,7 +52,7 @@ fn uses(folder: &str) -> Uses {
     let modules: BTreeSet<_> = files.iter().map(|(module, _)| module.clone()).filter(|path| !path.is_empty()).collect();
     let of = |(module, text): &(String, String)| {
         let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
-        // What a folder passes on it has of the files in it.
+        // The module of a folder re-exports items of its files, so it uses all of them.
         let children = modules.iter().filter(|path| path.rsplit_once("::").is_some_and(|(folder, _)| folder == module));
         let used = named(text, parent).into_iter().filter_map(|path| leads_to(&path, &modules));
         (module.clone(), used.chain(children.cloned()).filter(|path| path != module).collect())
@@ -60,8 +60,8 @@ fn uses(folder: &str) -> Uses {
     files.iter().filter(|(module, _)| !module.is_empty()).map(of).collect()
 }
 
-/// A chain of modules that ends where it began, if there is one.
-fn circle(uses: &Uses) -> Option<Vec<String>> {
+/// A cycle, if there is one: a chain of modules that ends where it began.
+fn cycle(uses: &Uses) -> Option<Vec<String>> {
     fn follow(uses: &Uses, chain: &mut Vec<String>, done: &mut BTreeSet<String>) -> bool {
         let last = chain.last().unwrap().clone();
         for next in &uses[&last] {
@@ -94,16 +94,16 @@ fn the_modules_of_the_runner_and_of_the_agent_form_layers() {
         let uses = uses(folder);
         assert!(
             uses.values().map(BTreeSet::len).sum::<usize>() > uses.len(),
-            "{folder}: hardly a use was found: {uses:?}"
+            "{folder}: too few uses were found: {uses:?}"
         );
-        if let Some(circle) = circle(&uses) {
-            panic!("{folder}: {} is a circle: move what both ends need into a module below them", circle.join(" → "));
+        if let Some(cycle) = cycle(&uses) {
+            panic!("{folder}: {} is a cycle: move what both ends need into a module below them", cycle.join(" → "));
         }
     }
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_written() {
+fn a_cycle_is_found_however_it_is_written() {
     let modules: BTreeSet<String> = ["a", "b", "c::d", "c::e"].map(str::to_owned).into();
     for (text, parent, found) in [
         ("use crate::b;\n", "", vec!["b"]),
@@ -127,8 +127,8 @@ fn a_circle_is_found_however_it_is_written() {
         }
         uses
     };
-    assert_eq!(circle(&uses(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
-    assert_eq!(circle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap(), ["b", "c", "b"]);
+    assert_eq!(cycle(&uses(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    assert_eq!(cycle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap(), ["b", "c", "b"]);
 }
 
 /// Each crate and the crates of this workspace that it may use: an arrow points down, never up.
@@ -146,7 +146,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("xtask", &["config", "domain", "functions", "telemetry"]),
 ];
 
-/// What only these crates may depend on.
+/// Libraries, and the only crates that may depend on them.
 const RESERVED: &[(&str, &[&str])] = &[
     ("aws-sdk-cloudwatch", &["cloudwatch"]),
     ("aws-sdk-s3", &["local", "snapshot"]),
@@ -159,7 +159,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 fn the_crates_form_layers() {
     for (folder, may) in CRATES {
         let manifest = read(&format!("{folder}/Cargo.toml"));
-        // Tests of a crate may use what they like.
+        // The dependencies of a crate's tests are not restricted.
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
         let uses = |name: &str| dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(name));
         for (other, _) in CRATES {

@@ -38,7 +38,7 @@ fn a_line_has_exactly_these_fields() {
 }
 
 #[test]
-fn a_line_tells_what_was_answered_to_whom() {
+fn a_line_names_the_request_the_status_and_the_user() {
     let (reply, line) = logged(|runner| runner.patch("/api/users/user-123/mute?x=1", json!({"isMuted": true})));
     assert_eq!(line["requestId"], reply.header("x-request-id").unwrap());
     assert_eq!((&line["method"], &line["path"]), (&json!("PATCH"), &json!("/api/users/user-123/mute")));
@@ -52,7 +52,7 @@ fn a_line_tells_what_was_answered_to_whom() {
 }
 
 #[test]
-fn a_line_tells_how_long_it_took() {
+fn a_line_holds_the_duration() {
     let (_, line) = logged(|runner| runner.get("/api/users"));
     let ms = line["duration"].as_u64().unwrap();
     assert_eq!(line["durationSeconds"], format!("{}.{:03}", ms / 1000, ms % 1000));
@@ -75,7 +75,7 @@ fn a_refusal_is_logged_as_an_error() {
 }
 
 #[test]
-fn what_the_client_has_already_is_a_success() {
+fn a_304_is_logged_as_a_success() {
     let (reply, line) = logged(|runner| runner.send("GET", "/api/users", &[("if-none-match", "*")], ""));
     assert_eq!((reply.status, &line["statusCode"], &line["isError"]), (304, &json!(304), &json!(false)));
 }
@@ -99,7 +99,7 @@ fn only_routes_that_change_state_are_critical() {
 }
 
 #[test]
-fn a_line_names_the_caller_and_none_where_nobody_proved_who_they_are() {
+fn a_line_names_the_caller_and_none_for_a_refused_or_public_request() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let mut witness = Witness::paired(&runner, "ada");
@@ -120,7 +120,7 @@ fn a_request_without_a_user_names_none() {
     let (_, line) = logged(|runner| runner.get("/api/rooms/demo/users"));
     assert_eq!((&line["userId"], &line["route"]), (&Value::Null, &json!("GET /api/rooms/{room}/users")));
     let (_, line) = logged(|runner| runner.get("/api/users/a%20b"));
-    assert_eq!(line["userId"], Value::Null, "what is not an id is not logged as one");
+    assert_eq!(line["userId"], Value::Null, "an invalid id is not logged");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_path_cannot_break_or_colour_a_line() {
     assert_eq!(line["path"], "/api/%0A%1b[31m%22,%22isError%22:false");
 }
 
-/// Both are chosen by the client. The longest that fit into a head together, and a method of its own choice.
+/// The client chooses method and path. The first request has the longest ones that fit into a head together.
 #[test]
 fn a_line_stays_short_however_long_method_and_path_are() {
     const LINE_BYTES_MAX: usize = 1100;
@@ -144,7 +144,7 @@ fn a_line_stays_short_however_long_method_and_path_are() {
         );
     }
     let reply = runner.send("PROPFIND", "/api/users", &[], "");
-    assert_eq!(runner.log_of(&reply)["method"], "PROPFIND", "a method that somebody has registered is logged whole");
+    assert_eq!(runner.log_of(&reply)["method"], "PROPFIND", "a registered method is logged whole");
 }
 
 #[test]

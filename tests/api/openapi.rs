@@ -1,4 +1,4 @@
-//! Every answer and every accepted body is as `docs/openapi.json` says.
+//! Every answer and every accepted body matches `docs/openapi.json`.
 
 use crate::cloudwatch;
 use crate::support::cloudwatch::Mode as CloudWatchMode;
@@ -68,7 +68,9 @@ impl Description {
             return;
         };
         let kind = reply.header("content-type").unwrap();
-        let media = content.get(kind).unwrap_or_else(|| panic!("{route} {status} is not said to be {kind}"));
+        let media = content
+            .get(kind)
+            .unwrap_or_else(|| panic!("docs/openapi.json does not say that {route} {status} is {kind}"));
         self.validate(&media["schema"], &reply.json(), &format!("{route} {status}"));
     }
 
@@ -76,11 +78,11 @@ impl Description {
         let validator = self.validator(schema);
         let broken: Vec<_> =
             validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
-        assert!(broken.is_empty(), "{what} is not as docs/openapi.json says: {broken:#?}\n{value:#}");
+        assert!(broken.is_empty(), "{what} does not match docs/openapi.json: {broken:#?}\n{value:#}");
     }
 }
 
-/// What has been answered: route and status.
+/// The route and the status of each answer so far.
 type Seen = BTreeSet<(String, u16)>;
 
 struct Scenario {
@@ -90,7 +92,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    /// Sends a request, checks its answer, and that its body is described as acceptable if it was accepted.
+    /// Sends a request and checks its answer. The description must allow an accepted body and forbid a malformed one.
     fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
         let reply = match body {
             Some(body) => self.runner.send_json(method, path, headers, body.clone()),
@@ -219,7 +221,7 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     every_described_answer_was_seen(&description, &seen);
 }
 
-/// An agent's life, with everything that can go wrong in it.
+/// The requests of agents, from enrolment to revocation, with every refusal.
 fn witnesses(scenario: &mut Scenario) {
     fn signed(scenario: &mut Scenario, path: &str, signature: &str, body: &Value) -> Reply {
         scenario.send("POST", path, &[("greenroom-signature", signature)], Some(body))
@@ -292,7 +294,7 @@ fn witnesses(scenario: &mut Scenario) {
     scenario.send("GET", "/api/metrics", &[], None);
 }
 
-/// How agents come to people, and people come and go. `revoked` was.
+/// The requests that attach agents, renew a presence and leave. `revoked` is an agent that was revoked.
 fn attachments(scenario: &mut Scenario, revoked: &Witness) {
     let enrolled = Witness::enrolled(&scenario.runner, "ada");
     let token = |token: &str| json!({"witness": token});
@@ -334,7 +336,7 @@ fn attachments(scenario: &mut Scenario, revoked: &Witness) {
     }
 }
 
-/// What strict mode answers to a stranger.
+/// The answers of strict mode to a stranger.
 fn strangers(description: &Description, seen: &mut Seen) {
     let strict = Runner::with_env(&[("AUTH_MODE", "strict")]);
     for route in routes() {
@@ -352,7 +354,7 @@ fn strangers(description: &Description, seen: &mut Seen) {
     }
 }
 
-/// The answers of a function whose database fails, or is not there.
+/// The answers of a function whose database fails, or refuses every call.
 fn out_of_order(runner: &Runner, description: &Description, seen: &mut Seen) {
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
     for (mode, status) in [(Mode::Failing, 503), (Mode::Refusing, 500)] {
@@ -369,7 +371,7 @@ fn out_of_order(runner: &Runner, description: &Description, seen: &mut Seen) {
     }
 }
 
-/// What is described but cannot be brought about here: a panic, and a body that takes 20 seconds.
+/// Checks that the scenario has seen every described answer. It cannot cause a panic, or a body that takes 20 seconds.
 fn every_described_answer_was_seen(description: &Description, seen: &Seen) {
     for route in routes() {
         let route = route.to_string();
@@ -383,14 +385,14 @@ fn every_described_answer_was_seen(description: &Description, seen: &Seen) {
             };
             assert!(
                 unseen || seen.contains(&(route.clone(), status)),
-                "docs/openapi.json says that {route} answers {status}, which this scenario has not seen: add a request, or take it out"
+                "docs/openapi.json says that {route} answers {status}, which this scenario has not seen: add a request, or remove the status"
             );
         }
     }
 }
 
-/// Checks that the schema of a type of texts takes what the type takes: with another character at each place of a good text,
-/// with each of `others` at its second place, and at any length.
+/// Checks that a text type and its schema accept the same texts: a good text with another character at each place, with
+/// each of `others` at its second place, and with any length.
 #[track_caller]
 fn agrees<T: DeserializeOwned + JsonSchema>(good: &str, others: std::ops::RangeInclusive<char>) {
     let validator = jsonschema::draft202012::new(schema_for!(T).as_value()).unwrap();
@@ -407,27 +409,28 @@ fn agrees<T: DeserializeOwned + JsonSchema>(good: &str, others: std::ops::RangeI
         for other in '\0'..='\u{ff}' {
             let text = at(place, other);
             let (taken, described) = verdicts(&text);
-            assert_eq!(taken, described, "{text:?}: taken, described");
+            assert_eq!(taken, described, "{text:?}: accepted by the type, by the schema");
         }
     }
     for other in '\0'..='\u{ff}' {
-        // The last digit of base64 has spare bits, which must be zero; a pattern of that would tell nobody anything.
+        // The spare bits of the last base64 digit must be zero. The schema leaves that out: no reader would understand
+        // such a pattern.
         let text = at(last, other);
-        assert!(!verdicts(&text).0 || verdicts(&text).1, "{text:?} is taken, and not described");
+        assert!(!verdicts(&text).0 || verdicts(&text).1, "the type accepts {text:?}, and the schema does not");
     }
     for text in others.map(|other| at(1, other)) {
         let (taken, described) = verdicts(&text);
-        assert_eq!(taken, described, "{text:?}: taken, described");
+        assert_eq!(taken, described, "{text:?}: accepted by the type, by the schema");
     }
     for length in 0..300 {
         let text: String = good.chars().cycle().take(length).collect();
         let (taken, described) = verdicts(&text);
-        assert_eq!(taken, described, "{length} characters: taken, described");
+        assert_eq!(taken, described, "{length} characters: accepted by the type, by the schema");
     }
 }
 
 #[test]
-fn a_schema_of_texts_takes_what_their_type_takes() {
+fn a_text_type_and_its_schema_accept_the_same_texts() {
     let few = || '\u{100}'..='\u{17f}';
     agrees::<domain::UserId>("a-user", few());
     agrees::<domain::RoomId>("a-room", few());
@@ -438,13 +441,13 @@ fn a_schema_of_texts_takes_what_their_type_takes() {
     agrees::<domain::WitnessToken>("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE", few());
     agrees::<domain::ledger::Hash>(&"0f".repeat(32), few());
     agrees::<domain::AgentDeviceId>("host:name", few());
-    // Not a name: it is taken with outer blanks, and described as it is stored, without them.
-    // All characters of the first plane, by which a pattern can name what deceives.
+    // `Name` is not in this list: the type accepts outer blanks and removes them, and the schema describes the result.
+    // All characters of the first plane: the pattern names the deceptive ones among them.
     agrees::<domain::Label>("Yeti", '\u{100}'..='\u{ffff}');
 }
 
 #[test]
-fn examples_are_as_their_schemas_say() {
+fn examples_match_their_schemas() {
     let description = Description::new();
     let mut found = 0;
     examples(&description.0, &mut |schema, example| {
@@ -470,7 +473,7 @@ fn examples<'a>(node: &'a Value, check: &mut impl FnMut(&'a Value, &'a Value)) {
 }
 
 #[test]
-fn the_figures_of_a_stage_are_as_described_also_when_they_cannot_be_read() {
+fn the_figures_of_a_stage_are_as_described_even_if_they_cannot_be_read() {
     let (description, cloudwatch) = (Description::new(), cloudwatch::busy());
     for mode in [CloudWatchMode::Working, CloudWatchMode::Without("p95"), CloudWatchMode::Refusing] {
         cloudwatch.be(mode);

@@ -1,5 +1,5 @@
-//! Least privilege, measured: what each function asks of the database while it does all that it can do is exactly what the
-//! template lets it ask.
+//! Least privilege, measured: the tests run each function with all its kinds of work, and compare its calls with the
+//! grants of the template. Both must be the same.
 
 use crate::support::archive::{Archive, chain, line, lines};
 use crate::support::faults::{Command, Fault};
@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Uses = BTreeSet<Use>;
 
-/// One action on one resource that a statement of the template grants, and under which conditions.
+/// One action on one resource that a statement of the template grants, with the conditions.
 #[derive(Debug, Clone)]
 struct Grant {
     action: String,
-    /// In the words of [`Use`].
+    /// The resource, named as in [`Use`].
     resource: String,
     /// `dynamodb:LeadingKeys`: patterns, one of which every partition key must match.
     keys: Vec<String>,
@@ -30,7 +30,7 @@ struct Grant {
 }
 
 impl Grant {
-    /// Whether it allows a call. `ForAllValues` is true of a call that names none.
+    /// Whether the grant allows a call. `ForAllValues` is true for a call that names no key.
     fn allows(&self, asked: &Use) -> bool {
         self.action == asked.action
             && self.resource == asked.resource
@@ -56,10 +56,10 @@ fn resource(value: &Value) -> String {
     plain.replace("StateTable.Arn", "greenroom-state").replace("LedgerTable.Arn", "greenroom-ledger")
 }
 
-/// What the template grants a function.
+/// The grants of a function in the template.
 fn granted(properties: &Value) -> Vec<Grant> {
-    // What is asked of CloudWatch is seen by `cloudwatch::the_figures_of_a_stage_are_those_of_cloudwatch`; Lambda itself
-    // reads the stream and writes to the queue with the function's role.
+    // `cloudwatch::the_figures_of_a_stage_are_those_of_cloudwatch` checks the calls to CloudWatch. Lambda itself reads
+    // the stream and writes to the queue, with the function's role.
     let seen = |action: &&String| !action.starts_with("cloudwatch:") && !action.starts_with("sqs:");
     let mut grants = Vec::new();
     let policies = properties["Policies"].as_sequence().into_iter().flatten();
@@ -91,8 +91,8 @@ fn granted(properties: &Value) -> Vec<Grant> {
     grants
 }
 
-/// Actions that name partition keys. A scan names none and a query of the index names a room, which may be any; a condition
-/// on them would be true of everything, and look like one.
+/// Actions that name partition keys. A scan names no key, and a query of the index names a room, which may be any room.
+/// A condition on these would look like a restriction, and be true for every call.
 const NAMING_KEYS: &[&str] = &[
     "BatchGetItem",
     "BatchWriteItem",
@@ -104,7 +104,8 @@ const NAMING_KEYS: &[&str] = &[
     "UpdateItem",
 ];
 
-/// What the attributes of a person's state belong to. Whoever writes one and needs nothing of a kind may not name it.
+/// The kinds of attributes of a person's state. A function that writes states may not name an attribute of a kind that
+/// it does not need.
 const KINDS: &[&str] = &[
     "agent*",
     "attested",
@@ -120,11 +121,11 @@ const KINDS: &[&str] = &[
     "roomId",
 ];
 
-/// Why a grant is wider than what was used, if it is.
+/// The reason why a grant is wider than the calls that were made. `None`: it is not wider.
 fn wider(grant: &Grant, used: &Uses) -> Option<String> {
     let uses: Vec<_> = used.iter().filter(|asked| grant.allows(asked)).collect();
     if uses.is_empty() {
-        return Some("nothing like it was used".to_owned());
+        return Some("no such call was made".to_owned());
     }
     let action = grant.action.trim_start_matches("dynamodb:");
     let tables = ["greenroom-state", "greenroom-ledger"];
@@ -150,7 +151,7 @@ fn wider(grant: &Grant, used: &Uses) -> Option<String> {
     (grant.avoided != kinds).then(|| format!("dynamodb:Attributes must avoid {kinds:?}"))
 }
 
-/// Commands that only read, and one that changes no item twice alike.
+/// The commands that only read, and `create_pairing`, which writes another code each time.
 fn readings() -> Vec<Command> {
     let all = Command::readings().into_iter().map(|reading| match reading.binary {
         "get_health" => reading.asking("deep=1"),
@@ -159,7 +160,7 @@ fn readings() -> Vec<Command> {
     all.chain([Command::new("create_pairing", "userId", "ada")]).collect()
 }
 
-/// What a run uses that finds all there is to find: an old snapshot, an interrupted upload, a chain that grows.
+/// The calls of a run that meets every special case: an old snapshot, an interrupted upload, a chain that grows.
 async fn snapshot_tables() -> Uses {
     let taking = Taking::with_people().await;
     Archive::new("2020-01-01-03-00-00", lines(1, 1, 1)).store(&taking.objects).await;
@@ -185,7 +186,7 @@ async fn snapshot_tables() -> Uses {
     taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
 }
 
-/// What follows a state's change into a history that is new, and again.
+/// The calls of `on_state_change` for a new history, and for the same event again.
 async fn on_state_change() -> Uses {
     let scene = Scene::new().await;
     scene.faulty.be_well();
@@ -198,7 +199,7 @@ async fn on_state_change() -> Uses {
     scene.faulty.used()
 }
 
-/// What the events of a connection use.
+/// The calls of each function of the WebSocket API.
 async fn sockets() -> Vec<(&'static str, Uses)> {
     let scene = Scene::new().await;
     let mut used = Vec::new();
@@ -211,7 +212,7 @@ async fn sockets() -> Vec<(&'static str, Uses)> {
     used
 }
 
-/// What a restore uses, and a drill.
+/// The calls of a drill and of a restore.
 async fn restored() -> [(&'static str, Uses); 2] {
     let taking = Taking::new();
     let mut all = lines(2, 3, 120);
@@ -234,7 +235,7 @@ async fn restored() -> [(&'static str, Uses); 2] {
     [("restore_drill", drill), ("restore", both())]
 }
 
-/// What each function used: alone, again, and for a user who is not there any more.
+/// The calls of each function: for a request, for the same request again, and for a user who has been deleted.
 async fn measured() -> BTreeMap<&'static str, Uses> {
     let mut uses: BTreeMap<&'static str, Uses> = BTreeMap::new();
     let count = Scene::new().await.commands().len();
@@ -275,7 +276,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
 }
 
 #[tokio::test]
-async fn a_function_asks_for_all_that_it_may_and_may_all_that_it_asks_for() {
+async fn each_function_makes_exactly_the_calls_that_the_template_grants() {
     let template = Template::parse(TEMPLATE).unwrap();
     let mut measured = Box::pin(measured()).await;
     let mut wrong = Vec::new();
@@ -299,7 +300,7 @@ async fn a_function_asks_for_all_that_it_may_and_may_all_that_it_asks_for() {
 }
 
 #[test]
-fn the_evaluator_refuses_what_a_condition_is_about() {
+fn the_evaluator_refuses_a_call_that_breaks_a_condition() {
     let mute = Grant {
         action: "dynamodb:UpdateItem".to_owned(),
         resource: "greenroom-state".to_owned(),

@@ -32,7 +32,7 @@ fn every_endpoint_refuses_a_stranger_but_the_public_ones() {
                     refused(&reply, 401, "authentication_required");
                     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
                 }
-                Callers::Service => panic!("{name} has a route, so anybody may try"),
+                Callers::Service => panic!("{name} has a route, so it must not declare Service"),
             }
         }
     }
@@ -79,7 +79,7 @@ fn a_stranger_does_not_learn_who_exists() {
 }
 
 #[test]
-fn a_page_may_still_ask_what_it_may_do() {
+fn a_preflight_is_answered_in_strict_mode() {
     let headers = [("origin", "https://a.example"), ("access-control-request-method", "PATCH")];
     assert_eq!(strict().send("OPTIONS", "/api/users/ada/mute", &headers, "").status, 204);
 }

@@ -287,7 +287,7 @@ fn a_real_page_of_another_site_reads_nothing_and_changes_nothing() {
 
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_name_that_was_pointed_at_this_machine_reads_nothing_and_changes_nothing() {
+fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing_and_changes_nothing() {
     let browser = Browser::resolving("evil.example", "127.0.0.1");
     let site = Site::start();
     let port = site.port().to_owned();

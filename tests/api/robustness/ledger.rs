@@ -73,7 +73,7 @@ fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
         if same {
             return versions;
         }
-        assert!(Instant::now() < deadline, "the histories are not the states: {told:#?} {live:#?}");
+        assert!(Instant::now() < deadline, "the histories do not lead to the states: {told:#?} {live:#?}");
         // Polling without a pause would delay the history.
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -129,7 +129,7 @@ fn acknowledged_changes_are_in_the_history_after_a_stop() {
     let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
-    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "records that were not worked off");
+    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "some records were not processed");
 }
 
 /// A data directory of an older version: a table without a stream, and no ledger.
@@ -170,7 +170,7 @@ async fn writes_that_are_not_admitted_wait_and_reads_do_not() {
     bed.engine.admit(1);
     assert_eq!(put("a", &bed.engine).await, 200);
     let waiting = tokio::spawn(put("b", &bed.engine));
-    assert_eq!(put("c", &bed.engine.ahead()).await, 200, "who writes the history never waits for it");
+    assert_eq!(put("c", &bed.engine.ahead()).await, 200, "the writes of the history itself never wait");
     let count = async || {
         let (_, answer) = bed.engine.call("Scan".into(), br#"{"TableName":"greenroom-state"}"#.to_vec()).await.unwrap();
         serde_json::from_slice::<Value>(&answer).unwrap()["Count"].clone()

@@ -96,7 +96,7 @@ fn client(url: &str, thread: usize, start: Instant) -> Vec<Seen> {
             let ended = start.elapsed().as_nanos();
             let body = answer.json();
             let (version, stored) = if answer.status == 412 {
-                assert_ne!(body["currentVersion"], latest[user], "refused though it was the version");
+                assert_ne!(body["currentVersion"], latest[user], "refused although the version was current");
                 asked = Asked::Lost;
                 (body["currentVersion"].as_u64().unwrap(), None)
             } else {
@@ -125,7 +125,7 @@ fn chain<'a>(first: &'a Stored, seen: &[&'a Seen]) -> BTreeMap<u64, &'a Stored> 
             Asked::Device(device) => (wanted.device, wanted.label) = (Some(device.clone()), Some(device.clone())),
             Asked::Read | Asked::Lost => unreachable!(),
         }
-        assert_eq!(next, &wanted, "version {version} is not version {} and its change", version - 1);
+        assert_eq!(next, &wanted, "version {version} does not follow from version {}", version - 1);
         assert!(next.updated >= last.updated, "time went back");
         chain.insert(version, next);
         last = next;
@@ -178,7 +178,11 @@ fn racing_operations_fit_one_history_per_user() {
         for seen in &seen {
             assert!(seen.version <= chain.len() as u64);
             if seen.asked == Asked::Read {
-                assert_eq!(seen.stored.as_ref(), chain.get(&seen.version).copied(), "a read saw what never was");
+                assert_eq!(
+                    seen.stored.as_ref(),
+                    chain.get(&seen.version).copied(),
+                    "a read saw a state that never existed"
+                );
             }
             reads += u32::from(seen.asked == Asked::Read);
             lost += u32::from(seen.asked == Asked::Lost);

@@ -94,7 +94,7 @@ fn stops_in_order(signal: &str) {
     let runner = Runner::start(&["--data-dir", place]);
     for (n, acknowledged) in acknowledged.iter().enumerate() {
         let stored = runner.get(&format!("/api/users/writer-{n}")).json()["version"].as_u64().unwrap();
-        assert_eq!(stored, acknowledged.load(Ordering::Relaxed), "what is stored is what was answered");
+        assert_eq!(stored, acknowledged.load(Ordering::Relaxed), "the stored version is the last acknowledged one");
     }
     assert_eq!(runner.get("/api/users/half").json()["version"], 20);
 }

@@ -86,7 +86,7 @@ fn a_connection_over_the_limit_is_told_to_retry() {
         }
         served.push(next);
         tries += 1;
-        assert!(tries < 5 * SERVED, "nobody is turned away");
+        assert!(tries < 5 * SERVED, "no connection is refused");
         // Each connection needs a file descriptor, and this process has only so many.
         if served.len() > SERVED + SPARE {
             served.retain(Wire::is_open);
@@ -99,11 +99,11 @@ fn a_connection_over_the_limit_is_told_to_retry() {
 
     let last = served.last_mut().unwrap();
     last.send("GET /api/health HTTP/1.1\r\nHost: greenroom\r\n\r\n");
-    assert_eq!(last.answer().unwrap().status, 200, "who was there is served");
+    assert_eq!(last.answer().unwrap().status, 200, "an earlier connection is still served");
     drop(served);
     let deadline = Instant::now() + CLOSED_WITHIN;
     while Wire::to(&runner).health() != 200 {
-        assert!(Instant::now() < deadline, "no place becomes free again");
+        assert!(Instant::now() < deadline, "no connection is accepted again");
     }
 }
 

@@ -254,7 +254,7 @@ fn after_a_kill_clients_reconnect_and_old_connections_expire() {
     let runner = Runner::start(&place);
     let mut after = Socket::to(&runner);
     assert_eq!(after.ping()["event"], "ack");
-    assert_eq!(connections(&runner).len(), 2, "nobody could tell of the first one's end");
+    assert_eq!(connections(&runner).len(), 2, "the killed runner could not delete the first connection");
     let listed = runner.get("/api/metrics").json();
     assert_eq!(listed["users"]["current"], 0, "a connection is no user: {listed}");
     assert_eq!(runner.get("/api/users").json()["items"], json!([]));
@@ -300,7 +300,7 @@ fn a_socket_over_the_limit_is_told_to_retry() {
     while Socket::over(TcpStream::connect(runner.url.trim_start_matches("http://")).unwrap(), &runner.url, &[OFFER])
         .is_err()
     {
-        assert!(Instant::now() < deadline, "no place becomes free again");
+        assert!(Instant::now() < deadline, "no connection is accepted again");
     }
 }
 

@@ -75,7 +75,10 @@ async fn a_lagging_index_changes_no_decision_and_its_lists_catch_up() {
                     late += usize::from(reply.json()["roomId"].is_string() && !listed.contains(&claim));
                     known.insert(claim);
                 }
-                assert!(listed.iter().all(|user| known.contains(user)), "a list shows what never was: {listed:?}");
+                assert!(
+                    listed.iter().all(|user| known.contains(user)),
+                    "a list shows a state that never existed: {listed:?}"
+                );
             }
             assert_eq!(late > 0, lag > 0, "{late} lists were late");
             faulty.lag(None).await;

@@ -77,7 +77,7 @@ fn data_of_another_version_is_refused_untouched() {
         let (code, said) = fails(&["--port", "0", "--data-dir", data.path().to_str().unwrap()], &[]);
         assert_eq!(code, wanted, "{said}");
         assert!(said.contains("layout"), "{said}");
-        assert!(!data.path().join("greenroom.db").exists(), "nothing is made beside it");
+        assert!(!data.path().join("greenroom.db").exists(), "no database is made in the directory");
     }
 }
 
@@ -165,7 +165,7 @@ fn a_command_whose_reader_has_gone_ends_quietly() {
         let read = command.output().unwrap().status.code();
         let said = command.stdout(broken()).output().unwrap();
         assert!(!String::from_utf8_lossy(&said.stderr).contains("panicked"), "{args:?}: {said:?}");
-        assert_eq!(said.status.code(), read, "{args:?}: the code says what came of it, whoever reads");
+        assert_eq!(said.status.code(), read, "{args:?}: the exit code is the same without a reader");
         let unheard = command.stdout(broken()).stderr(broken()).status().unwrap();
         assert_eq!(unheard.code(), read, "{args:?}");
     }
