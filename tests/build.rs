@@ -51,7 +51,7 @@ impl Need {
 fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=GREENROOM_REQUIRE_TOOLS");
-    // `automod` reads these folders, and cargo does not know that.
+    // `automod` reads this folder, and cargo does not know that.
     println!("cargo::rerun-if-changed=api");
     println!("cargo::rerun-if-changed=build.rs");
     let required = env::var("GREENROOM_REQUIRE_TOOLS").is_ok_and(|value| value == "1");

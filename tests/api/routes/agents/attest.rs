@@ -40,9 +40,9 @@ fn exact_zeros_under_the_systems_mute_verify_a_mute() {
     assert!(instant(&mute["observedAt"]) < instant(&mute["expiresAt"]) && mute["assurance"] == "self-hosted");
 }
 
-/// One row per reason; the verdict function itself is tried with every combination in `shared/domain`.
+/// One row per reason. The tests in `shared/domain` try the verdict function with every combination.
 #[test]
-fn what_an_agent_says_decides_the_verdict() {
+fn an_attestation_decides_the_verdict() {
     let (runner, mut witness) = ada(true);
     let hot = json!({"flag": "unmuted", "signal": "signal"});
     for (change, expected) in [
@@ -116,7 +116,7 @@ fn the_policy_decides_which_evidence_is_enough() {
 }
 
 #[test]
-fn the_very_same_bytes_again_get_the_stored_answer() {
+fn a_repeated_attestation_gets_the_stored_answer() {
     let (runner, witness) = ada(true);
     let body = witness.next(&json!({})).to_string();
     let mut first = witness.send(&runner, &body).json();
@@ -131,7 +131,7 @@ fn the_very_same_bytes_again_get_the_stored_answer() {
     assert_eq!(runner.get("/api/users/ada").json(), state);
 }
 
-/// Sends what must be refused, and checks that what is stored stays as it is.
+/// Checks that a request is refused, and that the stored state stays as it is.
 struct Refusals {
     runner: Runner,
     state: Value,
@@ -141,7 +141,7 @@ impl Refusals {
     fn check(&self, reply: &Reply, status: u16, code: &str) -> Value {
         let problem = refused(reply, status, code);
         let mut state = self.runner.get("/api/users/ada").json();
-        // Expires meanwhile, if the machine is slow.
+        // On a slow machine, the verdict expires meanwhile.
         state["verdict"] = self.state["verdict"].clone();
         assert_eq!(state, self.state);
         problem
@@ -181,13 +181,14 @@ fn replayed_reordered_and_foreign_attestations_are_refused() {
     let body = witness.next(&json!({})).to_string();
     refusals.check(&send_with(runner, &witness.path(), &bob.sign(&body), &body), 401, "signature_invalid");
     refusals.check(&send_with(runner, &bob.path(), &witness.sign(&body), &body), 401, "signature_invalid");
-    // What was not the next one is not the next one later.
+    // The attestation from before stays refused after others were accepted.
     assert_eq!(witness.attest(runner, json!({})).status, 200);
     assert_eq!(witness.attest(runner, json!({})).status, 200);
     refused(&witness.send(runner, &old.to_string()), 409, "sequence_conflict");
 }
 
-/// All bits of a body, and of a signature, are tried in `shared/domain`; here one of each byte goes the whole way.
+/// The tests in `shared/domain` flip each bit of a body and of a signature. This one sends a request for a bit of each
+/// byte.
 #[test]
 fn a_flipped_bit_is_refused_and_changes_nothing() {
     let (refusals, witness) = attested();
@@ -196,7 +197,7 @@ fn a_flipped_bit_is_refused_and_changes_nothing() {
     for at in 0..body.len() {
         let mut flipped = body.clone().into_bytes();
         flipped[at] ^= 1 << fastrand::u8(..7);
-        // Such bytes stay ASCII, as the whole body is.
+        // The flipped byte stays ASCII, like the whole body.
         let flipped = String::from_utf8(flipped).unwrap();
         let reply = send_with(&refusals.runner, &witness.path(), &signature, &flipped);
         refused(&reply, 401, "signature_invalid");
@@ -223,7 +224,7 @@ fn a_clock_that_is_wrong_is_told_the_time() {
 }
 
 #[test]
-fn a_window_of_the_future_does_not_live_longer() {
+fn a_window_that_ends_in_the_future_counts_as_ending_now() {
     let (runner, mut witness) = ada(true);
     let reply = witness.attest(&runner, json!({"toMs": now_ms() + 20_000}));
     let answer = reply.json();
@@ -267,7 +268,7 @@ fn a_signed_body_that_is_malformed_is_400_and_changes_nothing() {
 }
 
 #[test]
-fn an_agent_that_nobody_knows_is_refused_as_a_wrong_signature_is() {
+fn an_unknown_agent_is_refused_like_a_wrong_signature() {
     let (runner, witness) = ada(true);
     let body = witness.next(&json!({})).to_string();
     let path = "/api/agents/agt_00000000000000000000000000/attestations";
@@ -275,9 +276,9 @@ fn an_agent_that_nobody_knows_is_refused_as_a_wrong_signature_is() {
     refused_field(&send_with(&runner, "/api/agents/agt_1/attestations", &witness.sign(&body), &body), "agentId");
 }
 
-/// Whoever takes an id after somebody else must not be judged by their agent.
+/// The next person with an id must not be judged by the agent of the person before.
 #[test]
-fn an_agent_attaches_itself_to_nobody_who_takes_its_persons_id() {
+fn an_agent_does_not_attach_itself_to_the_next_person_with_the_id() {
     let (refusals, mut witness) = attested();
     let runner = &refusals.runner;
     runner.delete("/api/users/ada");
@@ -285,7 +286,7 @@ fn an_agent_attaches_itself_to_nobody_who_takes_its_persons_id() {
     refused(&witness.send(runner, &late), 409, "agent_idle");
     join(runner, "ada", true);
     let idle = refused(&witness.send(runner, &late), 409, "agent_idle");
-    assert_eq!(idle.get("claim"), None, "it learns nothing of a claim that is not its person's");
+    assert_eq!(idle.get("claim"), None, "the agent learns nothing of another person's claim");
     refused(&witness.begin(runner), 409, "agent_idle");
     let state = runner.get("/api/users/ada");
     assert_eq!((&state.json()["agent"], mute_verdict(&state)), (&json!(null), words("unverified", "no_agent")));
@@ -296,11 +297,11 @@ fn an_agent_attaches_itself_to_nobody_who_takes_its_persons_id() {
 }
 
 #[test]
-fn what_was_measured_under_one_claim_never_verifies_another() {
+fn a_measurement_under_one_claim_never_verifies_another_claim() {
     let (runner, mut witness) = ada(true);
     assert_eq!(verdict(&witness.attest(&runner, json!({}))).0, "verified");
     let stale = words("stale", "claim_newer");
-    // The same claim once more, another device with the same label, another room: each within the grace of two seconds.
+    // The same claim again, another device with the same label, another room: each within the grace of two seconds.
     runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")), stale);
     runner.patch("/api/users/ada/device", json!({"deviceId": "other", "deviceLabel": "Desk Mic"}));
@@ -311,7 +312,7 @@ fn what_was_measured_under_one_claim_never_verifies_another() {
     assert_eq!(runner.get("/api/rooms/other/safe").json()["safe"], false);
     let reply = witness.attest(&runner, json!({}));
     assert_eq!((verdict(&reply), &reply.json()["claim"]["version"]), (stale, &json!(4)));
-    assert_eq!(verdict(&witness.attest(&runner, json!({}))).0, "verified", "under the version it was told");
+    assert_eq!(verdict(&witness.attest(&runner, json!({}))).0, "verified", "under the version from the answer");
 }
 
 #[test]
@@ -333,7 +334,7 @@ fn a_window_that_is_not_newer_replaces_nothing() {
 }
 
 #[test]
-fn silence_is_said_to_have_begun_when_it_began() {
+fn a_verdict_shows_since_when_the_microphone_is_silent() {
     let (runner, mut witness) = ada(true);
     let since = now_ms() - 240_000;
     witness.attest(&runner, json!({"flag": "unmuted", "silentSinceMs": since}));
@@ -364,7 +365,7 @@ fn an_alias_is_never_verified_whatever_its_label() {
     assert_eq!(verdict(&witness.attest(&runner, json!({}))), words("unverified", "device_unbound"));
 }
 
-/// The table removes it within days.
+/// The table removes an expired item within days.
 #[test]
 fn an_agent_whose_pairing_has_lapsed_is_heard_no_more_and_its_person_can_end_it() {
     let (refusals, mut witness) = attested();
@@ -376,7 +377,7 @@ fn an_agent_whose_pairing_has_lapsed_is_heard_no_more_and_its_person_can_end_it(
     refused(&runner.delete(&format!("/api/agents/{}", witness.id)), 404, "agent_not_found");
     assert_eq!(runner.delete("/api/users/ada/agent").status, 200);
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")), words("unverified", "agent_revoked"));
-    // Of its key nothing is left.
+    // The agent's key is deleted.
     refused(&witness.attest(runner, json!({})), 401, "signature_invalid");
     refused(&send_with(runner, &witness.path(), "", "{}"), 401, "signature_invalid");
 }
@@ -390,10 +391,7 @@ fn an_agent_in_use_stays_paired() {
     assert_eq!(witness.attest(runner, json!({})).status, 200);
     let expires = agent_item(runner, &witness.id)["expiresAt"]["N"].as_str().unwrap().parse::<u64>().unwrap();
     assert!(expires > soon + 28 * 86_400, "{expires}");
-    assert!(
-        witness_expiry(runner, &witness.token) > soon + 28 * 86_400,
-        "nor does the browser's token lapse before it"
-    );
+    assert!(witness_expiry(runner, &witness.token) > soon + 28 * 86_400, "the browser's token expires as late");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_code_is_good_once() {
 }
 
 #[test]
-fn the_same_enrolment_again_gets_the_same_answer_also_after_the_agent_was_attached() {
+fn a_repeated_enrolment_gets_the_same_answer_even_after_the_agent_was_attached() {
     let runner = ada();
     let key = fresh_key();
     let (code, token) = pairing(&runner, "ada");
@@ -82,7 +82,7 @@ fn an_enrolment_repeated_after_the_agent_was_revoked_revives_nothing() {
 }
 
 #[test]
-fn an_agent_at_work_uses_up_no_code_so_it_can_be_replaced() {
+fn an_attestation_uses_up_no_code_so_the_agent_can_be_replaced() {
     let runner = ada();
     let mut witness = Witness::paired(&runner, "ada");
     let (code, token) = pairing(&runner, "ada");
@@ -126,12 +126,12 @@ fn a_key_belongs_to_one_agent() {
 }
 
 #[test]
-fn a_new_agent_takes_the_place_of_the_one_before_which_idles() {
+fn a_new_agent_replaces_the_old_agent_which_becomes_idle() {
     let runner = ada();
     let mut old = Witness::paired(&runner, "ada");
     assert_eq!(old.attest(&runner, json!({})).status, 200);
     let mut new = Witness::paired(&runner, "ada");
-    assert_eq!(mute_verdict(&runner.get("/api/users/ada")).1, "no_data", "what the old one saw is gone");
+    assert_eq!(mute_verdict(&runner.get("/api/users/ada")).1, "no_data", "the evidence of the old agent is gone");
     let idle = old.attest(&runner, json!({}));
     refused(&idle, 409, "agent_idle");
     assert_eq!(idle.header("retry-after"), Some("30"));
@@ -165,7 +165,7 @@ fn without_the_right_signature_nobody_is_paired() {
     refuse(runner.send("POST", "/api/agents", &[("content-type", "application/json")], &body));
     let changed = body.replace("\"ada\"", "\"bob\"");
     refuse(send_with(&runner, "/api/agents", &Purpose::Enrolment.sign(&key, body.as_bytes()), &changed));
-    // A point of order two, whose signatures a careless verifier takes.
+    // This key is a point of order two. A careless verifier accepts signatures of it.
     let weak = json!({"userId": "ada", "code": "0000-0000-0000-0000", "publicKey": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"});
     refuse(send_with(&runner, "/api/agents", &format!("AQ{}", "A".repeat(84)), &weak.to_string()));
     assert_eq!(runner.get("/api/users/ada").json()["agent"], json!(null));

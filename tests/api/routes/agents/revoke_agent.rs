@@ -34,7 +34,7 @@ fn revoking_once_more_is_harmless() {
 }
 
 #[test]
-fn revoking_an_agent_of_the_past_leaves_the_present_one_alone() {
+fn revoking_a_replaced_agent_leaves_the_new_one_alone() {
     let (runner, old) = verified();
     let mut new = Witness::paired(&runner, "ada");
     assert_eq!(runner.delete(&format!("/api/agents/{}", old.id)).status, 200);
@@ -42,7 +42,7 @@ fn revoking_an_agent_of_the_past_leaves_the_present_one_alone() {
 }
 
 #[test]
-fn who_has_revoked_may_pair_anew() {
+fn a_person_can_pair_a_new_agent_after_a_revocation() {
     let (runner, old) = verified();
     runner.delete(&format!("/api/agents/{}", old.id));
     let mut new = Witness::paired(&runner, "ada");
@@ -50,7 +50,7 @@ fn who_has_revoked_may_pair_anew() {
 }
 
 #[test]
-fn an_agent_stays_revoked_when_its_user_is_forgotten_and_comes_back() {
+fn an_agent_stays_revoked_when_its_user_is_deleted_and_comes_back() {
     let (runner, mut witness) = verified();
     runner.delete("/api/users/ada");
     assert_eq!(runner.delete(&format!("/api/agents/{}", witness.id)).status, 200);

@@ -18,18 +18,18 @@ fn ambiguous() -> (Runner, Witness, Value) {
 }
 
 #[test]
-fn a_persons_word_settles_which_of_two_devices_it_is() {
+fn a_binding_settles_which_of_two_devices_is_in_use() {
     let (runner, mut witness, twin) = ambiguous();
     let bound = bind(&runner, &witness.id, "e3b0", "pulseaudio:twin");
     assert_eq!((bound.status, keys(&bound.json())), (200, STATE_KEYS.to_vec()));
     assert_eq!(mute_verdict(&bound), ("verified".into(), "silent_and_flagged".into()));
-    assert_eq!(mute_verdict(&witness.attest(&runner, twin)).0, "verified", "it outlives the attestation");
+    assert_eq!(mute_verdict(&witness.attest(&runner, twin)).0, "verified", "the binding outlives the attestation");
     let other = json!({"device": {"id": "pulseaudio:other", "label": "Desk Mic", "unique": false}});
     assert_eq!(mute_verdict(&witness.attest(&runner, other)), ("contradicted".into(), "device_mismatch".into()));
 }
 
 #[test]
-fn a_word_about_another_device_of_the_browser_counts_for_that_one() {
+fn a_binding_of_another_device_of_the_browser_counts_for_that_device() {
     let (runner, mut witness, twin) = ambiguous();
     bind(&runner, &witness.id, "ffff", "pulseaudio:twin");
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")).1, "device_ambiguous");
@@ -40,7 +40,7 @@ fn a_word_about_another_device_of_the_browser_counts_for_that_one() {
 }
 
 #[test]
-fn binding_again_replaces_the_word_before() {
+fn binding_again_replaces_the_last_binding() {
     let (runner, witness, _) = ambiguous();
     assert_eq!(mute_verdict(&bind(&runner, &witness.id, "e3b0", "pulseaudio:x")).1, "device_mismatch");
     for _ in 0..2 {
@@ -94,7 +94,7 @@ fn a_malformed_body_is_400_and_changes_nothing() {
 }
 
 #[test]
-fn a_word_goes_along_to_whomever_the_agent_is_attached_next() {
+fn a_binding_stays_with_the_agent_when_another_user_attaches_it() {
     let (runner, mut witness, twin) = ambiguous();
     bind(&runner, &witness.id, "e3b0", "pulseaudio:twin");
     join(&runner, "ada-next", true);

@@ -36,7 +36,7 @@ fn write(directory: &TempDir, lines: &[Value]) -> std::path::PathBuf {
     file
 }
 
-/// Exit code and what it said on standard error.
+/// The exit code, and the text on standard error.
 fn verify_ledger(file: &Path) -> (i32, String) {
     Process::start(Command::new(binary("greenroom")).arg("verify-ledger").arg(file), &[("PORT", "1")]).wait()
 }
@@ -60,7 +60,7 @@ fn an_audit_verifies_page_by_page() {
 }
 
 #[test]
-fn what_was_done_to_an_export_is_named() {
+fn a_change_of_an_export_is_named() {
     let runner = room();
     let directory = TempDir::new().unwrap();
     let whole = export(&runner, 200)[0].clone();
@@ -84,7 +84,7 @@ fn what_was_done_to_an_export_is_named() {
 }
 
 #[test]
-fn what_is_no_export_is_refused_with_its_line() {
+fn a_file_that_is_no_export_is_refused_with_the_line_number() {
     let directory = TempDir::new().unwrap();
     let file =
         write(&directory, &[json!({"entries": [], "head": {"seq": 0, "hash": "0".repeat(64)}}), json!({"a": 1})]);

@@ -28,11 +28,15 @@ fn a_room_is_safe_when_everybody_is_muted_and_verified() {
         safety["counts"],
         json!({"total": 3, "muted": 3, "verified": 3, "contradicted": 0, "stale": 0, "unverified": 0})
     );
-    assert_eq!(instant(&safety["expiresAt"]), ends.iter().map(instant).min().unwrap(), "as long as its oldest verdict");
+    assert_eq!(
+        instant(&safety["expiresAt"]),
+        ends.iter().map(instant).min().unwrap(),
+        "the answer expires with its oldest verdict"
+    );
 }
 
 #[test]
-fn whoever_is_not_silent_for_sure_stands_in_the_way() {
+fn a_person_who_is_not_verified_as_muted_makes_the_room_unsafe() {
     let runner = Runner::ephemeral();
     witnessed(&runner, "ada", json!({}));
     let hot = witnessed(&runner, "bob", json!({"signal": "signal", "flag": "unmuted"}));
@@ -52,7 +56,7 @@ fn whoever_is_not_silent_for_sure_stands_in_the_way() {
 }
 
 #[test]
-fn an_open_microphone_is_in_the_way_even_if_it_is_verified_to_be_open() {
+fn an_open_microphone_makes_the_room_unsafe_even_if_it_is_verified() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", false);
     let mut witness = Witness::paired(&runner, "ada");
@@ -66,7 +70,7 @@ fn an_open_microphone_is_in_the_way_even_if_it_is_verified_to_be_open() {
 }
 
 #[test]
-fn a_room_that_nobody_is_in_is_not_safe() {
+fn an_empty_room_is_not_safe() {
     let safety = safe(&Runner::ephemeral());
     assert_eq!(
         (&safety["safe"], &safety["counts"]["total"], &safety["expiresAt"]),
@@ -75,7 +79,7 @@ fn a_room_that_nobody_is_in_is_not_safe() {
 }
 
 #[test]
-fn who_leaves_does_not_count_any_more() {
+fn a_person_who_has_left_does_not_count_any_more() {
     let runner = Runner::ephemeral();
     witnessed(&runner, "ada", json!({}));
     join(&runner, "bob", false);

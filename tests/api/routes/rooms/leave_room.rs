@@ -17,7 +17,7 @@ fn is_listed(runner: &Runner) -> bool {
 }
 
 #[test]
-fn who_closes_the_page_is_gone_at_once_and_comes_back_by_being_there_again() {
+fn a_person_who_closes_the_page_is_gone_at_once_and_comes_back_with_a_renewal() {
     let runner = Runner::ephemeral();
     join(&runner, "page-load-1");
     let left = leave(&runner, "page-load-1");
@@ -41,7 +41,7 @@ fn leaving_detaches_the_agent_which_stays_paired() {
     assert_eq!(crate::support::witness::attach(&runner, "ada", &witness.token).status, 200);
 }
 
-/// A page that is closed late must not take away who has come back with another one.
+/// A page that is closed late must not remove a person who has come back with another page.
 #[test]
 fn the_end_of_one_page_load_does_not_end_another() {
     let runner = Runner::ephemeral();
@@ -57,7 +57,7 @@ fn the_end_of_one_page_load_does_not_end_another() {
 
 /// Two tabs of one person take turns in holding the lease.
 #[test]
-fn the_end_of_the_page_load_that_holds_the_lease_does_not_end_another_that_is_there() {
+fn the_end_of_the_page_load_that_holds_the_lease_does_not_end_another_open_page() {
     let runner = Runner::ephemeral();
     join(&runner, "page-load-1");
     let witness = Witness::paired(&runner, "ada");
@@ -67,7 +67,7 @@ fn the_end_of_the_page_load_that_holds_the_lease_does_not_end_another_that_is_th
     };
     renew("page-load-2");
     renew("page-load-1");
-    assert_eq!(leave(&runner, "page-load-1").json()["left"], false, "the other one is still there");
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], false, "the other page is still open");
     assert!(is_listed(&runner));
     assert_eq!(runner.get("/api/users/ada").json()["agent"]["agentId"], json!(witness.id));
     renew("page-load-2");
@@ -75,9 +75,9 @@ fn the_end_of_the_page_load_that_holds_the_lease_does_not_end_another_that_is_th
     assert!(!is_listed(&runner));
 }
 
-/// A tab that crashed says nothing: its agent must not listen on.
+/// A crashed tab sends no request to leave. Its agent must stop listening nevertheless.
 #[test]
-fn whoever_has_lapsed_is_measured_no_more_and_detached_by_a_late_word() {
+fn a_person_whose_lease_has_lapsed_is_not_measured_and_a_late_leave_detaches_the_agent() {
     let runner = Runner::ephemeral();
     join(&runner, "page-load-1");
     let mut witness = Witness::paired(&runner, "ada");
@@ -88,13 +88,13 @@ fn whoever_has_lapsed_is_measured_no_more_and_detached_by_a_late_word() {
     let presence = json!({"participantId": "ada", "lease": "page-load-1"});
     assert_eq!(runner.post("/api/rooms/demo/presence", presence).status, 200);
     witness.begin(&runner);
-    assert_eq!(witness.attest(&runner, json!({})).status, 200, "whoever is back is measured again");
+    assert_eq!(witness.attest(&runner, json!({})).status, 200, "a person who is back is measured again");
     set_attribute(&runner, "ada", "leaseUntil", Some(&json!({"N": "1795257125000"})));
     assert_eq!(leave(&runner, "page-load-1").json()["left"], true);
     assert_eq!(runner.get("/api/users/ada").json()["agent"], json!(null));
 }
 
-/// The answer to the page's word may be late: an agent that is attached to somebody who has left does not listen.
+/// A request to attach may arrive late: an agent that is attached to a person who has left does not listen.
 #[test]
 fn an_agent_that_is_attached_after_its_person_has_left_idles() {
     let runner = Runner::ephemeral();
@@ -106,7 +106,7 @@ fn an_agent_that_is_attached_after_its_person_has_left_idles() {
 }
 
 #[test]
-fn who_has_no_lease_cannot_be_made_to_leave_by_guessing_one() {
+fn a_person_without_a_lease_cannot_be_made_to_leave_by_a_guessed_one() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
     assert_eq!(leave(&runner, "page-load-1").json()["left"], false);

@@ -20,7 +20,7 @@ fn mutes(runner: &Runner, count: usize) {
 }
 
 #[test]
-fn what_somebody_does_in_a_room_is_told_in_order() {
+fn the_events_of_a_room_are_in_order() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", false);
     runner.patch("/api/users/ada/mute", json!({"isMuted": true, "muteScope": "os"}));
@@ -64,7 +64,7 @@ fn what_somebody_does_in_a_room_is_told_in_order() {
     let actors: Vec<_> = told.iter().map(|entry| entry.actor.as_str()).collect();
     let agent = format!("agent:{}", witness.id);
     let (open, agent, unknown) = ("open", agent.as_str(), "user:ada");
-    // A removal leaves no state that could name who made it.
+    // A removal leaves no state, so the ledger cannot name the caller.
     assert_eq!(actors, [open, open, open, open, open, agent, open, open, open, open, unknown]);
     for event in all["events"].as_array().unwrap() {
         instant(&event["at"]);
@@ -75,7 +75,7 @@ fn what_somebody_does_in_a_room_is_told_in_order() {
 }
 
 #[test]
-fn a_replay_in_parts_is_the_whole_without_gaps() {
+fn the_pages_of_a_replay_are_the_whole_without_gaps() {
     let runner = Runner::ephemeral();
     mutes(&runner, 23);
     let whole = events(&runner, "?limit=200");
@@ -96,7 +96,7 @@ fn a_replay_in_parts_is_the_whole_without_gaps() {
 }
 
 #[test]
-fn who_is_up_to_date_or_ahead_gets_nothing() {
+fn a_client_that_is_up_to_date_or_ahead_gets_no_events() {
     let runner = Runner::ephemeral();
     mutes(&runner, 3);
     for since in ["3", "4", "999999999999"] {
@@ -112,7 +112,7 @@ fn a_room_in_which_nothing_has_happened_has_no_events() {
 }
 
 #[test]
-fn what_changes_nothing_is_no_event() {
+fn a_write_that_changes_nothing_is_no_event() {
     let runner = Runner::ephemeral();
     mutes(&runner, 2);
     runner.patch("/api/users/ada/mute", json!({"isMuted": true}));
@@ -123,7 +123,7 @@ fn what_changes_nothing_is_no_event() {
 }
 
 #[test]
-fn a_client_that_has_them_all_gets_304() {
+fn a_client_that_has_all_events_gets_304() {
     let runner = Runner::ephemeral();
     mutes(&runner, 2);
     let path = "/api/rooms/demo/events?since=0";
@@ -150,7 +150,7 @@ fn a_malformed_room_or_query_is_400() {
 }
 
 #[test]
-fn a_history_with_a_hole_is_an_error_and_not_a_shorter_one() {
+fn a_history_with_a_missing_entry_is_an_error_and_not_a_shorter_list() {
     let runner = Runner::ephemeral();
     mutes(&runner, 3);
     let take_out = |seq: u64| {
@@ -193,5 +193,5 @@ fn each_event_names_the_request_that_caused_it() {
     let attested = json!(attested.header("x-request-id").unwrap());
     assert!(of("verdict_changed").contains(&attested), "{all:#}");
     assert!(of("joined")[0].is_string() && of("agent_paired")[0].is_string() && of("agent_revoked")[0].is_string());
-    assert_eq!(of("left"), [Value::Null], "a removal leaves nothing that could name one");
+    assert_eq!(of("left"), [Value::Null], "a removal leaves no state that could name its request");
 }

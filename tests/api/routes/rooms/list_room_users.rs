@@ -32,7 +32,7 @@ fn the_answer_has_exactly_these_members() {
 }
 
 #[test]
-fn a_room_that_nobody_is_in_is_an_empty_list() {
+fn an_empty_room_is_an_empty_list() {
     let page = Runner::ephemeral().get("/api/rooms/demo/users");
     assert_eq!((page.status, page.json()), (200, json!({"roomId": "demo", "items": [], "nextCursor": null})));
 }
@@ -58,11 +58,11 @@ fn pages_follow_each_other_without_gap_or_repeat() {
         }
         assert_eq!(seen, everybody, "limit {limit}");
     }
-    assert_eq!(ids(&runner.get("/api/rooms/demo/users").json()).len(), 100, "unless asked otherwise");
+    assert_eq!(ids(&runner.get("/api/rooms/demo/users").json()).len(), 100, "the default limit");
 }
 
 #[test]
-fn a_page_goes_on_although_its_last_user_has_left() {
+fn the_next_page_follows_even_if_the_last_user_of_a_page_has_left() {
     let runner = Runner::ephemeral();
     for user in ["a", "b", "c", "d"] {
         join(&runner, user, "demo");

@@ -17,7 +17,7 @@ fn listed(runner: &Runner, path: &str) -> Vec<String> {
     page["items"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Lets a lease end, as 35 seconds do.
+/// Ends a lease, as if 35 seconds had passed.
 fn lapse(runner: &Runner, user: &str) {
     set_attribute(runner, user, "leaseUntil", Some(&json!({"N": "1795257125000"})));
 }
@@ -37,7 +37,7 @@ fn ms(instant: &Value) -> u64 {
     instant.as_str().unwrap().parse::<domain::Timestamp>().unwrap().ms()
 }
 
-/// Between the server's own times before and after, so that a slow machine changes nothing.
+/// The test reads the server's own time before and after, so a slow machine makes no difference.
 #[test]
 fn a_lease_lasts_35_seconds_from_joining_and_from_each_renewal() {
     let runner = Runner::ephemeral();
@@ -65,7 +65,7 @@ fn the_page_renews_more_than_twice_within_a_lease() {
 }
 
 #[test]
-fn somebody_whose_lease_has_lapsed_is_gone_until_they_renew_it() {
+fn a_person_whose_lease_has_lapsed_is_gone_until_they_renew_it() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", Some("page-load-1"));
     join(&runner, "bob", None);
@@ -89,7 +89,7 @@ fn a_state_without_a_lease_stays_until_it_expires_and_a_claim_without_one_ends_i
     runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
     let item = stored(&runner, "ada");
     assert_eq!((&item["leaseUntil"], &item["leaseId"]), (&Value::Null, &Value::Null));
-    // Days after the last word of its client, it is as if those days had passed.
+    // Moves the state three days into the past, as if its client had been silent since.
     let days = 3 * 24 * 60 * 60;
     let last = item["lastUpdated"]["N"].as_str().unwrap().parse::<u64>().unwrap() - days * 1000;
     set_attribute(&runner, "ada", "lastUpdated", Some(&json!({"N": last.to_string()})));
@@ -103,7 +103,7 @@ fn a_state_without_a_lease_stays_until_it_expires_and_a_claim_without_one_ends_i
 }
 
 #[test]
-fn renewing_changes_nothing_that_is_shown() {
+fn a_renewal_changes_no_list() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", Some("page-load-1"));
     let list = runner.get("/api/rooms/demo/users");
@@ -113,7 +113,7 @@ fn renewing_changes_nothing_that_is_shown() {
 }
 
 #[test]
-fn who_is_not_in_the_room_has_no_presence_there() {
+fn a_person_who_is_not_in_the_room_has_no_presence_there() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", Some("page-load-1"));
     refused(&renew(&runner, "nobody", "page-load-1"), 404, "user_not_found");
@@ -122,7 +122,7 @@ fn who_is_not_in_the_room_has_no_presence_there() {
 }
 
 #[test]
-fn lapsed_people_are_not_counted_and_a_page_of_them_has_one_after_it() {
+fn lapsed_people_are_not_listed_and_a_page_of_them_has_a_next_page() {
     let runner = Runner::ephemeral();
     for n in 0..12 {
         join(&runner, &format!("user-{n:02}"), Some("page-load-1"));

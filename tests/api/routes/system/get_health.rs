@@ -28,7 +28,7 @@ fn the_answer_has_exactly_these_members() {
 }
 
 #[test]
-fn what_it_says_is_true() {
+fn the_members_have_the_true_values() {
     let runner = Runner::with_env(&[("STAGE", "demo"), ("GIT_COMMIT", "abc123"), ("AWS_REGION", "eu-north-1")]);
     let health = runner.get("/api/health").json();
     instant(&health["timestamp"]);
@@ -50,7 +50,7 @@ fn uptime_is_written_in_hours_minutes_and_seconds() {
 }
 
 #[test]
-fn memory_is_written_in_megabytes_and_fits_into_itself() {
+fn memory_is_in_megabytes_and_no_part_exceeds_the_whole() {
     let memory = Runner::ephemeral().get("/api/health").json()["memory"].clone();
     let megabytes = |name: &str| memory[name].as_str().unwrap().strip_suffix(" MB").unwrap().parse::<u64>().unwrap();
     assert!(megabytes("heapUsed") <= megabytes("rss") && megabytes("rss") < megabytes("heapTotal"), "{memory}");
@@ -58,21 +58,21 @@ fn memory_is_written_in_megabytes_and_fits_into_itself() {
 }
 
 #[test]
-fn a_moment_is_not_kept() {
+fn the_answer_is_never_cached() {
     let health = Runner::ephemeral().send("GET", "/api/health", &[("if-none-match", "*")], "");
     assert_eq!((health.status, health.header("cache-control"), health.header("etag")), (200, Some("no-store"), None));
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn memory_is_what_the_system_says() {
+fn memory_is_as_the_system_reports_it() {
     let runner = Runner::ephemeral();
     let told = runner.get("/api/health").json()["memory"]["rss"].as_str().unwrap().replace(" MB", "");
     let status = std::fs::read_to_string(format!("/proc/{}/status", runner.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let measured: i64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
     let difference = told.parse::<i64>().unwrap() - measured / 1024;
-    assert!(difference.abs() <= 8, "{told} MB told, {measured} kB measured a moment later");
+    assert!(difference.abs() <= 8, "{told} MB in the answer, {measured} kB measured a moment later");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn head_answers_as_get_without_a_body() {
 }
 
 #[test]
-fn a_deep_look_says_unknown_where_nobody_has_said_anything() {
+fn a_deep_check_says_unknown_where_there_is_no_data() {
     let runner = Runner::ephemeral();
     assert!(runner.get("/api/health?deep=0").json().get("deep").is_none());
     let health = runner.get("/api/health?deep=1");
@@ -109,7 +109,7 @@ fn a_deep_look_says_unknown_where_nobody_has_said_anything() {
 }
 
 #[test]
-fn a_deep_look_tells_the_settings_and_when_this_was_deployed() {
+fn a_deep_check_shows_the_settings_and_the_time_of_deployment() {
     let runner = Runner::start_as(
         &["--ephemeral"],
         &[
@@ -135,7 +135,7 @@ fn a_deep_look_tells_the_settings_and_when_this_was_deployed() {
     assert_eq!(any.get("/api/health?deep=1").json()["deep"]["settings"]["corsOrigins"], json!(["*"]));
 }
 
-/// An event of the function that asks deeply.
+/// An event of the function with `deep=1`.
 fn asking_deeply() -> Value {
     let mut event = event("get_health");
     event["rawQueryString"] = "deep=1".into();
@@ -143,7 +143,7 @@ fn asking_deeply() -> Value {
 }
 
 #[test]
-fn a_deep_look_tells_how_late_the_history_is() {
+fn a_deep_check_shows_how_late_the_history_is() {
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.as_deref().unwrap();
     assert_eq!(Lambda::start("canary", database).run(&event("canary"))["canary_failed"], 0);
@@ -154,7 +154,7 @@ fn a_deep_look_tells_how_late_the_history_is() {
 }
 
 #[test]
-fn a_ledger_that_does_not_answer_is_an_error_of_a_deep_look_alone() {
+fn a_ledger_that_does_not_answer_is_an_error_of_a_deep_check_only() {
     let runner = Runner::ephemeral();
     let mut env = environment("get_health", runner.dynamodb.as_deref().unwrap());
     env.retain(|(name, _)| *name != "LEDGER_TABLE");
@@ -179,9 +179,9 @@ async fn a_history_that_stands_still_is_late() {
     assert_eq!((&health["status"], &health["deep"]["history"]["status"]), (&json!("ok"), &json!("late")), "{health}");
 }
 
-/// No canary runs in the runner: whoever writes the history there knows what is still to be written.
+/// No canary runs in the runner. The pump writes the history there and knows the changes that still wait.
 #[test]
-fn in_the_runner_the_history_is_as_late_as_its_oldest_change_that_waits() {
+fn in_the_runner_the_history_is_as_late_as_its_oldest_waiting_change() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
     let all_written = json!({"status": "ok", "ageSeconds": 0});
@@ -205,17 +205,17 @@ async fn in_the_runner_a_history_that_cannot_be_written_becomes_late() {
     assert_eq!(joins.run(&state).await.status, 201);
     let deadline = Instant::now() + PATIENCE;
     while lag.oldest().is_none() {
-        assert!(Instant::now() < deadline, "the change that waits is noticed");
+        assert!(Instant::now() < deadline, "the waiting change is not noticed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(history(&state).await["status"], "ok", "it waits for less than five minutes");
+    assert_eq!(history(&state).await["status"], "ok", "the change has waited for less than five minutes");
     state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
     let late = history(&state).await;
     assert!(late["status"] == "late" && late["ageSeconds"].as_u64().is_some_and(|age| age >= 359), "{late}");
     stop.send(true).unwrap();
 }
 
-/// By the mark of the job that takes them: a function does not see the bucket.
+/// The job that takes snapshots leaves a mark with the time: `get_health` has no access to the bucket.
 #[tokio::test]
 async fn a_snapshot_is_ok_for_26_hours_and_then_old() {
     let taking = Taking::with_people().await;

@@ -69,7 +69,7 @@ fn each_endpoint_is_counted_by_its_route() {
 }
 
 #[test]
-fn the_metrics_count_themselves_the_next_time() {
+fn a_request_for_metrics_is_counted_in_the_next_answer() {
     let runner = Runner::ephemeral();
     for asked in 0..3 {
         assert_eq!(runner.get("/api/metrics").json()["api"]["totalRequests"], asked);
@@ -77,14 +77,14 @@ fn the_metrics_count_themselves_the_next_time() {
 }
 
 #[test]
-fn users_are_the_people_in_rooms_whoever_was_named_in_a_request() {
+fn users_are_the_people_in_rooms_and_not_the_ids_in_requests() {
     let runner = busy(&[("CONCURRENT_USER_LIMIT", "8")]);
     let expected = json!({"current": 1, "peak": 1, "limit": 8, "capacityUsed": "12.5%"});
     await_that("ada is counted", || runner.get("/api/metrics").json()["users"] == expected);
 }
 
 #[test]
-fn who_left_or_lapsed_is_counted_no_more() {
+fn a_person_who_has_left_or_lapsed_is_not_counted_any_more() {
     let runner = Runner::ephemeral();
     let users = || runner.get("/api/metrics").json()["users"].clone();
     let counts = |people: u64| await_that(&format!("{people} people are counted"), || users()["current"] == people);
@@ -98,7 +98,7 @@ fn who_left_or_lapsed_is_counted_no_more() {
     set_attribute(&runner, "bob", "leaseUntil", Some(&json!({"N": "1795257125000"})));
     counts(0);
     assert_eq!(users()["peak"], 2);
-    // Without a lease, somebody is listed until the state expires, and counted as long.
+    // A person without a lease is listed and counted until the state expires.
     join(&runner, "eve", true);
     counts(1);
 }
@@ -143,7 +143,7 @@ fn the_system_is_measured() {
 }
 
 #[test]
-fn a_moment_is_not_kept() {
+fn the_answer_is_never_cached() {
     let metrics = Runner::ephemeral().send("GET", "/api/metrics", &[("if-none-match", "*")], "");
     assert_eq!(
         (metrics.status, metrics.header("cache-control"), metrics.header("etag")),

@@ -17,7 +17,8 @@ fn function(runner: &Runner) -> Lambda {
     Lambda::start("get_page", runner.dynamodb.as_deref().unwrap())
 }
 
-/// What a file loads: every text in quotes that is the path of a file, from the folder that the file is in.
+/// The files that a file loads: every text in quotes that is the path of a file, seen from the folder of the loading
+/// file.
 fn loaded_by(path: &str, text: &str) -> BTreeSet<String> {
     let folder = path.rsplit_once('/').unwrap().0;
     let quoted = text.split(['"', '\'']);
@@ -48,7 +49,7 @@ fn the_page_and_everything_that_it_loads_are_served_by_runner_and_function_alike
             assert!(local.header(name).is_some(), "{path} lacks {name}");
             assert_eq!(local.header(name), aws.header(name), "{path}: {name}");
         }
-        assert_eq!(local.header("cache-control"), Some("no-cache"), "nothing is immutable: a deployment changes it");
+        assert_eq!(local.header("cache-control"), Some("no-cache"), "no file is immutable: a deployment may change it");
         let policy = local.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{path}: {policy}");
         open.extend(loaded_by(&path, &local.text));
@@ -60,7 +61,7 @@ fn the_page_and_everything_that_it_loads_are_served_by_runner_and_function_alike
 }
 
 #[test]
-fn media_types_are_what_browsers_ask_of_modules_and_styles() {
+fn media_types_are_those_that_browsers_require_of_modules_and_styles() {
     let runner = Runner::ephemeral();
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
@@ -81,7 +82,7 @@ fn without_body(reply: &Reply, get: &Reply) {
 }
 
 #[test]
-fn head_answers_as_get_without_a_body_and_what_is_known_is_304() {
+fn head_answers_as_get_without_a_body_and_a_known_file_is_304() {
     let runner = Runner::ephemeral();
     let lambda = function(&runner);
     for path in ["/", "/ops", "/app.js"] {
@@ -101,7 +102,7 @@ fn head_answers_as_get_without_a_body_and_what_is_known_is_304() {
 }
 
 #[test]
-fn what_is_no_file_of_the_page_is_a_problem_document() {
+fn a_path_that_is_no_file_of_the_page_gets_a_problem_document() {
     let runner = Runner::ephemeral();
     let lambda = function(&runner);
     for path in [
@@ -145,7 +146,7 @@ fn a_strict_deployment_serves_its_page() {
     }
 }
 
-/// The text of the page is in one binary alone. grep looks for it: the binaries of a debug build hold gigabytes.
+/// Only one binary holds the text of the page. grep searches for it: the binaries of a debug build hold gigabytes.
 #[test]
 fn no_other_function_holds_the_page() {
     let mark = "Greenroom needs JavaScript: the page reads your microphone";

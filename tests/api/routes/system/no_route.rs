@@ -32,7 +32,7 @@ fn a_method_is_refused_before_its_body_is_looked_at() {
 }
 
 #[test]
-fn a_head_request_where_there_is_none_is_405_without_body() {
+fn a_head_request_without_a_route_is_405_without_body() {
     let reply = Runner::ephemeral().send("HEAD", "/api/users", &[], "");
     assert_eq!((reply.status, reply.header("allow"), reply.text.as_str()), (405, Some("GET"), ""));
 }

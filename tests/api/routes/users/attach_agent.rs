@@ -48,7 +48,7 @@ fn one_pairing_serves_many_meetings_and_one_person_at_a_time() {
 }
 
 #[test]
-fn attaching_once_more_keeps_what_was_seen() {
+fn attaching_again_keeps_the_evidence() {
     let (runner, mut witness) = ada();
     attach(&runner, "ada", &witness.token);
     witness.begin(&runner);
@@ -58,7 +58,7 @@ fn attaching_once_more_keeps_what_was_seen() {
         assert_eq!(attach(&runner, "ada", &witness.token).json()["verdict"]["mute"]["value"], "verified");
     }
     assert_eq!(runner.get("/api/users/ada").json()["agent"], before["agent"]);
-    assert_eq!(witness.attest(&runner, json!({})).status, 200, "and its place in the sequence");
+    assert_eq!(witness.attest(&runner, json!({})).status, 200, "the sequence goes on");
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn a_token_is_good_only_after_an_agent_has_enrolled_and_until_it_is_revoked() {
     refused(&attach(&runner, "ada", &witness.token), 410, "agent_revoked");
 }
 
-/// The table removes what is past its time within days, and the agent's own item may live longer.
+/// The table removes expired items within days, and the agent's own item may expire later.
 #[test]
-fn a_token_past_its_time_attaches_nothing_although_its_agent_is_alive() {
+fn an_expired_token_attaches_no_agent_even_if_the_agent_has_not_expired() {
     let (runner, mut witness) = ada();
     assert_eq!(attach(&runner, "ada", &witness.token).status, 200);
     witness.begin(&runner);
@@ -88,7 +88,7 @@ fn a_token_past_its_time_attaches_nothing_although_its_agent_is_alive() {
 }
 
 #[test]
-fn of_many_who_attach_one_agent_at_once_one_has_it_in_the_end() {
+fn of_many_people_who_attach_one_agent_at_once_one_has_it_in_the_end() {
     let (runner, witness) = ada();
     let users: Vec<_> = (0..8).map(|n| format!("user-{n}")).collect();
     for user in &users {
@@ -106,9 +106,9 @@ fn of_many_who_attach_one_agent_at_once_one_has_it_in_the_end() {
     assert_eq!(attached, 1);
 }
 
-/// The state that had the agent before was forgotten and made anew, so it names nobody when the two look.
+/// Ada's state had the agent, was deleted and made anew. So no state names the agent when both requests read it.
 #[test]
-fn of_two_who_attach_one_agent_at_once_one_has_it_also_if_one_of_them_had_it_before() {
+fn of_two_people_who_attach_one_agent_at_once_one_has_it_even_if_one_had_it_before() {
     let (runner, witness) = ada();
     join(&runner, "bob", true);
     for _ in 0..40 {

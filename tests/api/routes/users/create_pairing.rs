@@ -25,7 +25,7 @@ fn asking_for_a_code_changes_no_state() {
 }
 
 #[test]
-fn a_new_code_makes_the_one_before_useless() {
+fn a_new_code_invalidates_the_last_one() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let (old, new, key) = (code(&runner, "ada"), code(&runner, "ada"), fresh_key());
@@ -40,7 +40,7 @@ fn code_and_token_themselves_are_not_stored() {
     join(&runner, "ada", true);
     let (code, token) = pairing(&runner, "ada");
     runner.kill();
-    // The engine's socket is no file.
+    // The engine's socket is not a regular file.
     let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
     for file in files.filter(|path| path.is_file()) {
         let bytes = std::fs::read(file).unwrap();
@@ -58,7 +58,7 @@ fn an_unknown_user_is_404_and_a_malformed_id_400() {
     assert_eq!(runner.get("/api/users/nobody").status, 404);
 }
 
-/// A form of any web page is sent without asking the browser's permission first.
+/// A browser sends a form of any web page without a preflight.
 #[test]
 fn a_form_gets_no_code() {
     let runner = Runner::ephemeral();

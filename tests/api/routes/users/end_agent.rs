@@ -18,7 +18,7 @@ fn a_person_ends_the_agent_that_their_state_shows() {
 }
 
 #[test]
-fn somebody_without_an_agent_and_somebody_without_a_state_have_none_to_end() {
+fn without_an_agent_or_without_a_state_there_is_no_agent_to_end() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     refused(&runner.delete("/api/users/ada/agent"), 404, "agent_not_found");
@@ -27,7 +27,7 @@ fn somebody_without_an_agent_and_somebody_without_a_state_have_none_to_end() {
 }
 
 #[test]
-fn who_takes_an_id_later_ends_nobody_elses_agent() {
+fn the_next_person_with_an_id_cannot_end_the_agent_of_the_person_before() {
     let runner = Runner::ephemeral();
     join(&runner, "ada", true);
     let mut witness = Witness::paired(&runner, "ada");

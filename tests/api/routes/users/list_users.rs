@@ -15,17 +15,17 @@ fn everybody_is_listed_with_their_whole_state() {
 }
 
 #[test]
-fn nobody_is_an_empty_list() {
+fn without_users_the_list_is_empty() {
     assert_eq!(Runner::ephemeral().get("/api/users").json(), json!({"items": [], "nextCursor": null}));
 }
 
 #[test]
-fn the_one_changed_last_is_first_across_pages() {
+fn the_user_who_changed_last_is_first_across_pages() {
     let runner = Runner::ephemeral();
     for n in 0..120 {
         runner.post(&format!("/api/users/u{n:03}/state"), json!({"isMuted": true}));
     }
-    // Some of them change again, so that the order is not the order of their creation.
+    // Some users change again, so the order is not the order of creation.
     for n in (0..120).step_by(7) {
         runner.patch(&format!("/api/users/u{n:03}/mute"), json!({"isMuted": false}));
     }
@@ -40,7 +40,7 @@ fn the_one_changed_last_is_first_across_pages() {
         .iter()
         .map(|user| (std::cmp::Reverse(user["lastUpdated"].as_str().unwrap()), user["userId"].as_str().unwrap()))
         .collect();
-    assert!(places.is_sorted(), "newest first, equals by id");
+    assert!(places.is_sorted(), "newest first, equal times by id");
     let mut distinct = places.clone();
     distinct.dedup();
     assert_eq!((users.len(), distinct.len()), (120, 120), "no gap, no repeat");
@@ -52,7 +52,7 @@ fn a_change_moves_its_user_to_the_front() {
     for id in ["ada", "bob"] {
         runner.post(&format!("/api/users/{id}/state"), json!({"isMuted": true}));
     }
-    // Equal times are ordered by id; ada goes on until the clock has moved past bob.
+    // Equal times are ordered by id, so ada repeats her change until her time is later than bob's.
     let bob = runner.get("/api/users/bob").json()["lastUpdated"].clone();
     while runner.patch("/api/users/ada/mute", json!({"isMuted": false})).json()["lastUpdated"].as_str() <= bob.as_str()
     {

@@ -143,7 +143,7 @@ fn each_change_is_a_version_and_time_never_goes_back() {
 }
 
 #[test]
-fn null_clears_the_device_and_leaving_it_out_is_a_mistake() {
+fn null_clears_the_device_and_leaving_it_out_is_an_error() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": true, "deviceId": "usb", "deviceLabel": "USB"}));
     let cleared = runner.patch("/api/users/ada/device", json!({"deviceId": null})).json();

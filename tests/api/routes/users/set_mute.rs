@@ -42,7 +42,7 @@ fn repeating_a_mute_with_its_seq_changes_nothing() {
 }
 
 #[test]
-fn a_mute_says_how_deep_it_goes_and_means_the_page_unless_it_does() {
+fn a_mute_has_the_scope_that_it_names_and_otherwise_app() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", json!({"isMuted": false, "muteScope": "os"}));
     for (body, scope) in [

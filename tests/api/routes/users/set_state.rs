@@ -37,7 +37,7 @@ fn the_answer_has_exactly_these_members() {
 }
 
 #[test]
-fn a_state_replaces_so_what_it_leaves_out_is_cleared() {
+fn a_state_replaces_the_last_one_so_omitted_members_are_cleared() {
     let runner = Runner::ephemeral();
     runner.post("/api/users/ada/state", all());
     let replaced = runner.post("/api/users/ada/state", json!({"isMuted": false})).json();
@@ -206,9 +206,9 @@ fn a_large_body_is_413_and_a_deep_one_400() {
     STATE.refuses_bodies_that_are_too_large_or_too_deep();
 }
 
-/// As the first clients did it.
+/// The first clients sent such states.
 #[test]
-fn a_state_without_a_mute_is_open() {
+fn a_state_without_a_mute_is_unmuted() {
     let runner = Runner::ephemeral();
     for body in [json!({}), json!({"roomId": "demo"})] {
         assert_eq!(runner.post("/api/users/ada/state", body).json()["isMuted"], false);
@@ -225,9 +225,9 @@ fn a_name_is_kept_and_cleared_like_the_rest_of_the_claim() {
     assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": true})).json()["name"], Value::Null);
 }
 
-/// The table removes what is past its time within days.
+/// The table removes an expired item within days.
 #[test]
-fn a_state_past_its_time_is_seen_by_nobody_and_the_next_one_starts_anew() {
+fn an_expired_state_is_never_shown_and_the_next_state_starts_anew() {
     let runner = Runner::ephemeral();
     crate::support::witness::join(&runner, "ada", true);
     let mut witness = Witness::paired(&runner, "ada");
