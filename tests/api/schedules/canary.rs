@@ -41,7 +41,7 @@ fn a_run_is_one_line_with_its_metric_in_the_embedded_format() {
 }
 
 #[test]
-fn people_in_rooms_are_counted_to_one_above_the_limit() {
+fn people_in_rooms_are_counted_up_to_one_above_the_limit() {
     let runner = Runner::ephemeral();
     let mut env = environment("canary", runner.dynamodb.as_deref().unwrap());
     env.push(("CONCURRENT_USER_LIMIT", "3"));
@@ -111,18 +111,18 @@ fn a_run_costs_four_write_units_and_few_reads() {
         .iter()
         .map(|call| (call.operation.as_str(), call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap()))
         .collect();
-    assert!(bill[0].0 == "Scan" && bill[0].1 <= 0.5, "a look at the rooms, without anybody in them: {bill:?}");
-    // Health, and the end of the room's history; the state stands in a room, so it is written twice.
+    assert!(bill[0].0 == "Scan" && bill[0].1 <= 0.5, "a scan of the rooms, which are empty: {bill:?}");
+    // Health, and the head of the room's history. The state is in a room, so a write also changes the index.
     let own = [("GetItem", 0.5), ("GetItem", 1.0), ("UpdateItem", 2.0), ("GetItem", 0.5), ("DeleteItem", 2.0)];
     assert_eq!(bill[1..6], own);
-    // Until the history tells of it: where it ends, and what is new in it.
+    // Until the history holds the change, the canary reads its head and its new entries.
     let looks = &bill[6..];
     assert!(looks.iter().all(|(look, units)| ["GetItem", "Query"].contains(look) && *units <= 1.0), "{looks:?}");
     assert_eq!(looks.last().map(|(look, _)| *look), Some("Query"), "{looks:?}");
 }
 
 #[test]
-fn the_history_of_its_own_room_tells_of_each_run() {
+fn the_history_of_the_canarys_room_holds_each_run() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("canary", runner.dynamodb.as_deref().unwrap());
     for _ in 0..2 {
@@ -131,7 +131,7 @@ fn the_history_of_its_own_room_tells_of_each_run() {
     refused_field(&runner.get(&format!("/api/rooms/{ROOM}/events")), "room");
 }
 
-/// Nobody follows the stream here, and everything else works.
+/// No consumer follows the stream here, and everything else works.
 #[tokio::test]
 async fn a_history_that_nobody_writes_is_a_failure() {
     let faulty = Faulty::new();
@@ -147,7 +147,7 @@ async fn a_history_that_nobody_writes_is_a_failure() {
     assert_eq!(faulty.stored().await, json!({}), "and nothing is left behind");
 }
 
-/// The same state, as a run that was ended before its last step left it.
+/// A run that was stopped before its last step has left the same state.
 #[tokio::test]
 async fn a_state_that_a_run_left_in_its_room_does_not_hide_the_next_change() {
     let faulty = Faulty::new();

@@ -51,7 +51,7 @@ fn a_snapshot_that_can_be_restored_passes_and_leaves_nothing() {
     let live = call(&runner, "Scan", json!({"TableName": "greenroom-state"}));
     let mut keys: Vec<_> = live["Items"].as_array().unwrap().iter().map(|item| item["pk"]["S"].clone()).collect();
     keys.sort_unstable_by_key(Value::to_string);
-    assert_eq!(keys, ["LEASE#drilled", "USER#ada"], "the mark is all that stays");
+    assert_eq!(keys, ["LEASE#drilled", "USER#ada"], "only the mark stays");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_snapshot_that_cannot_be_restored_is_a_failure_and_no_error() {
 }
 
 #[test]
-fn a_drill_beside_another_decides_nothing() {
+fn a_drill_beside_another_one_reports_no_result() {
     let (runner, bucket) = (Runner::ephemeral(), with(Some(&Archive::new(ID, lines(1, 1, 1)))));
     let lease = json!({"pk": {"S": "LEASE#drill"}, "sk": {"S": "LEASE"}, "until": {"N": "4102444800000"}, "holder": {"S": "x"}});
     call(&runner, "PutItem", json!({"TableName": "greenroom-state", "Item": lease}));

@@ -5,7 +5,7 @@ use crate::support::{Runner, await_that};
 use serde_json::{Value, json};
 use snapshot::keep::snapshots;
 
-/// What the template gives the function beside what it gives all.
+/// Starts the function with the variables of all functions and its own ones.
 fn start(database: &str, s3: &str) -> Lambda {
     let mut env = environment("snapshot_tables", database);
     env.extend([("AWS_ENDPOINT_URL_S3", s3), ("SNAPSHOT_BUCKET", local::objects::BUCKET)]);
@@ -26,7 +26,7 @@ fn good(bucket: &Bucket) -> usize {
     runtime.block_on(snapshots(&bucket.objects())).unwrap().len()
 }
 
-/// A call of the database past the function.
+/// Calls the database directly, without the function.
 #[expect(clippy::needless_pass_by_value, reason = "so that a test can write json!(…) in place")]
 fn call(database: &str, operation: &str, body: Value) {
     let target = format!("DynamoDB_20120810.{operation}");
@@ -45,7 +45,7 @@ fn with_ada() -> Runner {
 }
 
 #[test]
-fn a_run_takes_a_snapshot_and_says_what_it_has_verified() {
+fn a_run_takes_a_snapshot_and_logs_the_verified_manifest() {
     let (runner, bucket) = (with_ada(), Bucket::new());
     let s3 = bucket.serve();
     let lambda = start(runner.dynamodb.as_deref().unwrap(), &s3.url);
@@ -75,7 +75,7 @@ fn an_event_that_is_delivered_again_takes_no_second_snapshot() {
 }
 
 #[test]
-fn the_age_is_reported_each_hour_and_nothing_is_while_there_is_none() {
+fn the_age_is_reported_each_hour_once_there_is_a_snapshot() {
     let (runner, bucket) = (with_ada(), Bucket::new());
     let s3 = bucket.serve();
     let lambda = start(runner.dynamodb.as_deref().unwrap(), &s3.url);
@@ -103,11 +103,11 @@ fn a_run_that_takes_no_snapshot_is_an_error_and_says_so() {
     assert!(failed["cause"].as_str().unwrap().contains("AccessDenied"), "{failed}");
     assert_eq!(good(&bucket), 0);
     database.be(Mode::Working);
-    assert_eq!(lambda.run(&json!({}))["snapshot_failed"], 0, "the next one is as good as any");
+    assert_eq!(lambda.run(&json!({}))["snapshot_failed"], 0, "the next run succeeds");
 }
 
 #[test]
-fn a_run_beside_another_one_is_repeated_and_rings_no_bell() {
+fn a_run_beside_another_one_is_retried_and_rings_no_alarm() {
     let (runner, bucket) = (with_ada(), Bucket::new());
     let s3 = bucket.serve();
     let database = runner.dynamodb.as_deref().unwrap();
@@ -125,13 +125,13 @@ fn a_run_beside_another_one_is_repeated_and_rings_no_bell() {
 }
 
 #[test]
-fn the_age_of_the_last_drill_grows_from_the_first_look_and_a_good_drill_ends_it() {
+fn the_age_of_the_last_drill_counts_from_the_first_check_and_a_good_drill_resets_it() {
     let (runner, bucket) = (with_ada(), Bucket::new());
     let s3 = bucket.serve();
     let database = runner.dynamodb.as_deref().unwrap();
     let lambda = start(database, &s3.url);
     let age = || lambda.run(&json!({"task": "age"}))["restore_drill_age_hours"].as_f64().unwrap();
-    assert!((0.0..0.05).contains(&age()), "no drill yet, and nobody has looked before");
+    assert!((0.0..0.05).contains(&age()), "no drill yet, and this is the first check");
     let key = json!({"pk": {"S": "LEASE#drilled"}, "sk": {"S": "LEASE"}, "at": {"N": "1"}});
     call(database, "PutItem", json!({"TableName": "greenroom-state", "Item": key}));
     assert!(age() > 8.0 * 24.0, "since 1970");

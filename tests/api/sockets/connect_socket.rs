@@ -3,7 +3,8 @@ use crate::support::socket::{connections, number};
 use crate::support::{Runner, keys};
 use serde_json::{Value, json};
 
-/// The event with these lines of a header, as API Gateway gives them: the last one, and all of them.
+/// The event with these lines of a header. API Gateway gives the last line in `headers`, and all of them in
+/// `multiValueHeaders`.
 fn with<'a>(header: &str, lines: impl IntoIterator<Item = &'a str>) -> Value {
     let mut event = event("connect_socket");
     let lines: Vec<_> = lines.into_iter().collect();
@@ -17,7 +18,7 @@ fn with<'a>(header: &str, lines: impl IntoIterator<Item = &'a str>) -> Value {
     event
 }
 
-/// The status and, of a refusal, its code.
+/// The status and, for a refusal, its code.
 fn outcome(answer: &Value) -> (u64, Value) {
     let body: Value = answer["body"].as_str().map_or(Value::Null, |body| serde_json::from_str(body).unwrap());
     (answer["statusCode"].as_u64().unwrap(), body["data"]["code"].clone())
@@ -88,9 +89,9 @@ fn a_client_that_does_not_offer_our_protocol_is_refused() {
     }
 }
 
-/// Nothing could check it, and whoever offers one must not be served as somebody without.
+/// No code can check a token yet, and a client with a token must not be served like a client without one.
 #[test]
-fn a_token_is_refused_until_there_are_tokens() {
+fn a_token_is_refused_until_tokens_are_supported() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("connect_socket", runner.dynamodb.as_deref().unwrap());
     for offered in ["greenroom.v1, greenroom.bearer.abc.def.ghi", "greenroom.bearer.,greenroom.v1"] {

@@ -18,12 +18,12 @@ fn end(epoch: u64) -> Value {
 }
 
 #[test]
-fn the_end_of_a_connection_is_its_end_in_the_table() {
+fn the_end_of_a_connection_deletes_its_item() {
     let runner = Runner::ephemeral();
     connected(&runner, 7);
     let lambda = Lambda::start("disconnect_socket", runner.dynamodb.as_deref().unwrap());
     for _ in 0..2 {
-        assert_eq!(lambda.run(&end(7)), json!({"statusCode": 200}), "once or twice");
+        assert_eq!(lambda.run(&end(7)), json!({"statusCode": 200}), "a repeated event changes nothing");
         assert!(connections(&runner).is_empty());
     }
     let line = lambda.await_log(|line| line.get("statusCode").is_some());

@@ -19,7 +19,7 @@ fn let_lease_end(runner: &Runner, at: u64) {
 
 /// The frame that a function sends.
 fn frame(answer: &Value) -> Value {
-    assert_eq!(answer["statusCode"], 200, "the gateway must not take a refusal for a failure");
+    assert_eq!(answer["statusCode"], 200, "the gateway must not treat a refusal as a failure");
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
@@ -46,7 +46,7 @@ fn a_ping_renews_the_lease() {
 }
 
 #[test]
-fn a_lease_that_is_over_stays_over() {
+fn a_lease_that_has_lapsed_cannot_be_renewed() {
     let runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);
     let_lease_end(&runner, now_ms() - 1);
@@ -54,7 +54,7 @@ fn a_lease_that_is_over_stays_over() {
         let answer = socket.ping();
         assert_eq!((&answer["event"], &answer["data"]["code"]), (&json!("error"), &json!("connection_lapsed")));
     }
-    assert_eq!(Socket::to(&runner).ping()["event"], "ack", "another connection begins anew");
+    assert_eq!(Socket::to(&runner).ping()["event"], "ack", "a new connection works");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_malformed_ping_is_refused_and_changes_nothing() {
     for data in [json!({}), Value::Null] {
         assert_eq!(socket.ask(json!({"event": "ping", "data": data}))["event"], "ack", "the connection stays");
     }
-    assert_eq!(socket.ask(json!({"event": "ping"})).get("id"), None, "no id, none in the answer");
+    assert_eq!(socket.ask(json!({"event": "ping"})).get("id"), None, "no id in the message, no id in the answer");
 }
 
 #[test]

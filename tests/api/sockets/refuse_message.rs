@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 #[test]
-fn an_unknown_event_is_answered_by_those_that_there_are() {
+fn an_unknown_event_is_answered_with_the_known_events() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("refuse_message", runner.dynamodb.as_deref().unwrap());
     let answer = lambda.run(&event("refuse_message"));
@@ -31,7 +31,7 @@ fn the_events_are_the_routes_of_the_template() {
 }
 
 #[test]
-fn whatever_is_no_event_takes_the_default_route() {
+fn a_message_without_a_known_event_takes_the_default_route() {
     let runner = Runner::ephemeral();
     let mut socket = Socket::to(&runner);
     for (message, code) in [
