@@ -16,7 +16,7 @@ use snapshot::tables::Tables;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-/// What is stored of a snapshot: lines, the object made of them, and the manifest.
+/// The parts of a snapshot: lines, the object made of them, and the manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive {
     pub(crate) id: SnapshotId,
@@ -27,7 +27,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// A whole snapshot of these lines, packed.
+    /// A complete snapshot of these lines, compressed.
     pub(crate) fn new(id: &str, lines: Vec<Vec<u8>>) -> Self {
         let (object, manifest) = (Vec::new(), Value::Null);
         let mut archive = Self { id: id.parse().unwrap(), lines, compression: Compression::Gzip, object, manifest };
@@ -35,8 +35,8 @@ impl Archive {
         archive
     }
 
-    /// Makes object and manifest of the lines as they are now, all sums included; the chains' as they were, if they are not
-    /// whole any more.
+    /// Makes the object and the manifest, with all sums, from the current lines. The sums of the chains stay as they
+    /// were if the chains are no longer complete.
     pub(crate) fn seal(&mut self) {
         let key = self.id.lines_key(self.compression);
         let mut encoder = Encoder::new(&key, self.compression);
@@ -69,7 +69,7 @@ impl Archive {
         });
     }
 
-    /// Stores both, whatever they are by now.
+    /// Stores the object and the manifest as they are.
     pub(crate) async fn store(&self, objects: &Objects) {
         self.store_object(objects).await;
         self.store_manifest(objects).await;
@@ -86,7 +86,7 @@ impl Archive {
     }
 }
 
-/// A bucket and the tables to restore to, of which a test decides what goes wrong.
+/// A bucket and the tables to restore to. A test chooses their faults.
 pub(crate) struct Vault {
     pub(crate) faulty: Faulty,
     pub(crate) objects: Objects,
@@ -95,7 +95,7 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// An empty bucket and empty tables. Inside a tokio runtime.
+    /// An empty bucket and empty tables. Must be called inside a tokio runtime.
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let objects = Objects::new(Directory::open(directory.path(), Duration::ZERO).unwrap().client(), BUCKET);
@@ -108,7 +108,7 @@ impl Vault {
         Self { faulty, objects, tables, _directory: directory }
     }
 
-    /// Of everything as it was, so that what came back can be compared line by line.
+    /// A restore that keeps the agents, so that a test can compare the result line by line.
     pub(crate) fn restore(&self) -> Restore<'_> {
         Restore {
             keep_agents: true,
@@ -120,7 +120,7 @@ impl Vault {
         }
     }
 
-    /// Restores, and gives back the exit code of the command: 0 done.
+    /// Restores. Returns the exit code of the command (0: done), and its result or error as text.
     pub(crate) async fn exit_code(&self, wanted: &str) -> (u8, String) {
         match self.restore().run(&wanted.parse().unwrap(), &mut |_| {}).await {
             Ok(restored) => (0, format!("{restored:?}")),
@@ -128,7 +128,7 @@ impl Vault {
         }
     }
 
-    /// Both tables as lines, sorted; leases too.
+    /// The items of both tables as lines, sorted, leases included.
     pub(crate) async fn lines(&self) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for (table, name) in [("ledger", &self.tables.ledger), ("state", &self.tables.state)] {
@@ -147,7 +147,7 @@ impl Vault {
     }
 }
 
-/// The schema of a table, as the template has it.
+/// The schema of a table in the template.
 fn schema(table: &str) -> Value {
     let template = Template::parse(TEMPLATE).unwrap();
     let name = if table == "state" { "StateTable" } else { "LedgerTable" };
@@ -167,7 +167,7 @@ pub(crate) fn line(table: &str, item: Value) -> Vec<u8> {
     format!("{}\n", json!({"table": table, "item": item})).into_bytes()
 }
 
-/// Somebody's state.
+/// The line of a user's state.
 pub(crate) fn state(number: usize, rooms: usize) -> Vec<u8> {
     line(
         "state",
@@ -181,7 +181,7 @@ pub(crate) fn state(number: usize, rooms: usize) -> Vec<u8> {
     )
 }
 
-/// The history of a room: its entries, its head and the markers of those in it.
+/// The history of a room: its entries, its head and the marker of a person in it.
 pub(crate) fn chain(room: &str, entries: usize) -> Vec<Vec<u8>> {
     let (name, mut head) = (format!("room:{room}"), Head::NONE);
     let key = |sort: String| json!({"pk": {"S": format!("CHAIN#{name}")}, "sk": {"S": sort}});
@@ -217,7 +217,7 @@ fn binary(hash: &Hash) -> Value {
     json!({"B": BASE64_STANDARD.encode(hash.as_bytes())})
 }
 
-/// Lines of this many rooms with this many entries each, and of this many people.
+/// The lines of this many rooms with this many entries each, and of this many people.
 pub(crate) fn lines(rooms: usize, entries: usize, people: usize) -> Vec<Vec<u8>> {
     let mut lines: Vec<_> = (0..rooms).flat_map(|room| chain(&format!("room-{room}"), entries)).collect();
     lines.extend((0..people).map(|number| state(number, rooms)));

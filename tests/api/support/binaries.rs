@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of a binary: `greenroom`, or a function's. For the tests all are built once; for a benchmark, where each takes a minute,
-/// the one alone.
+/// The path of a binary: `greenroom`, or a function's. The tests build all binaries once. A benchmark builds only this
+/// binary, because each release build takes a minute.
 pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
     if cfg!(debug_assertions) {
@@ -18,7 +18,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
-/// The agent as it is built without ALSA's headers: it can pair, and cannot measure.
+/// The agent, built without ALSA's headers: it can pair, but it cannot measure.
 pub(crate) fn agent_without_capture() -> PathBuf {
     binary(AGENT_WITHOUT_CAPTURE)
 }
@@ -34,7 +34,8 @@ fn build() -> PathBuf {
     cargo_build(&["--workspace"]);
     std::fs::copy(built.join("greenroom-agent"), built.join(AGENT_WITHOUT_CAPTURE)).unwrap();
     if cfg!(has_pulse) {
-        // Apart, because the features of what cpal needs would build the SDK twice.
+        // This is a separate build: in one build with the rest, the features that cpal needs would compile the SDK
+        // twice.
         cargo_build(&["--package", "agent", "--features", "capture"]);
     }
     built
@@ -49,7 +50,8 @@ fn cargo_build(what: &[&str]) {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    // What cargo tells a test about its own package: ring's build script would take it for a change and run again.
+    // Cargo sets these variables for the package of the tests. The build script of ring would take them for a change,
+    // and run again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text == "OUT_DIR" || text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

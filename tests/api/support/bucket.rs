@@ -1,5 +1,5 @@
-//! S3 in a directory, with a test between it and the client: what is asked for is noted, and goes wrong on demand. Also over
-//! HTTP, for the function binaries.
+//! S3 in a directory. A layer between it and the client records each request, and makes requests fail on demand. The
+//! function binaries reach it over HTTP.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -20,16 +20,16 @@ use tiny_http::{Header, Method, Response, Server};
 use super::faults::{Fault, Plan};
 use super::iam::Use;
 
-/// A request as it went over the wire.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// As S3 calls it.
+    /// The name of the operation in S3.
     pub(crate) operation: &'static str,
     pub(crate) key: String,
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// A bucket of its own.
+/// A bucket in a temporary directory.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     _directory: Arc<TempDir>,
@@ -51,7 +51,7 @@ impl Bucket {
         Self { _directory: Arc::new(directory), s3, shared: Arc::new(Mutex::new((nothing, Vec::new()))) }
     }
 
-    /// From now on it goes as `plan` says, counted from 0, and is noted anew.
+    /// From now on `plan` chooses the fault of each request, counted from 0. Clears the record.
     pub(crate) fn be(&self, plan: Plan) {
         *self.shared.lock().unwrap() = (plan, Vec::new());
     }
@@ -60,12 +60,12 @@ impl Bucket {
         self.be(Box::new(|_, _| None));
     }
 
-    /// What was asked for since [`Bucket::be`].
+    /// The requests since [`Bucket::be`].
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.lock().unwrap().1.clone()
     }
 
-    /// The actions that IAM was asked for, and on what.
+    /// The actions, and their resources, for which IAM would be asked.
     pub(crate) fn used(&self) -> BTreeSet<Use> {
         let needed = |asked: Asked| {
             let action = match asked.operation {
@@ -90,7 +90,7 @@ impl Bucket {
         Objects::new(client(self.clone()), BUCKET)
     }
 
-    /// Serves it over HTTP until the last handle is gone.
+    /// Serves the bucket over HTTP until the returned value is dropped.
     pub(crate) fn serve(&self) -> Served {
         let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
         let url = format!("http://{}", server.server_addr());

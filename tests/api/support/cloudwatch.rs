@@ -1,7 +1,8 @@
-//! A stand-in for CloudWatch: takes data points, answers `GetMetricData` from them, and refuses what CloudWatch would refuse.
+//! A stand-in for CloudWatch: takes data points, answers `GetMetricData` from them, and refuses a request that
+//! CloudWatch would refuse.
 //!
-//! The wire is Smithy's RPC v2 in CBOR, the only one that the SDK for Rust speaks, read and written by a library that is not
-//! the SDK's. Members and rules are those of the service's model.
+//! The protocol is Smithy's RPC v2 in CBOR, the only one that the SDK for Rust speaks. A library other than the SDK
+//! reads and writes it. Members and rules are those of the service's model.
 //! <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>
 
@@ -26,21 +27,21 @@ const EPOCH_TAG: u64 = 1;
 pub(crate) enum Mode {
     /// From the data points.
     Working,
-    /// The same, so many values a page.
+    /// From the data points, with this many values per page.
     Paged(usize),
-    /// The same, but the series with this id has an error of its own.
+    /// From the data points, except that the series with this id has an error.
     Without(&'static str),
     /// By a refusal for too many calls.
     Throttling,
-    /// By a refusal that no repetition cures.
+    /// By a permanent refusal.
     Refusing,
     /// By 500.
     Failing,
-    /// Never, as far as a function can wait.
+    /// Not at all, as long as a function can wait.
     Hanging,
 }
 
-/// Of one series: namespace, metric, and the function if it has that dimension.
+/// The key of a series: namespace, metric, and the function if the series has that dimension.
 type Key = (String, String, Option<String>);
 
 /// CloudWatch. It stops when dropped.
@@ -54,7 +55,7 @@ pub(crate) struct CloudWatch {
 struct Shared {
     points: Mutex<BTreeMap<Key, Vec<(u64, f64)>>>,
     mode: Mutex<Mode>,
-    /// Series asked for, by call.
+    /// The number of series in each call.
     calls: Mutex<Vec<usize>>,
 }
 
@@ -71,7 +72,7 @@ impl CloudWatch {
         let thread = std::thread::spawn({
             let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
             move || {
-                // What hangs must not hold up what comes after it.
+                // A request that hangs must not delay the next ones.
                 let mut held = Vec::new();
                 for request in server.incoming_requests() {
                     held.extend(shared.answer(request));
@@ -81,7 +82,7 @@ impl CloudWatch {
         Self { url: format!("http://{}", server.server_addr()), shared, server, thread: Some(thread) }
     }
 
-    /// Adds what was measured so many seconds ago.
+    /// Adds values that were measured this many seconds ago.
     pub(crate) fn put(&self, namespace: &str, metric: &str, function: Option<&str>, seconds_ago: u64, values: &[f64]) {
         let key = (namespace.to_owned(), metric.to_owned(), function.map(str::to_owned));
         let at = now() - seconds_ago;
@@ -106,7 +107,7 @@ impl CloudWatch {
         *self.shared.mode.lock().unwrap() = mode;
     }
 
-    /// How many series each call since the last look asked for.
+    /// The number of series in each call since the numbers were last taken.
     pub(crate) fn take_calls(&self) -> Vec<usize> {
         std::mem::take(&mut self.shared.calls.lock().unwrap())
     }
@@ -115,7 +116,7 @@ impl CloudWatch {
 impl Drop for CloudWatch {
     fn drop(&mut self) {
         self.server.unblock();
-        // What it refused to read is a failure of the test.
+        // A request that the stand-in refuses to read fails the test.
         if let Some(Err(refusal)) = self.thread.take().map(JoinHandle::join)
             && !std::thread::panicking()
         {
@@ -185,7 +186,7 @@ fn query(value: &Value) -> Query {
     }
 }
 
-/// A statistic of values, as CloudWatch defines it; a percentile is one of them (nearest rank).
+/// A statistic of values, as CloudWatch defines it. A percentile is one of the values (nearest rank).
 fn statistic(name: &str, values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let count = u32::try_from(values.len()).unwrap();
@@ -202,7 +203,7 @@ fn statistic(name: &str, values: &mut [f64]) -> f64 {
 }
 
 impl Shared {
-    /// Answers, or gives the request back to be held.
+    /// Answers the request. Returns a request that must stay unanswered.
     fn answer(&self, mut request: Request) -> Option<Request> {
         assert_eq!((request.method().as_str(), request.url()), ("POST", PATH));
         let header = |name: &'static str| {
@@ -298,7 +299,7 @@ impl Shared {
     }
 }
 
-/// HTTP for an SDK inside of a test.
+/// An HTTP client for an SDK inside a test.
 #[derive(Debug, Clone)]
 pub(crate) struct Plain;
 

@@ -1,5 +1,5 @@
-//! A stand-in for DynamoDB's front door: passes calls on to a runner's engine, notes what each costs, and fails on
-//! demand.
+//! A stand-in for DynamoDB's endpoint: passes calls on to a runner's engine, records the cost of each call, and fails
+//! on demand.
 
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -25,9 +25,9 @@ pub(crate) enum Mode {
     Failing,
     /// By a refusal for too many calls.
     Throttling,
-    /// By a refusal that no repetition cures.
+    /// By a permanent refusal.
     Refusing,
-    /// By the engine, but for scans, which are refused.
+    /// By the engine, except for scans, which are refused.
     WithoutScan,
 }
 
@@ -58,7 +58,7 @@ impl Database {
         Self { url: format!("http://{}", server.server_addr()), shared, server, thread: Some(thread) }
     }
 
-    /// The calls since the last look.
+    /// The calls since they were last taken.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.shared.calls.lock().unwrap())
     }

@@ -26,7 +26,7 @@ use store::dynamodb::{Client, persistent};
 use telemetry::lag::Lag;
 use tokio::sync::{Notify, watch};
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// Refused because there are too many; nothing happens.
@@ -43,17 +43,17 @@ pub(crate) enum Fault {
     Hang,
     /// It takes effect, and no answer ever comes.
     HangAfter,
-    /// A batch takes effect but for this many of its items, which come back unprocessed.
+    /// A batch takes effect except for this many of its items, which come back unprocessed.
     Unprocessed(usize),
-    /// It takes effect, and the answer says something else: what was so a moment before.
+    /// It takes effect, and this function changes the answer, for example to the state of a moment before.
     Answers(fn(&mut Value)),
 }
 
-/// Decides about the n-th call, by its operation.
+/// Chooses the fault of the n-th call, by number and operation.
 pub(crate) type Plan = Box<dyn FnMut(usize, &str) -> Option<Fault> + Send>;
 
-/// A plan that lets call `number` end in `fault`, one without an answer, and the notice of that call: whoever drops its
-/// work then stops like a killed process.
+/// A plan that lets call `number` end in `fault`, which must give no answer, and a notice of that call. A task that is
+/// dropped at this notice stops like a killed process.
 pub(crate) fn kill_at(number: usize, fault: Fault) -> (Plan, Arc<Notify>) {
     let stop = Arc::new(Notify::new());
     let killer = Arc::clone(&stop);
@@ -66,7 +66,7 @@ pub(crate) fn kill_at(number: usize, fault: Fault) -> (Plan, Arc<Notify>) {
     (plan, stop)
 }
 
-/// One database, and what is known of the calls to it.
+/// One database, and a record of the calls to it.
 #[derive(Clone)]
 pub(crate) struct Faulty {
     engine: Engine,
@@ -83,7 +83,7 @@ struct Shared {
 /// The room index as it was some writes ago.
 struct LaggingIndex {
     writes: usize,
-    /// The state table's items after each write, the last ones.
+    /// The state table's items after each of the last writes.
     past: VecDeque<Vec<Value>>,
 }
 
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Faulty {
 }
 
 impl Faulty {
-    /// An empty database on which nothing goes wrong yet. Inside a tokio runtime.
+    /// An empty database without faults. Must be called inside a tokio runtime.
     pub(crate) fn new() -> Self {
         let config = Config::of_runner(|_| None).unwrap();
         let template = Template::parse(TEMPLATE).unwrap();
@@ -111,7 +111,7 @@ impl Faulty {
         }
     }
 
-    /// From now on it goes as `plan` says, counted from 0.
+    /// From now on `plan` chooses the fault of each call, counted from 0. Clears the record.
     pub(crate) fn be(&self, plan: Plan) {
         let mut shared = self.shared.lock().unwrap();
         shared.plan = plan;
@@ -119,12 +119,12 @@ impl Faulty {
         shared.used.clear();
     }
 
-    /// From now on nothing goes wrong.
+    /// From now on there are no faults.
     pub(crate) fn be_well(&self) {
         self.be(Box::new(|_, _| None));
     }
 
-    /// From now on the room index shows what was there this many writes ago; what is there now, if None.
+    /// From now on the room index lags by this many writes. `None`: it does not lag.
     pub(crate) async fn lag(&self, writes: Option<usize>) {
         let past = VecDeque::from([items(&self.engine).await]);
         self.shared.lock().unwrap().index = writes.map(|writes| LaggingIndex { writes, past });
@@ -135,12 +135,12 @@ impl Faulty {
         self.shared.lock().unwrap().calls.clone()
     }
 
-    /// What IAM would have been asked since [`Faulty::be`].
+    /// The permissions for which IAM would have been asked since [`Faulty::be`].
     pub(crate) fn used(&self) -> BTreeSet<Use> {
         self.shared.lock().unwrap().used.clone()
     }
 
-    /// What handlers get on AWS, with this database.
+    /// The context that handlers get on AWS, with this database.
     pub(crate) fn context(&self) -> Context {
         Context::new(self.client(), Config::of_runner(|_| None).unwrap(), Arc::new(Silent))
     }
@@ -155,13 +155,13 @@ impl Faulty {
         Client::from_conf(config.build())
     }
 
-    /// Lets the history follow, past all faults, until it is told to stop.
+    /// Runs the consumer of the stream, without faults, until the returned sender sends `true`.
     pub(crate) fn follow(&self) -> watch::Sender<bool> {
         let [(_, consumer)] = functions::CONSUMERS else { panic!("one consumer") };
         self.follow_by(*consumer).1
     }
 
-    /// Lets another consumer follow: how far it is behind, and what stops it.
+    /// Runs another consumer of the stream. Returns its lag, and the sender that stops it.
     pub(crate) fn follow_by(&self, consumer: Consumer) -> (Arc<Lag>, watch::Sender<bool>) {
         let (stop, stopped) = watch::channel(false);
         let config = Config::of_runner(|_| None).unwrap();
@@ -171,7 +171,7 @@ impl Faulty {
         (lag, stop)
     }
 
-    /// Executes one operation past all faults.
+    /// Executes one operation without faults.
     pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
         let answer = Engine::call(&self.engine, operation.to_owned(), body.to_string().into()).await;
         let (status, answer) = answer.unwrap();
@@ -179,7 +179,7 @@ impl Faulty {
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// Everything that is stored, by key, read past all faults.
+    /// All items of the state table by partition key, read without faults.
     pub(crate) async fn stored(&self) -> Value {
         let items = items(&self.engine).await.into_iter();
         items.map(|item| (item["pk"]["S"].as_str().unwrap().to_owned(), item)).collect::<serde_json::Map<_, _>>().into()
@@ -195,7 +195,7 @@ async fn items(engine: &Engine) -> Vec<Value> {
 }
 
 impl LaggingIndex {
-    /// What a query for one room would find.
+    /// The result of a query for one room.
     fn query(&self, body: &Value) -> Value {
         assert!(body["ExclusiveStartKey"].is_null(), "one page is enough here");
         let mut items = self.past.front().unwrap().clone();
@@ -283,7 +283,8 @@ impl HttpConnector for Faulty {
     }
 }
 
-/// A batch without some of its last items, and those; it keeps one at least.
+/// Takes this many of the last items out of a batch, which keeps at least one per table. Returns the batch and the
+/// rest.
 fn split(body: &[u8], items: usize) -> (Vec<u8>, Option<Value>) {
     let mut body: Value = serde_json::from_slice(body).unwrap();
     let tables = body["RequestItems"].as_object_mut().unwrap();
@@ -326,7 +327,7 @@ impl Command {
         Self { binary, parameters: vec![(parameter, value.to_owned())], headers: Vec::new(), body: None, query: "" }
     }
 
-    /// Every endpoint that only reads, about Ada and her room.
+    /// One command for each endpoint that only reads, about Ada and her room.
     pub(crate) fn readings() -> Vec<Self> {
         let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
         let readings = endpoints
@@ -360,7 +361,7 @@ impl Command {
         self
     }
 
-    /// Runs the very handler, with everything that is around it.
+    /// Runs the handler of the endpoint, with all the code around it.
     pub(crate) async fn run(&self, state: &Context) -> Reply {
         let handler: Handler = functions::ENDPOINTS.iter().find(|(name, _)| *name == self.binary).unwrap().1;
         let mut request = lambda_http::http::Request::builder().header("content-type", "application/json");

@@ -1,4 +1,4 @@
-//! Rooms' histories, as the API gives them, and an engine whose stream a test delivers itself.
+//! The histories of rooms, as the API gives them, and an engine whose stream the test delivers itself.
 
 use super::{PATIENCE, Runner};
 use base64::Engine as _;
@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::dynamodb::BatchOutcome;
 
-/// All of a room's entries and its head. They are in order, whole, and the events say the same.
+/// All entries of a room, and its head. Checks that the entries are complete and in order, and that the events are the
+/// same.
 #[track_caller]
 pub(crate) fn audit(runner: &Runner, room: &str) -> (Vec<Entry>, Head) {
     let mut entries = Vec::<Entry>::new();
@@ -41,7 +42,7 @@ pub(crate) fn audit(runner: &Runner, room: &str) -> (Vec<Entry>, Head) {
     }
 }
 
-/// A room's entries once there are this many.
+/// Waits until a room has this many entries, and returns all of them.
 #[track_caller]
 pub(crate) fn audit_of(runner: &Runner, room: &str, count: usize) -> Vec<Entry> {
     let deadline = Instant::now() + PATIENCE;
@@ -55,12 +56,12 @@ pub(crate) fn audit_of(runner: &Runner, room: &str, count: usize) -> Vec<Entry> 
     }
 }
 
-/// What the entries say.
+/// The facts of the entries.
 pub(crate) fn facts(entries: &[Entry]) -> Vec<Fact> {
     entries.iter().map(|entry| entry.fact().unwrap_or_else(|| panic!("{entry:?}"))).collect()
 }
 
-/// Who is in the room by its history.
+/// The people in the room according to its history.
 pub(crate) fn folded(entries: &[Entry]) -> BTreeMap<String, Presence> {
     fold(facts(entries))
 }
@@ -70,13 +71,13 @@ pub(crate) fn event_of(batch: &Batch) -> Value {
     serde_json::from_str(&batch.event).unwrap()
 }
 
-/// The handlers on an engine of their own, with nobody who follows its stream.
+/// The handlers on an engine of their own. No consumer follows its stream.
 pub(crate) struct Unfollowed {
     pub(crate) engine: Engine,
     pub(crate) context: Context,
 }
 
-/// Takes no notice of requests.
+/// Ignores requests.
 pub(crate) struct Nobody;
 
 impl functions::Observer for Nobody {
@@ -84,7 +85,7 @@ impl functions::Observer for Nobody {
 }
 
 impl Unfollowed {
-    /// Must be called within a runtime.
+    /// Must be called inside a tokio runtime.
     pub(crate) fn new() -> Self {
         let config = Config::of_runner(|_| None).unwrap();
         let store = storage::open(&Location::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
@@ -99,7 +100,7 @@ impl Unfollowed {
         self.engine.work(move |_, stream| records::read(stream, &table, 100).unwrap()).await.unwrap()
     }
 
-    /// Forgets the records of a batch.
+    /// Removes the records of a batch from the stream.
     pub(crate) async fn remove(&self, batch: &Batch) {
         let (table, last) = (self.context.config.state_table.clone(), *batch.ids.last().unwrap());
         self.engine.work(move |_, stream| records::remove(stream, &table, last).unwrap()).await.unwrap();
@@ -124,7 +125,7 @@ impl Unfollowed {
         }
     }
 
-    /// The key of a room's digests, which no endpoint gives away.
+    /// The key of a room's digests. No endpoint returns it.
     pub(crate) async fn digest_key(&self, room: &RoomId) -> Option<DigestKey> {
         let key = json!({"pk": {"S": format!("CHAIN#room:{room}")}, "sk": {"S": "HEAD"}});
         let request = json!({"TableName": self.context.config.ledger_table, "Key": key});

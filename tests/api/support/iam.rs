@@ -1,9 +1,10 @@
-//! What IAM is asked before `DynamoDB` lets a call through, and as much of IAM's answer as our statements need.
+//! The questions that IAM is asked before `DynamoDB` accepts a call, and as much of IAM's evaluation as the template's
+//! statements need.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// One question. <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html>
+/// One question to IAM. <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html>
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Use {
     pub(crate) action: String,
@@ -15,7 +16,7 @@ pub(crate) struct Use {
     pub(crate) attributes: BTreeSet<String>,
 }
 
-/// What is asked for a call. A transaction is asked for each of its parts.
+/// The questions for a call. A transaction has one for each of its parts.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
 pub(crate) fn needed(operation: &str, body: &Value) -> Vec<Use> {
     if operation == "TransactWriteItems" {

@@ -16,7 +16,7 @@ pub(crate) struct Lambda {
     runtime: Server,
 }
 
-/// What Lambda tells every function, and what the template tells ours.
+/// The variables that Lambda sets for every function, and the variables of the template.
 pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'static str, &'a str)> {
     vec![
         ("AWS_LAMBDA_FUNCTION_NAME", binary),
@@ -29,7 +29,7 @@ pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'stat
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_SESSION_TOKEN", "test"),
         ("AWS_ENDPOINT_URL_DYNAMODB", database),
-        // Nobody listens there, so that no test asks the real one.
+        // No process listens there, so no test calls the real CloudWatch.
         ("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:9"),
         ("STATE_TABLE", "greenroom-state"),
         ("LEDGER_TABLE", "greenroom-ledger"),
@@ -54,22 +54,22 @@ impl Lambda {
         Self { process, runtime }
     }
 
-    /// Hands an endpoint an event and takes its answer.
+    /// Gives an event to an endpoint, and returns the HTTP answer.
     pub(crate) fn invoke(&self, event: &Value) -> Reply {
         reply(&self.run(event))
     }
 
-    /// Hands the function an event and takes what it gives back.
+    /// Gives an event to the function, and returns its result.
     pub(crate) fn run(&self, event: &Value) -> Value {
         self.outcome(event, "response")
     }
 
-    /// Hands the function an event and takes the error that it fails with.
+    /// Gives an event to the function, which must fail, and returns its error.
     pub(crate) fn fail(&self, event: &Value) -> Value {
         self.outcome(event, "error")
     }
 
-    /// Hands the function an event with this much time and takes what it gives back.
+    /// Gives an event to the function with this much time, and returns its result.
     pub(crate) fn run_within(&self, event: &Value, time: Duration) -> Value {
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
         self.run_until(event, deadline.as_millis())
@@ -106,7 +106,7 @@ impl Lambda {
         answer
     }
 
-    /// The first line that `wanted` accepts, waiting for it.
+    /// Waits for the first line that `wanted` accepts, and returns it.
     pub(crate) fn await_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.process.await_log(wanted)
     }
@@ -116,13 +116,13 @@ impl Lambda {
         self.process.log()
     }
 
-    /// The line that is logged for a request, the last one if there are several.
+    /// Waits for the line of a request, and returns it. If several lines have its id, the first one.
     pub(crate) fn log_of(&self, reply: &Reply) -> Value {
         let id = reply.header("x-request-id").unwrap();
         self.process.await_log(|line| line["requestId"] == id && line.get("statusCode").is_some())
     }
 
-    /// Waits until the function has given up: its exit code and what it said.
+    /// Waits until the function ends. Returns its exit code and its standard error.
     pub(crate) fn wait(mut self) -> (i32, String) {
         self.process.wait()
     }
@@ -139,7 +139,7 @@ impl Lambda {
     }
 }
 
-/// An answer in API Gateway's form, as the answer that it makes of it.
+/// The HTTP answer that API Gateway makes of a function's result.
 pub(crate) fn reply(answer: &Value) -> Reply {
     let mut headers = HeaderMap::new();
     for members in ["headers", "multiValueHeaders"] {
@@ -162,7 +162,7 @@ pub(crate) fn reply(answer: &Value) -> Reply {
     }
 }
 
-/// The event that the repository keeps for a function.
+/// The event of a function, from the folder `events`.
 pub(crate) fn event(binary: &str) -> Value {
     serde_json::from_str(&read(&format!("events/{binary}.json"))).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! The support code of the tests.
 
 pub(crate) mod archive;
 pub(crate) mod binaries;
@@ -27,7 +27,7 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up on it. Reached only by a failure.
+/// The longest time that a test waits for anything. Only a failure reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Sets its flag when it is dropped, also by a failed assertion. Threads that loop until then end, so the scope that waits
@@ -74,7 +74,7 @@ pub(crate) const STATE_KEYS: [&str; 13] = [
     "version",
 ];
 
-/// The state in the answer to a change, which must say that it was made or not.
+/// The state in the answer to a change. Checks that the answer says whether the change was made.
 #[track_caller]
 pub(crate) fn state_of(reply: &Reply, applied: bool) -> Value {
     let mut state = reply.json();
@@ -129,7 +129,8 @@ pub(crate) fn refused_field(reply: &Reply, field: &str) -> Value {
     problem
 }
 
-/// Checks that a text is an instant as the API writes it, and gives it back. Its order as text is its order in time.
+/// Checks that a text is an instant as the API writes it, and returns it. Instants have the same order as texts and in
+/// time.
 #[track_caller]
 pub(crate) fn instant(value: &Value) -> String {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is not a text")).to_owned();

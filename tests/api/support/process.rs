@@ -1,4 +1,4 @@
-//! A program under test: its output is read along, and it does not outlive its owner.
+//! A program under test. Its output is read while it runs, and it does not outlive its owner.
 
 use super::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +14,7 @@ pub(crate) struct Process {
     output: Arc<Output>,
 }
 
-/// What a program has written so far.
+/// The output of a program so far.
 #[derive(Default)]
 struct Output {
     text: Mutex<Text>,
@@ -66,20 +66,20 @@ impl Process {
         self.output.lock().lines.iter().map(|line| parse(line)).collect()
     }
 
-    /// The first line that `wanted` accepts, waiting for it.
+    /// Waits for the first line that `wanted` accepts, and returns it.
     pub(crate) fn await_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut seen = 0;
         self.await_text(|text| {
             let found = text.lines[seen..].iter().map(|line| parse(line)).find(|line| wanted(line));
             seen = text.lines.len();
-            assert!(found.is_some() || !text.ended, "it ended instead: {}{:#?}", text.errors, text.lines);
+            assert!(found.is_some() || !text.ended, "the program ended instead: {}{:#?}", text.errors, text.lines);
             found
         })
     }
 
-    /// The last lines it wrote, for whoever has to find out why it does not answer.
+    /// The last lines of the program, for the message of a test that gets no answer.
     pub(crate) fn said(&self) -> String {
-        // What it says about a failure may be a moment behind the failure.
+        // The output about a failure may arrive a moment after the failure.
         std::thread::sleep(Duration::from_millis(100));
         let text = self.output.lock();
         let last = text.lines.len().saturating_sub(5);
@@ -87,7 +87,7 @@ impl Process {
         format!("{is}, and said last: {:#?}\n{}", &text.lines[last..], text.errors)
     }
 
-    /// Waits until the program ends by itself: its exit code and what it said on standard error.
+    /// Waits until the program ends by itself. Returns its exit code and its standard error.
     pub(crate) fn wait(&mut self) -> (i32, String) {
         let errors = self.await_text(|text| text.ended.then(|| text.errors.clone()));
         let status = self.child.wait().unwrap();
@@ -126,7 +126,7 @@ impl Drop for Process {
 
 impl Output {
     fn lock(&self) -> MutexGuard<'_, Text> {
-        // A failed assertion while waiting must not hide itself behind a second failure.
+        // A failed assertion poisons the lock. A second panic here would hide it.
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,5 +149,5 @@ impl Output {
 }
 
 fn parse(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("the log holds what is not JSON ({error}): {line}"))
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of the log is not JSON ({error}): {line}"))
 }

@@ -1,4 +1,4 @@
-//! A sound server of its own with virtual microphones, and the agent under test beside it.
+//! A private sound server with virtual microphones, and the agent under test.
 
 use super::binaries::binary;
 use super::process::Process;
@@ -14,18 +14,19 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What somebody or nobody says in front of a microphone.
+/// The sound in front of a microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sound {
-    /// Somebody speaks, with gaps between words and sentences.
+    /// A person speaks, with gaps between words and sentences.
     Speech,
-    /// Somebody speaks through a noise gate: exact zeros between the sentences, for 0.6 s to 2.5 s; espeak-ng ends each with 0.3 s.
+    /// A person speaks through a noise gate: exact zeros between the sentences, for 0.6 s to 2.5 s. Of these, espeak-ng
+    /// ends each sentence with 0.3 s.
     Gated,
     /// A quiet room: noise at −70 dBFS.
     Room,
 }
 
-/// A private PulseAudio. It ends when dropped, and everything that feeds it.
+/// A private PulseAudio. When dropped, it ends together with the programs that feed it.
 pub(crate) struct Pulse {
     daemon: Child,
     feeds: BTreeMap<String, Child>,
@@ -38,7 +39,8 @@ impl Pulse {
         Self::configured("")
     }
 
-    /// Starts a sound server whose streams have absolute volumes, of which the loudest is their device's. It has no device.
+    /// Starts a sound server without any device, whose streams have absolute volumes: the loudest one is the volume of
+    /// their device.
     pub(crate) fn flat() -> Self {
         Self::configured("flat-volumes = yes")
     }
@@ -59,14 +61,14 @@ impl Pulse {
         Self::start().desk()
     }
 
-    /// The same server with one microphone, `desk`, which is the default one.
+    /// Adds one microphone, `desk`, and makes it the default one.
     pub(crate) fn desk(self) -> Self {
         self.plug_in("desk", "Desk Microphone");
         self.make_default("desk");
         self
     }
 
-    /// Adds a microphone; until something is heard, it gives exact zeros.
+    /// Adds a microphone. It gives exact zeros until a sound is played to it.
     pub(crate) fn plug_in(&self, name: &str, label: &str) {
         if !self.pactl(&["list", "short", "sinks"]).contains(&format!("{name}_air")) {
             let (air, rate) = (format!("sink_name={name}_air"), "rate=48000");
@@ -82,7 +84,7 @@ impl Pulse {
         ]);
     }
 
-    /// Takes a microphone away.
+    /// Removes a microphone.
     pub(crate) fn pull(&self, name: &str) {
         let modules = self.pactl(&["list", "short", "modules"]);
         let own = format!("source_name={name} ");
@@ -94,11 +96,11 @@ impl Pulse {
         self.pactl(&["set-default-source", name]);
     }
 
-    /// Moves what a program records to another microphone, as a person does in the mixer.
+    /// Moves a program's recording to another microphone, as a person does in the mixer.
     pub(crate) fn move_program(&self, program: &str, name: &str) {
         let outputs = self.json("source-outputs").into_iter();
         for output in outputs.filter(|output| output["properties"]["application.name"] == program) {
-            // It may have ended meanwhile.
+            // The stream may have ended meanwhile.
             let _ = self.command("pactl").args(["move-source-output", &output["index"].to_string(), name]).output();
         }
     }
@@ -115,7 +117,7 @@ impl Pulse {
         self.pactl(&["suspend-source", name, if suspended { "1" } else { "0" }]);
     }
 
-    /// Lets a microphone hear this for a minute, in place of what it heard before.
+    /// Plays this sound to a microphone for a minute, in place of the sound before.
     pub(crate) fn hears(&mut self, name: &str, sound: Sound) {
         self.hears_nothing(name);
         let raw = self.directory.path().join(format!("{name}.raw"));
@@ -126,7 +128,7 @@ impl Pulse {
         self.feeds.insert(name.to_owned(), pacat.spawn().unwrap());
     }
 
-    /// Lets a microphone hear nothing at all.
+    /// Ends the sound that is played to a microphone.
     pub(crate) fn hears_nothing(&mut self, name: &str) {
         if let Some(mut feed) = self.feeds.remove(name) {
             let _ = feed.kill();
@@ -158,7 +160,7 @@ impl Pulse {
         Some((own["mute"].as_bool().unwrap(), percent(&own)))
     }
 
-    /// The agent's own stream, which may be opened anew just now.
+    /// Waits for the agent's own stream, which the agent may be opening at the moment.
     fn own_stream(&self) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -175,7 +177,7 @@ impl Pulse {
         serde_json::from_str(&self.pactl(&["--format=json", "list", what])).unwrap()
     }
 
-    /// Another program that listens to a microphone until it is dropped.
+    /// Starts another program that records from a microphone until it is dropped.
     pub(crate) fn other_listener(&self, name: &str) -> Listener {
         let mut parec = self.command("parec");
         let child = parec.args(["--raw", "--device", name]).stdout(Stdio::null()).spawn().unwrap();
@@ -188,7 +190,7 @@ impl Pulse {
         listener
     }
 
-    /// What each program listens to: the program's name, the stream's number, and the microphone.
+    /// The streams that record: the program's name, the stream's number, and the microphone.
     pub(crate) fn heard(&self) -> Vec<(String, u64, String)> {
         let sources = self.json("sources");
         let name_of = |index: &Value| {
@@ -196,7 +198,7 @@ impl Pulse {
             source.and_then(|source| source["name"].as_str()).unwrap_or_default().to_owned()
         };
         let outputs = self.json("source-outputs").into_iter();
-        // What remaps a microphone is no program, and has no name.
+        // A module that remaps a microphone is no program, and has no name.
         let of_program = |output: Value| {
             let program = output["properties"]["application.name"].as_str()?.to_owned();
             Some((program, output["index"].as_u64()?, name_of(&output["source"])))
@@ -204,35 +206,35 @@ impl Pulse {
         outputs.filter_map(of_program).collect()
     }
 
-    /// The microphone that this program listens to.
-    #[allow(dead_code, reason = "a benchmark asks it")]
+    /// The microphone from which this program records.
+    #[allow(dead_code, reason = "only a benchmark uses it")]
     pub(crate) fn heard_by(&self, listener: &Listener) -> Option<String> {
         let output = self.json("source-outputs").into_iter().find(|output| listener.is_of(output))?;
         let source = self.json("sources").into_iter().find(|source| source["index"] == output["source"])?;
         Some(source["name"].as_str()?.to_owned())
     }
 
-    /// Moves what this program records to another microphone, as a person does in the mixer.
-    #[allow(dead_code, reason = "a benchmark does it")]
+    /// Moves this program's recording to another microphone, as a person does in the mixer.
+    #[allow(dead_code, reason = "only a benchmark uses it")]
     pub(crate) fn move_listener(&self, listener: &Listener, name: &str) {
         for output in self.json("source-outputs").iter().filter(|output| listener.is_of(output)) {
             self.pactl(&["move-source-output", &output["index"].to_string(), name]);
         }
     }
 
-    /// How many programs listen.
+    /// The number of programs that record.
     pub(crate) fn listeners(&self) -> usize {
         let outputs = self.pactl(&["list", "short", "source-outputs"]);
-        // What remaps a microphone listens to the air itself.
+        // A module that remaps a microphone records too, and is no program.
         outputs.lines().filter(|line| !line.contains("module-remap-source")).count()
     }
 
-    /// Lets the sound server hang.
+    /// Stops the process of the sound server, so that it hangs.
     pub(crate) fn stop(&self) {
         kill_process(Pid::from_child(&self.daemon), Signal::STOP).unwrap();
     }
 
-    /// Lets it go on.
+    /// Continues the process of the sound server.
     pub(crate) fn go_on(&self) {
         kill_process(Pid::from_child(&self.daemon), Signal::CONT).unwrap();
     }
@@ -260,7 +262,8 @@ impl Pulse {
         command.args(args).env_clear().envs(self.env()).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// Pairs the agent with a person and attaches it to them, as their page does: the agent's id, and the person's token.
+    /// Pairs the agent with a person and attaches it to them, as their page does. Returns the agent's id and the
+    /// browser's token.
     pub(crate) fn pair(&self, runner: &Runner, user: &str) -> (String, String) {
         let (code, witness) = pairing(runner, user);
         let enroll = ["enroll", "--url", &runner.url, "--user", user, "--code", &code];
@@ -271,7 +274,7 @@ impl Pulse {
         (paired["agentId"].as_str().unwrap().to_owned(), witness)
     }
 
-    /// Runs the agent to its end: its exit code and its JSON.
+    /// Runs the agent to its end. Returns its exit code and its JSON.
     pub(crate) fn agent_json(&self, args: &[&str]) -> (i32, Value) {
         let output = self.agent(&[args, &["--json"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
@@ -289,10 +292,10 @@ impl Pulse {
         Watch { process: Process::start(&mut command, &env), read: Cell::new(0) }
     }
 
-    /// Runs `watch --offline` as a person does, without JSON: what it shows until a line holds `end`. When the first measurement
-    /// is shown, `act` changes something.
+    /// Runs `watch --offline` as a person does, without JSON. Calls `act` after the first measurement is shown. Returns
+    /// the lines up to the first one that contains `end`.
     pub(crate) fn watch_as_people_do(&self, act: impl FnOnce(&Self), end: &str) -> Vec<String> {
-        // A line that never comes must not be waited for without end; a signal is passed on.
+        // `timeout` ends the wait for a line that never comes, and passes a signal on.
         let mut command = Command::new("timeout");
         command.arg(PATIENCE.as_secs().to_string()).arg(binary("greenroom-agent")).args(["watch", "--offline"]);
         command.envs(self.env()).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -360,7 +363,7 @@ fn percent(device_or_stream: &Value) -> u64 {
     channel["value_percent"].as_str().unwrap().trim_end_matches('%').parse().unwrap()
 }
 
-/// A program that listens; it ends when dropped.
+/// A program that records. It ends when dropped.
 pub(crate) struct Listener(Child);
 
 impl Listener {
@@ -378,16 +381,16 @@ impl Drop for Listener {
 
 fn daemon(directory: &Path) -> Child {
     let socket = format!("module-native-protocol-unix socket={}/native auth-anonymous=1", directory.display());
-    // Of its own home: neither the machine's nor the user's configuration, and a cookie of its own.
+    // The server has a home and a cookie of its own, and no configuration of the machine or the user.
     let mut command = Command::new("pulseaudio");
     command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "-L", &socket]);
-    // As every system has it: remembers mute and volume of a program's last stream.
+    // This module is loaded on every system. It remembers mute and volume of a program's last stream.
     command.args(["-L", "module-stream-restore"]).env_remove("XDG_CONFIG_HOME");
     command.envs(["HOME", "XDG_RUNTIME_DIR"].map(|name| (name, directory)));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Writes a minute of this as raw samples: 48 kHz, mono, 16 bits.
+/// Writes a minute of this sound as raw samples: 48 kHz, mono, 16 bits.
 fn record(sound: Sound, raw: &Path) {
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
@@ -409,7 +412,7 @@ fn record(sound: Sound, raw: &Path) {
                     let [spoken, padded] =
                         ["spoken", "padded"].map(|what| raw.with_extension(format!("{what}{at}.wav")));
                     run(Command::new("espeak-ng").arg("-w").arg(&spoken).arg("This sentence goes through a gate."));
-                    // Without dither, which would make noise of zeros.
+                    // `-D` turns dither off, which would turn zeros into noise.
                     run(Command::new("sox")
                         .arg("-D")
                         .arg(&spoken)
@@ -438,7 +441,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Waits for a line that `wanted` accepts, after those that were waited for before.
+    /// Waits for a line that `wanted` accepts, after the line that the last call returned.
     pub(crate) fn says(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let (read, at) = (self.read.get(), Cell::new(0));
         self.process.await_log(|line| {
@@ -451,29 +454,29 @@ impl Watch {
         })
     }
 
-    /// Waits until this is measured: condition, flag, signal and route.
+    /// Waits for a measurement with this condition, flag, signal and route.
     pub(crate) fn measures(&self, state: [&str; 4]) -> Value {
         let names = ["condition", "flag", "signal", "route"];
         self.says(|line| line["event"] == "observed" && names.iter().zip(state).all(|(name, word)| line[*name] == word))
     }
 
-    #[allow(dead_code, reason = "a benchmark asks what it takes")]
+    #[allow(dead_code, reason = "only a benchmark uses it")]
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Everything that was said so far.
+    /// All lines so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.process.log()
     }
 
-    /// Stops it with a signal: its exit code and what it said on standard error.
+    /// Stops the agent with a signal. Returns its exit code and its standard error.
     pub(crate) fn stop(mut self, signal: Signal) -> (i32, String) {
         self.process.signal(signal);
         self.process.wait()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the agent ends by itself. Returns its exit code and its standard error.
     pub(crate) fn wait(mut self) -> (i32, String) {
         self.process.wait()
     }

@@ -17,11 +17,11 @@ pub(crate) const NAMED: (&str, &str) = ("GREENROOM_PUBLIC_URL", "http://greenroo
 pub(crate) struct Runner {
     /// `http://127.0.0.1:<port>`
     pub(crate) url: String,
-    /// The embedded engine in DynamoDB's own protocol, if it was asked for.
+    /// The URL of the embedded engine in DynamoDB's own protocol, if the runner serves it.
     pub(crate) dynamodb: Option<String>,
     process: Process,
     agent: ureq::Agent,
-    // Where the process runs, so that a relative data directory is removed with it.
+    // The working directory of the process. A relative data directory is removed with it.
     _directory: TempDir,
 }
 
@@ -31,12 +31,12 @@ impl Runner {
         Self::start_with_env(args, &[])
     }
 
-    /// The same with environment variables; nothing else is inherited but [`NAMED`].
+    /// Starts `greenroom` with these arguments, with these environment variables and [`NAMED`], and without others.
     pub(crate) fn start_with_env(args: &[&str], env: &[(&str, &str)]) -> Self {
         Self::start_as(args, &[&[NAMED], env].concat())
     }
 
-    /// The same without another name.
+    /// Starts `greenroom` with these arguments, and with exactly these environment variables.
     pub(crate) fn start_as(args: &[&str], env: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap();
         let mut command = Command::new(binary("greenroom"));
@@ -55,7 +55,7 @@ impl Runner {
         }
     }
 
-    /// A runner that keeps nothing, and serves its engine as DynamoDB too.
+    /// A runner that stores nothing on disk, and serves its engine as DynamoDB too.
     pub(crate) fn ephemeral() -> Self {
         Self::start(&["--ephemeral", "--dynamodb-port", "0"])
     }
@@ -74,12 +74,12 @@ impl Runner {
         self.process.log()
     }
 
-    /// The first logged line that `wanted` accepts, waiting for it.
+    /// Waits for the first logged line that `wanted` accepts, and returns it.
     pub(crate) fn await_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.process.await_log(wanted)
     }
 
-    /// The line that is logged for a request.
+    /// Waits for the line that is logged for a request, and returns it.
     pub(crate) fn log_of(&self, reply: &Reply) -> Value {
         let request_id = reply.header("x-request-id").unwrap();
         self.await_log(|line| line["requestId"] == request_id && line.get("statusCode").is_some())
@@ -99,7 +99,7 @@ impl Runner {
         });
     }
 
-    /// Waits until the process ends by itself: its exit code and all its lines.
+    /// Waits until the process ends by itself. Returns its exit code and all its lines.
     pub(crate) fn wait(mut self) -> (i32, Vec<Value>) {
         let (code, _) = self.process.wait();
         (code, self.log())
@@ -132,7 +132,7 @@ impl Runner {
         self.send(method, path, &headers, &body.to_string())
     }
 
-    /// Sends anything, and takes any answer.
+    /// Sends any request, and accepts any answer.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -163,7 +163,7 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// A header that is given once, or not at all.
+    /// The value of a header that is given at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next().map(|value| value.to_str().unwrap());
@@ -178,7 +178,7 @@ fn agent() -> ureq::Agent {
         .max_redirects(0)
         .allow_non_standard_methods(true)
         .timeout_global(Some(PATIENCE))
-        // The server closes a connection that idles for ten seconds; never send into that.
+        // The server closes a connection that is idle for ten seconds. A request on it at that moment would fail.
         .max_idle_age(Duration::from_secs(5))
         .build()
         .into()

@@ -1,4 +1,4 @@
-//! Ada with an agent, on a database of which a test decides what goes wrong.
+//! Ada with an agent, on a database whose faults a test chooses.
 
 use super::faults::{Command, Faulty};
 use super::witness::{attestation, enrolment, fresh_key, now_ms, probe};
@@ -14,7 +14,7 @@ fn lease(page_load: &str) -> Value {
     json!({"participantId": "ada", "lease": page_load})
 }
 
-/// Ada with an agent that has attested once: where every command can start from.
+/// Ada with an agent that has attested once. Every command can run in this scene.
 pub(crate) struct Scene {
     pub(crate) faulty: Faulty,
     key: SigningKey,
@@ -59,7 +59,7 @@ impl Scene {
         assert_eq!(attested.status, 200, "{}", attested.text);
         scene.seq = 1;
         attested.json()["nextChallenge"].as_str().unwrap().clone_into(&mut scene.challenge);
-        // Another one is enrolled with another browser, and attached to nobody.
+        // Another agent is enrolled with another browser, and attached to nobody.
         (scene.code, scene.other_token) = scene.pairing().await;
         let other = scene.enroll_with(&scene.other_key).run(&context).await;
         assert_eq!(other.status, 201, "{}", other.text);
@@ -117,12 +117,12 @@ impl Scene {
         ]
     }
 
-    /// What the agent asks when it does not know where to begin.
+    /// The attestation by which an agent asks for its `seq` and its challenge.
     pub(crate) fn ask(&self) -> Command {
         self.signed(&probe())
     }
 
-    /// Lets the agent's pairing be over in a week, so that it is renewed when the agent attests.
+    /// Lets the agent's pairing expire in a week, so that the next attestation renews it.
     pub(crate) async fn near_the_end_of_its_pairing(&self) {
         let update = json!({
             "TableName": "greenroom-state", "Key": {"pk": {"S": format!("AGENT#{}", self.agent)}, "sk": {"S": "META"}},
@@ -137,7 +137,7 @@ impl Scene {
         found.unwrap_or_else(|| panic!("{binary} changes something: add it to `commands`"))
     }
 
-    /// What is stored, without what differs from run to run: random challenges, times, and keys.
+    /// The stored items, without the values that differ from run to run: random challenges, times, and keys.
     pub(crate) async fn stored(&self) -> Value {
         let mut stored = self.faulty.stored().await;
         let next = AgentId::of(&self.next_key.verifying_key().to_bytes().into()).to_string();

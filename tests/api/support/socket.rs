@@ -1,4 +1,4 @@
-//! A WebSocket client, and what is stored of its connection.
+//! A WebSocket client, and the stored items of connections.
 
 use super::witness::engine;
 use super::{PATIENCE, Runner};
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::HandshakeError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client};
 
-/// The header that a client of ours sends.
+/// The header by which a client offers Greenroom's protocol.
 pub(crate) const OFFER: (&str, &str) = ("sec-websocket-protocol", "greenroom.v1");
 
 /// An open connection.
@@ -24,13 +24,13 @@ impl Socket {
         Self::open(&runner.url, &[OFFER]).unwrap()
     }
 
-    /// Connects with these headers; the status, if it is refused.
+    /// Connects with these headers. The error is the status of the refusal.
     pub(crate) fn open(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
         Self::over(stream, url, headers)
     }
 
-    /// The same over a connection that is there.
+    /// The same over an open TCP connection.
     pub(crate) fn over(stream: TcpStream, url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -48,7 +48,7 @@ impl Socket {
         }
     }
 
-    /// Sends a frame of any kind. A server that has closed already takes none.
+    /// Sends a frame of any kind. It is lost if the server has already closed.
     pub(crate) fn send(&mut self, message: Message) {
         match self.socket.send(message) {
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) | Error::Protocol(_)) => {}
@@ -62,7 +62,7 @@ impl Socket {
         self.send(Message::text(message.to_string()));
     }
 
-    /// The next message; none if the server closes instead.
+    /// The next message. `None`: the server closes instead.
     pub(crate) fn hear(&mut self) -> Option<Value> {
         loop {
             match self.socket.read() {
@@ -73,23 +73,23 @@ impl Socket {
         }
     }
 
-    /// The next frame, whatever it is; none at the end.
+    /// The next frame of any kind. `None`: the connection has ended.
     pub(crate) fn frame(&mut self) -> Option<Message> {
         self.socket.read().ok()
     }
 
-    /// Sends an object and gives its answer.
+    /// Sends an object, and returns the answer.
     pub(crate) fn ask(&mut self, message: Value) -> Value {
         self.say(message);
         self.hear().unwrap()
     }
 
-    /// Pings and gives the answer.
+    /// Sends a ping, and returns the answer.
     pub(crate) fn ping(&mut self) -> Value {
         self.ask(json!({"event": "ping", "id": "p"}))
     }
 
-    /// Reads to the end: the code with which the server closes; none if it breaks off.
+    /// Reads to the end. Returns the code with which the server closes. `None`: the connection breaks off.
     pub(crate) fn closed(&mut self) -> Option<u16> {
         loop {
             match self.socket.read() {
@@ -106,7 +106,7 @@ impl Socket {
         while self.socket.read().is_ok() {}
     }
 
-    /// The connection below.
+    /// The TCP connection below.
     pub(crate) fn stream(&self) -> &TcpStream {
         self.socket.get_ref()
     }
@@ -125,7 +125,7 @@ pub(crate) fn connections(runner: &Runner) -> Vec<Value> {
     table["Items"].as_array().unwrap().clone()
 }
 
-/// Waits until there are so many connections in the table.
+/// Waits until there are this many connections in the table, and returns their items.
 #[track_caller]
 pub(crate) fn await_connections(runner: &Runner, wanted: usize) -> Vec<Value> {
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! Tables and a bucket to take snapshots with, of which a test decides what goes wrong.
+//! Tables and a bucket to take snapshots with. A test chooses their faults.
 
 use super::archive::lines;
 use super::bucket::Bucket;
@@ -26,13 +26,13 @@ pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-/// When every lease of now is over, and what a run left behind is a leftover.
+/// A time at which every current lease has expired, and the remains of an interrupted run count as leftovers.
 pub(crate) fn later() -> Timestamp {
     now().plus(LEFTOVER_AGE + Duration::from_mins(1))
 }
 
 impl Taking {
-    /// Empty tables and an empty bucket. Inside a tokio runtime.
+    /// Empty tables and an empty bucket. Must be called inside a tokio runtime.
     pub(crate) fn new() -> Self {
         let (faulty, bucket) = (Faulty::new(), Bucket::new());
         let tables = Tables {
@@ -76,7 +76,7 @@ impl Taking {
         self.snapshots(now).perform(None).await
     }
 
-    /// What a snapshot holds, sorted, after making sure that it is whole.
+    /// The lines of a snapshot, sorted. Checks that the snapshot is complete.
     pub(crate) async fn contents(&self, id: &SnapshotId) -> Vec<Vec<u8>> {
         let manifest = manifest(&self.objects, id).await.unwrap();
         let mut snapshot = Snapshot::open(&self.objects, manifest).await.unwrap();
@@ -90,7 +90,7 @@ impl Taking {
         lines
     }
 
-    /// What the tables hold, sorted, without leases and connections.
+    /// The items of both tables as lines, sorted, without leases and connections.
     pub(crate) async fn stored(&self) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         for (table, name) in [("ledger", &self.tables.ledger), ("state", &self.tables.state)] {
@@ -100,7 +100,7 @@ impl Taking {
                 for item in answer["Items"].as_array().unwrap() {
                     let key = item["pk"]["S"].as_str().unwrap();
                     if !key.starts_with("LEASE#") && !key.starts_with("CONN#") {
-                        // As a snapshot writes it: sets in order.
+                        // A snapshot writes the members of a set in order.
                         let text = json!({"table": table, "item": item}).to_string();
                         let (table, item) = read_line(text.as_bytes()).unwrap();
                         let mut line = Vec::new();
@@ -118,7 +118,7 @@ impl Taking {
         lines
     }
 
-    /// The good snapshots there are, each of which is whole.
+    /// All good snapshots. Checks that each of them is complete.
     pub(crate) async fn good(&self) -> Vec<SnapshotId> {
         let good = snapshot::keep::snapshots(&self.objects).await.unwrap();
         for id in &good {

@@ -1,18 +1,18 @@
-//! The template, as the route table it is.
+//! The functions and routes of the template.
 
 use local::template::{Function, Route, TEMPLATE, Template};
 
-/// Its functions.
+/// All functions.
 pub(crate) fn functions() -> Vec<Function> {
     Template::parse(TEMPLATE).unwrap().functions().unwrap()
 }
 
-/// Those that answer HTTP; the others are started by an event.
+/// The functions that answer HTTP. The others are started by an event.
 pub(crate) fn endpoints() -> Vec<Function> {
     functions().into_iter().filter(|function| !function.routes.is_empty()).collect()
 }
 
-/// Its routes.
+/// All routes.
 pub(crate) fn routes() -> Vec<Route> {
     functions().into_iter().flat_map(|function| function.routes).collect()
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ureq::http::Response;
 
-/// `--use-fake-ui…` is a person who allows microphones; `--use-fake-device…` makes some that beep. Everything else keeps Chromium from
-/// asking the network or the machine for what no test needs.
+/// `--use-fake-ui…` allows microphones as a person would. `--use-fake-device…`, if given, adds microphones that beep.
+/// The other arguments keep Chromium away from the network and from parts of the machine that no test needs.
 const ARGUMENTS: &[&str] = &[
     "--headless=new",
     "--no-sandbox",
@@ -31,7 +31,7 @@ const ARGUMENTS: &[&str] = &[
     "--window-size=1280,900",
 ];
 
-/// Between two looks at a page.
+/// The interval between two checks of a page.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The name by which WebDriver refers to an element.
@@ -43,22 +43,22 @@ pub(crate) struct Browser {
     session: String,
     agent: ureq::Agent,
     driver: Child,
-    // Its profile, and home, cache and whatever else it writes.
+    // The browser's profile, home, cache and other files.
     _directory: TempDir,
 }
 
 impl Browser {
-    /// Starts a browser nobody has used before.
+    /// Starts a browser with a new profile and microphones that beep.
     pub(crate) fn start() -> Self {
         Self::start_with(&["--use-fake-device-for-media-stream"], &[])
     }
 
-    /// Starts one that captures the microphones of a sound server.
+    /// Starts a browser that captures the microphones of a sound server.
     pub(crate) fn hearing(pulse: &Pulse) -> Self {
         Self::start_with(&[], &pulse.env())
     }
 
-    /// Starts one that finds a name at this address, whatever else there may be of that name.
+    /// Starts a browser that resolves this name to this address.
     pub(crate) fn resolving(name: &str, address: &str) -> Self {
         Self::start_with(&[&format!("--host-resolver-rules=MAP {name} {address}")], &[])
     }
@@ -68,7 +68,7 @@ impl Browser {
         let mut command = Command::new("chromedriver");
         let homes = ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, directory.path()));
         let profile = format!("--user-data-dir={}", directory.path().join("profile").display());
-        // Chromium ends with it: chromedriver asks the system for that.
+        // Chromium ends together with chromedriver, which asks the system for that.
         let mut driver = command
             .arg("--port=0")
             .envs(env.iter().map(|(name, value)| (name, value)))
@@ -109,8 +109,8 @@ impl Browser {
         self.post("/refresh", json!({}));
     }
 
-    /// Opens the page once more in a second tab, and goes there. As for a duplicated tab, the browser copies the session's
-    /// storage.
+    /// Opens the page again in a second tab, and goes there. The browser copies the session storage, as for a
+    /// duplicated tab.
     pub(crate) fn duplicate(&self) {
         self.run("window.open(location.href);");
         let handles = self.get("/window/handles");
@@ -124,7 +124,7 @@ impl Browser {
         self.post("/window", json!({"handle": left[0]}));
     }
 
-    /// What the body of a function gives back in the page.
+    /// Runs the body of a function in the page, and returns its value.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": []}))
     }
@@ -135,12 +135,12 @@ impl Browser {
         self.wait_for(expression, |value| *value == true);
     }
 
-    /// Waits until the value of an expression in the page is `wanted`, and gives it back.
+    /// Waits until the value of an expression in the page is `wanted`, and returns it.
     #[track_caller]
     pub(crate) fn wait_for(&self, expression: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // What is not on the page yet may be in a moment.
+            // An element that is not on the page yet may appear in a moment.
             let value = self.run(&format!("try {{ return {expression}; }} catch (error) {{ return String(error); }}"));
             if wanted(&value) {
                 return value;
@@ -155,7 +155,7 @@ impl Browser {
         self.post(&format!("{}/click", self.element(selector)), json!({}));
     }
 
-    /// Types on the keyboard, after what is there.
+    /// Types on the keyboard, after the text that is already there.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         self.post(&format!("{}/value", self.element(selector)), json!({"text": text}));
     }
@@ -173,8 +173,8 @@ impl Browser {
         self.post("/goog/cdp/execute", body);
     }
 
-    /// What the browser has complained about since the last look: warnings, and errors of any source, broken content
-    /// policy included.
+    /// The warnings and errors that the browser has logged since the last call, violations of the content policy
+    /// included.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let entries = self.post("/se/log", json!({"type": "browser"}));
         let entries = entries.as_array().unwrap().iter();
@@ -187,7 +187,7 @@ impl Browser {
         BASE64_STANDARD.decode(self.get("/screenshot").as_str().unwrap()).unwrap()
     }
 
-    /// A picture of the window, for whoever has to find out what went wrong.
+    /// Stores a picture of the window, for the message of a failed test.
     fn screenshot(&self) -> PathBuf {
         let name = format!("browser-{}.png", std::thread::current().name().unwrap_or("test").replace("::", "-"));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -219,7 +219,7 @@ impl Drop for Browser {
     }
 }
 
-/// What the driver gives back.
+/// The value in the driver's answer.
 fn answer(response: Result<Response<ureq::Body>, ureq::Error>, asked: &str) -> Value {
     let mut response = response.unwrap();
     let text = response.body_mut().read_to_string().unwrap();
@@ -227,7 +227,7 @@ fn answer(response: Result<Response<ureq::Body>, ureq::Error>, asked: &str) -> V
     serde_json::from_str::<Value>(&text).unwrap()["value"].take()
 }
 
-/// The program; `tests/build.rs` has looked for the same names.
+/// The path of Chromium. `tests/build.rs` looks for the same names.
 fn chromium() -> PathBuf {
     let path = env::var_os("PATH").unwrap();
     let directories: Vec<_> = env::split_paths(&path).collect();

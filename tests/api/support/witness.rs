@@ -1,17 +1,17 @@
-//! An agent that says what a test wants it to, signed as the protocol asks.
+//! An agent whose attestations a test chooses. They are signed as the protocol requires.
 
 use super::{Reply, Runner};
 use domain::{AgentId, PublicKey, Purpose, SigningKey};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
-/// An agent and what it must say next.
+/// An agent, and the values of its next attestation.
 pub(crate) struct Witness {
     key: SigningKey,
     pub(crate) id: String,
     pub(crate) seq: u64,
     pub(crate) challenge: String,
-    /// The claim's version, as far as it knows.
+    /// The last version of the claim that the agent knows.
     pub(crate) version: u64,
     pub(crate) token: String,
 }
@@ -61,12 +61,12 @@ pub(crate) fn sign_as(tag: &str, key: &SigningKey, body: &str) -> String {
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(key.sign(format!("{tag}\n{body}").as_bytes()).to_bytes())
 }
 
-/// Sends these very bytes, signed.
+/// Signs and sends exactly these bytes.
 pub(crate) fn send_signed(runner: &Runner, path: &str, purpose: Purpose, key: &SigningKey, body: &str) -> Reply {
     send_with(runner, path, &purpose.sign(key, body.as_bytes()), body)
 }
 
-/// Sends these very bytes with this signature.
+/// Sends exactly these bytes with this signature.
 pub(crate) fn send_with(runner: &Runner, path: &str, signature: &str, body: &str) -> Reply {
     let headers = [("content-type", "application/json"), ("greenroom-signature", signature)];
     runner.send("POST", path, &headers, body)
@@ -76,7 +76,8 @@ pub(crate) fn enroll(runner: &Runner, key: &SigningKey, body: &Value) -> Reply {
     send_signed(runner, "/api/agents", Purpose::Enrolment, key, &body.to_string())
 }
 
-/// What an agent says that has heard exact zeros for a minute, under the system's mute and this version of the claim.
+/// The attestation of an agent that has measured exact zeros for a minute, under the system's mute and this version of
+/// the claim.
 pub(crate) fn attestation(seq: u64, challenge: &str, version: u64) -> Value {
     let now = now_ms();
     json!({
@@ -87,7 +88,7 @@ pub(crate) fn attestation(seq: u64, challenge: &str, version: u64) -> Value {
     })
 }
 
-/// What an agent says that does not know where it stands.
+/// The attestation of an agent that does not know its `seq` and its challenge.
 pub(crate) fn probe() -> Value {
     let now = now_ms();
     json!({
@@ -108,7 +109,7 @@ impl Witness {
         Self { key, id, seq: 0, challenge: "A".repeat(22), version: 0, token }
     }
 
-    /// Pairs a new agent with a user who exists, attaches it, and lets it find out where to begin.
+    /// Pairs a new agent with a user who exists, attaches it, and asks for its first `seq` and challenge.
     pub(crate) fn paired(runner: &Runner, user: &str) -> Self {
         let mut witness = Self::enrolled(runner, user);
         let attached = attach(runner, user, &witness.token);
@@ -117,7 +118,7 @@ impl Witness {
         witness
     }
 
-    /// Asks where to begin.
+    /// Asks for the next `seq` and challenge.
     pub(crate) fn begin(&mut self, runner: &Runner) -> Reply {
         let reply = self.send(runner, &probe().to_string());
         assert_eq!(reply.status, 409, "{}", reply.text);
@@ -138,7 +139,7 @@ impl Witness {
         format!("/api/agents/{}/attestations", self.id)
     }
 
-    /// What it would say next: exact zeros under the system's mute, changed as the test wants.
+    /// The next attestation: exact zeros under the system's mute, with the members of `change`.
     pub(crate) fn next(&self, change: &Value) -> Value {
         let mut body = attestation(self.seq + 1, &self.challenge, self.version);
         for (name, value) in change.as_object().unwrap() {
@@ -155,12 +156,12 @@ impl Witness {
         Purpose::Attestation.sign(&self.key, body.as_bytes())
     }
 
-    /// Signs and sends these very bytes.
+    /// Signs and sends exactly these bytes.
     pub(crate) fn send(&self, runner: &Runner, body: &str) -> Reply {
         send_signed(runner, &self.path(), Purpose::Attestation, &self.key, body)
     }
 
-    /// Attests, and knows what comes next if it was accepted.
+    /// Attests. If the attestation is accepted, the answer gives the values of the next one.
     #[expect(clippy::needless_pass_by_value, reason = "so that a test can write json!(…) in place")]
     pub(crate) fn attest(&mut self, runner: &Runner, change: Value) -> Reply {
         let reply = self.send(runner, &self.next(&change).to_string());
@@ -173,7 +174,7 @@ impl Witness {
     }
 }
 
-/// Somebody who uses the device that a [`Witness`] hears, and says so.
+/// Lets a user join who claims the device that a [`Witness`] measures.
 pub(crate) fn join(runner: &Runner, user: &str, is_muted: bool) {
     let body = json!({"isMuted": is_muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo"});
     let joined = runner.post(&format!("/api/users/{user}/state"), body);
@@ -188,7 +189,8 @@ pub(crate) fn mute_verdict(reply: &Reply) -> (String, String) {
     (word("value"), word("reason"))
 }
 
-/// Calls the runner's engine in DynamoDB's own protocol, to make what time alone would make.
+/// Calls the runner's engine in DynamoDB's own protocol. A test uses it for changes that otherwise only time would
+/// bring.
 pub(crate) fn engine(runner: &Runner, operation: &str, body: &Value) -> Value {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let request = agent
@@ -200,12 +202,12 @@ pub(crate) fn engine(runner: &Runner, operation: &str, body: &Value) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Puts something else in the place of an attribute of a user's item, or nothing.
+/// Sets an attribute of a user's item. `None` removes it.
 pub(crate) fn set_attribute(runner: &Runner, user: &str, attribute: &str, value: Option<&Value>) {
     update(runner, &json!({"pk": {"S": format!("USER#{user}")}, "sk": {"S": "STATE"}}), attribute, value);
 }
 
-/// The same, of an agent's item.
+/// Sets an attribute of an agent's item. `None` removes it.
 pub(crate) fn set_agent(runner: &Runner, agent: &str, attribute: &str, value: Option<&Value>) {
     update(runner, &agent_key(agent), attribute, value);
 }
@@ -219,7 +221,7 @@ pub(crate) fn agent_item(runner: &Runner, agent: &str) -> Value {
     engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": agent_key(agent)}))["Item"].take()
 }
 
-/// Removes an agent's item, as time does.
+/// Removes an agent's item, as the table does with an expired one.
 pub(crate) fn forget_agent(runner: &Runner, agent: &str) {
     engine(runner, "DeleteItem", &json!({"TableName": "greenroom-state", "Key": agent_key(agent)}));
 }
@@ -243,12 +245,12 @@ fn witness_key(token: &str) -> Value {
     json!({"pk": {"S": format!("WITNESS#{hash}")}, "sk": {"S": "META"}})
 }
 
-/// Lets a browser's token lapse, as time does, and nothing else.
+/// Lets only a browser's token expire.
 pub(crate) fn lapse_witness(runner: &Runner, token: &str) {
     update(runner, &witness_key(token), "expiresAt", Some(&json!({"N": "1795257125"})));
 }
 
-/// When a browser's token lapses, in seconds since 1970.
+/// The time at which a browser's token expires, in seconds since 1970.
 pub(crate) fn witness_expiry(runner: &Runner, token: &str) -> u64 {
     let key = witness_key(token);
     let item = engine(runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}));

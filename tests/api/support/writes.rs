@@ -1,4 +1,4 @@
-//! What all changes of a state have in common.
+//! Checks that all endpoints share which change a state.
 
 use super::witness::now_ms;
 use super::{Runner, refused, refused_field, state_of};
@@ -9,11 +9,12 @@ pub(crate) struct Write {
     pub(crate) method: &'static str,
     /// Below `/api/users/{userId}`.
     pub(crate) path: &'static str,
-    /// A body it takes.
+    /// A valid body.
     pub(crate) body: fn() -> Value,
 }
 
-/// Ids that do not fit `^[A-Za-z0-9_.:@-]{1,128}$`, are of dots alone or reserved, as they stand in a path.
+/// Ids that do not match `^[A-Za-z0-9_.:@-]{1,128}$`, consist of dots alone, or are reserved. They are encoded for a
+/// path.
 pub(crate) const BAD_IDS: &[&str] = &[
     "...",
     "%2E%2E",
@@ -35,7 +36,7 @@ pub(crate) const BAD_IDS: &[&str] = &[
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 
-/// Bodies that no change takes, and the field that is blamed.
+/// Bodies that every endpoint refuses, and the field that the refusal names.
 const BAD_BODIES: &[(&str, &str)] = &[
     ("", "body"),
     ("{", "body"),
@@ -76,7 +77,7 @@ impl Write {
         runner.send_json(self.method, &self.path(user), headers, body)
     }
 
-    /// The body, with one member more.
+    /// The valid body with one more member.
     pub(crate) fn body_with(&self, name: &str, value: impl Into<Value>) -> Value {
         let mut body = (self.body)();
         body[name] = value.into();
@@ -91,7 +92,8 @@ impl Write {
         assert_eq!(runner.get("/api/users").json()["items"], json!([]));
     }
 
-    /// Sends what no change takes and `more` that this one does not take, each with the field to blame.
+    /// Sends bodies that every endpoint refuses, and `more` that this one refuses, each with the field that the refusal
+    /// names.
     pub(crate) fn refuses_malformed_bodies(&self, more: &[(&str, &str)]) {
         let runner = Runner::ephemeral();
         let before = state_of(&runner.post("/api/users/ada/state", json!({"isMuted": true, "deviceId": "usb"})), true);
@@ -162,7 +164,7 @@ impl Write {
         assert_eq!(runner.get("/api/users/ada").json()["version"], 2, "a refused request changes nothing");
     }
 
-    /// An older or equal counter answers the stored state, whatever the rest of the request says.
+    /// The answer to an older or equal counter is the stored state, whatever else the request holds.
     pub(crate) fn ignores_older_and_equal_seq(&self) {
         let runner = Runner::ephemeral();
         runner.post("/api/users/ada/state", json!({"isMuted": true}));
@@ -181,7 +183,7 @@ impl Write {
         assert_eq!(with(now_ms() + day - 60_000, &[]).json()["version"], 4, "a clock may be wrong by a time zone");
     }
 
-    /// Every change is one version more, and time never goes back.
+    /// Every change increases the version by one, and time never goes back.
     pub(crate) fn counts_versions_and_keeps_time(&self) {
         let runner = Runner::ephemeral();
         let mut last = runner.post("/api/users/ada/state", json!({"isMuted": true})).json();
@@ -193,7 +195,7 @@ impl Write {
         }
     }
 
-    pub(crate) fn knows_no_user_it_was_not_told_of(&self) {
+    pub(crate) fn refuses_unknown_users(&self) {
         let runner = Runner::ephemeral();
         refused(&self.send(&runner, "nobody", &[], (self.body)()), 404, "user_not_found");
         refused(&self.send(&runner, "nobody", &[("if-match", "\"1\"")], (self.body)()), 404, "user_not_found");

@@ -90,7 +90,7 @@ fn repeating_a_change_with_its_seq_changes_nothing() {
 
 #[test]
 fn an_unknown_user_is_404_and_stays_unknown() {
-    DEVICE.knows_no_user_it_was_not_told_of();
+    DEVICE.refuses_unknown_users();
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_mute_without_seq_always_counts_and_keeps_the_counter() {
 
 #[test]
 fn an_unknown_user_is_404_and_stays_unknown() {
-    MUTE.knows_no_user_it_was_not_told_of();
+    MUTE.refuses_unknown_users();
 }
 
 #[test]
