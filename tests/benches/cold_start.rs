@@ -1,5 +1,5 @@
-//! What a function costs to start and to call: the release binaries under a stand-in for Lambda's runtime API, with a
-//! release runner as DynamoDB over plain HTTP.
+//! Measures the start and the calls of a function: the release binaries under a stand-in for Lambda's runtime API, with
+//! a release runner as DynamoDB over plain HTTP.
 //!
 //! `cargo bench -p tests --bench cold_start`. `REFERENCE=/path/to/another/bootstrap` adds a binary that is given the
 //! same environment and the events of `set_mute`, and a column of ratios against it.
@@ -25,15 +25,15 @@ use tiny_http::{Header, Request, Response, Server};
 
 mod proc;
 #[path = "../api/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]
+#[expect(dead_code, unused_imports, reason = "this benchmark uses a part of the tests' support code")]
 mod support;
 
 const STARTS: usize = 10;
-/// Calls of each start that are measured as warm; CPU time counts in steps of 10 ms, so it is taken over all of them.
+/// Warm calls after each start. The system counts CPU time in steps of 10 ms, so it is measured over all of them.
 const CALLS: usize = 300;
 const FUNCTIONS: [&str; 5] = ["set_state", "set_mute", "set_device", "get_user", "list_room_users"];
 
-/// A function's process and the runtime API it asks for work. It is killed when dropped.
+/// A function's process, and the runtime API that it asks for work. It is killed when dropped.
 struct Function {
     process: Child,
     runtime: Server,
@@ -49,7 +49,7 @@ struct Sample {
     rss_mib: f64,
 }
 
-/// One row of the table: milliseconds, except where it says otherwise.
+/// One row of the table. Times are in milliseconds.
 struct Row {
     name: String,
     init: f64,
@@ -74,7 +74,8 @@ impl Function {
         self.runtime.recv_timeout(support::PATIENCE).unwrap().expect("the function asks for work")
     }
 
-    /// Hands out an event for this `next`, and takes the answer: how long that took, and the `next` after it.
+    /// Answers this request for work with an event. Returns the time until the function's answer, the answer, and the
+    /// next request for work.
     fn invoke(&self, next: Request, event: &str) -> (Duration, String, Request) {
         let header = |name: &str, value: &str| Header::from_bytes(name, value).unwrap();
         let response = Response::from_string(event)
@@ -179,7 +180,7 @@ fn measure(name: &str, binary: &Path, of: &str, database: &str, succeeded: impl 
     }
 }
 
-/// The size that is deployed, also where this build kept its symbols.
+/// The size that is deployed: the size of the binary without symbols.
 fn stripped_mib(binary: &Path) -> f64 {
     let copy = NamedTempFile::new().unwrap();
     let stripped = Command::new("strip").arg("-o").arg(copy.path()).arg(binary).status();

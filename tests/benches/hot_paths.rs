@@ -1,8 +1,8 @@
-//! What a request costs inside the process, and how much of it is the embedded engine.
+//! Measures the cost of a request inside the process, and the share of the embedded engine in it.
 //!
 //! `cargo bench -p tests --bench hot_paths`. One request at a time, from `functions::answer` to its response, without a
-//! network: everything a handler and AWS's client do, and the runner's engine below. "engine alone" repeats the very
-//! calls that reached the engine. Then what the rooms' histories add.
+//! network: everything a handler and AWS's client do, and the runner's engine below. "engine alone" repeats exactly the
+//! calls that reached the engine. A second table shows the additional cost of the rooms' histories.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
 use aws_smithy_runtime_api::client::http::{
@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-#[expect(dead_code, reason = "this bench needs a part of it")]
+#[expect(dead_code, reason = "this benchmark uses a part of it")]
 mod proc;
 
-/// The runner's, so that the numbers are the runner's.
+/// The runner's allocator, so that the numbers hold for the runner.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -38,7 +38,7 @@ const WARM_UP: usize = 500;
 const ROOM: usize = 25;
 const USERS: usize = 1000;
 
-/// Makes each line as the log does, and writes it nowhere.
+/// Makes each line as the log does, and discards it.
 struct Unwritten;
 
 impl Observer for Unwritten {
@@ -47,7 +47,7 @@ impl Observer for Unwritten {
     }
 }
 
-/// The last call that reached the engine.
+/// Records the last call that reached the engine.
 #[derive(Debug, Clone)]
 struct Recorder {
     engine: Engine,
@@ -121,7 +121,7 @@ async fn main() {
     let config = Config::of_runner(|_| None).unwrap();
     // Without a subscriber the client's own diagnostics would cost less than they do in the runner.
     functions::diagnostics(config.log_level, std::io::sink);
-    // It also sends panics there; whoever measures wants to see them.
+    // `diagnostics` also sends panics to that sink. This line shows them on standard error again.
     drop(std::panic::take_hook());
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&Location::Memory, &template, &config).unwrap();
@@ -144,7 +144,7 @@ async fn main() {
         let make = || request(method, path, parameter, body);
         assert_eq!(send(&recorded, binary, route, make()).await, 200);
         let (operation, call) = recorder.last.lock().unwrap().clone();
-        // First, because a change with an older time than the stored one would be refused.
+        // The engine comes first, because a change with an older time than the stored one would be refused.
         let alone = measure(async || {
             assert_eq!(engine.call(operation.clone(), call.clone()).await.unwrap().0, 200);
         })
@@ -157,16 +157,17 @@ async fn main() {
     history(&config).await;
 }
 
-/// What the stream and its follower add to a mute, and whether that grows with the number of changes.
+/// Measures what the stream and its consumer add to the cost of a mute, and whether that grows with the number of
+/// changes.
 async fn history(config: &Config) {
     let streamless = TEMPLATE.replace("StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}", "Tags: []");
     assert_ne!(streamless, TEMPLATE);
-    println!("\nEach mute a change, one after the other. Microseconds.\n");
+    println!("\nEach mute is a change, one after the other. Microseconds.\n");
     println!("{:<34}{:>14}{:>8}{:>8}", "", "changes before", "p50", "CPU");
     for (name, text, followed) in [
         ("without a stream", streamless.as_str(), false),
-        ("with a stream that nobody follows", TEMPLATE, false),
-        ("with its history written beside", TEMPLATE, true),
+        ("with a stream without a consumer", TEMPLATE, false),
+        ("with a stream and its consumer", TEMPLATE, true),
     ] {
         let template = Template::parse(text).unwrap();
         let store = storage::open(&Location::Memory, &template, config).unwrap();
@@ -208,7 +209,7 @@ fn us(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// As the gateway makes it.
+/// A request as the gateway makes it.
 fn request(method: &str, path: &str, parameter: (&str, &str), body: &str) -> Request<Body> {
     let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:3001");
     let request = if body.is_empty() {

@@ -1,4 +1,4 @@
-//! How much a server takes: one command, closed loop, keep-alive.
+//! Measures the throughput of a server: one command, closed loop, keep-alive.
 //!
 //! `cargo bench -p tests --bench load -- [--url URL] [--connections 10,64,1000] [--seconds 5]`. Without `--url` it starts
 //! a release runner of its own, which keeps its data on disk as by default. Each connection sends its next request when
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 #[path = "../api/support/binaries.rs"]
-#[expect(dead_code, reason = "the harness of the tests, of which this takes a part")]
+#[expect(dead_code, reason = "this benchmark uses a part of the tests' support code")]
 mod binaries;
 mod proc;
 
@@ -28,7 +28,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Largest answer: a room of 25 has about 12 KB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// A runner of our own. It is killed when dropped.
+/// A runner that this benchmark starts. It is killed when dropped.
 struct Server {
     process: Child,
     url: String,
@@ -57,7 +57,7 @@ impl Drop for Server {
     }
 }
 
-/// The URL in the first line of a runner's log, waiting for it.
+/// Waits for the first line of a runner's log, and returns its URL.
 fn listening(log: &Path) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -144,7 +144,7 @@ impl Connection {
     }
 }
 
-/// The length of an answer, head and body, once its head is there.
+/// The length of an answer, head and body. `None`: the head is not complete yet.
 fn length(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = str::from_utf8(&answer[..head]).unwrap();

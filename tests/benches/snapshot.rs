@@ -1,7 +1,7 @@
-//! What a snapshot needs: memory and time of `greenroom snapshot`, `restore` and `drill` on directories of different sizes.
+//! Measures memory and time of `greenroom snapshot`, `restore` and `drill` on directories of different sizes.
 //!
-//! `cargo bench -p tests --bench snapshot` [-- --items 10000,1000000]. Half of the items are states, half are entries of
-//! rooms' histories; they are written into the engine past the API, 25 at a time.
+//! `cargo bench -p tests --bench snapshot` [-- --items 10000,1000000]. Half of the items are states, half are entries
+//! of rooms' histories; they are written directly to the engine, 25 at a time.
 #![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
 use base64::Engine as _;
@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-#[expect(dead_code, reason = "what the benches share, of which this takes a part")]
+#[expect(dead_code, reason = "this benchmark uses a part of it")]
 mod proc;
 #[path = "../api/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]
+#[expect(dead_code, unused_imports, reason = "this benchmark uses a part of the tests' support code")]
 mod support;
 
 /// Entries of a room.
@@ -50,7 +50,7 @@ fn main() {
     }
 }
 
-/// Time, most memory in MB, and what it said.
+/// Runs a command. Returns its time, its peak memory in MB, and its standard output.
 fn measured(what: &str, place: &[String]) -> (Duration, f64, String) {
     let began = Instant::now();
     let mut command = Command::new(support::binary("greenroom"));
@@ -71,13 +71,13 @@ fn measured(what: &str, place: &[String]) -> (Duration, f64, String) {
     (took, most, String::from_utf8(output.stdout).unwrap())
 }
 
-/// A data directory as a runner leaves it.
+/// Fills a data directory as a runner would.
 fn fill(directory: &str, items: usize) {
     let config = config::Config::of_runner(|_| None).unwrap();
     let place = Location::Directory { path: directory.into(), durable: false };
     let store = storage::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
     store.database.enable_bulk_loading().unwrap();
-    // A batch is of one table; what is left of it goes with None.
+    // A batch holds items of one table. `None` writes the incomplete last batch.
     let mut batch = Vec::new();
     let mut put = |table: &str, item: Option<Value>| {
         let last = item.is_none();

@@ -1,13 +1,17 @@
-//! How often a verdict is wrong, and how soon it is right: real sound servers, real agents, one real runner.
+//! Measures how often a verdict is wrong, and how soon it is right, with real sound servers and agents and a real
+//! runner.
 //!
-//! `cargo bench -p tests --bench witness -- [--steps 1000] [--worlds 8] [--seed 1] [--calm 60] [--times 0]`. Needs what the tests of the agent need;
-//! with chromium and chromedriver it times the page too. Each world is a private PulseAudio with two microphones, an agent that is
-//! paired, and a person whose claims are made at random while the microphone is muted, silenced, spoken into, pulled and plugged, the
-//! agent's own stream is muted and turned down, the agent is started anew, and another program that stands for the person's browser is
-//! moved to the other microphone. Like the page, it opens the microphone anew when the verdict is `device_mismatch`.
+//! `cargo bench -p tests --bench witness -- [--steps 1000] [--worlds 8] [--seed 1] [--calm 60] [--times 0]`. It needs
+//! the programs that the tests of the agent need. With chromium and chromedriver it times the page too.
 //!
-//! Its criteria are printed with what was found, and its exit code is theirs: no verdict is falsely `verified`, none falsely
-//! `contradicted`, and at most 1 % of honest mutes are `unverified`.
+//! Each world is a private PulseAudio with two microphones, a paired agent, a person, and another program that stands
+//! for the person's browser. The person claims at random. Meanwhile the microphone is muted, silenced, spoken into,
+//! pulled and plugged; the agent's own stream is muted and turned down; the agent is restarted; the browser's recording
+//! is moved to the other microphone. Like the page, the browser reopens the microphone when the verdict is
+//! `device_mismatch`.
+//!
+//! The benchmark prints its criteria with the findings, and fails unless all hold: no verdict is falsely `verified`,
+//! none is falsely `contradicted`, and at most 1 % of honest mutes are `unverified`.
 #![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
 use fastrand::Rng;
@@ -20,32 +24,33 @@ use support::webdriver::Browser;
 
 mod proc;
 #[path = "../api/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the harness of the tests, of which this takes a part")]
+#[expect(dead_code, unused_imports, reason = "this benchmark uses a part of the tests' support code")]
 mod support;
 
-/// After a step, until its verdict is looked at: just what the rules need. Silence verifies when it is 3 s old (`domain::verdict::RECENT`), begins
-/// after the two blocks of a warm-up, and is told by the next tick, attestation and answer: half a second for all of these. A stream that
-/// must be opened anew first, after a move, a plug or a start, takes up to 2 s more.
+/// The time between a step and the check of its verdict, as short as the rules allow. Silence verifies a mute when it
+/// is 3 s old (`domain::verdict::RECENT`). It begins after the two blocks of a warm-up, and the next tick, attestation
+/// and answer report it: half a second for all of these. A stream that must be reopened first, after a move, a plug or
+/// a start, takes up to 2 s more.
 const SETTLE: Duration = Duration::from_millis(3500);
-/// What opening anew adds.
+/// The additional time of a stream that must be reopened.
 const REOPEN: Duration = Duration::from_secs(2);
-/// What an agent takes to learn of a claim: its interval, and what opening takes.
+/// The time until an agent learns of a claim: its interval, and the time to open a stream.
 const LEARN: Duration = Duration::from_secs(13);
-/// Steps that are chosen by name too.
+/// Numbers of steps that the code also chooses by name.
 const SUSPEND: u8 = 6;
 const PLUG: u8 = 7;
-/// How many honest mutes may be unverified, in percent.
+/// The largest share of honest mutes that may be unverified, in percent.
 const UNVERIFIED_PERCENT_MAX: f64 = 1.0;
-/// What a microphone hears lasts a minute; renewed before that.
+/// A sound lasts a minute. It is renewed after this time.
 const SOUND_LASTS: Duration = Duration::from_secs(45);
-/// How long a time-out is, where something should happen within a second.
+/// The time limit for an event that should happen within a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is in front of the microphone and behind it.
+/// A microphone with its sound, its person, their browser and their agent.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct World {
-    /// What stands for the browser: it records from the microphone that is claimed. `None` only while it opens that
-    /// anew. Before the sound server, so that it ends first.
+    /// The program that stands for the browser: it records from the claimed microphone. `None` only while it reopens
+    /// the microphone. The field stands before the sound server, so that it is dropped first.
     browser: Option<Listener>,
     pulse: Pulse,
     user: String,
@@ -56,11 +61,11 @@ struct World {
     sound: Option<Sound>,
     renewed: Instant,
     claims_muted: bool,
-    /// `None` only while it is started anew.
+    /// The agent. `None` only while it is restarted.
     watch: Option<Watch>,
 }
 
-/// What can be heard of a microphone.
+/// The true signal of a microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Truth {
     Speech,
@@ -77,7 +82,7 @@ impl World {
     fn new(runner: &Runner, number: usize) -> Self {
         let user = format!("user-{number}");
         let pulse = Pulse::with_desk();
-        // Silent, and the place where the sound server puts streams whose device is pulled.
+        // This microphone is silent. The sound server moves streams to it when their device is pulled.
         pulse.plug_in("spare", "Spare Microphone");
         let browser = Some(pulse.other_listener("desk"));
         claim(runner, &user, true);
@@ -98,13 +103,13 @@ impl World {
         }
     }
 
-    /// Where the browser records from.
+    /// Whether the browser records from another microphone.
     fn is_elsewhere(&self) -> bool {
         let heard = self.browser.as_ref().and_then(|browser| self.pulse.heard_by(browser));
         heard.is_some_and(|microphone| microphone != "desk")
     }
 
-    /// The page opens its microphone anew, and claims it again.
+    /// The page reopens its microphone, and claims it again.
     fn reopens(&mut self, runner: &Runner) {
         drop(self.browser.take());
         self.browser = Some(self.pulse.other_listener("desk"));
@@ -132,14 +137,14 @@ impl World {
         self.pulse.own_now().map(|own| own != (false, 100))
     }
 
-    /// Whether it is there and awake, so that the agent listens to it.
+    /// Whether the microphone is plugged in and awake, so that the agent listens to it.
     fn hears(&self) -> bool {
         self.plugged && !self.asleep
     }
 
-    /// Changes something, and says what, and how long that takes to settle.
+    /// Makes a random change. Returns its name, and the time after which its verdict is checked.
     fn step(&mut self, runner: &Runner, rng: &mut Rng) -> (&'static str, Duration) {
-        // Of a device that is gone or asleep little is to be seen, so it comes back soon.
+        // A device that is gone or asleep shows little, so it comes back soon.
         let back = if self.plugged { self.asleep.then_some(SUSPEND) } else { Some(PLUG) };
         let done = match back.filter(|_| rng.bool()).unwrap_or_else(|| rng.u8(..16)) {
             0 | 1 => {
@@ -171,7 +176,7 @@ impl World {
                     self.pulse.pull("desk");
                 } else {
                     self.pulse.plug_in("desk", "Desk Microphone");
-                    // A device that is plugged in anew is as it left the factory.
+                    // A device that is plugged in again has its default settings.
                     (self.muted, self.volume, self.asleep) = (false, true, false);
                 }
                 self.plugged = !self.plugged;
@@ -186,7 +191,7 @@ impl World {
                 "own volume"
             }
             10 => {
-                // What the sound server remembers of the old stream is not to count for the new one.
+                // The sound server remembers the settings of the old stream. They must not apply to the new one.
                 drop(self.watch.take());
                 self.watch = Some(self.pulse.watch(&[]));
                 "restart"
@@ -235,11 +240,12 @@ fn mute_verdict(runner: &Runner, user: &str) -> Value {
     runner.get(&format!("/api/users/{user}")).json()["verdict"]["mute"].clone()
 }
 
-/// By claim, truth, whether the agent's own stream is silenced, and verdict.
+/// The number of steps by claim, truth, whether the agent's own stream is silenced, and verdict.
 type Table = BTreeMap<(bool, Truth, bool), BTreeMap<String, usize>>;
 
-/// Whether a claim that was verified is not true: muted, and something leaves the microphone, or nobody knows; open, and
-/// nothing does. In a quiet room a microphone is as open as in a loud one.
+/// Whether a verified claim is false or unknown. A mute is false if a signal leaves the microphone, and an open
+/// microphone is false if none does. A quiet room counts as a signal. Of a device that is asleep, gone or elsewhere, no
+/// claim may be verified.
 fn is_falsely_verified(claims_muted: bool, truth: Truth) -> bool {
     match truth {
         Truth::Speech | Truth::GatedSpeech | Truth::QuietRoom => claims_muted,
@@ -248,9 +254,10 @@ fn is_falsely_verified(claims_muted: bool, truth: Truth) -> bool {
     }
 }
 
-/// Whether a claim that was contradicted may be true. A device that is gone contradicts whatever is claimed of it; of one that sleeps
-/// nobody knows. A mute is true if nothing leaves the microphone, whatever the agent's own stream gives; an open microphone is open in a
-/// quiet room and between two sentences too, with and without a gate.
+/// Whether a contradicted claim may be true. A device that is gone contradicts every claim, and so does a browser that
+/// records from another microphone. A device that sleeps contradicts none. A mute is true if no signal leaves the
+/// microphone, whatever the agent's own stream gives. An open microphone is also open in a quiet room and between two
+/// sentences, with and without a gate.
 fn is_falsely_contradicted(claims_muted: bool, truth: Truth) -> bool {
     match truth {
         Truth::Speech | Truth::GatedSpeech | Truth::QuietRoom => !claims_muted,
@@ -260,13 +267,14 @@ fn is_falsely_contradicted(claims_muted: bool, truth: Truth) -> bool {
     }
 }
 
-/// What one world, or all of them, found.
+/// The findings of one world, or of all worlds.
 #[derive(Default)]
 struct Found {
     table: Table,
     falsely_verified: Vec<String>,
     falsely_contradicted: Vec<String>,
-    /// Steps after which somebody claims to be muted and is, by the system or in hardware, while the agent's own stream is open.
+    /// Steps after which the person claims a mute and is muted, by the system or in hardware, while the agent's own
+    /// stream is open.
     honest: usize,
     honest_unverified: Vec<String>,
     own_silenced: usize,
@@ -331,7 +339,7 @@ impl Found {
         println!("\nsteps while the agent's own stream was silenced: {}", self.own_silenced);
     }
 
-    /// Prints each criterion with what was found, and says whether all hold.
+    /// Prints each criterion with the findings, and returns whether all hold.
     fn judge(&self) -> bool {
         let percent = 100.0 * count(self.honest_unverified.len()) / count(self.honest.max(1));
         let criteria = [
@@ -392,11 +400,11 @@ fn confusion(runner: &Runner, steps: usize, worlds: usize, seed: u64) -> bool {
     found.judge()
 }
 
-/// Waits until `reached` and says how long that took.
+/// Waits until `reached` is true, and returns the time that it took.
 fn time_until(reached: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
     while !reached() {
-        assert!(began.elapsed() < PATIENCE, "it never came");
+        assert!(began.elapsed() < PATIENCE, "the event never came");
         std::thread::sleep(Duration::from_millis(5));
     }
     began.elapsed()
@@ -407,7 +415,7 @@ fn print_times(what: &str, times: &mut [Duration]) {
     println!("{what}: median {median} ms, p95 {p95} ms, longest {max} ms ({} times)", times.len());
 }
 
-/// From the system's mute to the stored verdict, and back.
+/// Measures the time from the system's mute to the stored verdict, and back.
 fn latency(runner: &Runner) {
     let mut world = World::new(runner, 1000);
     world.sound = Some(Sound::Speech);
@@ -418,7 +426,7 @@ fn latency(runner: &Runner) {
             world.renew();
         }
         time_until(|| is("app_muted_device_hot"));
-        // Off the agent's beat, and below the number of attestations that it may send.
+        // The pauses differ from the agent's interval, and keep its attestations below their limit.
         std::thread::sleep(Duration::from_millis(1200 + 37 * round));
         world.pulse.mute("desk", true);
         muting.push(time_until(|| is("silent_and_flagged")));
@@ -430,7 +438,7 @@ fn latency(runner: &Runner) {
     print_times("system unmutes → stored verdict", &mut unmuting);
 }
 
-/// From the system's mute to what a person sees.
+/// Measures the time from the system's mute to the verdict on the page.
 fn page(runner: &Runner) {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
@@ -458,7 +466,7 @@ fn page(runner: &Runner) {
     print_times("system mutes → the page says so", &mut times);
 }
 
-/// What an agent takes that has nothing to tell but that nothing changed.
+/// Measures CPU and memory of an agent while nothing changes.
 fn calm(runner: &Runner, time: Duration) {
     let mut world = World::new(runner, 2000);
     std::thread::sleep(Duration::from_secs(3));
@@ -488,7 +496,7 @@ fn main() {
     };
     let number = |name, default| usize::try_from(option(name, default)).unwrap();
     let runner = Runner::ephemeral();
-    // `--times 0`: only how often a verdict is wrong.
+    // `--times 0` leaves out the times, and measures only how often a verdict is wrong.
     if option("--times", 1) > 0 {
         latency(&runner);
         if cfg!(has_chromium) {

@@ -1,11 +1,11 @@
-//! What the system says about a process, and what the benches share.
+//! The system's figures of a process, and code that the benchmarks share.
 
 use std::time::Duration;
 
 /// The unit of CPU times in `/proc`: Linux shows every program hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Whether this is `cargo bench`. `cargo test --all-targets` starts benches too, and has nothing to measure.
+/// Whether this is `cargo bench`. `cargo test --all-targets` starts benchmarks too, and they must measure nothing then.
 pub(crate) fn is_bench() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
@@ -19,7 +19,7 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     TICK * ticks
 }
 
-/// What a process has used since [`cpu`] was `before`.
+/// The CPU time that a process has used since [`cpu`] returned `before`.
 pub(crate) fn cpu_since(pid: u32, before: Duration) -> Duration {
     cpu(pid).saturating_sub(before)
 }
@@ -31,7 +31,7 @@ pub(crate) fn mib(pid: u32, name: &str) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
-/// The percentile of these times, which it sorts.
+/// Sorts these times, and returns the percentile.
 pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
     times[(times.len() * percent / 100).min(times.len() - 1)]
