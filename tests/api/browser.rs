@@ -163,8 +163,8 @@ fn two_people_see_what_each_claims() {
     bob.sees(&ada.id, false);
     ada.level(|level| level > 20);
 
-    // After a refresh the person, the room and the microphone are the same, and the person is muted: opening a page
-    // makes nobody heard.
+    // After a refresh the person, the room and the microphone are the same, and the person is muted: nobody is heard
+    // because a page was opened.
     for muted in [false, true] {
         let before = stored(&runner, &ada, &json!({"isMuted": muted}));
         ada.browser.refresh();

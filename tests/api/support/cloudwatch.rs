@@ -22,22 +22,22 @@ const PATH: &str = "/service/GraniteServiceVersion20100801/operation/GetMetricDa
 /// The tag of a point in time, in seconds since 1970.
 const EPOCH_TAG: u64 = 1;
 
-/// How requests are answered.
+/// The behaviour of the stand-in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Mode {
-    /// From the data points.
+    /// It answers from the data points.
     Working,
-    /// From the data points, with this many values per page.
+    /// It answers from the data points, with this many values per page.
     Paged(usize),
-    /// From the data points, except that the series with this id has an error.
+    /// It answers from the data points, but reports an error for the series with this id.
     Without(&'static str),
-    /// By a refusal for too many calls.
+    /// It refuses: there are too many calls.
     Throttling,
-    /// By a permanent refusal.
+    /// It refuses permanently.
     Refusing,
-    /// By 500.
+    /// It answers 500.
     Failing,
-    /// Not at all, as long as a function can wait.
+    /// It gives no answer, as long as a function can wait.
     Hanging,
 }
 

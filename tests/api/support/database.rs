@@ -14,20 +14,20 @@ pub(crate) struct Call {
     pub(crate) answer: Value,
 }
 
-/// How calls are answered.
+/// The behaviour of the stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// By the engine.
+    /// It lets the engine answer.
     Working,
-    /// By the engine, this much later.
+    /// It lets the engine answer after this pause.
     Slow(Duration),
-    /// By 500, as DynamoDB does now and then.
+    /// It answers 500, as DynamoDB does now and then.
     Failing,
-    /// By a refusal for too many calls.
+    /// It refuses: there are too many calls.
     Throttling,
-    /// By a permanent refusal.
+    /// It refuses permanently.
     Refusing,
-    /// By the engine, except for scans, which are refused.
+    /// It refuses scans, and lets the engine answer all other calls.
     WithoutScan,
 }
 
