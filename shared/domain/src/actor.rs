@@ -7,8 +7,9 @@ use std::str::FromStr;
 
 /// Who made a change. `changedBy` of a stored item holds its text, and so does `actor` of a ledger entry.
 ///
-/// Callers with a token get a variant each: `person:<participantId>` and `account:<accountId>`. `user:<id>` is no actor: a
-/// ledger entry has it where nobody noted who acted, and it then names the user whose state changed.
+/// When callers have tokens, they get a variant each: `person:<participantId>` and `account:<accountId>`. `user:<id>`
+/// is not an actor: a ledger entry contains it if the maker of the change is unknown, and it then names the user whose
+/// state changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// `open`: a caller without a token, which `AUTH_MODE=open` lets act for anybody.

@@ -1,4 +1,5 @@
-//! What an agent sends: the bodies, and the signature over their exact bytes. `docs/attestation.md` is the protocol.
+//! The bodies that an agent sends, and the signature over their exact bytes. `docs/attestation.md` specifies the
+//! protocol.
 
 use crate::id::BASE32_CLASS;
 use crate::user::Version;
@@ -20,12 +21,13 @@ pub const WINDOW_MAX: Duration = Duration::from_mins(1);
 /// Farthest that the end of a window may be from the server's time.
 pub const SKEW_MAX: Duration = Duration::from_secs(30);
 
-/// What a signature is for, so that one can never pass as another.
+/// The purpose of a signature. It is part of the signed bytes, so a signature for one purpose is never valid for
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Pairing an agent with a person.
     Enrolment,
-    /// Telling what was measured.
+    /// Attesting a measurement.
     Attestation,
 }
 
@@ -37,7 +39,7 @@ impl Purpose {
         }
     }
 
-    /// The tag of protocol 1, which named no version of the claim.
+    /// The tag of protocol 1, whose attestations named no version of the claim.
     const fn superseded_tag(self) -> &'static [u8] {
         match self {
             Self::Enrolment => b"greenroom-enrolment-v1\n",
@@ -51,14 +53,14 @@ impl Purpose {
         BASE64_URL_SAFE_NO_PAD.encode(key.sign(&[self.tag(), body].concat()).to_bytes())
     }
 
-    /// Whether `signature` is that of `key` over exactly this body. Keys of small order and signatures that are not
-    /// reduced are refused (RFC 8032, 5.1.7, and the stricter rules of ed25519-dalek's `verify_strict`).
+    /// Whether `key` made `signature` over exactly this body. Keys of small order and signatures that are not reduced
+    /// are refused (RFC 8032, 5.1.7, and the stricter rules of ed25519-dalek's `verify_strict`).
     #[must_use]
     pub fn verify(self, key: &PublicKey, body: &[u8], signature: &str) -> bool {
         is_signed(key, &[self.tag(), body].concat(), signature)
     }
 
-    /// Whether `signature` is that of `key` over this body by protocol 1: then the agent only needs an update.
+    /// Whether `key` made `signature` over this body by protocol 1. Such an agent only needs an update.
     #[must_use]
     pub fn verify_superseded(self, key: &PublicKey, body: &[u8], signature: &str) -> bool {
         is_signed(key, &[self.superseded_tag(), body].concat(), signature)
@@ -70,12 +72,12 @@ fn is_signed(key: &PublicKey, text: &[u8], signature: &str) -> bool {
     VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(text, &signature).is_ok())
 }
 
-/// Exactly `N` bytes out of base64url. Another encoding of the same bytes is refused, so there is one text per value.
+/// Decodes exactly `N` bytes of base64url. Any other encoding of the same bytes is refused, so each value has one text.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
-/// The pattern of so many bytes in base64url.
+/// The pattern of this number of bytes in base64url.
 fn base64_pattern(bytes: usize) -> String {
     format!("^[A-Za-z0-9_-]{{{}}}$", (8 * bytes).div_ceil(6))
 }
@@ -124,18 +126,19 @@ base64_bytes! {
 }
 
 base64_bytes! {
-    /// What the next attestation must repeat, so that it is known to be made after this: 16 bytes in base64url.
+    /// A random value that the next attestation must repeat, which proves that it was made later: 16 bytes in
+    /// base64url.
     Challenge, 16, "be 16 bytes in base64url without padding"
 }
 
 base64_bytes! {
-    /// A browser's proof that it asked for an agent's pairing: 32 random bytes in base64url. Whoever presents it decides whose
-    /// microphone the agent measures.
+    /// A browser's proof that it asked for an agent's pairing: 32 random bytes in base64url. Any client that presents
+    /// it decides whose microphone the agent measures.
     WitnessToken, 32, "be 32 bytes in base64url without padding"
 }
 
 impl WitnessToken {
-    /// What is stored of it.
+    /// Its fingerprint. The server stores this and not the token.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.0)
@@ -143,7 +146,7 @@ impl WitnessToken {
 }
 
 base64_bytes! {
-    /// The first half of a SHA-256: enough to recognize what was seen before.
+    /// The first half of a SHA-256 digest: enough to recognize a value again.
     Fingerprint, 16, "be 16 bytes in base64url without padding"
 }
 
@@ -158,7 +161,7 @@ impl Fingerprint {
 }
 
 impl AgentId {
-    /// A key belongs to one agent, so the agent's id follows from it.
+    /// The id of the agent with this key. A key belongs to one agent, so the id is derived from the key.
     #[must_use]
     pub fn of(key: &PublicKey) -> Self {
         Self::from_bits(u128::from_be_bytes(*Fingerprint::of(&key.0).as_bytes()))
@@ -171,7 +174,7 @@ impl AgentId {
 pub struct PairingCode(String);
 
 impl JsonSchema for PairingCode {
-    // What is shown is not all that is taken.
+    // The server accepts more forms of a code than it shows, so the two schemas differ.
     fn inline_schema() -> bool {
         true
     }
@@ -191,11 +194,11 @@ impl JsonSchema for PairingCode {
 
 /// Digits of a pairing code.
 const CODE_DIGITS: usize = 16;
-/// Nobody types more characters of a code; the hyphens beyond are ignored.
+/// Longest code that the API's description allows, in characters: the digits, with room for hyphens and blanks.
 const TYPED_CHARS_MAX: usize = 64;
 
 impl PairingCode {
-    /// A code out of ten random bytes.
+    /// Makes a code from ten random bytes.
     #[must_use]
     pub fn from_random(random: [u8; 10]) -> Self {
         let mut bits = [0; 16];
@@ -209,7 +212,7 @@ impl PairingCode {
         Self([0, 4, 8, 12].map(|at| &digits[at..at + 4]).join("-"))
     }
 
-    /// What is stored of it.
+    /// Its fingerprint. The server stores this and not the code.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.0.as_bytes())
@@ -219,7 +222,8 @@ impl PairingCode {
 impl TryFrom<String> for PairingCode {
     type Error = Refused;
 
-    /// Takes a code as a person may type it: any case, with or without hyphens, `O` for `0`, `I` and `L` for `1`.
+    /// Accepts a code as a person may type it: in any case, with or without hyphens and blanks, `O` for `0`, `I` or `L`
+    /// for `1`.
     fn try_from(text: String) -> Result<Self, Refused> {
         let digits: String = text
             .chars()
@@ -244,7 +248,7 @@ impl From<PairingCode> for String {
     }
 }
 
-/// What an agent signs to be paired.
+/// An agent's request to be paired, signed with its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Enrolment {
@@ -256,21 +260,22 @@ pub struct Enrolment {
     pub public_key: PublicKey,
 }
 
-/// What an agent measured, as coarse classes. `docs/attestation.md` says what each means.
+/// An agent's measurement, in coarse classes. `docs/attestation.md` explains each of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Attestation {
-    /// One more than the last accepted.
+    /// One more than the `seq` of the last accepted attestation.
     pub seq: u64,
-    /// What the server gave last.
+    /// The challenge that the server sent last.
     pub challenge: Challenge,
     /// The version of the claim under which the whole window was measured.
     pub version: Version,
-    /// Begin of the window, in milliseconds since 1970, in the server's time.
+    /// Start of the window, in milliseconds since 1970, in the server's time.
     pub from_ms: u64,
-    /// End of the window; at most 60 s later, and at most 30 s from the server's time.
+    /// End of the window: at most 60 s after `fromMs`, and at most 30 s from the server's time.
     pub to_ms: u64,
-    /// Since when no signal was delivered, without a break; at most `toMs`. Null unless `signal` is `digital_zero` or `floor`.
+    /// When the unbroken silence of the device began; at most `toMs`. Null unless `signal` is `digital_zero` or
+    /// `floor`.
     #[schemars(with = "Nullable<u64>")]
     pub silent_since_ms: Option<u64>,
     /// Whether the agent could measure.
@@ -281,19 +286,19 @@ pub struct Attestation {
     pub signal: Signal,
     /// Which device the stream heard. With `silenced`, `signal` is `not_opened`.
     pub route: Route,
-    /// The device that was opened; needed if `condition` is `measured`.
+    /// The device that was opened; required if `condition` is `measured`.
     pub device: Option<AgentDevice>,
 }
 
 impl Attestation {
-    /// Checks what the types cannot.
+    /// Checks the rules that involve several members.
     ///
     /// # Errors
     /// The field and the rule it broke.
     pub fn check(&self) -> Result<(), (&'static str, Refused)> {
         let window = u64::try_from(WINDOW_MAX.as_millis()).unwrap_or(u64::MAX);
         if self.to_ms < self.from_ms || self.to_ms - self.from_ms > window {
-            return Err(("toMs", Refused("be at most 60 s after fromMs")));
+            return Err(("toMs", Refused("be between fromMs and 60 s after it")));
         }
         if self.condition != Condition::Measured && self.signal != Signal::NotOpened {
             return Err(("signal", Refused("be not_opened unless condition is measured")));
@@ -302,24 +307,25 @@ impl Attestation {
             return Err(("signal", Refused("be not_opened while route is silenced")));
         }
         if self.signal.is_silence() != self.silent_since_ms.is_some() {
-            return Err(("silentSinceMs", Refused("be given if signal is digital_zero or floor, and else be null")));
+            return Err(("silentSinceMs", Refused("be given if signal is digital_zero or floor, and null otherwise")));
         }
         if self.silent_since_ms.is_some_and(|since| since > self.to_ms) {
             return Err(("silentSinceMs", Refused("be at most toMs")));
         }
         if self.condition == Condition::Measured && self.device.is_none() {
-            return Err(("device", Refused("name what was measured")));
+            return Err(("device", Refused("be given if condition is measured")));
         }
         Ok(())
     }
 
-    /// Whether the window ended too far from the server's time for one of the two clocks to be right.
+    /// Whether the window ended so far from the server's time that one of the two clocks must be wrong.
     #[must_use]
     pub fn is_skewed(&self, now: Timestamp) -> bool {
         u128::from(self.to_ms.abs_diff(now.ms())) > SKEW_MAX.as_millis()
     }
 
-    /// What it says, as it is stored. A window that ends in the future ended now: no clock makes evidence live longer.
+    /// The evidence to store. A window that ends in the future counts as ending now, so a clock that is ahead does not
+    /// make evidence last longer.
     #[must_use]
     pub fn evidence(self, now: Timestamp) -> Evidence {
         let observed_at = Timestamp::from_ms(self.to_ms).min(now);
@@ -331,7 +337,7 @@ impl Attestation {
             signal: self.signal,
             route: self.route,
             device: self.device,
-            // Its length is what was measured, whatever the two clocks say.
+            // The length of the silence is kept: it does not depend on the difference of the two clocks.
             silent_since: self
                 .silent_since_ms
                 .map(|since| Timestamp::from_ms(observed_at.ms().saturating_sub(self.to_ms.saturating_sub(since)))),
@@ -352,7 +358,7 @@ mod tests {
         PublicKey(key.verifying_key().to_bytes())
     }
 
-    /// The example that other agents can check themselves against; `docs/attestation.md` shows it.
+    /// The example by which other agents can check themselves; `docs/attestation.md` shows it.
     #[test]
     fn the_documented_example_is_signed_as_documented() {
         let key = key(7);
@@ -422,7 +428,7 @@ mod tests {
             bytes
         };
         for point in small {
-            // With S = 0 and R = the point, a verifier that does not mind accepts for some bodies.
+            // With S = 0 and R = the point, a lax verifier accepts some bodies.
             let signature = BASE64_URL_SAFE_NO_PAD.encode([hex(point), [0; 32]].concat());
             for body in 0..64_u8 {
                 assert!(!Purpose::Attestation.verify(&PublicKey(hex(point)), &[body], &signature), "{point}");
@@ -475,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_and_a_measurement_must_make_sense() {
+    fn a_body_with_inconsistent_members_is_refused() {
         let refused = |attestation: &Attestation| attestation.check().unwrap_err().0;
         assert_eq!(attestation().check(), Ok(()));
         assert_eq!(refused(&Attestation { to_ms: 999, ..attestation() }), "toMs");
@@ -489,14 +495,14 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_the_future_ended_now_and_one_far_away_is_skewed() {
+    fn a_window_that_ends_in_the_future_ends_now_and_a_distant_one_is_skewed() {
         let now = Timestamp::from_ms(100_000);
         let ending = |to_ms| Attestation { to_ms, ..attestation() };
         assert_eq!(ending(120_000).evidence(now).observed_at, now);
         assert_eq!(ending(90_000).evidence(now).observed_at, Timestamp::from_ms(90_000));
         assert!(!ending(70_000).is_skewed(now) && !ending(130_000).is_skewed(now));
         let silence = Attestation { to_ms: 120_000, silent_since_ms: Some(115_000), ..attestation() }.evidence(now);
-        assert_eq!(silence.silent_since, Some(Timestamp::from_ms(95_000)), "five seconds, by whose clock ever");
+        assert_eq!(silence.silent_since, Some(Timestamp::from_ms(95_000)), "the silence still lasts five seconds");
         assert!(ending(69_999).is_skewed(now) && ending(130_001).is_skewed(now));
     }
 

@@ -1,4 +1,4 @@
-//! What an agent measured: coarse classes only, never levels.
+//! An agent's measurements: coarse classes only, never levels.
 
 use crate::user::Version;
 use crate::{AgentDeviceId, DeviceId, Label, Timestamp};
@@ -54,15 +54,15 @@ words! {
     /// Whether the agent could measure.
     #[schemars(inline)]
     Condition {
-        /// It could.
+        /// The agent measured.
         Measured = "measured",
         /// The system does not let the agent listen.
         PermissionDenied = "permission_denied",
-        /// The sound server is away.
+        /// The sound server does not answer.
         HostUnavailable = "host_unavailable",
-        /// Another program holds the device for itself alone.
+        /// Another program uses the device exclusively.
         DeviceBusy = "device_busy",
-        /// The device was opened, but delivers nothing; not even silence.
+        /// The device was opened but delivers no samples, not even silent ones.
         NoData = "no_data",
         /// The device is gone.
         DeviceMissing = "device_missing",
@@ -77,7 +77,7 @@ words! {
         Muted = "muted",
         /// Not muted.
         Unmuted = "unmuted",
-        /// The system does not say, or nobody has taught the agent to ask.
+        /// The system does not report it, or the agent cannot read it on this system.
         Unknown = "unknown",
     }
 }
@@ -90,15 +90,15 @@ words! {
         NotOpened = "not_opened",
         /// Every sample was exactly zero.
         DigitalZero = "digital_zero",
-        /// No more than the device's own noise: also what a silent room gives.
+        /// No more than the device's own noise, as in a silent room.
         Floor = "floor",
-        /// More than that.
+        /// More than the device's own noise.
         Signal = "signal",
     }
 }
 
 impl Signal {
-    /// Whether something listened and heard no signal.
+    /// Whether the device was opened and delivered no signal.
     #[must_use]
     pub const fn is_silence(self) -> bool {
         matches!(self, Self::DigitalZero | Self::Floor)
@@ -109,11 +109,11 @@ words! {
     /// Which device the agent's stream was attached to.
     #[schemars(inline)]
     Route {
-        /// The one it was opened on.
+        /// The device that it was opened on.
         Direct = "direct",
-        /// Another one: the system moved the stream, or one that may be the page's, so silence says nothing.
+        /// Another device: the system moved this stream, or a stream that may be the page's, so silence proves nothing.
         Moved = "moved",
-        /// The agent's own stream is muted or turned down in the system's mixer, so its silence says nothing.
+        /// The agent's own stream is muted or turned down in the system's mixer, so its silence proves nothing.
         Silenced = "silenced",
     }
 }
@@ -147,11 +147,11 @@ pub struct Evidence {
     pub route: Route,
     /// The device that was opened.
     pub device: Option<AgentDevice>,
-    /// Since when it has delivered no signal, without a break; none unless `signal` is silence.
+    /// When the unbroken silence of the device began; none unless `signal` is silence.
     pub silent_since: Option<Timestamp>,
 }
 
-/// A person's word that the browser's device and the agent's are one.
+/// A person's statement that the browser's device and the agent's device are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceBinding {
     /// The browser's name.
@@ -171,7 +171,7 @@ pub enum Binding {
     Unbound,
     /// Their labels bind them, but another input has the same label.
     Ambiguous,
-    /// The claim names no device of its own, but the one that the system prefers, which may change at any time.
+    /// The claim names an alias: the device that the system prefers, which may change at any time.
     Alias,
 }
 
@@ -179,7 +179,8 @@ impl Binding {
     /// Every case.
     pub const ALL: &[Self] = &[Self::Same, Self::Other, Self::Unbound, Self::Ambiguous, Self::Alias];
 
-    /// An alias is never bound. Otherwise a person's word counts first, then equal labels.
+    /// Relates the claimed device to the opened one. An alias is never bound. Otherwise a person's statement decides
+    /// first, then equal labels.
     #[must_use]
     pub fn of(
         claimed: Option<&DeviceId>,
@@ -207,15 +208,16 @@ impl Binding {
     }
 }
 
-/// Whether a browser's label and a system's name one device: equal but for the suffixes that browsers add. The prefix of
-/// Chromium's aliases (`Default - `, in any language) is kept: a label with it names whichever device is preferred now.
+/// Whether a browser's label and a system's label name the same device: they are equal without the suffixes that
+/// browsers add. The prefix of Chromium's aliases (`Default - `, in any language) is not removed, because a label with
+/// this prefix names the device that the system prefers at the moment.
 #[must_use]
 pub fn same_label(a: &str, b: &str) -> bool {
     let (a, b) = (bare(a), bare(b));
     !a.is_empty() && a == b
 }
 
-/// A label without the suffixes that name a USB id or a socket.
+/// A label without the suffixes that browsers add: a USB id, or `(Built-in)`.
 fn bare(label: &str) -> &str {
     let mut text = label.trim();
     loop {
@@ -227,7 +229,7 @@ fn bare(label: &str) -> &str {
     }
 }
 
-/// `Blue Yeti (046d:0ab7)` without its vendor and product.
+/// A label such as `Blue Yeti (046d:0ab7)` without the ids of vendor and product.
 fn without_usb_id(text: &str) -> Option<&str> {
     let (name, id) = text.strip_suffix(')')?.rsplit_once('(')?;
     let (vendor, product) = id.split_once(':')?;
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_add_to_a_label_does_not_count() {
+    fn suffixes_that_browsers_add_to_a_label_are_ignored() {
         for (claimed, opened) in [
             ("Blue Yeti", "Blue Yeti"),
             ("Blue Yeti (046d:0ab7)", "Blue Yeti"),
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(of(&word("pulseaudio:desk_mic"), false), Binding::Same);
         assert_eq!(of(&word("pulseaudio:other"), true), Binding::Other);
         let other = DeviceBinding { device_id: browser("ffff"), ..word("pulseaudio:other") };
-        assert_eq!(of(&other, true), Binding::Same, "a word about another device says nothing about this one");
+        assert_eq!(of(&other, true), Binding::Same, "a statement about another device does not count");
     }
 
     #[test]
@@ -330,7 +332,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_stripped_and_stays_the_same_as_itself(text in any::<String>()) {
+        fn stripping_a_label_is_idempotent_and_a_label_equals_itself(text in any::<String>()) {
             prop_assert_eq!(same_label(&text, &text), !bare(&text).is_empty());
             prop_assert_eq!(bare(bare(&text)), bare(&text));
         }

@@ -55,30 +55,32 @@ macro_rules! id {
 }
 
 id! {
-    /// A person, as the client names them. Not of dots alone; `greenroom-`, in any case, is reserved.
-    // What is stored may also be an id of ours, which is reserved: `UserId::is_open` tells them apart.
+    /// The id of a person, chosen by the client. It must not consist of dots alone. The prefix `greenroom-`, in any
+    /// case, is reserved.
+    // A stored id may also be a reserved id of Greenroom's own: `UserId::is_open` tells them apart.
     UserId, free, free_pattern()
 }
 
 id! {
-    /// A room, as the client names it. Not of dots alone; `greenroom-`, in any case, is reserved.
+    /// The id of a room, chosen by the client. It must not consist of dots alone. The prefix `greenroom-`, in any case,
+    /// is reserved.
     RoomId, free, free_pattern()
 }
 
-/// Begins the ids that Greenroom itself uses, in any case of its letters.
+/// The prefix, in any case, of the ids that Greenroom itself uses.
 pub const RESERVED_PREFIX: &str = "greenroom-";
 
 macro_rules! open {
     ($($name:ident),+) => {
         $(impl $name {
-            /// Checks that a client may name this one. A path segment of dots would not survive a URL.
+            /// Checks that a client may use this id. A path segment of dots would not survive a URL.
             ///
             /// # Errors
-            /// It is of dots alone, or reserved for Greenroom itself.
+            /// The id consists of dots alone, or is reserved for Greenroom itself.
             pub fn is_open(&self) -> Result<(), Refused> {
                 let text = self.as_str();
                 if text.bytes().all(|byte| byte == b'.') {
-                    return Err(Refused("not be of dots alone"));
+                    return Err(Refused("not consist of dots alone"));
                 }
                 let start = text.get(..RESERVED_PREFIX.len()).unwrap_or_default();
                 if start.eq_ignore_ascii_case(RESERVED_PREFIX) {
@@ -97,7 +99,7 @@ pub(crate) const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// The same digits in a pattern.
 pub(crate) const BASE32_CLASS: &str = "[0-9A-HJKMNP-TV-Z]";
 
-/// All 128 bits in 26 digits.
+/// Writes 128 bits as 26 digits.
 pub(crate) fn base32(bits: u128) -> String {
     (0..26).rev().map(|place| char::from(BASE32[(bits >> (5 * place)) as usize % 32])).collect()
 }
@@ -105,7 +107,7 @@ pub(crate) fn base32(bits: u128) -> String {
 const AGENT_PREFIX: &str = "agt_";
 
 id! {
-    /// An agent: `agt_` and 26 digits of Crockford's base32 that follow from its key.
+    /// The id of an agent: `agt_` and 26 digits of Crockford's base32, derived from its key.
     AgentId, agent, format!("^{AGENT_PREFIX}[0-7]{BASE32_CLASS}{{25}}$")
 }
 
@@ -126,7 +128,8 @@ fn agent(text: &str) -> Result<(), Refused> {
 }
 
 id! {
-    /// A WebSocket connection, as API Gateway names it: 1 to 128 characters of base64, such as `L0SM9cOFvHcCIhw=`.
+    /// The id that API Gateway gives to a WebSocket connection: 1 to 128 characters of base64, such as
+    /// `L0SM9cOFvHcCIhw=`.
     ConnectionId, connection, format!("^[A-Za-z0-9+/=_-]{{1,{ID_BYTES_MAX}}}$")
 }
 
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_dots_and_of_our_own_are_not_for_clients() {
+    fn a_client_may_not_use_an_id_of_dots_or_a_reserved_one() {
         for bad in [".", "..", "....", "greenroom-canary", "Greenroom-x", "greenroom-"] {
             assert!(bad.parse::<UserId>().unwrap().is_open().is_err(), "{bad}");
             assert!(bad.parse::<RoomId>().unwrap().is_open().is_err(), "{bad}");

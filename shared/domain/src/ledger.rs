@@ -1,5 +1,5 @@
-//! The history of a room: one entry per change, each naming the hash of the one before. `docs/ledger.md` says how to check
-//! it without us.
+//! The history of a room: one entry per change, each with the hash of the entry before it. `docs/ledger.md` explains
+//! how to check a history without this server.
 
 use crate::evidence::words;
 use crate::user::{MuteScope, User};
@@ -11,20 +11,20 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is hashed before the previous hash and the entry.
+/// The first bytes of every hashed text; the previous hash and the entry follow.
 const TAG: &[u8] = b"greenroom-ledger-v1";
 
-/// The highest number that an entry can have: all that 12 digits hold, as its key has them.
+/// The highest number of an entry: its storage key holds 12 digits.
 pub const SEQ_MAX: u64 = 999_999_999_999;
 
-/// A SHA-256; zeros stand for no entry.
+/// A SHA-256 digest; zeros stand for no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// What the first entry of a chain names as the one before.
+    /// The previous hash of a chain's first entry.
     pub const NONE: Self = Self([0; 32]);
 
     /// The bytes themselves.
@@ -73,7 +73,7 @@ impl TryFrom<String> for Hash {
     }
 }
 
-/// Makes a room's device digests: without it, a `deviceId` cannot be guessed from its digest.
+/// The secret key of a room's device digests. Without it, a `deviceId` cannot be guessed from its digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DigestKey([u8; 32]);
 
@@ -84,7 +84,8 @@ impl DigestKey {
         &self.0
     }
 
-    /// Half a hash cannot be extended, so a prefix is as good as an HMAC here.
+    /// The digest of a device. It is only half of a hash, which cannot be extended, so a prefixed key is as good as an
+    /// HMAC here.
     fn digest(&self, device: &DeviceId) -> Fingerprint {
         let device = String::from(device.clone());
         Fingerprint::of(&[b"greenroom-device-v1".as_slice(), &self.0, device.as_bytes()].concat())
@@ -106,11 +107,11 @@ impl std::fmt::Debug for DigestKey {
 words! {
     /// Why somebody is no longer in a room.
     Departure {
-        /// They are in another one, or in none.
+        /// They are in another room, or in none.
         Moved = "moved",
         /// Their state was deleted.
         Removed = "removed",
-        /// Their state was not changed for so long that it was forgotten.
+        /// Their state expired: it had not changed for too long.
         Expired = "expired",
     }
 }
@@ -127,9 +128,9 @@ pub struct Judgement {
 /// The two verdicts of a state, as they were when it last changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgements {
-    /// Is the microphone as muted as claimed?
+    /// Whether the microphone is muted or open as claimed.
     pub mute: Judgement,
-    /// Is the claimed device the one that is measured?
+    /// Whether the claimed device is the measured one.
     pub device: Judgement,
 }
 
@@ -145,13 +146,13 @@ impl Judgements {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pairing {
-    /// Which one.
+    /// The id of the agent.
     pub agent_id: AgentId,
-    /// It may not attest any more.
+    /// Whether the agent was revoked; then it may not attest any more.
     pub revoked: bool,
 }
 
-/// What a ledger knows of somebody who is present.
+/// The facts that a ledger holds about a person who is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Presence {
@@ -161,14 +162,14 @@ pub struct Presence {
     pub mute_scope: MuteScope,
     /// A digest of the device in use.
     pub device: Option<Fingerprint>,
-    /// The agent that witnesses.
+    /// The agent that is paired with the person.
     pub agent: Option<Pairing>,
-    /// What was said about the claim.
+    /// The verdicts on the claim.
     pub verdict: Judgements,
 }
 
 impl Presence {
-    /// What a ledger with this key would know of somebody.
+    /// The facts that a ledger with this key would hold about a user.
     #[must_use]
     pub fn of(user: &User, key: &DigestKey) -> Self {
         Self {
@@ -185,32 +186,32 @@ fn pairing(user: &User) -> Option<Pairing> {
     user.agent.as_ref().map(|agent| Pairing { agent_id: agent.agent_id.clone(), revoked: agent.revoked })
 }
 
-/// What an entry says. Ids, versions, claims, verdicts and digests; never a label or another text.
+/// The content of an entry: ids, versions, claims, verdicts and digests; never a label or another text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Fact {
-    /// Somebody is in the room now, like this.
+    /// A person has come into the room.
     Joined {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// The version of their state.
         version: u64,
-        /// All that is known.
+        /// Their state.
         #[serde(flatten)]
         presence: Presence,
     },
-    /// Somebody is not in the room any more.
+    /// A person is no longer in the room.
     Left {
-        /// Who.
+        /// The person.
         user_id: UserId,
-        /// The version of their state; the last one, if it is gone.
+        /// The version of their state, or its last version if the state is gone.
         version: u64,
         /// Why.
         cause: Departure,
     },
-    /// Somebody claims another mute.
+    /// A person changed their mute claim.
     MuteChanged {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// The version of their state.
         version: u64,
@@ -219,43 +220,43 @@ pub enum Fact {
         /// How deep the mute goes.
         mute_scope: MuteScope,
     },
-    /// Somebody claims another device.
+    /// A person changed their device claim.
     DeviceChanged {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// The version of their state.
         version: u64,
         /// A digest of the device; none if they claim none.
         device: Option<Fingerprint>,
     },
-    /// Somebody has an agent, or another one than before.
+    /// A person has an agent, or another one than before.
     AgentPaired {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// Their agent.
         agent_id: AgentId,
     },
-    /// Somebody's agent may not attest any more.
+    /// The agent of a person was revoked.
     AgentRevoked {
-        /// Who.
+        /// The person.
         user_id: UserId,
-        /// The agent; none if it is not even known any more.
+        /// The agent; none if it is unknown.
         agent_id: Option<AgentId>,
     },
-    /// Somebody has no agent any more; it may serve somebody else.
+    /// The agent of a person was detached. It may serve another person.
     AgentDetached {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// The agent.
         agent_id: AgentId,
     },
-    /// Something else can be said about a claim than before.
+    /// The verdicts on a claim changed, or new evidence confirms them after they had expired.
     VerdictChanged {
-        /// Who.
+        /// The person.
         user_id: UserId,
         /// The version of their state.
         version: u64,
-        /// What is said now.
+        /// The verdicts now.
         verdict: Judgements,
         /// When the evidence was measured; none without evidence.
         observed_at: Option<String>,
@@ -269,20 +270,21 @@ pub struct Change<'a> {
     pub old: Option<&'a User>,
     /// After; none if there is no state.
     pub new: Option<&'a User>,
-    /// Whether it was removed because its time was over.
+    /// Whether the state was removed because it had expired.
     pub expired: bool,
-    /// When the store noted it.
+    /// When the store recorded the change.
     pub noted_at: Timestamp,
 }
 
-/// When a state took the form it has: its last claim, or the end of what was measured last.
+/// When a state got its present form: the time of its last claim, or the end of the last measured window if that is
+/// later.
 #[must_use]
 pub fn moment(last_updated: Timestamp, observed_at: Option<Timestamp>) -> Timestamp {
     observed_at.map_or(last_updated, |observed_at| observed_at.max(last_updated))
 }
 
 impl Change<'_> {
-    /// The rooms whose history it may be part of: the one that is left first.
+    /// The rooms whose history the change may belong to; first the room that the person left.
     #[must_use]
     pub fn rooms(&self) -> Vec<RoomId> {
         let mut rooms: Vec<_> =
@@ -291,13 +293,13 @@ impl Change<'_> {
         rooms
     }
 
-    /// Whether it is worth an entry in the room's ledger.
+    /// Whether the change adds an entry to the ledger of a room.
     #[must_use]
     pub fn concerns(&self, room: &RoomId) -> bool {
         !self.facts(room, &DigestKey([0; 32])).is_empty()
     }
 
-    /// What it means for a room.
+    /// The facts that the change adds to the ledger of a room.
     #[must_use]
     pub fn facts(&self, room: &RoomId, key: &DigestKey) -> Vec<Fact> {
         let within = |user: &&User| user.room_id.as_ref() == Some(room);
@@ -321,7 +323,8 @@ impl Change<'_> {
         }
     }
 
-    /// When it happened: the time that the change brought along, else when the store noted it.
+    /// When the change happened: the time of the new claim or measurement, otherwise the time at which the store
+    /// recorded it.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         let Some(new) = self.new else { return self.noted_at };
@@ -330,20 +333,22 @@ impl Change<'_> {
         claimed.max(observed.filter(|_| before != observed)).unwrap_or(self.noted_at)
     }
 
-    /// The request that made it, if one did: every write says which, but a removal leaves nothing that could.
+    /// The request that made the change, if it is known. Every write stores it in the state, but a removal leaves no
+    /// state.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.new?.request_id.as_deref()
     }
 
-    /// Who made it: the [`Actor`] that the state names. A removal leaves no state, and a state written by a version that
-    /// noted nobody names nobody: then it is `agent:<id>` for a new measurement, and `user:<id>` for anything else.
+    /// The maker of the change: the [`Actor`] that the new state names, or the service if the state expired. A deletion
+    /// leaves no state, and an older version of Greenroom stored no actor. The result is then `agent:<id>` for a new
+    /// measurement, and `user:<id>` for anything else.
     #[must_use]
     pub fn actor(&self) -> String {
         let Some(user) = self.new.or(self.old).filter(|_| self.new.is_some() || !self.expired) else {
             return Actor::Service.to_string();
         };
-        // What the state before names is the change before.
+        // The old state names the maker of the previous change, so it does not count here.
         if let Some(actor) = self.new.and_then(|new| new.changed_by.as_ref()) {
             return actor.to_string();
         }
@@ -383,7 +388,8 @@ fn differences(old: &User, new: &User, key: &DigestKey) -> Vec<Fact> {
         }
         (None, None) => {}
     }
-    // Nobody writes when a verdict runs out, so fresh evidence after a gap is news even if it says the same.
+    // No write marks the end of a verdict. So new evidence after a gap is a fact, even if the verdict is the same as
+    // before.
     let lapsed = match (old.verdict.mute.expires_at, observed_at(new)) {
         (Some(end), Some(observed_at)) => end < observed_at,
         _ => false,
@@ -410,7 +416,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Of a chain without entries.
+    /// The head of a chain without entries.
     pub const NONE: Self = Self { seq: 0, hash: Hash::NONE };
 }
 
@@ -419,24 +425,25 @@ impl Head {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "LedgerEntry")]
 pub struct Entry {
-    /// Whose history: `room:<id>`.
+    /// The room whose history this is: `room:<id>`.
     #[schemars(regex(pattern = "^room:.+$"))]
     pub chain: String,
     /// Its place in the room's history, from 1, without gaps.
     #[schemars(range(min = 1, max = SEQ_MAX))]
     pub seq: u64,
-    /// When it happened.
+    /// When the change happened.
     #[schemars(with = "Timestamp")]
     pub at: String,
-    /// Who made the change: `open`, a caller without a token, who may be anybody; `agent:<id>`, the agent that signed the
-    /// request; `service`, Greenroom itself. `user:<id>` if nobody noted who made it, which holds for every removal: the id is
-    /// that of the user whose state changed.
+    /// The maker of the change. `open`: a caller without a token, who may be anybody. `agent:<id>`: the agent that
+    /// signed the request. `service`: Greenroom itself, which also removes expired states. `user:<id>`: unknown, as
+    /// after every deletion; the id is that of the user whose state changed.
     #[schemars(regex(pattern = ACTOR_PATTERN))]
     pub actor: String,
-    /// What happened.
+    /// The kind of the change.
     #[schemars(schema_with = "action_schema")]
     pub action: String,
-    /// What changed: ids, versions, claims, verdicts and digests; never a label. Always with the `userId` that it is about.
+    /// The details of the change: ids, versions, claims, verdicts and digests; never a label. They always contain the
+    /// `userId`.
     #[schemars(schema_with = "data_schema")]
     pub data: Map<String, Json>,
     /// The hash of the entry before; zeros for the first.
@@ -445,7 +452,7 @@ pub struct Entry {
     pub hash: Hash,
 }
 
-/// How an entry names who made the change: an [`Actor`], or the user whose state changed.
+/// The pattern of the maker of a change: an [`Actor`], or the user whose state changed.
 pub const ACTOR_PATTERN: &str = "^(open|user:.+|agent:.+|service)$";
 
 /// The schema of an entry's `action`: the names of all facts.
@@ -472,10 +479,9 @@ pub fn data_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 impl Entry {
-    /// The entry that comes after `head`.
+    /// The entry that comes after `head`. `request_id` names the request that made the change, if one did; it stands in
+    /// `data`.
     #[must_use]
-    ///
-    /// `request_id` names the request that made the change, if one did; it stands in `data`.
     pub fn after(head: &Head, chain: &str, at: Timestamp, actor: &str, request_id: Option<&str>, fact: &Fact) -> Self {
         let mut members = match serde_json::to_value(fact) {
             Ok(Json::Object(members)) => members,
@@ -523,15 +529,15 @@ impl Entry {
         Head { seq: self.seq, hash: self.hash }
     }
 
-    /// What it says; none if this version does not know such a thing.
+    /// The content as a fact; none if this version of Greenroom does not know the action.
     #[must_use]
     pub fn fact(&self) -> Option<Fact> {
         serde_json::from_value(serde_json::json!({"action": self.action, "data": self.data})).ok()
     }
 }
 
-/// One text per value: members by name, nothing between them, numbers and strings as in RFC 8785. An entry holds no
-/// fractions, whose form is the hard part of that standard.
+/// The canonical JSON text of a value: members sorted by name, no blanks between them, numbers and strings as in RFC
+/// 8785. An entry holds no fractions, whose form is the hard part of that standard.
 #[must_use]
 pub fn canonical(value: &Json) -> String {
     match value {
@@ -548,25 +554,26 @@ pub fn canonical(value: &Json) -> String {
     }
 }
 
-/// The first thing that is wrong with an exported chain.
+/// The first fault of an exported chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// The entry does not hash to its own hash.
+    /// The hash of the entry does not match its content.
     Altered {
         /// Its number.
         seq: u64,
     },
-    /// The entry is in order by itself, but names another one before it: one of the two was replaced.
+    /// The entry matches its own hash, but its previous hash is not that of the entry before it: one of the two was
+    /// replaced.
     Unlinked {
         /// Its number.
         seq: u64,
     },
-    /// The entry is not there.
+    /// The entry is missing.
     Missing {
         /// Its number.
         seq: u64,
     },
-    /// Another entry stands in the place of this one, which comes later or came before.
+    /// An entry stands where another one belongs: the entries are out of order, or one of them is repeated.
     Reordered {
         /// The number of the entry that stands there.
         seq: u64,
@@ -578,7 +585,7 @@ pub enum Broken {
         /// Its number.
         seq: u64,
     },
-    /// All entries are in order, but the head names another last one.
+    /// All entries are in order, but the head does not match the last one.
     OtherHead {
         /// The number that the head names.
         seq: u64,
@@ -588,22 +595,24 @@ pub enum Broken {
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Altered { seq } => write!(f, "entry {seq} was altered: its content does not have its hash"),
+            Self::Altered { seq } => write!(f, "entry {seq} was altered: its hash does not match its content"),
             Self::Unlinked { seq } => {
                 write!(f, "entry {seq} does not follow entry {}: one of the two was replaced", seq.saturating_sub(1))
             }
             Self::Missing { seq } => write!(f, "entry {seq} is missing"),
             Self::Reordered { seq, expected } => write!(f, "entry {seq} stands where entry {expected} belongs"),
             Self::Foreign { seq } => write!(f, "entry {seq} belongs to another chain"),
-            Self::OtherHead { seq } => write!(f, "the head names another entry {seq} than the last one"),
+            Self::OtherHead { seq } => {
+                write!(f, "the head does not match the last entry: it names another entry {seq}")
+            }
         }
     }
 }
 
-/// Checks a whole chain, from its first entry to `head` if that is known. Gives back its last entry.
+/// Checks a whole chain, from its first entry to `head` if that is known. Returns the head of the checked entries.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn verify(entries: &[Entry], head: Option<&Head>) -> Result<Head, Broken> {
     let mut last = Head::NONE;
     for (place, entry) in entries.iter().enumerate() {
@@ -634,7 +643,7 @@ pub fn verify(entries: &[Entry], head: Option<&Head>) -> Result<Head, Broken> {
     }
 }
 
-/// Who is in a room and how, by its history alone.
+/// The people in a room and their states, computed from its history alone.
 pub fn fold(facts: impl IntoIterator<Item = Fact>) -> BTreeMap<String, Presence> {
     let mut present = BTreeMap::<String, Presence>::new();
     for fact in facts {

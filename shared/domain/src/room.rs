@@ -1,4 +1,4 @@
-//! Whether a room is silent for sure: the verdicts of everybody present, folded.
+//! Whether everybody in a room is verified to be muted: the combined verdicts of the people present.
 
 use crate::user::User;
 use crate::verdict::{Value, Verdict};
@@ -6,10 +6,10 @@ use crate::{RoomId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Most people that an answer names; the counts are of all.
+/// Most people that an answer names; the counts include everybody.
 const BLOCKING_MAX: usize = 100;
 
-/// Whether a room is silent for sure.
+/// Whether everybody in a room is verified to be muted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{
@@ -19,16 +19,16 @@ const BLOCKING_MAX: usize = 100;
 pub struct RoomSafety {
     /// The room.
     pub room_id: RoomId,
-    /// Everybody present says muted, and every mute verdict is `verified`. Unknown is never safe, and nor is a room that nobody
-    /// is in.
+    /// True if everybody present claims to be muted and every mute verdict is `verified`. An unknown state is never
+    /// safe, and neither is an empty room.
     pub safe: bool,
-    /// The moment that this is about.
+    /// The moment that this answer describes.
     pub as_of: Timestamp,
-    /// When the oldest verdict ends, and this answer with it; null if the room is not safe.
+    /// When the first verdict expires, and this answer with it; null if the room is not safe.
     pub expires_at: Option<Timestamp>,
-    /// People by their mute verdict; `muted` by their claim.
+    /// Number of people by mute verdict; `muted` counts their claims.
     pub counts: Counts,
-    /// Who stands in the way; at most a hundred are named, all are counted.
+    /// The people who keep the room from being safe; at most 100 are named, and all are counted.
     #[schemars(length(max = BLOCKING_MAX))]
     pub blocking: Vec<Blocking>,
 }
@@ -37,28 +37,28 @@ pub struct RoomSafety {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Counts {
-    /// Everybody.
+    /// Everybody present.
     pub total: u64,
-    /// Who claims to be muted.
+    /// People who claim to be muted.
     pub muted: u64,
-    /// Whose mute verdict is `verified`: muted or not, it is as claimed.
+    /// People whose mute verdict is `verified`: the microphone is as claimed, muted or open.
     pub verified: u64,
-    /// Whose is `contradicted`.
+    /// People whose mute verdict is `contradicted`.
     pub contradicted: u64,
-    /// Whose is `stale`.
+    /// People whose mute verdict is `stale`.
     pub stale: u64,
-    /// Whose is `unverified`.
+    /// People whose mute verdict is `unverified`.
     pub unverified: u64,
 }
 
-/// Somebody who keeps a room from being safe.
+/// A person who keeps the room from being safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Blocking {
     /// The person.
     pub user_id: UserId,
-    /// What they claim.
+    /// Their claim: muted or open.
     pub is_muted: bool,
     /// The mute verdict.
     pub verdict: Verdict,
@@ -71,7 +71,7 @@ impl RoomSafety {
         Self { room_id, safe: false, as_of, expires_at: None, counts: Counts::default(), blocking: Vec::new() }
     }
 
-    /// Counts somebody who is present, whose verdicts hold at `as_of`.
+    /// Counts a person who is present. The verdicts of `user` must be those at `as_of`.
     pub fn add(&mut self, user: User) {
         let verdict = user.verdict.mute;
         let Counts { total, muted, verified, contradicted, stale, unverified } = &mut self.counts;

@@ -1,10 +1,10 @@
-//! What the API's description needs beside the types themselves.
+//! Schemas of the API's description that the types alone do not give.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-/// The schema of a member that must be given and may be null. An `Option` alone may also be left out.
+/// The schema of a member that must be given and may be null. A member that is only an `Option` may also be left out.
 #[derive(Debug)]
 pub struct Nullable<T>(PhantomData<T>);
 

@@ -9,25 +9,25 @@ use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 const LABEL_CHARS_MAX: usize = 256;
 /// Longest name of a person, in characters.
 const NAME_CHARS_MAX: usize = 100;
-/// A lease is named by a client, per page load.
+/// Length of a lease's id, in bytes. A client chooses one id per page load.
 const LEASE_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 /// Longest `deviceId`, in bytes; Chromium's are 64 hexadecimal digits.
 const DEVICE_ID_BYTES_MAX: usize = 256;
 
-/// What people call a device: 1 to 256 characters, something of it visible, without control, bidirectional-control or
-/// invisible characters. Stored, and counted, in Unicode form NFC.
+/// The label of a device: 1 to 256 characters, at least one of them visible, without control, bidirectional-control or
+/// invisible characters. It is stored and counted in Unicode form NFC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = LABEL_CHARS_MAX))]
 pub struct Label(String);
 
-/// The agent's stable name for a device, `host:name`: like a label 1 to 256 characters.
+/// The agent's stable name for a device, `host:name`: 1 to 256 characters, under the rules of a label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = LABEL_CHARS_MAX))]
 pub struct AgentDeviceId(String);
 
-/// What a person wants to be called: 1 to 100 characters, by the rules of a label, without outer blanks.
+/// The name of a person: 1 to 100 characters, under the rules of a label. Blanks at both ends are removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = NAME_CHARS_MAX))]
@@ -84,7 +84,7 @@ impl From<Name> for String {
     }
 }
 
-/// What tells one page load of a person from another, so that the end of one never ends the other's presence.
+/// The id of one page load of a person, so that the end of one page load never ends the presence of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = format!("^[A-Za-z0-9_-]{{{},{}}}$", LEASE_BYTES.start(), LEASE_BYTES.end())))]
@@ -142,7 +142,8 @@ impl TryFrom<String> for DeviceId {
     }
 }
 
-/// By these, in any case, a browser means whatever device the system prefers at the moment: another one tomorrow.
+/// Ids, in any case, by which a browser means the device that the system prefers at the moment; it may be another one
+/// tomorrow.
 const ALIASES: [&str; 2] = ["default", "communications"];
 
 impl DeviceId {
@@ -195,7 +196,7 @@ const DECEPTIVE: [(char, char); 24] = [
     ('\u{1D173}', '\u{1D17A}'),
     ('\u{E0000}', '\u{E00FF}'),
     ('\u{E01F0}', '\u{E0FFF}'),
-    // What Unicode will never assign, in the first plane; the last two of the other planes are not listed.
+    // Characters of the first plane that Unicode will never assign. `is_deceptive` finds the last two of every plane.
     ('\u{FDD0}', '\u{FDEF}'),
     ('\u{FFFE}', '\u{FFFF}'),
 ];
@@ -204,7 +205,8 @@ fn is_deceptive(c: char) -> bool {
     DECEPTIVE.iter().any(|(first, last)| (*first..=*last).contains(&c)) || (c as u32) & 0xFFFE == 0xFFFE
 }
 
-/// The pattern of texts without deceptive characters of the first plane: not every tool reads a pattern of others.
+/// The pattern of texts without the deceptive characters of the first plane. Not every tool can read a pattern with
+/// characters of other planes.
 fn readable_pattern() -> String {
     let first_plane = DECEPTIVE.iter().filter(|(first, _)| u32::from(*first) <= 0xFFFF);
     let range = |(first, last): &(char, char)| match (u32::from(*first), u32::from(*last)) {
@@ -214,7 +216,7 @@ fn readable_pattern() -> String {
     format!("^[^{}]+$", first_plane.map(range).collect::<String>())
 }
 
-/// Whether a reader sees something: no blank, joiner or variation selector.
+/// Whether a reader sees the character: it is not a blank, a joiner or a variation selector.
 fn is_visible(c: char) -> bool {
     !(c.is_whitespace()
         || matches!(c, '\u{200C}' | '\u{200D}' | '\u{2800}' | '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}'))

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 /// Latest instant that ISO 8601 writes with a four-digit year: 9999-12-31T23:59:59.999Z.
 const LATEST_MS: u64 = 253_402_300_799_999;
 
-/// How an instant is written.
+/// The pattern of a written instant.
 const PATTERN: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$";
 
-/// ISO 8601 in UTC with milliseconds, set by the server.
-// Here, milliseconds since 1970-01-01T00:00:00Z.
+/// An instant in ISO 8601, in UTC with milliseconds, set by the server.
+// In memory: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(with = "String", extend("format" = "date-time", "pattern" = PATTERN))]
 pub struct Timestamp(u64);

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Counts the changes of one state, from 1. Sent back as `If-Match: "<version>"`.
+/// Number of changes of one state, from 1. Clients send it back as `If-Match: "<version>"`.
 pub type Version = u64;
 
 words! {
     /// How deep a mute goes.
     #[derive(Default)]
     MuteScope {
-        /// The page disabled its track; the device may still be open. What a claim means unless it says more.
+        /// The page disabled its track; the device may still be open. The default of a claim.
         #[default]
         App = "app",
         /// The operating system mutes the source.
@@ -24,7 +24,7 @@ words! {
     }
 }
 
-/// How the last writer was known.
+/// How the last writer was identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -33,13 +33,13 @@ pub enum Source {
     Open,
 }
 
-/// A client's own counter, so that changes which arrive out of order end where the person ended.
+/// A client's own counter. With it, changes that arrive out of order still end in the person's last choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u64")]
 #[schemars(extend("maximum" = SEQ_MAX))]
 pub struct Seq(u64);
 
-/// The largest integer a JavaScript client can count to.
+/// The largest integer up to which JavaScript counts exactly.
 const SEQ_MAX: u64 = (1 << 53) - 1;
 
 impl Seq {
@@ -72,28 +72,28 @@ pub struct MuteClaim {
 pub struct DeviceClaim {
     /// The browser's name for the device; none if they use none.
     pub device_id: Option<DeviceId>,
-    /// What people call it.
+    /// The label of the device.
     pub device_label: Option<Label>,
 }
 
-/// Everything a client claims at once. What it leaves out is cleared.
+/// All claims of a client at once. A part that it leaves out is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Muted or open.
     pub mute: MuteClaim,
     /// The browser's name for the device in use.
     pub device_id: Option<DeviceId>,
-    /// What people call it.
+    /// The label of the device.
     pub device_label: Option<Label>,
     /// The room the person is in.
     pub room_id: Option<RoomId>,
-    /// What the person is called.
+    /// The name of the person.
     pub name: Option<Name>,
     /// The page load that keeps the person present; without one they are present until their state expires.
     pub lease: Option<LeaseId>,
 }
 
-/// How long somebody is present after the last sign of life of their page.
+/// How long a person counts as present after their page last renewed its lease.
 pub const LEASE: Duration = Duration::from_secs(35);
 
 /// The agent that is paired with a user, and what it opened last.
@@ -102,15 +102,15 @@ pub const LEASE: Duration = Duration::from_secs(35);
 pub struct PairedAgent {
     /// Its id.
     pub agent_id: AgentId,
-    /// It may not attest any more.
+    /// Whether the agent was revoked; then it may not attest any more.
     pub revoked: bool,
-    /// Its name of the device it opened last.
+    /// The agent's name for the device that it opened last.
     pub device_id: Option<AgentDeviceId>,
-    /// The system's name of that device.
+    /// The system's name for that device.
     pub device_label: Option<Label>,
 }
 
-/// A user's stored state: claims, and what Greenroom says about them.
+/// A user's stored state: their claims, and Greenroom's verdicts on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "UserState", extend("examples" = [{
@@ -130,9 +130,10 @@ pub struct PairedAgent {
     },
 }]))]
 pub struct User {
-    /// Whose state this is.
+    /// The user whose state this is.
     pub user_id: UserId,
-    /// What the person is called: 1 to 100 characters, by the rules of a label. Never in the history, never logged.
+    /// The name of the person: 1 to 100 characters, under the rules of a label. It is never in the history and never
+    /// logged.
     pub name: Option<Name>,
     /// The claim: muted or open.
     pub is_muted: bool,
@@ -140,39 +141,41 @@ pub struct User {
     pub mute_scope: MuteScope,
     /// The claim: the device in use.
     pub device_id: Option<DeviceId>,
-    /// The claim: what people call the device.
+    /// The claim: the label of the device.
     pub device_label: Option<Label>,
     /// The room the person is in.
     pub room_id: Option<RoomId>,
-    /// Number of changes so far. Sent back as `If-Match`.
+    /// Number of changes so far. Clients send it back as `If-Match`.
     #[schemars(range(min = 1))]
     pub version: Version,
     /// Time of the last change; never goes back.
     pub last_updated: Timestamp,
     /// Time of the first write; never changes.
     pub created_at: Timestamp,
-    /// How the last writer was known.
+    /// How the last writer was identified.
     pub source: Source,
-    /// The agent that witnesses; null if none is paired.
+    /// The agent that is paired with the user; null if there is none.
     pub agent: Option<PairedAgent>,
-    /// What Greenroom says about the claim.
+    /// Greenroom's verdicts on the claim.
     pub verdict: Verdicts,
-    /// The end of their presence unless it is renewed; none for a client without leases. Not shown: it moves every few seconds.
+    /// When the person's presence ends unless it is renewed; none for a client without leases. Not part of an answer,
+    /// because it changes every few seconds.
     #[serde(skip)]
     pub lease_until: Option<Timestamp>,
-    /// When the state is forgotten.
+    /// When the state expires.
     #[serde(skip)]
     pub expires_at: Timestamp,
-    /// The request that changed the state last, if that is known.
+    /// The request that changed the state last, if it is known.
     #[serde(skip)]
     pub request_id: Option<String>,
-    /// Who changed the state last; none if that was not noted.
+    /// Who changed the state last; none if it was not recorded.
     #[serde(skip)]
     pub changed_by: Option<Actor>,
 }
 
 impl User {
-    /// Whether the person is there at `now`: their state is not past its time, and no lease of theirs has lapsed.
+    /// Whether the person is present at `now`: their state has not expired, and their lease, if there is one, has not
+    /// lapsed.
     #[must_use]
     pub fn is_present(&self, now: Timestamp) -> bool {
         now < self.expires_at && self.lease_until.is_none_or(|until| now < until)

@@ -1,4 +1,4 @@
-//! What Greenroom says about a claim after comparing it with what was measured.
+//! Greenroom's verdict on a claim: the result of comparing it with a measurement.
 //!
 //! One pure function, small enough that a client can recompute it. `docs/verdicts.md` is generated from it.
 
@@ -17,18 +17,18 @@ words! {
         Verified = "verified",
         /// Measured, and not as claimed.
         Contradicted = "contradicted",
-        /// What was measured is older than the claim, or too old.
+        /// The measurement is older than the claim, or too old.
         Stale = "stale",
-        /// Nothing independent has been measured, or not enough to say.
+        /// There is no independent measurement, or not enough evidence.
         Unverified = "unverified",
     }
 }
 
 words! {
-    /// Why a verdict is as it is.
+    /// The reason of a verdict.
     #[schemars(inline)]
     Reason {
-        /// No agent was ever paired.
+        /// No agent is attached.
         NoAgent = "no_agent",
         /// The agent was revoked.
         AgentRevoked = "agent_revoked",
@@ -36,33 +36,33 @@ words! {
         AttestationExpired = "attestation_expired",
         /// The agent may not listen.
         PermissionDenied = "permission_denied",
-        /// The sound server is away.
+        /// The sound server does not answer.
         HostUnavailable = "host_unavailable",
-        /// Another program holds the device for itself.
+        /// Another program uses the device exclusively.
         DeviceBusy = "device_busy",
-        /// The agent is paired and has not measured anything, or the device delivers nothing.
+        /// The agent has not attested yet, or the device delivers nothing.
         NoData = "no_data",
-        /// The claim is not the one under which was measured.
+        /// The measurement was made before the claim, or under another version of it.
         ClaimNewer = "claim_newer",
         /// The claimed device is gone.
         DeviceMissing = "device_missing",
         /// The stream hears another device than the claimed one.
         DeviceMismatch = "device_mismatch",
-        /// The agent's own stream is muted or turned down, so its silence says nothing.
+        /// The agent's own stream is muted or turned down, so its silence proves nothing.
         StreamSilenced = "stream_silenced",
-        /// The claim names whichever device the system prefers, which may be another one at any time.
+        /// The claim names an alias: the device that the system prefers, which may change at any time.
         DeviceAlias = "device_alias",
-        /// Nothing binds the claimed device to the one that was measured.
+        /// Nothing binds the claimed device to the measured one.
         DeviceUnbound = "device_unbound",
         /// Two inputs have the claimed device's label.
         DeviceAmbiguous = "device_ambiguous",
-        /// The system says muted, and there is signal.
+        /// The system's flag says muted, but the device delivers a signal.
         FlagLies = "flag_lies",
-        /// There is signal.
+        /// The device delivers a signal.
         SignalPresent = "signal_present",
-        /// Muted in the app alone: the device still hears. A state of its own, not a contradiction.
+        /// Muted in the app alone, so the device is still open. This is a state of its own and not a contradiction.
         AppMutedDeviceHot = "app_muted_device_hot",
-        /// The system says muted, and nothing is heard.
+        /// The system's flag says muted, and the device is silent.
         SilentAndFlagged = "silent_and_flagged",
         /// Exact zeros: nothing can leave the device while they last.
         DigitalZero = "digital_zero",
@@ -70,28 +70,28 @@ words! {
         FloorAccepted = "floor_accepted",
         /// Silent for too short a time: it may be the pause between two sentences.
         RecentSignal = "recent_signal",
-        /// Less than the policy asks for.
+        /// The evidence is weaker than the policy requires.
         WeakEvidence = "weak_evidence",
         /// The system's mute flag alone, which the policy accepts.
         FlagOnly = "flag_only",
-        /// The system says that it does not mute.
+        /// The system's flag says that the device is not muted.
         OsUnmuted = "os_unmuted",
         /// Claimed open, but the device is silenced.
         SilentDevice = "silent_device",
-        /// Claimed open, but nobody speaks: nothing can be said.
+        /// Claimed open, but nobody speaks, so there is no proof either way.
         Quiet = "quiet",
-        /// The claimed device is the one that was measured.
+        /// The claimed device is the measured one.
         DeviceMatch = "device_match",
     }
 }
 
 words! {
-    /// The weakest evidence that verifies a mute. Each accepts all that stand before it.
+    /// The weakest evidence that verifies a mute. Each value also accepts the evidence of all values before it.
     #[schemars(inline)]
     MinEvidence {
-        /// Exact zeros, or silence under the system's flag.
+        /// Exact zeros, or silence together with the system's mute flag.
         DigitalZero = "digital_zero",
-        /// Also the system's flag alone, without having listened.
+        /// Also the system's mute flag alone, without listening.
         Flag = "flag",
         /// Also a quiet floor, which a silent room gives too.
         Floor = "floor",
@@ -107,7 +107,7 @@ pub enum Assurance {
     SelfHosted,
 }
 
-/// What counts as evidence, and for how long.
+/// The evidence that counts, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// How often an agent attests while nothing changes.
@@ -118,35 +118,35 @@ pub struct Policy {
     pub min_evidence: MinEvidence,
 }
 
-/// An agent's usual interval; `Policy::fresh` lets one attestation be lost.
+/// An agent's usual interval; `Policy::fresh` tolerates the loss of one attestation.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Two and a half intervals.
+/// How long an attestation holds: two and a half intervals.
 const FRESH: Duration = Duration::from_secs(25);
-/// By how much clocks may differ, and how long a claim takes to arrive. Evidence of the claim's own version may be this much
-/// older than the claim; evidence of another version contradicts only if it is this much newer.
+/// Tolerance for clocks that differ and for the time that a claim takes to arrive. Evidence of the claim's own version
+/// may be this much older than the claim; evidence of another version contradicts only if it is this much newer.
 const CLAIM_GRACE: Duration = Duration::from_secs(2);
 /// How long silence must have lasted before it verifies a mute that the system's flag does not confirm: longer than the
 /// pauses in which a noise gate gives exact zeros between two sentences.
 pub const RECENT: Duration = Duration::from_secs(3);
 
 impl Policy {
-    /// The usual times with this weakest evidence.
+    /// The usual times with this `min_evidence`.
     #[must_use]
     pub const fn new(min_evidence: MinEvidence) -> Self {
         Self { interval: INTERVAL, fresh: FRESH, min_evidence }
     }
 }
 
-/// What is known from an agent.
+/// The state of a person's agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Witness<'a> {
-    /// No agent was ever paired.
+    /// No agent is attached.
     Nobody,
-    /// There was one; it was revoked.
+    /// The agent was revoked.
     Revoked,
-    /// Paired, and has not attested yet.
+    /// The agent is attached and has not attested yet.
     Paired,
-    /// Its last attestation.
+    /// The agent's last attestation.
     Attested(&'a Evidence),
 }
 
@@ -159,16 +159,16 @@ pub struct Claimed {
     pub mute_scope: MuteScope,
     /// When it was claimed.
     pub at: Timestamp,
-    /// Which version of the state that is.
+    /// The version of the state with this claim.
     pub version: Version,
 }
 
-/// What a comparison of the claim with an agent's measurements says, at the moment of the answer. It expires by itself. An
-/// agent runs on the participant's own machine: a signature says which key attested, not that it is true.
+/// The result of comparing the claim with an agent's measurements, at the moment of the answer. It expires by itself.
+/// An agent runs on the participant's own machine: a signature proves which key attested, not that the content is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// The outcome. Treat an unknown one as `unverified`.
+    /// The outcome. Treat an unknown value as `unverified`.
     pub value: Value,
     /// Why, as a stable code; `docs/verdicts.md` has the table. Later versions may add codes.
     pub reason: Reason,
@@ -176,8 +176,8 @@ pub struct Verdict {
     pub observed_at: Option<Timestamp>,
     /// When the verdict turns stale by itself; null without evidence.
     pub expires_at: Option<Timestamp>,
-    /// Since when the claimed device has been silent without a break, as measured; null if no silence of it was measured, and
-    /// for the device verdict.
+    /// When the unbroken silence of the claimed device began, as measured. Null if no silence was measured, and in the
+    /// device verdict.
     pub since: Option<Timestamp>,
     /// Who vouches for the evidence: software on the participant's own machine.
     pub assurance: Assurance,
@@ -186,9 +186,9 @@ pub struct Verdict {
 /// The two verdicts of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdicts {
-    /// Is the microphone as muted as claimed?
+    /// Whether the microphone is muted or open as claimed.
     pub mute: Verdict,
-    /// Is the claimed device the one that is measured?
+    /// Whether the claimed device is the measured one.
     pub device: Verdict,
 }
 
@@ -203,7 +203,7 @@ impl Verdicts {
             Witness::Attested(evidence) => evidence,
         };
         let (mute, device, since) = match obstacle(claimed, evidence, binding, policy, now) {
-            // What was measured under another claim knows nothing of a device that is claimed since.
+            // A measurement under another claim says nothing about a device that was claimed later.
             Some((Value::Contradicted, reason)) if evidence.version != claimed.version => {
                 ((Value::Contradicted, reason), (Value::Stale, Reason::ClaimNewer), None)
             }
@@ -234,7 +234,7 @@ impl Verdicts {
     }
 }
 
-/// What keeps the evidence from being about the claim at all; in this order, the first one that holds.
+/// The first obstacle, in this order, that keeps the evidence from applying to the claim.
 fn obstacle(
     claimed: Claimed,
     evidence: &Evidence,
@@ -265,7 +265,7 @@ fn obstacle(
         Binding::Other => return Some((Value::Contradicted, Reason::DeviceMismatch)),
         Binding::Same => {}
     }
-    // From here on what the agent opened is what the person claims.
+    // From here on, the agent opened the device that the person claims.
     if evidence.condition == Condition::DeviceMissing {
         return Some((Value::Contradicted, Reason::DeviceMissing));
     }
@@ -276,8 +276,8 @@ fn obstacle(
     }
 }
 
-/// What evidence says that was measured under another claim. It never verifies, and it knows nothing of a device that is
-/// claimed since. It contradicts a mute if it was measured well after the claim, on the device that is claimed now.
+/// The mute verdict by evidence that was measured under another version of the claim. Such evidence never verifies. It
+/// contradicts a mute if it was measured well after the claim, on the device that is claimed now.
 fn of_another_claim(claimed: Claimed, evidence: &Evidence, binding: Binding, policy: Policy) -> (Value, Reason) {
     let about_this_device = claimed.is_muted
         && binding == Binding::Same
@@ -290,7 +290,8 @@ fn of_another_claim(claimed: Claimed, evidence: &Evidence, binding: Binding, pol
     }
 }
 
-/// The two matrices. They match without a wildcard, so that a new class of evidence has to be decided here.
+/// The two matrices of the mute verdict. They match without a wildcard arm, so a new class of evidence must be decided
+/// here.
 fn of_mute(claimed: Claimed, evidence: &Evidence, policy: Policy) -> (Value, Reason) {
     use Value::{Contradicted, Unverified, Verified};
     let Evidence { flag, signal, .. } = *evidence;
@@ -335,7 +336,7 @@ fn of_mute(claimed: Claimed, evidence: &Evidence, policy: Policy) -> (Value, Rea
 
 fn of_device(evidence: &Evidence) -> (Value, Reason) {
     match evidence.signal {
-        // Nobody has listened, so which device would be heard is only configuration.
+        // The agent has not listened, so the device is known from the configuration alone.
         Signal::NotOpened => (Value::Unverified, Reason::WeakEvidence),
         Signal::DigitalZero | Signal::Floor | Signal::Signal => (Value::Verified, Reason::DeviceMatch),
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const START_MS: u64 = 1_795_257_125_000;
 const KEY: DigestKey = DigestKey([7; 32]);
 
-/// One step of a person: where they are then and how.
+/// The state of a person after one step.
 #[derive(Debug, Clone)]
 struct Step {
     person: usize,
@@ -83,7 +83,7 @@ fn user(step: &Step, version: u64) -> User {
     }
 }
 
-/// Lives through the steps: the chain of the first room, and who is in it in the end.
+/// Performs the steps. Returns the chain of the first room, and the people who are in it at the end.
 fn live(steps: &[Step]) -> (Vec<Entry>, BTreeMap<String, Presence>) {
     let room = &rooms()[0];
     let mut people: [Option<User>; 3] = [None, None, None];
@@ -122,14 +122,14 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_people_call_things_is_in_a_history(steps in steps()) {
+    fn a_history_contains_no_name_and_no_label(steps in steps()) {
         let (entries, _) = live(&steps);
         let text = serde_json::to_string(&entries).unwrap().to_lowercase();
         prop_assert!(!text.contains("canary") && !text.contains("device-"), "{}", text);
     }
 
     #[test]
-    fn whatever_is_done_to_an_entry_is_found_and_named(steps in steps(), at in any::<prop::sample::Index>(), how in 0..6) {
+    fn every_change_to_an_entry_is_found_and_named(steps in steps(), at in any::<prop::sample::Index>(), how in 0..6) {
         let (mut entries, _) = live(&steps);
         prop_assume!(entries.len() > 1);
         let head = entries.last().unwrap().head();
@@ -178,9 +178,9 @@ proptest! {
     }
 }
 
-/// Worked out once by another program: `printf` and `sha256sum`, as docs/ledger.md shows.
+/// `docs/ledger.md` computes this hash with other programs: `printf` and `sha256sum`.
 #[test]
-fn the_hash_is_the_one_that_the_page_about_it_shows() {
+fn the_documented_entry_has_the_documented_hash() {
     let fact =
         Fact::MuteChanged { user_id: "ada".parse().unwrap(), version: 2, is_muted: true, mute_scope: MuteScope::App };
     let entry = Entry::after(&Head::NONE, "room:demo", Timestamp::from_ms(START_MS), "open", None, &fact);
@@ -189,7 +189,7 @@ fn the_hash_is_the_one_that_the_page_about_it_shows() {
 }
 
 #[test]
-fn fresh_evidence_after_a_gap_is_news_even_if_it_says_the_same() {
+fn new_evidence_after_a_gap_is_a_fact_even_if_the_verdict_is_the_same() {
     let step = Step {
         person: 0,
         room: Some(0),
@@ -226,7 +226,7 @@ fn somebody() -> User {
 }
 
 #[test]
-fn the_actor_of_a_change_is_the_one_that_the_new_state_names() {
+fn the_new_state_names_the_actor_of_a_change() {
     let agent = Actor::Agent(AgentId::from_bits(9));
     for actor in [Actor::Open, agent.clone(), Actor::Service] {
         let old = User { changed_by: Some(agent.clone()), ..somebody() };
@@ -239,7 +239,7 @@ fn the_actor_of_a_change_is_the_one_that_the_new_state_names() {
 }
 
 #[test]
-fn a_removal_is_never_attributed_to_whoever_wrote_last() {
+fn a_removal_is_never_attributed_to_the_last_writer() {
     let old = User { changed_by: Some(Actor::Agent(AgentId::from_bits(9))), ..somebody() };
     for (expired, actor) in [(true, "service"), (false, "user:user-0")] {
         let change = Change { old: Some(&old), new: None, expired, noted_at: old.created_at };
@@ -248,7 +248,7 @@ fn a_removal_is_never_attributed_to_whoever_wrote_last() {
 }
 
 #[test]
-fn a_state_that_names_nobody_reads_as_before() {
+fn the_actor_of_a_state_that_names_none_is_derived() {
     let (old, measured) = (somebody(), somebody());
     let mut new = somebody();
     new.verdict.mute.observed_at = Some(Timestamp::from_ms(START_MS + 9));

@@ -1,4 +1,4 @@
-//! Every combination of the inputs is small enough to be tried, so nothing is sampled.
+//! The inputs have few enough combinations to try all of them, so nothing is sampled.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 const CLAIMED_AT_MS: u64 = 1_795_257_125_000;
 const VERSION: Version = 5;
 
-/// One combination of everything that a verdict depends on.
+/// One combination of all inputs of a verdict.
 #[derive(Debug, Clone)]
 struct Case {
     is_muted: bool,
@@ -42,9 +42,9 @@ impl Case {
     }
 }
 
-/// Calls `check` with every combination: some 600 000.
+/// Calls `check` with every combination: almost 1.2 million.
 fn every(mut check: impl FnMut(&Case)) {
-    // Around the edges of the grace before and after the claim, and of the life of the evidence.
+    // Values on both sides of the limits: the grace before and after the claim, and the life of the evidence.
     let ends = [-2001_i64, -2000, 0, 1999, 2000].map(|ms| CLAIMED_AT_MS.checked_add_signed(ms).unwrap());
     let ages = [0, 25_000, 25_001].map(Duration::from_millis);
     for is_muted in [true, false] {
@@ -91,7 +91,7 @@ fn every(mut check: impl FnMut(&Case)) {
     }
 }
 
-/// The words of the design: what a verdict may say, and with which reason.
+/// The reasons that the design allows for each value.
 const ALLOWED: &[(Value, &[Reason])] = &[
     (
         Value::Verified,
@@ -212,7 +212,7 @@ fn evidence_of_another_claim_never_verifies_and_contradicts_only_well_after_the_
 }
 
 #[test]
-fn silence_that_has_just_begun_says_nothing_without_the_systems_flag() {
+fn silence_that_has_just_begun_proves_nothing_without_the_systems_flag() {
     every(|case| {
         let Evidence { flag, signal, observed_at, silent_since, .. } = case.evidence;
         let recent = silent_since.is_some_and(|since| since.plus(RECENT) > observed_at);
@@ -244,7 +244,7 @@ fn an_alias_and_a_silenced_stream_never_verify_and_never_contradict() {
 }
 
 #[test]
-fn a_device_that_is_gone_contradicts_only_who_claims_that_device() {
+fn a_missing_device_contradicts_only_a_claim_of_that_device() {
     every(|case| {
         if case.evidence.condition == Condition::DeviceMissing
             && matches!(case.binding, Binding::Unbound | Binding::Ambiguous | Binding::Alias)
@@ -301,7 +301,7 @@ fn a_policy_that_asks_for_more_never_verifies_more() {
 }
 
 #[test]
-fn what_holds_in_the_way_of_one_verdict_holds_in_the_way_of_both() {
+fn an_obstacle_of_one_verdict_is_an_obstacle_of_both() {
     every(|case| {
         let Verdicts { mute, device } = case.verdicts();
         let mut own = vec![Reason::DeviceMatch, Reason::WeakEvidence];
