@@ -1,4 +1,4 @@
-//! The page is part of the function that serves it: a change of it, also a new file, must lead to a new build.
+//! The binary that serves the page contains it, so a change in `web`, even a new file, must cause a new build.
 fn main() {
     println!("cargo::rerun-if-changed=../web");
 }

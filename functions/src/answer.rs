@@ -1,4 +1,4 @@
-//! What happens around every handler: request id, errors, `ETag`, headers, log line, metrics.
+//! The work around every handler: request id, errors, `ETag`, headers, log line, metrics.
 
 use crate::auth::SeenCaller;
 use crate::error::Code;
@@ -23,18 +23,18 @@ use tokio::time::Instant;
 
 /// The longest method in a line of the log, in bytes. The longest that IANA lists has 17; a client may send any word.
 const LOGGED_METHOD_BYTES_MAX: usize = 20;
-/// The longest path in a line of the log, in bytes. Ours have at most 200; what is longer is somebody's attempt.
+/// The longest path in a line of the log, in bytes. The paths of the API have at most 200.
 const LOGGED_PATH_BYTES_MAX: usize = 512;
 /// An answer that takes longer counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
-/// Time for one request, all calls that it makes included: a second less than Lambda gives a function, so that a refusal
-/// still reaches the client. The same in the runner.
+/// Time for one request, including all calls that it makes: one second less than the limit of a function on Lambda, so
+/// that a refusal still reaches the client. The runner uses the same time.
 pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(9);
 /// Bytes of the SHA-256 that make an `ETag`: 128 bits, far beyond chance collisions.
 const ETAG_BYTES: usize = 16;
 
-/// Runs a handler and makes its outcome presentable. Never fails: a panic is a 500 with a request id, and a handler that
-/// takes too long is given up and answered by 503.
+/// Runs a handler and completes its answer. It never fails: a panic becomes a 500 with a request id, and a handler that
+/// takes too long is stopped and answered with 503.
 pub async fn answer(route: &str, handler: Handler, context: &Context, request: Request) -> Response {
     let seen = Seen::of(&request);
     let mut request = request;
@@ -43,7 +43,7 @@ pub async fn answer(route: &str, handler: Handler, context: &Context, request: R
     let work = AssertUnwindSafe(async { handler(context.clone(), request).await }).catch_unwind();
     let reply = match deadline::until(Instant::now() + REQUEST_TIME, work).await {
         Some(reply) => reply.unwrap_or_else(|_| Err(ApiError::panicked())),
-        None => Err(StoreError::Unavailable("the request's time is over".into()).into()),
+        None => Err(StoreError::Unavailable("the time for the request is over".into()).into()),
     };
     seen.finish(route, context, reply)
 }
@@ -54,7 +54,7 @@ pub fn refuse(route: &str, context: &Context, request: &Request, error: ApiError
     Seen::of(request).finish(route, context, Err(error))
 }
 
-/// What must be remembered of a request once the handler has taken it.
+/// The parts of a request that are needed after the handler has consumed it.
 struct Seen {
     started: Instant,
     request_id: String,
@@ -139,7 +139,7 @@ impl Seen {
     }
 }
 
-/// What is told of everything that was answered, to the counts and to the log.
+/// An answered request or event, for the counts and for the log.
 pub(crate) struct Answered<'a> {
     pub(crate) started: Instant,
     pub(crate) request_id: &'a str,
@@ -153,7 +153,7 @@ pub(crate) struct Answered<'a> {
 }
 
 impl Answered<'_> {
-    /// Counts it, and has its line written.
+    /// Counts it and writes its log line.
     pub(crate) fn report(&self, context: &Context) {
         let Self { started, request_id, method, path, route, status, code, user_id, caller } = *self;
         let duration = started.elapsed();
@@ -179,12 +179,12 @@ impl Answered<'_> {
     }
 }
 
-/// The beginning of a text of at most so many bytes, cut between two characters.
+/// The beginning of a text: at most `bytes_max` bytes, cut between two characters.
 fn shortened(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// The client's id for the request if it is a harmless one, else API Gateway's, else a new one.
+/// The id of the request: the client's if it is harmless, otherwise API Gateway's, otherwise a new one.
 fn request_id(request: &Request) -> String {
     let harmless =
         |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -203,7 +203,7 @@ pub(crate) fn is_presentable(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// An id for a request that brings none.
+/// An id for a request that has none.
 #[must_use]
 pub fn new_request_id() -> String {
     format!("{:032x}", fastrand::u128(..))
@@ -230,7 +230,7 @@ fn allow_origin(headers: &mut HeaderMap, origins: &CorsOrigins, origin: Option<&
     );
 }
 
-/// What `Access-Control-Allow-Origin` says to a page of this origin; none if it may not read the answer.
+/// The value of `Access-Control-Allow-Origin` for a page of this origin; none if the page may not read the answer.
 pub(crate) fn allowed_origin(origins: &CorsOrigins, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
     match origins {
         CorsOrigins::Any => Some(HeaderValue::from_static("*")),

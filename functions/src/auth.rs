@@ -1,4 +1,4 @@
-//! Who calls, and may they? The only place that asks.
+//! Identifies the caller of a request and decides whether an act is permitted. No other file does.
 
 use crate::{ApiError, Context, Request};
 use config::AuthMode;
@@ -10,13 +10,13 @@ use store::{Kind, Refusal};
 /// 401: the call needs a token.
 pub(crate) const AUTHENTICATION_REQUIRED: Refusal =
     Refusal::new(Kind::Unauthenticated, "authentication_required", "this call needs a bearer token");
-/// 401: the signature is not that of the agent over this body.
+/// 401: the agent's key did not sign this body.
 pub(crate) const SIGNATURE_INVALID: Refusal = Refusal::new(
     Kind::Unauthenticated,
     "signature_invalid",
     "the signature does not match this agent; if its pairing has expired, pair it again",
 );
-/// 400: signed as protocol 1 asks.
+/// 400: the body is signed by protocol 1.
 const PROTOCOL_UNSUPPORTED: Refusal = Refusal::new(
     Kind::Invalid,
     "protocol_unsupported",
@@ -25,9 +25,9 @@ const PROTOCOL_UNSUPPORTED: Refusal = Refusal::new(
 /// 403: the caller is known, and may not do this.
 const FORBIDDEN: Refusal = Refusal::new(Kind::Forbidden, "forbidden", "this caller may not do this");
 
-/// Who calls, as far as the request proves it.
+/// The caller of a request, as far as the request proves it.
 ///
-/// A participant and an account are a variant each, once a token of theirs can be issued: [`Caller::of`] reads it from
+/// When tokens can be issued, a participant and an account get a variant each: [`Caller::of`] reads it from
 /// `Authorization`, and [`Caller::must`] compares its subject with the ids of the act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -37,7 +37,7 @@ pub(crate) enum Caller {
     Agent(AgentId),
 }
 
-/// What a caller wants to do, with the ids that decide whether they may.
+/// An act that needs permission, with the ids that decide it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Act<'a> {
     /// Read a user's state.
@@ -48,7 +48,7 @@ pub(crate) enum Act<'a> {
     ManageAgent {
         /// Which agent.
         agent: &'a AgentId,
-        /// The user whom it belongs to: the one it was attached to last.
+        /// The user to whom it belongs: the one to whom it was attached last.
         owner: Option<&'a UserId>,
     },
     /// Enroll or attest as this agent.
@@ -59,7 +59,7 @@ pub(crate) enum Act<'a> {
     BePresent(&'a RoomId, &'a UserId),
     /// See all users of all rooms.
     ListAll,
-    /// See how the service is doing in detail.
+    /// Read the metrics of the service.
     ReadMetrics,
 }
 
@@ -75,10 +75,10 @@ impl Caller {
         }
     }
 
-    /// The agent that signed the body of a request, byte for byte, with this key and for this purpose.
+    /// The agent whose key signed exactly the bytes of the request's body, for this purpose.
     ///
     /// # Errors
-    /// 401 if it did not; 400 if it signed by a protocol that is no longer spoken.
+    /// 401 if the signature does not match; 400 if it was made by a protocol that is no longer supported.
     pub(crate) fn signed(request: &Request, purpose: Purpose, key: &PublicKey) -> Result<Self, ApiError> {
         let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
         let (signature, body) = (signature.unwrap_or_default(), request.body().as_ref());
@@ -91,7 +91,7 @@ impl Caller {
         }
     }
 
-    /// Tells whoever writes the line about the request who called.
+    /// Notes the caller for the log line of the request.
     fn noted(self, request: &Request) -> Self {
         if let Some(SeenCaller(seen)) = request.extensions().get() {
             seen.get_or_init(|| self.actor());
@@ -99,9 +99,9 @@ impl Caller {
         self
     }
 
-    /// Checks that the caller may do this, and gives the caller back.
+    /// Checks that the caller may do this, and returns the caller.
     ///
-    /// A decision that depends on a role that is stored with an item belongs into the condition of the write.
+    /// A decision that depends on a role that is stored with an item belongs in the condition of the write.
     ///
     /// # Errors
     /// 401 if only a signature allows it; 403 if the caller is known and may not.
@@ -142,12 +142,12 @@ impl fmt::Display for Act<'_> {
     }
 }
 
-/// Where a handler notes who calls, for the line about the request. It stands beside the request.
+/// The place where the caller is noted for the log line of the request. It is an extension of the request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SeenCaller(Arc<OnceLock<Actor>>);
 
 impl SeenCaller {
-    /// Who called; none if nobody has asked, or nobody proved it.
+    /// The caller; none if the endpoint checks no caller, or the caller proved nothing.
     pub(crate) fn get(&self) -> Option<&Actor> {
         self.0.get()
     }

@@ -1,4 +1,4 @@
-//! What every handler is given, and what it gives back.
+//! The types that every handler receives and returns.
 
 use crate::{ApiError, Observer};
 use config::Config;
@@ -13,26 +13,26 @@ use telemetry::metrics;
 
 /// A request as API Gateway delivers it, path parameters included.
 pub type Request = lambda_http::Request;
-/// An answer as API Gateway takes it.
+/// An answer in the form that API Gateway accepts.
 pub type Response = lambda_http::Response<lambda_http::Body>;
-/// What a handler gives back.
+/// The result of a handler.
 pub type Reply = Result<Response, ApiError>;
-/// A handler at work.
+/// A running handler.
 pub type BoxFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A handler. A plain function pointer, so that all generic code is compiled once, in this library.
 pub type Handler = fn(Context, Request) -> BoxFuture;
-/// What a schedule starts, with the event that started it; what it gives back is told to whoever invoked it by hand. An
-/// error fails the invocation, and Lambda repeats it. A function pointer, as [`Handler`].
+/// A job that a schedule or an operator starts. It receives the event that started it, and its result is the answer to
+/// the invocation. An error fails the invocation, and Lambda repeats it. A function pointer, like [`Handler`].
 pub type Job = fn(Context, serde_json::Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
-/// A consumer of a stream. A function pointer, as [`Handler`].
+/// A consumer of a stream. A function pointer, like [`Handler`].
 pub type Consumer = fn(Context, StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>>;
-/// What came of a [`Job`].
+/// The result of a [`Job`].
 pub type Outcome = Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>>;
-/// Why a function could not start.
+/// The reason why a function could not start.
 pub struct Error(Box<dyn std::error::Error + Send + Sync>);
 
 impl std::fmt::Debug for Error {
-    /// The whole chain in plain words: this is what `main` shows, and Lambda logs.
+    /// The whole chain of causes in plain words: `main` prints it, and Lambda logs it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         telemetry::Chain(&*self.0).fmt(f)
     }
@@ -44,16 +44,16 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
     }
 }
 
-/// All that a handler may use. Cheap to clone; holds nothing between calls but connections and counts.
+/// Everything that a handler may use. It is cheap to clone. Between calls it holds only connections and counts.
 #[derive(Clone)]
 pub struct Context {
     /// The settings.
     pub config: Arc<Config>,
-    /// The database itself, for what concerns whole tables.
+    /// The database client, for work on whole tables.
     pub database: Client,
     /// The user states.
     pub users: Users,
-    /// The agents that witness.
+    /// The agents.
     pub agents: Agents,
     /// The WebSocket connections.
     pub connections: Connections,
@@ -63,17 +63,17 @@ pub struct Context {
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
     pub window: Arc<metrics::Window>,
-    /// Where the figures come from that are shown, if not from this process. No default behind the pointer: every function
-    /// would link it.
+    /// The source of the shown figures, if they are not those of this process. It has no default value, because every
+    /// function would link that.
     pub figures: Option<Arc<dyn metrics::Source>>,
     /// How far the history is behind, if this process writes it.
     pub lag: Option<Arc<Lag>>,
-    /// Told of every answered request.
+    /// Receives every answered request.
     pub observer: Arc<dyn Observer>,
 }
 
 impl Context {
-    /// What handlers need, on one database.
+    /// The context of a process that uses this database.
     #[must_use]
     pub fn new(client: Client, config: Config, observer: Arc<dyn Observer>) -> Self {
         let keep_for = Duration::from_hours(24) * u32::from(config.state_ttl_days);

@@ -1,5 +1,5 @@
-//! What the client is told when a request is not answered as asked (RFC 9457). Each refusal is a constant beside its subject;
-//! one `match` makes a status of its kind.
+//! The refusals and failures that a client receives (RFC 9457). Each refusal is a constant beside its subject; one
+//! `match` turns its kind into a status.
 
 use crate::Response;
 use crate::auth::AUTHENTICATION_REQUIRED;
@@ -48,26 +48,26 @@ const fn status(kind: Kind) -> StatusCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Field {
-    /// A body field, path or query parameter, header, or `body` or `query` as a whole.
+    /// The malformed part: a body field, path or query parameter, header, or `body` or `query` as a whole.
     pub field: Cow<'static, str>,
     /// The rule it broke.
     pub rule: Cow<'static, str>,
 }
 
-/// Why a request was not answered as asked, with all that the answer says about it.
+/// A refusal or a failure, with everything that the answer says about it.
 #[derive(Debug)]
 pub struct ApiError(Box<Answer>);
 
 #[derive(Debug)]
 struct Answer {
     refusal: Refusal,
-    /// In place of the refusal's own detail.
+    /// Replaces the refusal's own detail.
     detail: Option<String>,
-    /// What the log and the counts call it, if they tell it from others with the same code.
+    /// Its code in the log and in the counts, if they distinguish it from others with the same code.
     logged_as: Option<&'static str>,
     header: Option<(header::HeaderName, HeaderValue)>,
     members: Members,
-    /// What failed, for our log alone.
+    /// The failure, for the log alone.
     cause: Option<StoreError>,
 }
 
@@ -75,7 +75,7 @@ struct Answer {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Members {
-    /// With `validation_failed`: what was malformed.
+    /// With `validation_failed`: the malformed part.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "[Field; 1]")]
     errors: Option<[Field; 1]>,
@@ -83,7 +83,7 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Version", range(min = 1))]
     current_version: Option<Version>,
-    /// 409 of an attestation: the number of the next one.
+    /// With a 409 to an attestation: the `seq` of the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64", range(min = 1))]
     expected_seq: Option<u64>,
@@ -97,7 +97,7 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     at_ms: Option<u64>,
-    /// What a message of a WebSocket could have asked for instead. No answer over HTTP has it.
+    /// The events that a message of a WebSocket may name. No answer over HTTP has this member.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     events: Option<&'static [&'static str]>,
@@ -143,7 +143,7 @@ impl From<StoreError> for ApiError {
 }
 
 impl ApiError {
-    /// A malformed part of the request, and the rule it broke.
+    /// Refuses a malformed part of the request, with the rule that it broke.
     #[must_use]
     pub fn invalid(field: impl Into<Cow<'static, str>>, rule: impl Into<Cow<'static, str>>) -> Self {
         let field = Field { field: field.into(), rule: rule.into() };
@@ -152,44 +152,45 @@ impl ApiError {
         told
     }
 
-    /// The handler panicked. The panic hook has logged where.
+    /// The handler panicked. The panic hook has logged the place.
     #[must_use]
     pub fn panicked() -> Self {
         INTERNAL_ERROR.into()
     }
 
-    /// A failure of ours: the client learns nothing of our insides, the log all of it.
+    /// A failure of the service. The client learns no internals; the log gets the whole cause.
     fn failed(refusal: Refusal, cause: StoreError) -> Self {
         let mut told = Self::from(refusal);
         told.0.cause = Some(cause);
         told
     }
 
-    /// With a detail that depends on the request.
+    /// Sets a detail that depends on the request.
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// With the server's time, for a client whose clock may be wrong.
+    /// Adds the server's time, for a client whose clock may be wrong.
     pub(crate) fn at(mut self, at: Timestamp) -> Self {
         self.0.members.at_ms = Some(at.ms());
         self
     }
 
-    /// With the events that a WebSocket client could have sent instead.
+    /// Adds the events that a WebSocket client may send instead.
     pub(crate) fn with_events(mut self, events: &'static [&'static str]) -> Self {
         self.0.members.events = Some(events);
         self
     }
 
-    /// With a header that the status asks for, or the client needs.
+    /// Adds a header that the status requires or the client needs.
     pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
     }
 
-    /// Under a name of its own in the log and the counts. The client cannot tell it from others with the same code.
+    /// Gives it a code of its own in the log and in the counts. The client cannot distinguish it from others with the
+    /// same code.
     pub(crate) fn logged_as(mut self, code: &'static str) -> Self {
         self.0.logged_as = Some(code);
         self
@@ -201,7 +202,7 @@ impl ApiError {
         self.0.members.errors.as_ref().map(|[field]| field)
     }
 
-    /// Why it was refused.
+    /// The refusal.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         self.0.refusal
@@ -213,25 +214,25 @@ impl ApiError {
         status(self.0.refusal.kind)
     }
 
-    /// What is wrong, and what to do.
+    /// The text about the fault and its remedy, for people.
     fn detail(&self) -> &str {
         self.0.detail.as_deref().unwrap_or(self.0.refusal.detail)
     }
 
-    /// Logs what failed.
+    /// Logs the cause of a failure.
     fn log(&self, request_id: &str) {
         if let Answer { refusal, cause: Some(cause), .. } = &*self.0 {
             tracing::error!(requestId = request_id, error = %Chain(cause), code = refusal.code, "state store failed");
         }
     }
 
-    /// The same for a client of a WebSocket: the data of an `error` frame. What we need to know goes to the log.
+    /// The data of an `error` frame, for a client of a WebSocket. The cause of a failure goes to the log.
     pub(crate) fn data<'a>(&'a self, request_id: &'a str) -> impl Serialize + 'a {
         self.log(request_id);
         ErrorData { code: self.0.refusal.code, detail: self.detail(), members: &self.0.members, request_id }
     }
 
-    /// The answer for the client, who learns nothing of our insides; what we need to know goes to the log.
+    /// The answer for an HTTP client, without internals. The cause of a failure goes to the log.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response {
         self.log(request_id);
@@ -300,7 +301,7 @@ const CODES: [&str; 23] = [
 /// The schema of every refusal.
 pub const PROBLEM: SchemaOf = SchemaGenerator::subschema_for::<Problem<'_>>;
 
-/// Why a request was not answered as asked (RFC 9457).
+/// A refusal or a failure (RFC 9457).
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Problem<'a> {
@@ -312,10 +313,10 @@ struct Problem<'a> {
     /// The HTTP status.
     #[schemars(range(min = 400, max = 599))]
     status: u16,
-    /// Stable; for programs.
+    /// A stable code, for programs.
     #[schemars(extend("enum" = CODES))]
     code: &'static str,
-    /// For people; may change.
+    /// A text for people; it may change.
     detail: &'a str,
     #[serde(flatten)]
     members: &'a Members,
@@ -324,7 +325,7 @@ struct Problem<'a> {
     request_id: &'a str,
 }
 
-/// What an `error` frame says: a problem without what only HTTP has.
+/// The data of an `error` frame: a problem without the members that only HTTP has.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ErrorData<'a> {
@@ -335,7 +336,7 @@ struct ErrorData<'a> {
     request_id: &'a str,
 }
 
-/// What the person claims, so that the agent can follow their device.
+/// The person's claim, so that the agent can follow their device.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Claim")]
@@ -345,9 +346,9 @@ pub(crate) struct ClaimView {
     mute_scope: MuteScope,
     /// The claim: the device in use.
     device_id: Option<DeviceId>,
-    /// The claim: what people call the device.
+    /// The claim: the label of the device.
     device_label: Option<Label>,
-    /// Number of changes so far. Sent back as `If-Match`.
+    /// Number of changes so far. Clients send it back as `If-Match`.
     #[schemars(range(min = 1))]
     version: Version,
 }

@@ -1,8 +1,8 @@
-//! An event of API Gateway's HTTP API, read as a request, and an answer in the form that API Gateway takes.
+//! Reads an event of API Gateway's HTTP API as a request, and writes an answer in the form that API Gateway accepts.
 //!
-//! `lambda_http` makes a URI of the event's path, query, `Host` and `X-Forwarded-Proto`, and panics where there is none.
-//! A panic here would be an error of the function, so the client would get the gateway's own 500. This file reads what the
-//! handlers need and nothing else, and what it cannot read it refuses.
+//! `lambda_http` makes a URI of the event's path, query, `Host` and `X-Forwarded-Proto`, and panics if they do not form
+//! one. A panic here would fail the function, and the client would get the gateway's own 500. This file reads only the
+//! members that the handlers need, and refuses an event that it cannot read.
 
 use crate::{ApiError, Request, Response};
 use base64::Engine as _;
@@ -48,17 +48,17 @@ struct Http {
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayId(pub(crate) String);
 
-/// A request, read as far as it can be.
+/// A request, as far as the event could be read.
 pub(crate) struct Incoming {
     /// The route that API Gateway matched, such as `PATCH /api/users/{userId}/mute`.
     pub(crate) route: String,
-    /// The request; if it is refused, what could be read of it.
+    /// The request; if it is refused, the part of it that could be read.
     pub(crate) request: Request,
-    /// Whether all of it could be read.
+    /// The refusal, if not all of it could be read.
     pub(crate) outcome: Result<(), ApiError>,
 }
 
-/// Reads an event. Never panics: a panic is an outcome.
+/// Reads an event. It never panics: a panic becomes a refusal.
 pub(crate) fn read(event: &str) -> Incoming {
     guarded(|| parse(event))
 }
@@ -80,15 +80,15 @@ fn parse(event: &str) -> Incoming {
             Incoming { route, request, outcome }
         }
         Err(error) => {
-            // The message quotes values of the event.
+            // The text of the error is not logged, because it quotes values of the event.
             tracing::warn!(line = error.line(), column = error.column(), "not an event of an HTTP API");
-            let outcome = Err(ApiError::invalid("event", "must be one of an HTTP API, in payload version 2.0"));
+            let outcome = Err(ApiError::invalid("event", "must be an event of an HTTP API, in payload version 2.0"));
             Incoming { route: String::new(), request, outcome }
         }
     }
 }
 
-/// Fills in a request. What a refusal needs comes first.
+/// Fills in a request. The parts that a refusal needs come first.
 fn fill(request: &mut Request, event: Event<'_>) -> Result<(), ApiError> {
     let context = event.request_context.unwrap_or_default();
     if let Some(id) = context.request_id {
@@ -114,7 +114,7 @@ fn fill(request: &mut Request, event: Event<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What a path must not hold as it is: API Gateway decodes some of it.
+/// Characters that a URI's path must not contain unencoded. API Gateway decodes some of them.
 const NOT_IN_A_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`');
 
@@ -122,12 +122,12 @@ fn path(raw: &str) -> String {
     utf8_percent_encode(raw, NOT_IN_A_PATH).to_string()
 }
 
-/// A URI that is a path and a query; one of `*` or with an authority is none.
+/// Parses a URI of a path and a query. Other forms, such as `*` or a URI with an authority, are refused.
 fn uri(text: &str) -> Option<Uri> {
     text.starts_with('/').then(|| text.parse().ok())?
 }
 
-/// Takes over the headers, none of which is interpreted here.
+/// Copies the headers without interpreting them.
 fn headers(into: &mut HeaderMap, from: HashMap<String, String>) -> Result<(), ApiError> {
     for (name, value) in from {
         let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
@@ -147,15 +147,15 @@ fn body(text: Cow<'_, str>, is_base64: bool) -> Result<Body, ApiError> {
         return Ok(Body::Text(text.into_owned()));
     }
     let bytes = BASE64_STANDARD.decode(text.as_bytes());
-    bytes.map(Body::Binary).map_err(|_| ApiError::invalid("body", "must be the base64 that the event says it is"))
+    bytes.map(Body::Binary).map_err(|_| ApiError::invalid("body", "must be base64, as isBase64Encoded says"))
 }
 
-/// An answer as API Gateway takes it.
+/// An answer in the form that API Gateway accepts.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outgoing {
     status_code: u16,
-    /// Of a header that is given more than once, the values joined by commas.
+    /// The values of a header that is given more than once are joined by commas.
     headers: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_read_as_the_request_that_it_is() {
+    fn an_event_is_read_as_a_request() {
         let Incoming { route, request, outcome } = read(&event().to_string());
         assert!(outcome.is_ok());
         assert_eq!((route.as_str(), request.uri().to_string().as_str()), ("GET /x", "/x?a=1"));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn the_part_that_cannot_be_read_is_named() {
         for (member, value, field) in [
             ("rawQueryString", json!("a\"b"), "query"),
             ("rawQueryString", json!("a b"), "query"),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_outcome() {
+    fn a_panic_becomes_a_refusal() {
         let incoming = guarded(|| panic!("a fault of the test"));
         assert_eq!(incoming.outcome.unwrap_err().status(), 500);
     }

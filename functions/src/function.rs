@@ -1,8 +1,9 @@
-//! What a function says of itself, once: what starts it, who may call it, what it may do, what it may cost.
+//! The declaration of a function: its triggers, callers, permissions, budget and description.
 //!
-//! Each handler declares its `FUNCTION` beside its code. `cargo xtask docs` writes everything else from these declarations:
-//! the functions in `template.yaml`, `events/`, the binaries, `docs/openapi.json`, `docs/endpoints.md`, and the budgets in
-//! `docs/cost.md`. No binary of a function links the declarations; that of `get_metrics` has their triggers alone.
+//! Each handler declares its `FUNCTION` beside its code. `cargo xtask docs` writes everything else from these
+//! declarations: the functions in `template.yaml`, `events/`, the binaries, `docs/openapi.json`, `docs/endpoints.md`,
+//! and the budgets in `docs/cost.md`. No function's binary links the declarations, except that the binary of
+//! `get_metrics` links their triggers.
 
 use crate::{DECLARED, TRIGGERS};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -10,72 +11,72 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 /// A function as its handler declares it.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
-    /// What starts it. None: it is invoked by hand.
+    /// Its triggers. Empty: an operator invokes it by hand.
     pub triggers: &'static [Trigger],
-    /// Whom its handler lets through.
+    /// The callers that its handler accepts.
     pub callers: Callers,
-    /// How many requests its routes let through; see [`Function::class`].
+    /// The throttling class of its routes, if it is not the usual one; see [`Function::class`].
     class: Option<Class>,
-    /// What its role may do, beside writing its log.
+    /// The permissions of its role, apart from writing its log.
     pub grants: &'static [Grant],
-    /// What one call may use of DynamoDB at most.
+    /// The most that one call may use of DynamoDB.
     pub budget: Budget,
-    /// What `events/` shows.
+    /// The event in `events/`.
     pub example: Example,
-    /// The status that answers the example: on a table that holds its person, and once more after that.
+    /// The statuses that answer its example: the first time, on a table that holds its person, and the second time.
     pub statuses: (u16, u16),
-    /// What `docs/openapi.json` says of it; what follows from the rest is not said again.
+    /// The parts of its description in `docs/openapi.json` that do not follow from the other fields.
     pub described: Described,
     /// Further properties of the function in `template.yaml`, as YAML.
     pub properties: &'static str,
 }
 
-/// What `docs/openapi.json` says of an endpoint. The names of parameters and refusals are those of the components in
-/// `infra/openapi.json`.
+/// The description of an endpoint in `docs/openapi.json`. The names of parameters and refusals are those of the
+/// components in `infra/openapi.json`.
 #[derive(Debug, Clone, Copy)]
 pub struct Described {
-    /// How it behaves, in Markdown.
+    /// Its behaviour, in Markdown.
     pub text: &'static str,
-    /// Its parameters beside those of the path, the request id and `If-None-Match`.
+    /// Its parameters, except those of the path, the request id and `If-None-Match`.
     pub parameters: &'static [&'static str],
-    /// Whether its answer is about the moment: a GET without `ETag`, a write whose answer must not be stored.
+    /// Whether its answer holds only at this moment: a GET without `ETag`, or a write whose answer must not be stored.
     pub momentary: bool,
     /// The type of the body; none if it takes none.
     pub takes: Option<SchemaOf>,
-    /// What it answers if all is well. None: it is not written yet.
+    /// Its successful answers. All none: it is not written yet.
     pub gives: [Option<Answer>; ANSWERS_MAX],
-    /// Refusals that do not follow from the rest: status, response.
+    /// Refusals that do not follow from the other fields: status and response.
     pub refuses: &'static [(u16, &'static str)],
 }
 
-/// Makes the schema of a type, or refers to it.
+/// Returns the schema of a type, or a reference to it.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// No endpoint has more answers if all is well.
+/// The most successful answers that an endpoint has.
 const ANSWERS_MAX: usize = 2;
 
-/// An answer if all is well.
+/// A successful answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer {
     /// Its status.
     pub status: u16,
-    /// What it means.
+    /// Its meaning.
     pub meaning: &'static str,
     /// The type of its body.
     pub schema: SchemaOf,
 }
 
-/// What starts a function.
+/// A trigger of a function.
 #[derive(Debug, Clone, Copy)]
 pub enum Trigger {
-    /// A request. `ANY` and `$default` for whatever no other route takes.
+    /// A request. `ANY` and `$default` stand for all requests that no other route takes.
     Route {
         /// `GET`, …
         method: &'static str,
         /// `/api/users/{userId}`, …
         path: &'static str,
     },
-    /// The clock.
+    /// A schedule.
     Schedule {
         /// `rate(…)` or `cron(…)`, as `EventBridge` takes it.
         when: &'static str,
@@ -93,24 +94,24 @@ pub enum Trigger {
         /// Whether its answer goes back over the connection.
         answers: bool,
     },
-    /// Records of the state table's stream. Their mapping stands in `infra/stream.yaml`.
+    /// Records of the state table's stream; `infra/stream.yaml` maps them.
     Stream,
 }
 
-/// Whom a handler lets through.
+/// The callers that a handler accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
     /// Everybody, in strict mode too.
     Anybody,
-    /// Whoever proves by the body itself who they are. The code of the refusal, if they do not.
+    /// Callers who prove their identity by the body itself. Holds the code of the refusal if they do not.
     SelfProving(&'static str),
     /// A person: everybody in open mode, nobody in strict mode while no tokens exist.
     Person,
-    /// Nobody but AWS, or whoever may invoke functions.
+    /// AWS, and operators who may invoke functions; no client.
     Service,
 }
 
-/// Requests that are throttled alike. The parameters of the template begin with the name.
+/// Requests that are throttled alike; [`Class::parameter`] names their parameters in the template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Routes that read.
@@ -121,14 +122,14 @@ pub enum Class {
     Attest,
     /// Routes that anybody may call.
     Anonymous,
-    /// Routes whose every page reads a whole table.
+    /// Routes that read a whole table for every page.
     List,
     /// The page, which loads many files at once.
     Page,
 }
 
 impl Class {
-    /// How the names of its parameters begin, as in `WriteRate`.
+    /// The prefix of its parameters in the template, as in `WriteRate`.
     #[must_use]
     pub const fn parameter(self) -> &'static str {
         match self {
@@ -145,17 +146,17 @@ impl Class {
 /// One statement of a role.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
-    /// As IAM writes them, such as `dynamodb:GetItem`.
+    /// Actions in the form of IAM, such as `dynamodb:GetItem`.
     pub actions: &'static [&'static str],
-    /// As the template writes them, such as `!GetAtt StateTable.Arn`.
+    /// Resources in the form of the template, such as `!GetAtt StateTable.Arn`.
     pub resources: &'static [&'static str],
-    /// Partition keys that it is about; a star stands for any end. None: a call names no key.
+    /// Partition keys that it allows; a star stands for any ending. Empty: its calls name no key.
     pub keys: &'static [&'static str],
-    /// Attributes that a write may not touch, separated by blanks; a star stands for any end.
+    /// Attributes that a write may not touch, separated by blanks; a star stands for any ending.
     pub spared: &'static str,
-    /// Whether it may only count.
+    /// Whether it allows nothing but counting.
     pub counts: bool,
-    /// Why, if that is not plain. A comment in the template.
+    /// The reason, if it is not obvious: a comment in the template.
     pub reason: &'static str,
 }
 
@@ -167,39 +168,39 @@ pub const ROOM_INDEX: &str = "!Sub \"${StateTable.Arn}/index/room-index\"";
 pub const LEDGER: &str = "!GetAtt LedgerTable.Arn";
 /// The bucket of the snapshots.
 pub const BUCKET: &str = "!GetAtt SnapshotBucket.Arn";
-/// The snapshots in it. S3 has no other way than a star to say "the objects whose names begin so".
+/// The snapshots in the bucket. In S3, only a star can express a prefix of names.
 pub const SNAPSHOTS: &str = "!Sub \"${SnapshotBucket.Arn}/database-backups/*\"";
 
-/// Lets a function do this to that.
+/// Allows these actions on these resources.
 #[must_use]
 pub const fn allow(actions: &'static [&'static str], resources: &'static [&'static str]) -> Grant {
     Grant { actions, resources, keys: &[], spared: "", counts: false, reason: "" }
 }
 
 impl Grant {
-    /// Only to items with these partition keys.
+    /// Limits the grant to items with these partition keys.
     #[must_use]
     pub const fn keys(mut self, keys: &'static [&'static str]) -> Self {
         self.keys = keys;
         self
     }
 
-    /// Only without touching these attributes. It lists what to avoid and not what to use: then nothing depends on whether
-    /// keys and returned items count as attributes.
+    /// Forbids these attributes. The list names the forbidden attributes and not the allowed ones, so it does not
+    /// matter whether keys and returned items count as attributes.
     #[must_use]
     pub const fn sparing(mut self, attributes: &'static str) -> Self {
         self.spared = attributes;
         self
     }
 
-    /// Only to count.
+    /// Limits the grant to counting.
     #[must_use]
     pub const fn counting(mut self) -> Self {
         self.counts = true;
         self
     }
 
-    /// Says why in the template.
+    /// States the reason in the template.
     #[must_use]
     pub const fn because(mut self, reason: &'static str) -> Self {
         self.reason = reason;
@@ -207,11 +208,11 @@ impl Grant {
     }
 }
 
-/// What one call may use of DynamoDB at most, index included. States of ordinary length, in a room of 25 people who all have
-/// an agent. The tests hold every function to it.
+/// The most that one call may use of DynamoDB, indexes included, for states of ordinary length in a room of 25 people
+/// who all have an agent. The tests check every function against its budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
-    /// So much.
+    /// A fixed amount.
     Units {
         /// Calls of DynamoDB.
         calls: usize,
@@ -220,11 +221,11 @@ pub enum Budget {
         /// Write request units.
         writes: f64,
     },
-    /// It reads or writes whole tables.
+    /// The function reads or writes whole tables.
     WholeTables,
 }
 
-/// What `events/` shows.
+/// The event in `events/`.
 #[derive(Debug, Clone, Copy)]
 pub enum Example {
     /// A request.
@@ -235,12 +236,12 @@ pub enum Example {
         query: &'static str,
         /// The body; empty if there is none.
         body: &'static str,
-        /// The signature of the body, where there must be one.
+        /// The signature of the body, if the route requires one.
         signature: Option<&'static str>,
     },
-    /// What the schedule sends.
+    /// The event that the schedule sends.
     Scheduled,
-    /// What the WebSocket API sends, with this message; empty for what is no message.
+    /// The event that the WebSocket API sends, with this message; empty for `$connect` and `$disconnect`.
     Message(&'static str),
     /// This event, as JSON.
     Event(&'static str),
@@ -296,54 +297,54 @@ impl Function {
         }
     }
 
-    /// Whom its handler lets through; a person, if it is not said.
+    /// Sets the callers that its handler accepts. The default is a person.
     #[must_use]
     pub const fn callers(mut self, callers: Callers) -> Self {
         self.callers = callers;
         self
     }
 
-    /// Throttles its routes with those of another class than its callers and method make it.
+    /// Throttles its routes with this class instead of the class that follows from its callers and methods.
     #[must_use]
     pub const fn throttled(mut self, class: Class) -> Self {
         self.class = Some(class);
         self
     }
 
-    /// What its role may do.
+    /// Sets the permissions of its role.
     #[must_use]
     pub const fn may(mut self, grants: &'static [Grant]) -> Self {
         self.grants = grants;
         self
     }
 
-    /// What one call may use: calls of DynamoDB, read units, write units.
+    /// Sets the budget of one call: calls of DynamoDB, read units, write units.
     #[must_use]
     pub const fn costs(mut self, calls: usize, reads: f64, writes: f64) -> Self {
         self.budget = Budget::Units { calls, reads, writes };
         self
     }
 
-    /// It reads or writes whole tables.
+    /// Declares that it reads or writes whole tables.
     #[must_use]
     pub const fn whole_tables(mut self) -> Self {
         self.budget = Budget::WholeTables;
         self
     }
 
-    /// The body of its example.
+    /// Sets the body of its example.
     #[must_use]
     pub const fn body(self, body: &'static str) -> Self {
         self.example("", body, None)
     }
 
-    /// The body of its example, and the signature under it.
+    /// Sets the body of its example, and the signature of that body.
     #[must_use]
     pub const fn signed_body(self, body: &'static str, signature: &'static str) -> Self {
         self.example("", body, Some(signature))
     }
 
-    /// The query of its example.
+    /// Sets the query of its example.
     #[must_use]
     pub const fn query(self, query: &'static str) -> Self {
         self.example(query, "", None)
@@ -354,63 +355,64 @@ impl Function {
         self
     }
 
-    /// The status that answers its example, if it is not 200: on a table that holds its person, and once more after that.
+    /// Sets the statuses that answer its example, if they are not 200: the first time, on a table that holds its
+    /// person, and the second time.
     #[must_use]
     pub const fn answers(mut self, first: u16, again: u16) -> Self {
         self.statuses = (first, again);
         self
     }
 
-    /// The path of its example, if it is not the route with the usual ids.
+    /// Sets the path of its example, if it is not the route with the usual ids.
     #[must_use]
     pub const fn at(mut self, path: &'static str) -> Self {
         self.example = Example::Request { path: Some(path), query: "", body: "", signature: None };
         self
     }
 
-    /// The event of its example, as JSON.
+    /// Sets the event of its example, as JSON.
     #[must_use]
     pub const fn event(mut self, event: &'static str) -> Self {
         self.example = Example::Event(event);
         self
     }
 
-    /// The changes that its example tells of.
+    /// Sets the changes that its example reports.
     #[must_use]
     pub const fn changes(mut self, changes: &'static [(Option<&'static str>, &'static str)]) -> Self {
         self.example = Example::Changes(changes);
         self
     }
 
-    /// How it behaves, in Markdown.
+    /// Describes its behaviour, in Markdown.
     #[must_use]
     pub const fn describes(mut self, text: &'static str) -> Self {
         self.described.text = text;
         self
     }
 
-    /// Its parameters beside those of the path, the request id and `If-None-Match`.
+    /// Sets its parameters, except those of the path, the request id and `If-None-Match`.
     #[must_use]
     pub const fn parameters(mut self, names: &'static [&'static str]) -> Self {
         self.described.parameters = names;
         self
     }
 
-    /// Its answer is about the moment, and is stored nowhere.
+    /// Declares that its answer holds only at this moment and must not be stored.
     #[must_use]
     pub const fn momentary(mut self) -> Self {
         self.described.momentary = true;
         self
     }
 
-    /// The type of its body.
+    /// Sets the type of its body.
     #[must_use]
     pub const fn takes<T: JsonSchema>(mut self) -> Self {
         self.described.takes = Some(SchemaGenerator::subschema_for::<T>);
         self
     }
 
-    /// The type of an answer if all is well, its status and its meaning.
+    /// Adds a successful answer: its type, its status and its meaning.
     #[must_use]
     pub const fn gives<T: JsonSchema>(mut self, status: u16, meaning: &'static str) -> Self {
         let mut place = 0;
@@ -422,14 +424,14 @@ impl Function {
         self
     }
 
-    /// Refusals that do not follow from the rest: status, response.
+    /// Sets the refusals that do not follow from the other fields: status and response.
     #[must_use]
     pub const fn refuses(mut self, refusals: &'static [(u16, &'static str)]) -> Self {
         self.described.refuses = refusals;
         self
     }
 
-    /// Further properties in the template, as YAML.
+    /// Sets further properties in the template, as YAML.
     #[must_use]
     pub const fn properties(mut self, yaml: &'static str) -> Self {
         self.properties = yaml;
@@ -444,7 +446,7 @@ impl Function {
         })
     }
 
-    /// The class its routes are throttled with.
+    /// The class with which its routes are throttled.
     #[must_use]
     pub fn class(&self) -> Class {
         let reads = self.routes().all(|(method, _)| method == "GET" || method == "HEAD");
@@ -456,16 +458,16 @@ impl Function {
     }
 }
 
-/// A declaration and where it stands.
+/// A declaration and its place in the code.
 #[derive(Debug)]
 pub struct Declared {
-    /// What calls it.
+    /// How it is called.
     pub kind: FunctionKind,
     /// The folder of its file.
     pub group: &'static str,
     /// The name of its file, binary, event and test.
     pub name: &'static str,
-    /// What it says of itself.
+    /// The declaration itself.
     pub function: &'static Function,
 }
 
@@ -499,7 +501,7 @@ pub fn declared(name: &str) -> Option<&'static Declared> {
     DECLARED.iter().find(|declared| declared.name == name)
 }
 
-/// Everything that answers a client, by the name of its binary, with its first route as the log's lines have it.
+/// All functions that answer a client: the name of the binary, and the first route in the form of the log's lines.
 #[must_use]
 pub fn described() -> Vec<(String, Box<str>)> {
     let routed = TRIGGERS.iter().filter_map(|(name, triggers)| {
@@ -513,12 +515,13 @@ pub fn described() -> Vec<(String, Box<str>)> {
     routed.collect()
 }
 
-/// A route of the WebSocket API as the log's lines have it: both APIs have a `$default`.
+/// A route of the WebSocket API in the form of the log's lines. The prefix is needed because both APIs have a
+/// `$default`.
 pub(crate) fn socket_route(route: &str) -> String {
     format!("WS {route}")
 }
 
-/// A route as API Gateway writes it.
+/// A route in the form of API Gateway.
 #[must_use]
 pub fn route_key(method: &str, path: &str) -> String {
     if path == "$default" { path.to_owned() } else { format!("{method} {path}") }

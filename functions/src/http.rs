@@ -1,4 +1,5 @@
-//! Reading requests and writing answers, so that a handler parses, permits, does, answers.
+//! Functions that read requests and write answers, so that a handler only parses, asks for permission, acts and
+//! answers.
 
 use crate::auth::Caller;
 use crate::examples::no_agent;
@@ -37,7 +38,7 @@ pub(crate) fn path<T: FromStr<Err: Display>>(request: &Request, name: &'static s
     text.parse().map_err(|rule: T::Err| ApiError::invalid(name, rule.to_string()))
 }
 
-/// The path parameter `userId`, as a client may name one.
+/// The path parameter `userId`, which must be an id that a client may use.
 ///
 /// # Errors
 /// 400 if it is malformed or reserved.
@@ -46,7 +47,7 @@ pub(crate) fn user_id(request: &Request) -> Result<UserId, ApiError> {
     open_user("userId", id)
 }
 
-/// The path parameter `room`, as a client may name one.
+/// The path parameter `room`, which must be an id that a client may use.
 ///
 /// # Errors
 /// 400 if it is malformed or reserved.
@@ -72,7 +73,7 @@ pub(crate) fn open_room(field: &'static str, id: RoomId) -> Result<RoomId, ApiEr
     Ok(id)
 }
 
-/// The header that names a request.
+/// The header with the id of a request.
 pub(crate) const X_REQUEST_ID: &str = "x-request-id";
 
 /// The id of the request that is being answered.
@@ -82,20 +83,20 @@ pub(crate) struct RequestId(pub(crate) String);
 /// The cause of a change: now, this request, this caller.
 pub(crate) fn cause(context: &Context, request: &Request, caller: &Caller) -> Cause {
     let request_id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone());
-    // A client may have put a name into its own id, and the history keeps ids for ever.
+    // A client may have put a name into its own request id, and the history keeps request ids forever.
     let by_client =
         |id: &String| request.headers().get(X_REQUEST_ID).is_some_and(|given| given.as_bytes() == id.as_bytes());
     let request_id = request_id.filter(|id| !by_client(id) || is_random(id));
     Cause { at: (context.clock)(), request_id, by: caller.actor() }
 }
 
-/// Whether an id looks like a random number, such as a UUID: no word can be written so.
+/// Whether an id looks like a random number, such as a UUID, so that it cannot spell a name.
 fn is_random(id: &str) -> bool {
     const CHARS_MIN: usize = 16;
     id.len() >= CHARS_MIN && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// A client's counter that is not so far ahead that nothing could follow it.
+/// Checks that a client's counter is not too far ahead: no later change could exceed such a counter.
 ///
 /// # Errors
 /// 400 if it is more than a day ahead of the clock, in milliseconds.
@@ -106,10 +107,10 @@ pub(crate) fn near(seq: Option<Seq>, now: Timestamp) -> Result<Option<Seq>, ApiE
     Ok(seq)
 }
 
-/// Refuses a request without a body that is declared as anything but JSON, as a form of a web page is.
+/// Refuses a content type other than JSON on a route that takes no body. A form of a web page has such a type.
 ///
 /// # Errors
-/// 415 if it is.
+/// 415 if the request declares such a type.
 pub(crate) fn no_form(request: &Request) -> Result<(), ApiError> {
     if request.headers().contains_key(header::CONTENT_TYPE) && !is_json(request) {
         return Err(MEDIA_TYPE_NOT_SUPPORTED.into());
@@ -122,15 +123,16 @@ fn is_json(request: &Request) -> bool {
     declared.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
 }
 
-/// How far a client's counter may be ahead of the clock: clocks are wrong by hours, time zones included, not by more.
+/// How far a client's counter may be ahead of the clock. Clocks are wrong by hours, time zones included, but not by a
+/// day.
 const SEQ_AHEAD_MAX: Duration = Duration::from_hours(24);
 
 /// The JSON body.
 ///
 /// # Errors
-/// 415 if it is not declared as JSON, 413 if it is too large, 400 naming the field that is not as it should be.
+/// 415 if it is not declared as JSON, 413 if it is too large, 400 with the name of the malformed field.
 pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError> {
-    // A form or text/plain would reach us from any web page without a preflight.
+    // Any web page can send a form or text/plain without a preflight.
     if !is_json(request) {
         return Err(MEDIA_TYPE_NOT_SUPPORTED.into());
     }
@@ -138,7 +140,7 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
     if body.len() > BODY_BYTES_MAX {
         return Err(BODY_TOO_LARGE.into());
     }
-    // serde would take a list too, by position.
+    // serde would also accept a list, and assign its items to the fields by position.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(ApiError::invalid("body", "must be a JSON object"));
     }
@@ -150,13 +152,13 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
         },
         Err(error) => (place(error.path()), error.into_inner()),
     };
-    // serde_json's text quotes only the client's own input, at any length, and our field names.
+    // The text of serde_json quotes only the client's own input, at any length, and names of fields.
     let (place, error) = (refused.0, refused.1.to_string());
     let field = quoted(&error).or(place).unwrap_or_else(|| "body".to_owned());
     Err(ApiError::invalid(field, error.chars().take(RULE_CHARS_MAX).collect::<String>()))
 }
 
-/// Longest rule told to a client, in characters.
+/// Longest rule in an answer, in characters.
 const RULE_CHARS_MAX: usize = 200;
 
 /// The field that serde names in its message, as in "unknown field `x`".
@@ -174,7 +176,7 @@ fn place(path: &serde_path_to_error::Path) -> Option<String> {
     }
 }
 
-/// The name of a field, if it is one a person could have typed.
+/// The name of a field, if it is short and alphanumeric.
 fn presentable(field: &str) -> Option<String> {
     (field.len() <= 64 && field.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| field.to_owned())
 }
@@ -182,7 +184,7 @@ fn presentable(field: &str) -> Option<String> {
 /// The query, each parameter at most once.
 ///
 /// # Errors
-/// 400 naming the parameter that is unknown, repeated or malformed.
+/// 400 that names `limit` if its value is malformed, and `query` if a parameter is unknown or repeated.
 pub(crate) fn page_query(request: &Request) -> Result<PageQuery, ApiError> {
     let mut page = PageQuery { limit: None, cursor: None };
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
@@ -201,7 +203,7 @@ pub(crate) fn page_query(request: &Request) -> Result<PageQuery, ApiError> {
 /// The part of a history in the query, each parameter at most once.
 ///
 /// # Errors
-/// 400 naming the parameter that is unknown, repeated or malformed.
+/// 400 that names `since` or `limit` if its value is malformed, and `query` if a parameter is unknown or repeated.
 pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
     let mut replay = ReplayQuery { since: None, limit: None };
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
@@ -221,7 +223,7 @@ pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
     Ok(replay)
 }
 
-/// Which part of a history is wanted.
+/// The requested part of a history.
 pub(crate) struct ReplayQuery {
     since: Option<u64>,
     limit: Option<u16>,
@@ -242,12 +244,12 @@ fn limit(value: &str) -> Result<u16, ApiError> {
     whole(value).filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(refuse)
 }
 
-/// Most states a list answers at once.
+/// Most states or events in one answer.
 pub(crate) const LIMIT_MAX: u16 = 200;
-/// States a list answers unless asked otherwise.
+/// States or events in one answer, if the client gives no limit.
 const LIMIT_DEFAULT: u16 = 100;
 
-/// Which part of a list is wanted.
+/// The requested part of a list.
 pub(crate) struct PageQuery {
     limit: Option<u16>,
     cursor: Option<String>,
@@ -276,7 +278,7 @@ pub(crate) fn if_match(request: &Request) -> Result<Option<Version>, ApiError> {
     version.map(Some).ok_or_else(|| ApiError::invalid("If-Match", "must be one version in quotes, such as \"3\""))
 }
 
-/// A number written in digits alone; Rust would take a plus sign too.
+/// Parses a number that is written in digits alone; Rust would also accept a plus sign.
 fn whole<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
@@ -293,7 +295,7 @@ fn whole<T: FromStr>(digits: &str) -> Option<T> {
 pub(crate) struct Applied<'a> {
     #[serde(flatten)]
     user: &'a User,
-    /// False if a change with a newer `seq` had arrived before, so that this one changed nothing.
+    /// False if a change with the same or a newer `seq` had arrived before, so that this one changed nothing.
     applied: bool,
 }
 
@@ -317,7 +319,7 @@ pub(crate) fn with_status(status: StatusCode, body: &impl Serialize) -> Reply {
     Ok(response)
 }
 
-/// Marks an answer that is about this moment: never stored, and without an `ETag`.
+/// Marks an answer that holds only at this moment: it is not stored and has no `ETag`.
 pub(crate) fn momentary(mut response: Response) -> Response {
     no_store(response.headers_mut());
     response

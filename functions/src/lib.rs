@@ -1,4 +1,4 @@
-//! Every function on one screen. Each file declares its route or trigger, and all else there is to say of it: `FUNCTION`.
+//! All functions. The `FUNCTION` of each file declares its route or trigger and all its other properties.
 
 macro_rules! functions {
     (
@@ -32,7 +32,7 @@ macro_rules! functions {
         /// Every handler of a WebSocket event by the name of its binary.
         pub const SOCKETS: &[(&str, SocketHandler)] = &[$($((stringify!($socket), $sockets::$socket::run)),+),+];
 
-        /// What each function says of itself.
+        /// The declaration of each function.
         pub static DECLARED: &[Declared] = &[
             $($(Declared::new(FunctionKind::Endpoint, stringify!($group), stringify!($name), &$group::$name::FUNCTION),)+)+
             $($(Declared::new(FunctionKind::Consumer, stringify!($consumers), stringify!($consumer), &$consumers::$consumer::FUNCTION),)+)+
@@ -40,7 +40,7 @@ macro_rules! functions {
             $($(Declared::new(FunctionKind::Socket, stringify!($sockets), stringify!($socket), &$sockets::$socket::FUNCTION),)+)+
         ];
 
-        /// What starts each function, without all else that it declares.
+        /// The triggers of each function, without the rest of its declaration.
         static TRIGGERS: &[(&str, &[function::Trigger])] = &[
             $($((stringify!($name), $group::$name::FUNCTION.triggers),)+)+
             $($((stringify!($consumer), $consumers::$consumer::FUNCTION.triggers),)+)+
@@ -68,17 +68,17 @@ functions! {
         }
     }
     consumers {
-        /// What follows from a table's stream.
+        /// Consumers of a table's stream.
         consumers { on_state_change }
     }
     jobs {
-        /// What somebody starts by hand.
+        /// Jobs that an operator starts by hand.
         commands { restore }
-        /// What runs by the clock.
+        /// Jobs that a schedule starts.
         schedules { canary, restore_drill, snapshot_tables }
     }
     sockets {
-        /// What answers the events of the WebSocket API.
+        /// Handlers of the events of the WebSocket API.
         sockets { connect_socket, disconnect_socket, ping_socket, refuse_message }
     }
 }

@@ -17,20 +17,20 @@ use telemetry::metrics::Source;
 use telemetry::process;
 use tokio::time::Instant;
 
-/// Runs one endpoint on Lambda until the environment is taken away.
+/// Runs one endpoint on Lambda until Lambda ends the execution environment.
 ///
 /// # Errors
 /// A setting that cannot be used, or a runtime API that cannot be reached: Lambda reports the start as failed.
-// Not generic and never inlined, so that a binary of its own holds little more than a call of it.
+// Not generic and never inlined, so that each binary holds little more than a call of this function.
 #[inline(never)]
 pub fn serve(handler: Handler) -> Result<(), Error> {
     start(async |context| listen(handler, context).await)
 }
 
-/// Runs one endpoint on Lambda, with figures that are read elsewhere than from the counts of its own process.
+/// Runs one endpoint on Lambda. Its figures come from `source`, and not from the counts of its own process.
 ///
 /// # Errors
-/// As [`serve`], and what `source` fails with.
+/// As [`serve`], and the errors of `source`.
 pub fn serve_with<S, E>(handler: Handler, source: impl FnOnce(&str) -> Result<S, E>) -> Result<(), Error>
 where
     S: Source + 'static,
@@ -61,7 +61,7 @@ async fn respond(handler: Handler, context: &Context, event: &str) -> Outgoing {
     response.into()
 }
 
-/// Runs the handler of a WebSocket event on Lambda until the environment is taken away.
+/// Runs the handler of a WebSocket event on Lambda until Lambda ends the execution environment.
 ///
 /// # Errors
 /// As [`serve`].
@@ -77,7 +77,7 @@ pub fn serve_socket(handler: SocketHandler) -> Result<(), Error> {
     })
 }
 
-/// Runs what a schedule starts on Lambda until the environment is taken away.
+/// Runs a job on Lambda until Lambda ends the execution environment.
 ///
 /// # Errors
 /// As [`serve`].
@@ -91,7 +91,7 @@ pub fn serve_schedule(job: Job) -> Result<(), Error> {
     })
 }
 
-/// Runs one consumer on Lambda until the environment is taken away.
+/// Runs one consumer on Lambda until Lambda ends the execution environment.
 ///
 /// # Errors
 /// A setting that cannot be used, or a runtime API that cannot be reached: Lambda reports the start as failed.
@@ -107,20 +107,20 @@ pub fn consume(consumer: Consumer) -> Result<(), Error> {
     })
 }
 
-/// What is kept back of an invocation's time for the answer and its way.
+/// Part of an invocation's time that is reserved for sending the answer.
 const RESERVE: Duration = Duration::from_millis(500);
 /// Longer than any function may run.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// When the work of an invocation must be done: a moment before Lambda ends it. A deadline that is over when the invocation
-/// begins is none: what stands in for Lambda on a developer's machine may send a constant.
+/// The time at which the work of an invocation must end, shortly before Lambda ends it. A deadline that has passed
+/// before the invocation begins does not count: a substitute for Lambda on a developer's machine may send a constant.
 fn deadline_of(context: &lambda_runtime::Context) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left = Duration::from_millis(context.deadline).checked_sub(now).unwrap_or(LONGEST);
     Instant::now() + left.saturating_sub(RESERVE).min(LONGEST)
 }
 
-/// Reads the settings, opens the connection, and hands both to what serves.
+/// Reads the settings, connects to the database, and passes both to `run`.
 fn start(run: impl AsyncFnOnce(Context) -> Result<(), lambda_http::Error>) -> Result<(), Error> {
     process::started();
     let config = Config::from_env()?;

@@ -1,4 +1,4 @@
-//! What happens around every handler of a WebSocket event: request id, errors, panics, log line, metrics.
+//! The work around every handler of a WebSocket event: request id, errors, panics, log line, metrics.
 
 use crate::answer::{Answered, REQUEST_TIME, is_presentable, new_request_id};
 use crate::function::socket_route;
@@ -12,16 +12,16 @@ use std::pin::Pin;
 use store::StoreError;
 use tokio::time::Instant;
 
-/// The path of the runner's WebSocket API; in a log line it tells an event from a request.
+/// The path of the runner's WebSocket API; in a log line it distinguishes an event from a request.
 pub const SOCKET_PATH: &str = "/ws";
 
-/// What a handler of a WebSocket event gives back: the data of the `ack` that answers a message.
+/// The result of a handler of a WebSocket event: the data of the `ack` that answers a message.
 pub type SocketReply = Result<Value, ApiError>;
-/// A handler of a WebSocket event. A plain function pointer, as a [`Handler`](crate::Handler) is.
+/// A handler of a WebSocket event. A plain function pointer, like [`Handler`](crate::Handler).
 pub type SocketHandler = fn(Context, SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>>;
 
-/// Runs a handler for an event, whatever the event holds, and makes the outcome what API Gateway takes. Never fails: a panic
-/// is an error like any other, and a handler that takes too long is given up.
+/// Reads an event, runs its handler, and writes the outcome in the form that API Gateway accepts. It never fails: a
+/// panic is an error like any other, and a handler that takes too long is stopped.
 pub async fn answer_socket(handler: SocketHandler, context: &Context, event: &str) -> SocketAnswer {
     let started = Instant::now();
     let Incoming { kind, route, request_id, message_id, outcome } = read(event);
@@ -31,7 +31,7 @@ pub async fn answer_socket(handler: SocketHandler, context: &Context, event: &st
             let work = AssertUnwindSafe(async { handler(context.clone(), request).await }).catch_unwind();
             match deadline::until(started + REQUEST_TIME, work).await {
                 Some(reply) => reply.unwrap_or(Err(ApiError::panicked())),
-                None => Err(StoreError::Unavailable("the event's time is over".into()).into()),
+                None => Err(StoreError::Unavailable("the time for the event is over".into()).into()),
             }
         }
         Err(error) => Err(error),
@@ -46,7 +46,7 @@ pub async fn answer_socket(handler: SocketHandler, context: &Context, event: &st
         status: error.map_or(200, |error| error.status().as_u16()),
         code: error.map(|error| error.refusal().code),
         user_id: None,
-        // Nothing on a connection proves yet who is at its other end.
+        // A connection does not prove yet who its client is.
         caller: None,
     };
     answered.report(context);

@@ -1,7 +1,8 @@
-//! An event of API Gateway's WebSocket API, read as what a client did, and an answer in the form that API Gateway takes.
+//! Reads an event of API Gateway's WebSocket API, and writes an answer in the form that API Gateway accepts.
 //!
-//! Not by `lambda_http`: it makes an HTTP request of the event, with a method and a path that the event does not have, and
-//! gives answers `multiValueHeaders` alone, where API Gateway looks for the chosen subprotocol in `headers`.
+//! `lambda_http` cannot be used here. It makes an HTTP request of the event, with a method and a path that the event
+//! does not have. It gives answers only `multiValueHeaders`, and API Gateway looks for the chosen subprotocol in
+//! `headers`.
 
 use crate::ApiError;
 use domain::{ConnectionId, SUBPROTOCOL, Timestamp};
@@ -12,23 +13,24 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use store::{Kind, Refusal};
 
-/// Longest message, in bytes. API Gateway passes on 32 KiB in a frame; a description of four video streams fits into this.
+/// Longest message, in bytes. API Gateway passes on frames of up to 32 KiB; a description of four video streams fits
+/// into 16 KiB.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Longest `id` of a message, in characters.
 const ID_CHARS_MAX: usize = 64;
 /// Longest key of a route in the log, in characters; ours are far shorter.
 const ROUTE_CHARS_MAX: usize = 64;
-/// Longest rule told to a client, in characters.
+/// Longest rule in an answer, in characters.
 const RULE_CHARS_MAX: usize = 200;
 
 const TOO_LARGE: Refusal = Refusal::new(Kind::TooLarge, "message_too_large", "a message must be at most 16384 bytes");
 
-/// The members of an event that are read. A message has no headers, and nothing but a message has a body.
+/// The members of an event that are read. A message has no headers, and only a message has a body.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-mapping-template-reference.html>
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Event<'a> {
-    /// Not `headers`, which hold the last line alone of a header that is given on several.
+    /// Not `headers`, which hold only the last line of a header that is given several times.
     multi_value_headers: Option<HashMap<String, Vec<String>>>,
     #[serde(borrow)]
     body: Option<Cow<'a, str>>,
@@ -46,14 +48,14 @@ struct Context {
     request_id: Option<String>,
 }
 
-/// What a client did with its connection.
+/// The kind of an event on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
-    /// It wants to open it.
+    /// The client wants to open it.
     Connect,
-    /// It sent a message.
+    /// The client sent a message.
     Message,
-    /// It is gone.
+    /// The client is gone.
     Disconnect,
     /// The event does not say.
     Unknown,
@@ -69,7 +71,7 @@ impl EventKind {
         }
     }
 
-    /// As events call it.
+    /// Its name in events.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "CONNECT",
@@ -80,31 +82,32 @@ impl EventKind {
     }
 }
 
-/// What a handler gets.
+/// An event for a handler.
 #[derive(Debug)]
 pub struct SocketRequest {
     /// The connection.
     pub(crate) connection: ConnectionId,
-    /// When the gateway opened it: tells it from every other connection, also from one with the same id.
+    /// When the gateway opened the connection. It distinguishes the connection from all others, even from one with the
+    /// same id.
     pub(crate) epoch: Timestamp,
     headers: HashMap<String, Vec<String>>,
     data: Option<Box<RawValue>>,
 }
 
 impl SocketRequest {
-    /// Every line of a header of the request that opens a connection, whatever the case of its name.
+    /// All lines of a header of the request that opens a connection. The case of the name does not matter.
     pub(crate) fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let lines = self.headers.iter().filter(move |(given, _)| given.eq_ignore_ascii_case(name));
         lines.flat_map(|(_, values)| values).map(String::as_str)
     }
 
-    /// The data of a message; left out, it counts as empty.
+    /// The data of a message. A message without data counts as one with an empty object.
     ///
     /// # Errors
     /// 400 if it is not a `T`.
     pub(crate) fn data<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let text = self.data.as_ref().map_or("{}", |data| data.get());
-        // serde would take a list too, by position.
+        // serde would also accept a list, and assign its items to the fields by position.
         if !text.starts_with('{') {
             return Err(ApiError::invalid("data", "must be a JSON object"));
         }
@@ -124,24 +127,24 @@ struct Message<'a> {
     data: Option<Box<RawValue>>,
 }
 
-/// An event, read as far as it can be.
+/// An event, as far as it could be read.
 pub(crate) struct Incoming {
     pub(crate) kind: EventKind,
     /// The key of the route that API Gateway chose, such as `$connect` or `ping`.
     pub(crate) route: String,
     /// The id that API Gateway gave to the event.
     pub(crate) request_id: Option<String>,
-    /// The id that the client gave to its message, to find the answer by.
+    /// The id that the client gave to its message, by which the client recognizes the answer.
     pub(crate) message_id: Option<String>,
-    /// What a handler gets, if all of it could be read.
+    /// The event for the handler; a refusal if not all of it could be read.
     pub(crate) outcome: Result<SocketRequest, ApiError>,
 }
 
-/// Reads an event. Never fails: what cannot be read is an outcome.
+/// Reads an event. It never fails: an event that cannot be read becomes a refusal.
 pub(crate) fn read(event: &str) -> Incoming {
     let parsed = serde_json::from_str::<Event<'_>>(event);
     if let Err(error) = &parsed {
-        // The message quotes values of the event.
+        // The text of the error is not logged, because it quotes values of the event.
         tracing::warn!(line = error.line(), column = error.column(), "not an event of a WebSocket API");
     }
     let mut event = parsed.unwrap_or_default();
@@ -158,7 +161,8 @@ pub(crate) fn read(event: &str) -> Incoming {
     }
 }
 
-/// What a handler gets of an event, if all of it can be read. The id of a message is told whatever else is wrong with it.
+/// The event for the handler, if all of it can be read. `message_id` is set even if the rest of the message is
+/// malformed.
 fn request(
     kind: EventKind,
     context: &Context,
@@ -166,7 +170,7 @@ fn request(
     message_id: &mut Option<String>,
 ) -> Result<SocketRequest, ApiError> {
     if kind == EventKind::Unknown {
-        return Err(ApiError::invalid("event", "must be one of a WebSocket API"));
+        return Err(ApiError::invalid("event", "must be an event of a WebSocket API"));
     }
     let connection = context.connection_id.as_deref().unwrap_or_default();
     let connection: ConnectionId =
@@ -185,7 +189,7 @@ fn request(
     Ok(SocketRequest { connection, epoch: Timestamp::from_ms(epoch), headers, data })
 }
 
-/// The id of a message, if it can be told, whatever else is wrong with the message.
+/// The id of a malformed message, if it can be read.
 fn id(body: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
@@ -199,7 +203,7 @@ fn is_id(id: &str) -> bool {
     (1..=ID_CHARS_MAX).contains(&id.chars().count())
 }
 
-/// Reads a frame of a client's. Which event it names has been decided by API Gateway, which chose the route by it.
+/// Reads a client's frame. The name of its event is not checked here: API Gateway has already chosen the route by it.
 fn message(body: &str) -> Result<Message<'_>, ApiError> {
     if body.len() > MESSAGE_BYTES_MAX {
         return Err(TOO_LARGE.into());
@@ -215,29 +219,29 @@ fn message(body: &str) -> Result<Message<'_>, ApiError> {
     Ok(message)
 }
 
-/// What serde says of a client's own input, at most a line of it.
+/// The beginning of serde's message about a client's input.
 fn rule(error: &serde_json::Error) -> String {
     error.to_string().chars().take(RULE_CHARS_MAX).collect()
 }
 
-/// An answer as API Gateway takes it.
+/// An answer in the form that API Gateway accepts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SocketAnswer {
-    /// Opens a connection or refuses it. After a message API Gateway looks at the body alone.
+    /// Opens a connection or refuses it. After a message, API Gateway reads only the body.
     pub status_code: u16,
     /// The one header that API Gateway passes on: the chosen subprotocol.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<&'static str, &'static str>,
-    /// What is sent to the client, if its route has a route response.
+    /// The text that is sent to the client, if its route has a route response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Whether nothing was done; not part of the answer.
+    /// Whether the outcome is an error; not part of the answer.
     #[serde(skip)]
     pub is_refusal: bool,
 }
 
-/// The frame that answers a client's.
+/// The frame that answers a client's frame.
 #[derive(Serialize)]
 struct Frame<'a, D> {
     event: &'static str,
@@ -264,7 +268,7 @@ impl SocketAnswer {
             }
             (_, Ok(_)) => {}
             (_, Err(error)) => {
-                // API Gateway must not take a refusal for a failure of ours.
+                // API Gateway must not treat a refused message as a failure of the function.
                 answer.status_code = if kind == EventKind::Message { 200 } else { error.status().as_u16() };
                 let data = error.data(request_id);
                 answer.body = serde_json::to_string(&Frame { event: "error", id, data }).ok();
@@ -274,7 +278,8 @@ impl SocketAnswer {
     }
 }
 
-/// What the server says before it closes a connection, as API Gateway gives a closing server no code of its own choice.
+/// The last frame before the server closes a connection. It states the reason, because API Gateway does not let a
+/// server choose the close code.
 #[must_use]
 pub fn bye(reason: &str, at: Timestamp) -> String {
     serde_json::json!({"event": "bye", "at": at, "data": {"reason": reason}}).to_string()
@@ -332,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_says_nothing_of_its_connection_is_refused_by_name() {
+    fn an_event_without_a_usable_connection_is_refused_by_name() {
         for (member, value, wanted) in [
             ("eventType", json!("OTHER"), "validation_failed event"),
             ("eventType", json!(7), "validation_failed event"),
