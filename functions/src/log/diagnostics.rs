@@ -11,13 +11,14 @@ where
     use tracing_subscriber::layer::SubscriberExt as _;
     let lines =
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer);
-    // The SDK and HTTP libraries speak of their insides below `warn`, and asking them costs more than a request. Our `aws` is
-    // not in the list: a name stands for all that begin with it, and the SDK's do.
+    // Below `warn`, the SDK and the HTTP libraries log their internals, and collecting these events costs more than a
+    // request. Our crate `aws` is not in the list: a name also matches all targets that begin with it, and the targets
+    // of the SDK begin with `aws`.
     let ours = tracing_subscriber::filter::Targets::new()
         .with_default(level.min(tracing::Level::WARN))
         .with_targets(["cloudwatch", "domain", "functions", "greenroom", "local", "store"].map(|name| (name, level)));
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(ours));
-    // Fails only where a subscriber is already set, which then keeps its place.
+    // This fails only if a subscriber is already set, and that subscriber then stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The member of a line by which CloudWatch reads metrics out of it.
+//! The member of a log line by which CloudWatch reads the line's metrics.
 
 use serde::Serialize;
 use telemetry::metrics::Metric;
 
-/// CloudWatch's embedded metric format: metadata that names the members to count. Without dimensions each is one
-/// series for the whole stack, so that they stay within the ten free ones; what is counted by function has one.
+/// CloudWatch's embedded metric format: metadata that names the members that are metrics. A metric without dimensions
+/// is one series for the whole stack, so these stay within the ten free ones. Metrics by function have one dimension.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

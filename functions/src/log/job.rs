@@ -1,4 +1,4 @@
-//! What a job logs: how far it is, and one line with what came of it.
+//! The log of a job: its progress, and one line with its result.
 
 use super::emf::Aws;
 use super::write;
@@ -18,8 +18,9 @@ struct JobLine<'a> {
     aws: Option<Aws<'a>>,
 }
 
-/// Publishes what a job measured, if anything: as one line with the members of `outcome`, which is an object, and to the
-/// figures of this process. Gives back outcome and values, for whoever invoked the job.
+/// Publishes the outcome of a job and its measured values, if it has any: as one log line with the members of
+/// `outcome`, which must be an object, and in the figures of this process. Returns outcome and values, as the answer to
+/// the invocation.
 pub(crate) fn publish(
     context: &Context,
     at: domain::Timestamp,
@@ -38,21 +39,21 @@ pub(crate) fn publish(
 }
 
 /// A whole number without `.0`.
-#[expect(clippy::cast_possible_truncation, reason = "asked before")]
+#[expect(clippy::cast_possible_truncation, reason = "checked before")]
 fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 { Value::from(value as i64) } else { Value::from(value) }
 }
 
-/// How often a long run says how far it is.
+/// Interval between two progress lines of a long run.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-/// Says in the log how far a long run is.
+/// Logs the progress of a long run.
 pub(crate) fn progress() -> impl FnMut(Progress) + Send {
     let mut said = Instant::now();
     move |Progress { step, lines, of }| {
         if said.elapsed() >= PROGRESS_EVERY {
             said = Instant::now();
-            tracing::info!(?step, lines, of, "at work");
+            tracing::info!(?step, lines, of, "in progress");
         }
     }
 }

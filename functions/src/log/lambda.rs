@@ -1,4 +1,5 @@
-//! The log of a function: CloudWatch Logs takes its lines from standard output, and CloudWatch its metrics from the lines.
+//! The log of a function: CloudWatch Logs takes its lines from standard output, and CloudWatch takes its metrics from
+//! the lines.
 
 use super::emf::Aws;
 use super::{Observer, RequestLine, write};
@@ -8,41 +9,42 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use telemetry::metrics::{Metric, namespace};
 
-/// Writes lines as JSON to standard output, from where Lambda takes them to CloudWatch Logs, with the metrics that
-/// CloudWatch reads out of them: one write, no call.
+/// Writes log lines with their metrics as JSON to standard output. Lambda passes them on to CloudWatch Logs, and
+/// CloudWatch reads the metrics from them. So a line costs one write and no call.
 ///
-/// Of ordinary successes a share may be left out. What they measured rides on the next line that is written, so no metric
-/// is wrong by it.
+/// A share of the lines of ordinary successes may be omitted. Their measured values are added to the next line that is
+/// written, so the metrics stay exact.
 pub(crate) struct LambdaLog {
     namespace: String,
-    /// The function's name, as Lambda's own metrics have it.
+    /// The function's name, as in Lambda's own metrics.
     function: String,
-    /// Of a hundred ordinary successes, so many are written.
+    /// The number of lines that are written for a hundred ordinary successes.
     percent: u8,
     unwritten: Mutex<Unwritten>,
 }
 
-/// What has been measured since the last line.
+/// The values that were measured since the last line.
 #[derive(Default)]
 struct Unwritten {
-    /// Milliseconds, of successes one and all.
+    /// Durations in milliseconds, all of them of successes.
     times: Vec<f64>,
-    /// Of the oldest.
+    /// Time of the oldest value.
     since: domain::Timestamp,
-    /// A line is due at a hundred.
+    /// Each ordinary success adds `percent`; a line is due at a hundred.
     credit: u8,
 }
 
 /// The most values that one member of a line may hold.
 const VALUES_MAX: usize = 100;
-/// What was measured does not wait longer than this for a line, if requests go on.
+/// Longest time that a value waits for a line, as long as requests arrive.
 const UNWRITTEN_MAX: Duration = Duration::from_mins(1);
 
-/// The route whose refusals are counted, if the holder of an agent's key was refused.
+/// The route of attestations. Its refusals count if they concern the holder of an agent's key.
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
-/// The codes of these, all behind a valid signature. What anybody can send says nothing of any agent: a wrong signature, as
-/// everybody in a room is shown the agents' ids, an agent that does not exist, a body that is malformed, too large or of
-/// another type. Nor do an agent that nobody has attached, and failures of ours.
+/// The codes of the refusals that count. All of them follow a valid signature. A refusal that any client can provoke
+/// says nothing about an agent: a wrong signature (everybody in a room sees the ids of its agents), an unknown agent,
+/// and a body that is malformed, too large or of another type. An agent that nobody has attached does not count either,
+/// and neither does a failure of the service.
 const REJECTIONS: [&str; 4] = ["agent_revoked", "clock_skew", "sequence_conflict", "window_not_newer"];
 
 #[derive(Serialize)]
@@ -53,19 +55,20 @@ struct Embedded<'a> {
     aws: Aws<'a>,
     api_response_time: Values<f64>,
     api_error_rate: Values<u8>,
-    /// The most this execution environment has ever held, which is what Lambda's limit is about.
+    /// Peak memory of this execution environment; Lambda's limit applies to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_used_mb: Option<f64>,
     #[serde(skip_serializing_if = "Values::is_empty")]
     attestation_rejected: Values<u8>,
-    /// Why, to be counted in Logs Insights: as a dimension it would be a series of its own per code.
+    /// The code of the refusal, to be counted in Logs Insights. As a dimension, it would make a series of its own per
+    /// code.
     #[serde(skip_serializing_if = "Option::is_none")]
     attestation_code: Option<&'static str>,
     #[serde(flatten)]
     of_function: Option<OfFunction<'a>>,
 }
 
-/// What is counted by function: nothing while nothing goes wrong.
+/// The metrics by function; only the lines of errors have them.
 #[derive(Serialize)]
 struct OfFunction<'a> {
     #[serde(rename = "FunctionName")]
@@ -81,7 +84,7 @@ impl OfFunction<'_> {
     }
 }
 
-/// What requests without a line of their own measured, and what this one did.
+/// The values of the requests without a line of their own, and those of this request.
 struct Values<T>(Vec<T>);
 
 impl<T> Values<T> {
@@ -113,7 +116,7 @@ impl LambdaLog {
         }
     }
 
-    /// What was measured by requests without a line, if this one gets its line.
+    /// The values of the requests without a line, if this request gets a line; otherwise none.
     fn due(&self, line: &RequestLine<'_>) -> Option<Vec<f64>> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let ordinary = !line.is_error && !line.is_slow_request;
@@ -138,7 +141,7 @@ impl LambdaLog {
 impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
         let Some(before) = self.due(line) else { return };
-        // Read by the line, not by the request: it takes longer than the rest of it, and a peak never falls.
+        // Read once per line and not per request: this takes longer than the rest of the line, and a peak never falls.
         let memory_used_mb = telemetry::process::memory_peak().map(megabytes);
         let attestation_rejected = rejected(line, before.len());
         let of_function = line.is_error.then(|| OfFunction {
@@ -166,8 +169,8 @@ impl Observer for LambdaLog {
     }
 }
 
-/// What an attestation's line counts: those accepted before it without a line, and its own, if it was accepted or the holder
-/// of an agent's key was refused.
+/// The values that the line of an attestation counts: those of the accepted attestations before it without a line, and
+/// its own value if it was accepted or if the holder of an agent's key was refused.
 fn rejected(line: &RequestLine<'_>, before: usize) -> Values<u8> {
     if line.route != ATTEST_ROUTE {
         return Values(Vec::new());
@@ -177,12 +180,12 @@ fn rejected(line: &RequestLine<'_>, before: usize) -> Values<u8> {
     Values::of(vec![0; before], own)
 }
 
-/// To the microsecond.
+/// Milliseconds, rounded to a microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// With one decimal.
+/// Megabytes with one decimal.
 #[expect(clippy::cast_precision_loss, reason = "tenths of a megabyte of what fits into memory")]
 fn megabytes(bytes: u64) -> f64 {
     (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_written_unless_told_otherwise() {
+    fn every_line_is_written_at_one_hundred_percent() {
         let log = log(100);
         assert!((0..300).all(|ms| log.due(&line(NOW, ms, false)) == Some(vec![])));
     }
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_slow_requests_are_always_written_and_bring_what_waited() {
+    fn errors_and_slow_requests_are_always_written_with_the_waiting_values() {
         let log = log(1);
         for (ms, is_error) in [(5, true), (1001, false)] {
             assert_eq!(log.due(&line(NOW, 1, false)), None);
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_longer_than_a_minute_while_requests_go_on() {
+    fn no_value_waits_longer_than_a_minute_while_requests_arrive() {
         let log = log(1);
         assert_eq!(log.due(&line(NOW, 1, false)), None);
         assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false)), None);
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_holder_of_a_key_is_rejected() {
+    fn only_refusals_of_a_key_holder_count() {
         let refused = |code| RequestLine { code, route: ATTEST_ROUTE, ..line(NOW, 1, true) };
         for code in REJECTIONS {
             assert_eq!(rejected(&refused(Some(code)), 2).0, [0, 0, 1], "{code}");

@@ -1,8 +1,8 @@
-//! The line of a request, with exactly the fields of seed 004.
+//! The log line of a request: the fields of seed 004, the route and the caller.
 
 use serde::Serialize;
 
-/// Told of every answered request.
+/// Receives every answered request.
 pub trait Observer: Send + Sync {
     /// A request has been answered.
     fn answered(&self, line: &RequestLine<'_>);
@@ -12,7 +12,7 @@ pub trait Observer: Send + Sync {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestLine<'a> {
-    /// Why it was refused. Not part of the line.
+    /// The code of the refusal. Not part of the line.
     #[serde(skip)]
     pub code: Option<&'static str>,
     /// When the answer was ready.
@@ -23,19 +23,20 @@ pub struct RequestLine<'a> {
     pub method: &'a str,
     /// The path as requested, without its query.
     pub path: &'a str,
-    /// The route template; `$default` where no route matches.
+    /// The template of the route; `$default` if no route matches.
     pub route: &'a str,
     /// HTTP status.
     pub status_code: u16,
-    /// `success` below 400, `error` from there.
+    /// `success` for a status below 400, otherwise `error`.
     pub status_text: &'static str,
-    /// Milliseconds, whole.
+    /// Whole milliseconds.
     pub duration: u64,
     /// The same in seconds, with three decimals.
     pub duration_seconds: Seconds,
     /// The user in the path, if there is one.
     pub user_id: Option<&'a str>,
-    /// Who called, as a change of theirs would be noted; none if the endpoint asks nobody, or the caller proved nothing.
+    /// The caller, in the form of a ledger entry's `actor`; none if the endpoint checks no caller, or the caller proved
+    /// nothing.
     pub caller: Option<&'a domain::Actor>,
     /// Status 400 or above.
     pub is_error: bool,

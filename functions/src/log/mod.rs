@@ -1,4 +1,4 @@
-//! What is logged: one line per request or run, with its metrics, and diagnostics beside them.
+//! The log: one line per request or run, with its metrics, and diagnostics.
 
 mod diagnostics;
 mod emf;
@@ -15,7 +15,7 @@ pub use line::{Observer, RequestLine};
 use serde::Serialize;
 use std::io::Write as _;
 
-/// Writes a line to standard output, whole.
+/// Writes a whole line to standard output.
 fn write(line: &impl Serialize) {
     if let Ok(mut text) = serde_json::to_vec(line) {
         text.push(b'\n');
