@@ -1,4 +1,4 @@
-//! `GET /api/health`: can this deployment do its work? With `?deep=1`: all of it?
+//! `GET /api/health`: whether this deployment can do its work. With `?deep=1`, also whether all of its parts do theirs.
 
 use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};
@@ -21,16 +21,16 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE])
             .keys(&["HEALTH", "LEASE#taken"])
-            .because("An item that never exists, and when the newest snapshot was begun, which ?deep=1 tells."),
+            .because("An item that never exists, and the start of the newest snapshot, which ?deep=1 shows."),
         allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER])
             .keys(&["CHAIN#room:greenroom-canary"])
-            .because("When the canary's last change came into the history, which ?deep=1 tells."),
+            .because("The time of the canary's last change in the history, which ?deep=1 shows."),
     ])
     .costs(1, 0.5, 0.0)
     .describes(
-        "Asks the database, for at most two seconds. With `deep=1` it asks both tables, tells how late the history \
-         is, how old the newest snapshot, when this was deployed and which settings hold; `unknown` is what nobody \
-         has said yet. Needs no token.",
+        "Asks the database, for at most two seconds. With `deep=1`, it asks both tables, and tells the delay of the \
+         history, the age of the newest snapshot, the time of the deployment and the settings; `unknown` means that \
+         there is no data yet. Needs no token.",
     )
     .parameters(&["Deep"])
     .momentary()
@@ -39,12 +39,12 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
 
 /// How long the database may take to answer before it counts as disconnected.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The canary changes something each minute: if the history's last word of it is older, changes do not come into it.
+/// The canary makes a change each minute. If its last change in the history is older than this, the history is late.
 const HISTORY_LATE: Duration = Duration::from_mins(5);
-/// A snapshot is taken each night; the same bound as the alarm's in template.yaml.
+/// A snapshot is taken each night. The alarm in template.yaml has the same bound.
 const SNAPSHOT_OLD_HOURS: f64 = 26.0;
 
-/// How this deployment is.
+/// The health of this deployment.
 #[derive(Serialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "status": "ok", "timestamp": "2026-11-21T11:44:17.990Z", "uptime": {"seconds": 175, "formatted": "0h 2m 55s"},
@@ -72,7 +72,7 @@ struct Health {
     /// `GIT_COMMIT`; null if unset.
     #[schemars(regex(pattern = "^[A-Za-z0-9]{1,64}$"))]
     commit: Option<String>,
-    /// With `deep=1` alone.
+    /// Only with `deep=1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Deep")]
     deep: Option<Deep>,
@@ -92,7 +92,7 @@ impl From<bool> for Outcome {
     }
 }
 
-/// Facts that take more than one call to find out.
+/// Facts that need more than one call.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
@@ -118,8 +118,8 @@ struct Tables {
 struct History {
     /// `unknown` before the first run of the canary, and if the ledger does not answer.
     status: Lateness,
-    /// In the runner since the oldest change that is not in the history yet, 0 if all are. On AWS since the canary's last
-    /// change that is.
+    /// In the runner: the age of the oldest change that is not in the history yet; 0 if there is none. On AWS: the age
+    /// of the canary's last change in the history.
     #[schemars(range(min = 0))]
     age_seconds: Option<u64>,
 }
@@ -137,8 +137,8 @@ enum Lateness {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct Snapshots {
-    /// The newest whole one, looked for each hour: `old` above 26 hours, `unknown` before the first one and where none
-    /// are taken.
+    /// The state of the newest complete snapshot, checked each hour: `old` if it is older than 26 hours, `unknown`
+    /// before the first snapshot and where none are taken.
     status: Age,
     #[schemars(range(min = 0))]
     age_hours: Option<f64>,
@@ -159,7 +159,7 @@ enum Age {
 struct Settings {
     #[schemars(extend("enum" = ["open", "strict"]))]
     auth_mode: &'static str,
-    /// Whose pages may call, or `*`.
+    /// The origins whose pages may call, or `*`.
     cors_origins: Vec<String>,
     min_evidence: MinEvidence,
     #[schemars(range(min = 1, max = 3650))]
@@ -170,7 +170,7 @@ struct Settings {
     log_sample_percent: u8,
 }
 
-/// Of the process; on Lambda, of one execution environment.
+/// The uptime of the process; on Lambda, of one execution environment.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Uptime {
@@ -207,19 +207,19 @@ enum Connection {
 struct Memory {
     /// Anonymous memory in use: heap and stacks.
     heap_used: Megabytes,
-    /// What the process may use: the function's memory, the container's or the machine's.
+    /// The memory limit of the process: that of the function, the container or the machine.
     heap_total: Megabytes,
     /// Resident set.
     rss: Megabytes,
 }
 
-/// Like `45 MB`.
+/// Whole megabytes, such as `45 MB`.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct Megabytes(#[schemars(regex(pattern = "^[0-9]+ MB$"))] String);
 
 impl Megabytes {
-    /// So many bytes, rounded.
+    /// The number of bytes in megabytes, rounded.
     pub(crate) fn of(bytes: u64) -> Self {
         Self(format!("{} MB", (bytes + (1 << 19)) >> 20))
     }
@@ -230,12 +230,12 @@ impl Megabytes {
 struct Cpu {
     #[schemars(length(min = 1))]
     architecture: &'static str,
-    /// Processors the process may use; on Lambda a share that grows with memory.
+    /// Processors that the process may use; on Lambda, a share that grows with the memory.
     #[schemars(range(min = 1))]
     count: usize,
 }
 
-/// 200 if the database answers, else 503; asked deeply, if both tables do.
+/// 200 if the database answers, otherwise 503. With `?deep=1`, both tables must answer.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let deep = if is_deep(&request) { Some(deep(&context).await) } else { None };
     let asked = Instant::now();
@@ -297,7 +297,7 @@ fn is_deep(request: &Request) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "deep" && value == "1")
 }
 
-/// Whether the ledger answers, how late the history is, and how old the newest snapshot.
+/// Whether the ledger answers, the delay of the history, and the age of the newest snapshot.
 async fn deep(context: &Context) -> (bool, History, Snapshots) {
     let last = match tokio::time::timeout(DATABASE_TIMEOUT, last_change(context)).await {
         Ok(Ok(last)) => Ok(last),
@@ -317,7 +317,8 @@ fn since(context: &Context, at: Timestamp) -> Duration {
     Duration::from_millis((context.clock)().ms().saturating_sub(at.ms()))
 }
 
-/// By whoever writes it in this process, else by the canary's last change that is in it.
+/// The delay of the history. A process that writes the history knows it; otherwise the canary's last change in the
+/// history tells it.
 fn history(context: &Context, last_change: Option<Timestamp>) -> History {
     let age = match &context.lag {
         Some(lag) => Some(lag.oldest().map_or(Duration::ZERO, |oldest| since(context, oldest))),
@@ -331,7 +332,7 @@ fn history(context: &Context, last_change: Option<Timestamp>) -> History {
     History { status, age_seconds: age.map(|age| age.as_secs()) }
 }
 
-/// When the canary made the last change that is in the history.
+/// The time of the canary's last change in the history.
 async fn last_change(context: &Context) -> Result<Option<Timestamp>, StoreError> {
     let Ok(room) = ROOM.parse::<RoomId>() else { return Ok(None) };
     let head = context.ledger.read(&room, u64::MAX, 1).await?.head;
@@ -340,17 +341,18 @@ async fn last_change(context: &Context) -> Result<Option<Timestamp>, StoreError>
     Ok(part.entries.last().and_then(|entry| entry.at.parse().ok()))
 }
 
-/// By the mark that the job leaves in the table each hour: a function may not see the bucket.
+/// The age of the newest snapshot, from the mark that the hourly job stores in the table: this function may not read
+/// the bucket.
 async fn snapshots(context: &Context) -> Snapshots {
     let tables = live(context);
     let begun = match tokio::time::timeout(DATABASE_TIMEOUT, Mark::Taken.read(&tables)).await {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => {
-            tracing::error!(error = %Chain(&error), "health: the age of the snapshots is not known");
+            tracing::error!(error = %Chain(&error), "health: failed to read the age of the snapshots");
             None
         }
         Err(_) => {
-            tracing::error!("health: the age of the snapshots was not known in time");
+            tracing::error!("health: failed to read the age of the snapshots in time");
             None
         }
     };

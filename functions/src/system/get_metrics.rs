@@ -1,4 +1,4 @@
-//! `GET /api/metrics`: how fast, how often, how well.
+//! `GET /api/metrics`: how fast requests are answered, how many there are and how many fail.
 
 use super::get_health::Megabytes;
 use crate::auth::{Act, Caller};
@@ -16,17 +16,18 @@ use telemetry::process;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
     .may(&[allow(&["cloudwatch:GetMetricData"], &["*"]).because(
-        "IAM knows no resource and no condition for this action: it is this star or nothing. docs/decisions.md, 57.",
+        "IAM has no resource and no condition for this action, so only a star can grant it. docs/decisions.md, 57.",
     )])
     .describes(
-        "On AWS the last hour of the whole stage, as CloudWatch has it, read at most once a minute; in the runner \
-         what its process has counted since its start, and who is there now. `degraded` says when CloudWatch could not be read. On AWS a \
-         run that ended without an answer counts as an error and a failure of its endpoint.",
+        "On AWS: the last hour of the whole stage, as CloudWatch has it, read at most once a minute. In the runner: \
+         the counts of its process since its start, and the people who are present now. `degraded` says when \
+         CloudWatch could not be read. On AWS, an invocation that ended without an answer counts as an error and a \
+         failure of its endpoint.",
     )
     .momentary()
     .gives::<Metrics>(200, "The counts at this moment.");
 
-/// How it goes: in one process, or in a whole stage.
+/// The figures of one process, or of a whole stage.
 #[derive(Serialize, JsonSchema)]
 #[schemars(extend("examples" = [{
     "timestamp": "2026-11-21T11:44:18.011Z", "scope": "process", "since": "2026-11-21T11:41:23.011Z", "degraded": null,
@@ -60,14 +61,14 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/metrics")
 }]))]
 struct Metrics {
     timestamp: Timestamp,
-    /// What is counted: the requests of the process that answers, or those of all functions of the stage.
+    /// The scope of the counts: the requests of the process that answers, or those of all functions of the stage.
     #[schemars(extend("enum" = ["process", "stage"]))]
     scope: &'static str,
-    /// From when on it is counted: the start of the process, or an hour ago.
+    /// When the counts began: at the start of the process, or an hour ago.
     since: Timestamp,
-    /// Null if all is as it should be. `partial`: some series could not be read, and what they would say is null or zero.
-    /// `stale`: CloudWatch does not answer, these are the figures of `timestamp`, at most 15 minutes ago. `unavailable`: it
-    /// does not answer, and these are the counts of the process alone.
+    /// Null if nothing is wrong. `partial`: some series could not be read, and their values are null or zero. `stale`:
+    /// CloudWatch does not answer, and these are the figures of `timestamp`, at most 15 minutes ago. `unavailable`:
+    /// CloudWatch does not answer, and these are the counts of the process alone.
     #[schemars(extend("enum" = ["partial", "stale", "unavailable", null]))]
     degraded: Option<&'static str>,
     api: Api,
@@ -77,22 +78,22 @@ struct Metrics {
     snapshots: Snapshots,
 }
 
-/// What the nightly snapshot and the weekly restore drill published last; null before their first run, and where they do not
-/// run.
+/// The last results of the nightly snapshot and of the weekly restore drill; null before their first run, and where
+/// they do not run.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct Snapshots {
-    /// Hours since the newest whole snapshot, one decimal.
+    /// Hours since the newest complete snapshot, one decimal.
     #[schemars(range(min = 0))]
     age_hours: Option<f64>,
-    /// Whether the last snapshot went well.
+    /// Whether the last snapshot succeeded.
     last_ok: Option<bool>,
     last_at: Option<Timestamp>,
-    /// Hours since a restore drill last succeeded, one decimal; before the first, since somebody looked first.
+    /// Hours since the last successful restore drill, one decimal; before the first one, hours since the first check.
     #[schemars(range(min = 0))]
     drill_age_hours: Option<f64>,
-    /// Whether the last restore drill went well.
+    /// Whether the last restore drill succeeded.
     drill_ok: Option<bool>,
     drill_at: Option<Timestamp>,
 }
@@ -101,9 +102,9 @@ struct Snapshots {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct Api {
-    /// Answered since `since`, without this one.
+    /// Requests answered since `since`, without this one.
     total_requests: u64,
-    /// Of these, with a status of 400 or above.
+    /// The answered requests with a status of 400 or above.
     total_errors: u64,
     error_rate: Percent,
     response_time: ResponseTime,
@@ -111,7 +112,7 @@ struct Api {
     by_endpoint: BTreeMap<Box<str>, EndpointMetrics>,
 }
 
-/// In the runner of the last 1 000 requests; all `0.0ms` before the first.
+/// The duration of requests; in the runner, of the last 1 000. All are `0.0ms` before the first request.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct ResponseTime {
@@ -139,30 +140,30 @@ struct EndpointMetrics {
     refused: Option<BTreeMap<&'static str, u64>>,
 }
 
-/// The people present in rooms, as their lists show them: whoever left or whose lease lapsed is not one of them. In the
-/// runner counted when asked, at most a second ago. On AWS counted once a minute, to one above the limit. Null where nobody
-/// could count.
+/// The people present in rooms, as in the rooms' lists: without people who have left and people whose lease has lapsed.
+/// The runner counts them for this answer, or did so at most a second before. On AWS they are counted once a minute, up
+/// to one above the limit. Null if they could not be counted.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct Users {
     current: Option<u64>,
-    /// The most at once since `since`.
+    /// The most people at the same time since `since`.
     peak: Option<u64>,
-    /// `CONCURRENT_USER_LIMIT`. Informs; refuses nobody.
+    /// `CONCURRENT_USER_LIMIT`. It only informs; nobody is refused because of it.
     #[schemars(range(min = 1))]
     limit: u32,
     capacity_used: Option<Percent>,
 }
 
-/// Of the process that answers, but for the peak.
+/// Figures of the process that answers, except for the peak.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct System {
     /// Memory of the process; null where the system has no `/proc`.
     memory: Option<Memory>,
-    /// The most memory that any process has held of those that are counted.
+    /// The most memory that one of the counted processes has used.
     memory_peak: Option<Megabytes>,
     /// Processor time the process has used; null where the system has no `/proc`.
     cpu: Option<Cpu>,
@@ -177,7 +178,7 @@ struct Memory {
     heap_used: Megabytes,
     heap_total: Megabytes,
     rss: Megabytes,
-    /// Share of `heapTotal` that `rss` takes.
+    /// `rss` as a percentage of `heapTotal`.
     #[schemars(regex(pattern = "^[0-9]+[.][0-9]{2}$"))]
     usage_percent: String,
 }
@@ -195,9 +196,9 @@ struct Cpu {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 struct Slo {
-    /// By the basic profile.
+    /// Whether the basic profile's target is met.
     response_time_met: bool,
-    /// By the basic profile.
+    /// Whether the basic profile's target is met.
     error_rate_met: bool,
     profiles: Profiles,
 }

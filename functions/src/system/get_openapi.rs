@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`: this API, described.
+//! `GET /api/openapi.json`: the description of this API.
 
 use crate::function::{Callers, Function, route};
 use crate::{Context, Reply, Request, Response};
@@ -12,7 +12,7 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/openapi.json")
     .describes("Needs no token.")
     .gives::<ApiDescription>(200, "The description of this API.");
 
-/// The type of [`DOCUMENT`], which nothing needs to make here.
+/// The type of [`DOCUMENT`] for the description. No value of it exists.
 enum ApiDescription {}
 
 impl JsonSchema for ApiDescription {
@@ -25,7 +25,7 @@ impl JsonSchema for ApiDescription {
     }
 }
 
-/// The description, as answered.
+/// The text of the description.
 pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
 pub(crate) async fn handle(_state: Context, _request: Request) -> Reply {

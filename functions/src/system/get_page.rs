@@ -1,4 +1,4 @@
-//! `GET /{proxy+}`: the page, and everything that it loads.
+//! `GET /{proxy+}`: the page, and all files that it loads.
 
 use super::no_route;
 use crate::function::{Callers, Class, Function, Trigger};
@@ -17,19 +17,20 @@ pub(crate) const FUNCTION: Function = Function::endpoint(&[
 .throttled(Class::Page)
 .at("/app.js");
 
-/// The files, in the binary: only the function that serves them links them.
+/// The files of the page. Only the binary that serves them contains them.
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../web");
 
-/// Only ours: no inline script or style, no other host, no frame around it.
+/// Allows only content of this server: no inline script or style, no other host, no frame around the page.
 const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; \
                               base-uri 'none'; form-action 'self'";
 
-/// The page asks for the microphone itself, and nobody whom it would embed may.
+/// The page may ask for the microphone; content that it would embed may not.
 const PERMISSIONS: (HeaderName, &str) =
     (HeaderName::from_static("permissions-policy"), "microphone=(self), camera=(), geolocation=()");
 
 /// # Errors
-/// 404 and 405 as every other path that is none: the route takes whatever has none of its own.
+/// 404 and 405 for a path that is not a file of the page, as [`no_route`] answers them: this route takes all paths
+/// without a route of their own.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let Some((text, kind)) = file(request.uri().path()) else {
         return no_route::handle(context, request).await;
@@ -43,7 +44,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     Ok(response)
 }
 
-/// The file behind a path, and its media type; none for what is not part of the page.
+/// The file of a path, and its media type; none if the path is not part of the page.
 fn file(path: &str) -> Option<(&'static str, &'static str)> {
     let name = match path {
         "/" => "index.html",
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_a_file_of_the_page_or_nothing() {
+    fn only_files_of_the_page_are_served() {
         for (path, kind) in [
             ("/", "text/html; charset=utf-8"),
             ("/ops", "text/html; charset=utf-8"),

@@ -1,4 +1,4 @@
-//! `$default`: whatever no other route takes.
+//! `$default`: answers the requests that no other route takes: a preflight, and otherwise with a refusal.
 
 use super::get_openapi::DOCUMENT;
 use crate::answer::allowed_origin;
@@ -31,14 +31,14 @@ const ALLOWED_HEADERS: &str = "authorization, content-type, if-match, if-none-ma
 
 /// 404: there is no such path.
 const ROUTE_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "route_not_found", "there is nothing at this path");
-/// 405: the path exists, the method does not.
+/// 405: the path exists, but not with this method.
 const METHOD_NOT_ALLOWED: Refusal =
     Refusal::new(Kind::Method, "method_not_allowed", "this path does not answer this method");
 
-/// Answers a preflight for a path that exists. The gateway of AWS may answer it itself; it must be right either way.
+/// Answers a preflight for a path that exists. On AWS the gateway may answer it instead; both answers must be right.
 ///
 /// # Errors
-/// Anything else: 405 if the path exists with other methods, else 404.
+/// 405 if the path exists with other methods, otherwise 404.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let methods = methods(request.uri().path()).ok_or(ROUTE_NOT_FOUND)?;
     let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
@@ -52,7 +52,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     })
 }
 
-/// What a page of this origin may do; nothing is said to one that is not listed. Which origin may is said with every answer.
+/// The permissions of a page of this origin; an origin that is not listed gets none. The header that allows the origin
+/// is added to every answer elsewhere.
 fn preflight(context: &Context, origin: Option<&HeaderValue>, methods: &str) -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -65,7 +66,8 @@ fn preflight(context: &Context, origin: Option<&HeaderValue>, methods: &str) -> 
     response
 }
 
-/// The methods of a path, separated by commas. Read from the description, which a test holds equal to the routes.
+/// The methods of a path, separated by commas. They are read from the description, which a test compares with the
+/// routes.
 fn methods(path: &str) -> Option<String> {
     let described: Described<'_> = serde_json::from_str(DOCUMENT).ok()?;
     let (_, methods) = described.paths.into_iter().find(|(template, _)| matches(template, path))?;
