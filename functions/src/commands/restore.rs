@@ -1,5 +1,5 @@
-//! Invoked by hand with `{"snapshot":"latest"}` or the name of one: restores it into the stage's tables, which must be
-//! empty. Every agent is revoked, unless `"keepAgents":true` is in the event as well.
+//! Invoked by hand with `{"snapshot":"latest"}` or the name of a snapshot: restores that snapshot into the stage's
+//! tables, which must be empty. It revokes every agent, unless the event also contains `"keepAgents":true`.
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, allow, job};
 use crate::log::progress;
@@ -29,19 +29,21 @@ pub(crate) const FUNCTION: Function = job(&[])
     .properties(
         "MemorySize: 512
 Timeout: 900
-# Not even one: an account that must keep all it has unreserved could not be stopped then.
+# Not limited by ReservedConcurrency, so restore works while all other functions are stopped. It reserves nothing:
+# an account that must keep all its concurrency unreserved could not be stopped otherwise.
 ReservedConcurrentExecutions: !Ref AWS::NoValue
-# A run that was interrupted is gone on with by whoever started it.
+# The operator who started an interrupted run continues it.
 EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}
 Environment:
   Variables:
     SNAPSHOT_BUCKET: !Ref SnapshotBucket",
     );
 
-/// When to stop and leave the rest to the next invocation: a minute before Lambda ends this one.
+/// Time after which a run stops and leaves the rest to the next invocation: a minute less than Lambda's limit.
 const STOP_AFTER: Duration = Duration::from_mins(14);
 
-/// Restores, or goes on with it. `"done":false` says that time was over: invoke it again with the same event.
+/// Starts or continues a restore. `"done":false` in the answer means that the time was over: invoke it again with the
+/// same event.
 #[must_use]
 pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
@@ -59,12 +61,12 @@ pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcom
     })
 }
 
-/// What an event asks for.
+/// The content of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Which snapshot. An event must say so: nobody restores by a slip.
+    /// The snapshot to restore. An event must name it, so that nobody restores by mistake.
     pub snapshot: Wanted,
-    /// Whether agents come back as they were.
+    /// Whether agents stay valid; otherwise they are revoked.
     pub keep_agents: bool,
 }
 
@@ -79,7 +81,7 @@ fn asked(event: &Value) -> Result<Asked, String> {
     }
 }
 
-/// Restores from these objects into the tables of the stage.
+/// Restores a snapshot from these objects into the tables of the stage.
 ///
 /// # Errors
 /// As [`Restore::run`].
@@ -101,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_event_says_which_snapshot_and_whether_agents_come_back() {
+    fn an_event_names_the_snapshot_and_may_keep_the_agents() {
         let revoking = |snapshot| Ok(Asked { snapshot, keep_agents: false });
         assert_eq!(asked(&json!({"snapshot": "latest"})), revoking(Wanted::Latest));
         let id = "2026-11-21-03-00-00";

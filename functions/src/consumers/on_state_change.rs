@@ -1,4 +1,4 @@
-//! The state table's stream: every change of a state is added to the ledger of its room.
+//! The state table's stream: adds every change of a state to the ledger of its room.
 
 use crate::Context;
 use crate::function::{Function, LEDGER, Trigger, allow, job};
@@ -15,10 +15,11 @@ pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
         ),
         allow(&["sqs:SendMessage"], &["!GetAtt StateChangeFailures.Arn"]),
     ])
-    // Of a join and a mute in one batch: where the chain ends, and twice marker, entry and head, each counted double.
+    // The example is a join and a mute in one batch: one read of the chain's head, and two transactions of marker,
+    // entry and head, in which each write counts double.
     .costs(3, 1.0, 12.0)
     .changes(&[(None, UNMUTED), (Some(UNMUTED), MUTED)])
-    // A hundred records, each a read and a transaction of some 20 ms.
+    // A batch has up to a hundred records; each takes a read and a transaction of about 20 ms.
     .properties("Timeout: 30");
 
 const UNMUTED: &str = r#"{
@@ -32,14 +33,14 @@ const MUTED: &str = r#"{
     "lastUpdated": {"N": "1795257126500"}, "createdAt": {"N": "1795257125000"}, "expiresAt": {"N": "1797849125"}
 }"#;
 
-/// The consumer itself.
+/// Runs the consumer.
 #[must_use]
 pub fn run(context: Context, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
     Box::pin(handle(context, event))
 }
 
-/// Works off a batch in order. At the first record that fails it stops: whoever delivers goes on from there, so an entry
-/// never overtakes the one before it. A record that is delivered again changes nothing.
+/// Processes a batch in order and stops at the first record that fails. The stream delivers from that record again, so
+/// an entry never overtakes an earlier one. A record that is delivered again changes nothing.
 async fn handle(context: Context, event: StreamEvent) -> BatchOutcome {
     let Err(error) = context.ledger.append(&event.records).await else { return BatchOutcome::default() };
     let sequence_number = event.records.get(error.index).map(StreamRecord::sequence_number).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! `rate(1 minute)`: does the deployment still do its work? Asks for its health, writes, reads and deletes a state, and waits
-//! until the history of its room tells of it. And counts who is in a room, because nobody else looks at all rooms.
+//! `rate(1 minute)`: checks that the deployment works. It asks for the health, writes, reads and deletes a state, and
+//! waits until the history of its room contains the change. It also counts the people in rooms, because no other
+//! function looks at all rooms.
 
 use crate::function::{Function, LEDGER, ROOM_INDEX, STATE, Trigger, allow, job};
 use crate::log::publish;
@@ -26,33 +27,33 @@ pub(crate) const FUNCTION: Function =
             allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:greenroom-canary"]),
             allow(&["dynamodb:Scan"], &[ROOM_INDEX])
                 .counting()
-                .because("It may count who is in a room, and read nobody."),
+                .because("It may count the people in rooms, but read none of their states."),
         ])
         .costs(20, 12.0, 4.0)
         .properties(
-            "# A run that failed has said so; the next one comes in a minute.
+            "# A failed run has reported its failure, and the next run starts within a minute.
 EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}",
         );
 
-/// The one user it may touch: its permissions name no other.
+/// The only user that it may touch: its permissions name no other.
 pub const USER: &str = "greenroom-canary";
-/// Its room, whose history it reads. Clients can name neither.
+/// Its room, whose history it reads. Clients can use neither of the two ids.
 pub const ROOM: &str = "greenroom-canary";
-/// For all steps. A failure must still be reported within a function's own limit of 10 s.
+/// Time for all steps. A failure must still be reported within the function's own limit of 10 s.
 const TIMEOUT: Duration = Duration::from_secs(7);
-/// For the count of users, which is not a step: a canary that cannot count has not failed.
+/// Time for the count of users, which is not a step: a canary that cannot count has not failed.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// A read may lag behind the write before it. One that still does after a second is a failure.
+/// A read may lag behind the write before it. A lag of more than a second is a failure.
 const READS_MAX: u32 = 10;
 const BETWEEN_READS: Duration = Duration::from_millis(100);
-/// A change is in the history after some 100 ms, and after a second if its consumer has to start first. One that is not
-/// there after four seconds is a failure.
+/// A change is in the history after about 100 ms, and after a second if its consumer has to start first. A delay of
+/// more than four seconds is a failure.
 const LOOKS_MAX: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Entries read at once. A run makes two.
+/// Entries that are read at once. A run makes two.
 const ENTRIES_MAX: u16 = 50;
 
-/// One run, as a line of the log and as the answer to whoever invoked it.
+/// The outcome of one run, as a line of the log and as the answer to the invocation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
@@ -66,11 +67,12 @@ struct Outcome {
     duration: u64,
 }
 
-/// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
+/// Runs once and logs the outcome. A failed check is an outcome and not an error, because Lambda would repeat the run
+/// after an error.
 #[must_use]
 pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = crate::Outcome> + Send>> {
     Box::pin(async move {
-        // First, while the room of the last run is empty again.
+        // The count comes first, while the canary's own room is empty.
         let users = users(&context).await;
         let began = Instant::now();
         let mut step = "health";
@@ -78,7 +80,7 @@ pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = crate::Out
         let failure = match run {
             Ok(Ok(())) => None,
             Ok(Err(cause)) => Some(cause),
-            Err(_) => Some(format!("not done after {} s", TIMEOUT.as_secs())),
+            Err(_) => Some(format!("the run did not end within {} s", TIMEOUT.as_secs())),
         };
         let mut measured = vec![(Metric::CanaryFailed, if failure.is_some() { 1.0 } else { 0.0 })];
         let outcome = Outcome {
@@ -94,8 +96,8 @@ pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = crate::Out
     })
 }
 
-/// People in rooms, at most one more than count as full: that there are too many is what is to be known, and what a look
-/// costs has an end.
+/// The number of people in rooms, at most one more than the limit. More need not be counted to know that the limit is
+/// exceeded, and this bounds the cost of the count.
 async fn users(context: &Context) -> Option<u32> {
     let count = context.users.count_in_rooms(context.config.concurrent_user_limit + 1, (context.clock)());
     match tokio::time::timeout(COUNT_TIMEOUT, count).await {
@@ -115,9 +117,9 @@ async fn round_trip(context: &Context, step: &mut &'static str) -> Result<(), St
     let health = handlers::get_health(context.clone(), Request::default()).await;
     let status = health.unwrap_or_else(|error| error.response("")).status().as_u16();
     if status != 200 {
-        return Err(format!("answers {status}"));
+        return Err(format!("the health check answered {status}"));
     }
-    let reserved = |_| "its own ids are none".to_owned();
+    let reserved = |_| "the canary's own ids are malformed".to_owned();
     let user: UserId = USER.parse().map_err(reserved)?;
     let room: RoomId = ROOM.parse().map_err(reserved)?;
     *step = "ledger";
@@ -126,7 +128,8 @@ async fn round_trip(context: &Context, step: &mut &'static str) -> Result<(), St
     let request_id = format!("canary-{:032x}", fastrand::u128(..));
     let mut written = write(context, &user, &room, &request_id).await?;
     if !written.created {
-        // What a run left behind: the same state again would be no change, and the history would not tell of it.
+        // A previous run has left the state behind. Writing the same state again would be no change, and the history
+        // would not contain it.
         context.users.delete(&user, None, (context.clock)()).await.map_err(|error| text(&error))?;
         written = write(context, &user, &room, &request_id).await?;
     }
@@ -151,7 +154,7 @@ async fn write(context: &Context, user: &UserId, room: &RoomId, request_id: &str
     context.users.set_state(user, claim, Guard::default(), &cause).await.map_err(|error| text(&error))
 }
 
-/// Looks into the history, behind the entry of this number, until it tells of the change that this request made.
+/// Reads the history after the entry `before` until it contains the change that this request made.
 async fn find(context: &Context, room: &RoomId, before: u64, request_id: &str) -> Result<(), String> {
     for _ in 0..LOOKS_MAX {
         let part = context.ledger.read(room, before, ENTRIES_MAX).await.map_err(|error| text(&error))?;
@@ -160,10 +163,10 @@ async fn find(context: &Context, room: &RoomId, before: u64, request_id: &str) -
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-    Err("the change that was made is not in the history".to_owned())
+    Err("the change did not appear in the history".to_owned())
 }
 
-/// Reads until what was written is seen.
+/// Reads the state until the written version appears.
 async fn read(context: &Context, user: &UserId, version: Version) -> Result<(), String> {
     for _ in 0..READS_MAX {
         match context.users.get(user, (context.clock)()).await {
@@ -172,7 +175,7 @@ async fn read(context: &Context, user: &UserId, version: Version) -> Result<(), 
             Ok(_) | Err(_) => tokio::time::sleep(BETWEEN_READS).await,
         }
     }
-    Err("the state that was written did not appear".to_owned())
+    Err("the written state did not appear".to_owned())
 }
 
 fn text(error: &StoreError) -> String {

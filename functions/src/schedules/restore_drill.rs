@@ -1,4 +1,5 @@
-//! `cron(0 4 ? * SUN *)`: restores the newest snapshot into scratch tables, compares every item, and removes them again.
+//! `cron(0 4 ? * SUN *)`: restores the newest snapshot into scratch tables, compares every item, and removes the
+//! tables.
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::{progress, publish};
@@ -49,25 +50,25 @@ pub(crate) const FUNCTION: Function = job(&[Trigger::Schedule {
 .properties(
     "MemorySize: 512
 Timeout: 900
-# A run that failed has said so.
+# A failed run has reported its failure.
 EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 3600}
 Environment:
   Variables:
     SNAPSHOT_BUCKET: !Ref SnapshotBucket",
 );
 
-/// For a whole run. Half a minute before Lambda ends it, so that a failure is still reported.
+/// Time for a whole run: half a minute less than Lambda's limit, so that a failure is still reported.
 const TIMEOUT: Duration = Duration::from_secs(870);
 
-/// One run, as a line of the log and as the answer to whoever invoked it.
+/// The outcome of one run, as a line of the log and as the answer to the invocation.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     timestamp: Timestamp,
-    /// None if the run decided nothing: another one is at work.
+    /// None if the run decided nothing, because another run was active.
     #[serde(skip)]
     failed: Option<bool>,
-    /// What was restored and compared.
+    /// The snapshot that was restored and compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     drilled: Option<Drilled>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,8 @@ pub struct Run {
     duration: u64,
 }
 
-/// Runs once and writes what came of it. A failure is a result and no error: Lambda would repeat the run.
+/// Runs once and logs the outcome. A failed drill is an outcome and not an error, because Lambda would repeat the run
+/// after an error.
 #[must_use]
 pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
@@ -87,7 +89,7 @@ pub fn run(context: Context, _: Value) -> Pin<Box<dyn Future<Output = Outcome> +
     })
 }
 
-/// One drill with these objects. `alone` if no other can be at work.
+/// Performs one drill with these objects. `alone`: no other run can be active.
 pub async fn perform(context: &Context, objects: &Objects, alone: bool) -> Run {
     let began = Instant::now();
     let live = Tables {
@@ -99,10 +101,10 @@ pub async fn perform(context: &Context, objects: &Objects, alone: bool) -> Run {
     let drill = Drill { objects, live: &live, scratch: &scratch, clock: context.clock, alone };
     let outcome = match tokio::time::timeout(TIMEOUT, drill.run(&mut progress())).await {
         Ok(outcome) => outcome,
-        // What is left in the scratch tables is removed by the next run.
-        Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),
+        // The next run removes the remains in the scratch tables.
+        Err(_) => Err(SnapshotError::Unreachable(format!("the run did not end within {} s", TIMEOUT.as_secs()).into())),
     };
-    // A success that cannot be noted is a failure: its age would grow.
+    // A success that cannot be stored counts as a failure, because the age of the last success would grow.
     let outcome = match outcome {
         Ok(drilled) => Mark::Drilled.note(&live, (context.clock)()).await.map(|()| drilled),
         failed => failed,
@@ -130,10 +132,10 @@ impl Run {
         failed.into_iter().collect()
     }
 
-    /// What was restored and compared, or why it was not.
+    /// The snapshot that was restored and compared, or the cause of the failure.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The cause of the failure.
     pub fn outcome(&self) -> Result<&Drilled, &str> {
         self.drilled.as_ref().ok_or_else(|| self.cause.as_deref().unwrap_or_default())
     }

@@ -1,5 +1,5 @@
-//! `cron(0 3 * * ? *)`: takes a snapshot of both tables and verifies it. Asked by `{"task":"age"}`, says every hour how old
-//! the last one is, and how long ago a restore was last practised.
+//! `cron(0 3 * * ? *)`: takes a snapshot of both tables and verifies it. For the event `{"task":"age"}`, which comes
+//! every hour, it reports the age of the newest snapshot and the time since the last restore drill instead.
 
 use crate::function::{BUCKET, Function, LEDGER, SNAPSHOTS, STATE, Trigger, allow, job};
 use crate::log::publish;
@@ -37,10 +37,10 @@ pub(crate) const FUNCTION: Function = job(&[
     allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[STATE]),
     allow(&["dynamodb:GetItem"], &[STATE])
         .keys(&["LEASE#restore"])
-        .because("Whether a restore is at work: what it has not finished is no state to take a snapshot of."),
+        .because("To see whether a restore is active: a snapshot must not be taken of a part of another one."),
     allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["LEASE#snapshot", "LEASE#taken", "LEASE#drilled"])
-        .because("Its lease, its mark and that of the last drill, and nothing else."),
+        .because("Its lease, its mark and the mark of the last drill, and nothing else."),
     allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["LEASE#snapshot"]),
     allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[LEDGER]),
     allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"]),
@@ -50,7 +50,7 @@ pub(crate) const FUNCTION: Function = job(&[
 ])
 .whole_tables()
 .properties(
-    r#"# A page of each segment, a part on its way up and one being made.
+    r#"# The memory holds a page of each segment, a part that is being uploaded and a part that is being filled.
 MemorySize: 512
 Timeout: 900
 Environment:
@@ -60,24 +60,26 @@ Environment:
     SNAPSHOT_COMPRESSION: !Ref SnapshotCompression
     SNAPSHOT_STORAGE_CLASS: !Ref SnapshotStorageClass
     SNAPSHOT_SEGMENTS: "4"
-    # A snapshot takes a third of them, and requests find the rest.
+    # A snapshot uses a third of them and leaves the rest to requests.
     SNAPSHOT_READ_UNITS: !Ref MaxReadUnits"#,
 );
 
-/// For a whole run. Half a minute before Lambda ends it, so that a failure is still reported.
+/// Time for a whole run: half a minute less than Lambda's limit, so that a failure is still reported.
 const TIMEOUT: Duration = Duration::from_secs(870);
-/// What a run is asked for.
+
+/// The task of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// A snapshot, unless there is one that was begun at or after this moment: an event that is delivered again is for
+    /// A snapshot, unless there is one that was begun at or after this moment: an event that is delivered again names
     /// the same moment.
     Snapshot(Option<Timestamp>),
-    /// How old the last snapshot is.
+    /// The age of the newest snapshot.
     Age,
 }
 
 impl Task {
-    /// What an event asks for. An event of `EventBridge` says when it was due; whoever asks by hand wants a snapshot now.
+    /// The task of an event. An event of `EventBridge` contains the time at which it was due; an operator who invokes
+    /// the function by hand wants a snapshot now.
     #[must_use]
     pub fn of(event: &Value) -> Self {
         if event["task"] == "age" {
@@ -88,32 +90,32 @@ impl Task {
     }
 }
 
-/// One run, as a line of the log and as the answer to whoever invoked it.
+/// The outcome of one run, as a line of the log and as the answer to the invocation.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     timestamp: Timestamp,
     /// `snapshot` or `age`.
     task: &'static str,
-    /// None if the run decided nothing: another one is at work.
+    /// None if the run decided nothing, because another run was active.
     #[serde(skip)]
     failed: Option<bool>,
-    /// Hours since the last good snapshot was begun; none if there is none.
+    /// Hours since the newest good snapshot was begun; none if there is no such snapshot.
     #[serde(skip)]
     age: Option<f64>,
-    /// Hours since a drill last succeeded; none if that was not asked for.
+    /// Hours since the last successful drill; none if the task did not ask for it.
     #[serde(skip)]
     drill_age: Option<f64>,
-    /// There was a snapshot for this moment already.
+    /// There was already a snapshot for this moment.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     already_done: bool,
-    /// What was read back and found to be what was written: its manifest.
+    /// The manifest of the snapshot that was taken, read back and found identical.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Manifest>,
-    /// Snapshots past the retention.
+    /// The removed snapshots, which were older than the retention.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removed: Vec<String>,
-    /// Objects and uploads of interrupted runs.
+    /// Number of removed objects and uploads of interrupted runs.
     #[serde(skip_serializing_if = "is_zero")]
     removed_leftovers: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +129,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Runs once, and writes what came of it.
+/// Runs once and logs the outcome.
 #[must_use]
 pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     Box::pin(async move {
@@ -141,11 +143,11 @@ pub fn run(context: Context, event: Value) -> Pin<Box<dyn Future<Output = Outcom
     })
 }
 
-/// Does one task with these objects: what came of it, for the log, and whether it failed. `alone` says that no other run
-/// can be at work.
+/// Performs one task with these objects. Returns the outcome for the log, and the error if the task failed. `alone`: no
+/// other run can be active.
 ///
 /// # Errors
-/// Why there is no snapshot, or no age.
+/// The cause for which there is no snapshot or no age.
 pub async fn perform(
     context: &Context,
     objects: &Objects,
@@ -191,7 +193,8 @@ pub async fn perform(
     (run, outcome)
 }
 
-/// How old the newest whole snapshot is. When it was begun is noted for those who may not see the snapshots.
+/// The age of the newest complete snapshot. The start of this snapshot is stored for functions that may not read the
+/// bucket.
 async fn age(context: &Context, objects: &Objects) -> Result<Option<Duration>, SnapshotError> {
     let now = (context.clock)();
     let age = keep::age(objects, now).await?;
@@ -223,9 +226,9 @@ async fn snapshot(
     let snapshots = Snapshots { tables: &tables, objects, settings: &settings, clock: context.clock, alone };
     let performed = match tokio::time::timeout(TIMEOUT, snapshots.perform(slot)).await {
         Ok(performed) => performed,
-        Err(_) => Err(SnapshotError::Unreachable(format!("not done after {} s", TIMEOUT.as_secs()).into())),
+        Err(_) => Err(SnapshotError::Unreachable(format!("the run did not end within {} s", TIMEOUT.as_secs()).into())),
     };
-    // Whoever finds another one at work has not failed, and not succeeded either.
+    // A run that finds another run active has neither failed nor succeeded.
     run.failed = match &performed {
         Ok(_) => Some(false),
         Err(SnapshotError::Leased { .. }) => None,
@@ -239,7 +242,7 @@ async fn snapshot(
     Ok(())
 }
 
-/// With two decimals: half a minute is enough of an alarm at 26 hours.
+/// Hours with two decimals: a precision of half a minute is enough for an alarm at 26 hours.
 fn hours(age: Duration) -> f64 {
     (age.as_secs_f64() / 36.0).round() / 100.0
 }
@@ -252,7 +255,8 @@ impl Run {
         failed.into_iter().chain(age).chain(drill_age).collect()
     }
 
-    /// What was verified; none if the snapshot was there already, or none was asked for or could be taken.
+    /// The manifest of the verified snapshot; none if the snapshot existed already, was not asked for or could not be
+    /// taken.
     #[must_use]
     pub fn verified(&self) -> Option<&Manifest> {
         self.verified.as_ref()
@@ -265,7 +269,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_event_says_what_is_asked_for_and_when_it_was_due() {
+    fn an_event_gives_the_task_and_the_time_at_which_it_was_due() {
         let due = Timestamp::from_ms(1_795_230_000_000);
         let scheduled = json!({"source": "aws.events", "time": "2026-11-21T03:00:00Z", "detail": {}});
         assert_eq!(Task::of(&scheduled), Task::Snapshot(Some(due)));
