@@ -1,4 +1,4 @@
-//! `POST /api/agents/{agentId}/attestations`: an agent tells what it measured.
+//! `POST /api/agents/{agentId}/attestations`: an agent reports a measurement.
 
 use crate::auth::{Act, Caller, SIGNATURE_INVALID};
 use crate::error::ClaimView;
@@ -31,19 +31,19 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents/{agentId}/attesta
         ),
         "nMUFxMsajYiw6L0YE0b9QmaI3-vdRfJY2z1CA9FCaacWYrmtwvdREAotTWt7_ckxFyjtRaVpqLOE-VSLmBcrDQ",
     )
-    // Signed once for all, so no server can know the agent.
+    // The example was signed once for all, so no server can know the agent.
     .answers(401, 401)
     .describes(
-        "Needs no token: the signature is the permission. Accepted by one conditional write if `seq` and `challenge` \
-         are the next and `toMs` has grown; the very same bytes once more get the stored answer. A refused one \
-         changes nothing. An agent that does not know its place sends `seq` 0, which is never accepted and is \
-         answered 409.",
+        "Needs no token: the signature is the permission. An attestation is accepted by one conditional write if `seq` \
+         and `challenge` are the expected ones and `toMs` has grown. The same bytes again get the stored answer. A \
+         refused attestation changes nothing. An agent that does not know the next `seq` sends `seq` 0, which is never \
+         accepted and is answered with 409.",
     )
     .takes::<Attestation>()
     .gives::<Accepted>(200, "Accepted, with the verdicts that follow.")
     .refuses(&[(409, "SequenceConflict"), (410, "AgentRevoked")]);
 
-/// 401: the agent's clock or the server's is wrong. It shows the server's time.
+/// 401: the agent's clock or the server's is wrong. The answer shows the server's time.
 const CLOCK_SKEW: Refusal = Refusal::new(Kind::Unauthenticated, "clock_skew", "toMs must be near the server's time");
 
 /// The attestation is stored.
@@ -52,7 +52,7 @@ const CLOCK_SKEW: Refusal = Refusal::new(Kind::Unauthenticated, "clock_skew", "t
 struct Accepted {
     verdict: Verdicts,
     claim: ClaimView,
-    /// The number of the attestation.
+    /// The `seq` of the attestation.
     #[schemars(range(min = 1))]
     seq: u64,
     next_challenge: Challenge,
@@ -63,15 +63,16 @@ struct Accepted {
     at_ms: u64,
 }
 
-/// Needs no token: the signature is the permission, and nothing of the body is read before it.
+/// Needs no token: the signature is the permission, and the body is parsed only after the signature has been checked.
 ///
 /// # Errors
-/// 400 signed, but malformed; 401 wrong signature or clock; 409 not the next one, or attached to nobody; 410 revoked.
+/// 400 signed, but malformed; 401 wrong signature or clock; 409 not the expected one, or attached to nobody; 410
+/// revoked.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    // A stranger does not learn which agents exist.
+    // A stranger must not learn which agents exist.
     let agent = context.agents.get(&agent_id, (context.clock)()).await.map_err(|error| {
-        // Of a tombstone no key is known, so nobody could have signed.
+        // A tombstone has no key, so nobody can have signed for it.
         let is_unknown = error.is(AGENT_NOT_FOUND) || error.is(AGENT_REVOKED);
         if is_unknown { ApiError::from(SIGNATURE_INVALID).logged_as("agent_unknown") } else { error.into() }
     })?;
@@ -105,12 +106,12 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     })
 }
 
-/// What an agent is told: with the time, where it is to attest again.
+/// Completes a refusal for the agent, with the server's time.
 fn refused(error: StoreError, asks: bool, at: Timestamp) -> ApiError {
     let told = ApiError::from(error);
     match told.refusal() {
         AGENT_IDLE => told.with_detail("no person has attached this agent; ask again later").at(at),
-        // An agent that asks where to begin makes no mistake.
+        // An agent that asks for the next `seq` makes no mistake.
         SEQUENCE_CONFLICT if asks => told.logged_as("agent_begins").at(at),
         SEQUENCE_CONFLICT | WINDOW_NOT_NEWER => told.at(at),
         _ => told,

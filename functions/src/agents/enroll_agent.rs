@@ -1,4 +1,4 @@
-//! `POST /api/agents`: an agent proves that it knows the code a person was shown, and that it holds its key.
+//! `POST /api/agents`: an agent proves that it knows the code that a person was shown, and that it holds its key.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
@@ -24,12 +24,12 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
         r#"{"userId":"ada","code":"7K3M-Q2XD-9VTA-B4NC","publicKey":"6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw"}"#,
         "BSWdakzKExkVUYldSJg2V4y0ck0QjZ2HiMAG10WPrsSVsybewqthZ8eiSBQf4Q2BWwqo0L9qQPYRDyoqUKC8DQ",
     )
-    // Signed once for all, so no server can know the code.
+    // The example was signed once for all, so no server can know the code.
     .answers(401, 401)
     .describes(
         "Needs no token: the code and the signature are the permission. The code is used up; the same enrolment again \
-         gets the same answer while the code would be good. Enrolling attaches the agent to nobody: `attachAgent` \
-         does.",
+         gets the same answer until the code would have expired. An enrolled agent is attached to nobody until \
+         `attachAgent` attaches it.",
     )
     .takes::<Enrolment>()
     .gives::<Enrolled>(201, "Paired with the browser that was shown the code.")
@@ -50,7 +50,7 @@ struct Enrolled {
     policy: PolicyView,
 }
 
-/// What counts as evidence here, and for how long.
+/// The evidence that counts here, and for how long.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
@@ -78,10 +78,10 @@ impl From<Policy> for PolicyView {
     }
 }
 
-/// Needs no token: the code and the signature are the permission. The agent is attached to nobody yet.
+/// Needs no token: the code and the signature are the permission. The agent is not attached to anybody yet.
 ///
 /// # Errors
-/// 400 malformed body; 401 wrong signature or code; 409 the key has an agent already; 410 that one was revoked.
+/// 400 malformed body; 401 wrong signature or code; 409 the key already has an agent; 410 that agent was revoked.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let enrolment: Enrolment = json(&request)?;
     let agent_id = AgentId::of(&enrolment.public_key);

@@ -1,4 +1,4 @@
-//! `DELETE /api/agents/{agentId}`: a person ends an agent; it may never attest again.
+//! `DELETE /api/agents/{agentId}`: a person revokes an agent; it may never attest again.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -18,8 +18,8 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
     ])
     .costs(3, 0.5, 3.0)
     .answers(404, 404)
-    .describes("It may never attest again. Once more is harmless.")
-    .gives::<Revoked>(200, "Ended.")
+    .describes("The agent may never attest again. A repeated request is harmless.")
+    .gives::<Revoked>(200, "The agent is revoked.")
     .refuses(&[(404, "AgentNotFound")]);
 
 /// The agent may never attest again.
@@ -32,7 +32,7 @@ struct Revoked {
     agent_id: AgentId,
 }
 
-/// Once more is harmless.
+/// Revokes the agent. A repeated request is harmless.
 ///
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such agent.

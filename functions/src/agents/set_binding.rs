@@ -1,4 +1,4 @@
-//! `PUT /api/agents/{agentId}/binding`: a person says which device of the agent's is the one of their browser.
+//! `PUT /api/agents/{agentId}/binding`: a person states which of the agent's devices is a device of their browser.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -20,23 +20,23 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding"
     .costs(3, 1.5, 5.0)
     .body(r#"{"deviceId":"usb-1","agentDeviceId":"pulseaudio:alsa_input.usb-Blue_Yeti-00"}"#)
     .answers(404, 404)
-    .describes("Where labels do not tell. One binding is kept: that of the device said last.")
+    .describes("Needed where the labels do not show it. One binding is kept: that of the last request.")
     .takes::<SetBinding>()
     .gives::<User>(200, "The state, with the verdicts that follow.")
     .refuses(&[(404, "AgentNotFound"), (409, "AgentIdle"), (410, "AgentRevoked")]);
 
-/// A person says that two names are of one device.
+/// A person's statement that two names are of the same device.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetBinding {
-    /// The browser's name for the device, and no alias such as `default`.
+    /// The browser's name for the device; an alias such as `default` is refused.
     #[schemars(extend("not" = {"pattern": DeviceId::alias_pattern()}))]
     device_id: DeviceId,
     /// The agent's name for it.
     agent_device_id: AgentDeviceId,
 }
 
-/// Answers the state with the verdicts that follow. One binding is kept: that of the device said last.
+/// Answers the state with the verdicts that follow. One binding is kept: that of the last request.
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked.
@@ -45,7 +45,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let caller = Caller::of(&context, &request)?;
     let body: SetBinding = json(&request)?;
     if body.device_id.is_alias() {
-        return Err(ApiError::invalid("deviceId", "must name one device, not whichever the system prefers"));
+        return Err(ApiError::invalid("deviceId", "must name one device, not an alias such as default"));
     }
     let word = DeviceBinding { device_id: body.device_id, agent_device_id: body.agent_device_id };
     let agent = context.agents.get(&agent_id, (context.clock)()).await?;

@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/audit`: a room's history with its hashes, to be checked elsewhere.
+//! `GET /api/rooms/{room}/audit`: a room's history with its hashes, so that others can check it.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
@@ -12,9 +12,9 @@ use serde::Serialize;
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
     .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
-    .describes("What is stored, to be checked elsewhere: `greenroom verify-ledger` does it offline.")
+    .describes("Answers the entries as they are stored. `greenroom verify-ledger` checks them offline.")
     .parameters(&["Since", "EventLimit"])
-    .gives::<RoomAudit>(200, "Entries by number.");
+    .gives::<RoomAudit>(200, "The entries, ordered by number.");
 
 /// Part of a room's history, with its hashes.
 #[derive(Serialize, JsonSchema)]
@@ -36,11 +36,12 @@ struct RoomAudit {
     entries: Vec<Entry>,
     /// The last entry of the chain; number 0 if there is none.
     head: Head,
-    /// There are entries after these.
+    /// Whether there are entries after these.
     has_more: bool,
 }
 
-/// Gives what is stored, in order or not: to find out is what it is for.
+/// Answers the entries as they are stored, even if they are out of order: a check of the history must be able to find
+/// this.
 ///
 /// # Errors
 /// 400 malformed room or query; 401 no caller.

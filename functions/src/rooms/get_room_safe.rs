@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/safe`: is everybody in the room muted, and verified to be?
+//! `GET /api/rooms/{room}/safe`: whether everybody in the room is verified to be muted.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, ROOM_INDEX, STATE, allow, route};
@@ -11,17 +11,19 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
         allow(&["dynamodb:BatchGetItem"], &[STATE])
             .keys(&["USER#*"])
-            .because("The people themselves: the index may lag behind them."),
+            .because("The states of the people: the index may lag behind them."),
     ])
     .costs(2, 27.0, 0.0)
     .describes(
-        "Folds the mute verdicts of everybody present, each read as it is now. The index that names them follows a \
-         write within moments, so a person who came just now may be missing; nobody's change is.",
+        "Combines the mute verdicts of everybody present. Each state is read as it is now. The index that lists the \
+         people follows a write within moments, so a person who has just come may be missing, but a change of a listed \
+         person is not.",
     )
     .momentary()
-    .gives::<RoomSafety>(200, "What can be said now. It is about this moment: no `ETag`.");
+    .gives::<RoomSafety>(200, "The result at this moment, without an `ETag`.");
 
-/// Reads everybody as they are now, however many calls that takes: who was not read could not be counted as silent.
+/// Reads the present state of everybody, however many calls this takes: a person whose state was not read could not
+/// count as silent.
 ///
 /// # Errors
 /// 400 malformed room; 401 no caller.

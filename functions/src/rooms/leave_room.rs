@@ -1,4 +1,4 @@
-//! `POST /api/rooms/{room}/leave`: a page says that it closes, so its person is gone.
+//! `POST /api/rooms/{room}/leave`: a page reports that it closes, which ends its person's presence.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -13,11 +13,11 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
     .costs(1, 0.0, 2.0)
     .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
     .describes(
-        "Ends the lease at once, and detaches the agent. The state stays, so a page that only slept brings its person \
-         back by renewing presence.",
+        "Ends the lease at once, and detaches the agent. The state stays, so a page that was only asleep makes its \
+         person present again by renewing presence.",
     )
     .takes::<LeaveRoom>()
-    .gives::<Left>(200, "Said.");
+    .gives::<Left>(200, "The report was accepted; `left` says whether it ended the presence.");
 
 /// A page load of a person in a room.
 #[derive(Deserialize, JsonSchema)]
@@ -28,18 +28,19 @@ struct LeaveRoom {
     lease: LeaseId,
 }
 
-/// The page has said that it closes.
+/// The answer to a page that closes.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{"participantId": "ada", "left": true}]))]
 struct Left {
     participant_id: UserId,
-    /// False if another page load holds the lease, or nobody does: then nothing changed.
+    /// False if another page load holds the lease, or none does: then nothing has changed.
     left: bool,
 }
 
-/// Ends the lease at once, and detaches the agent. `left` is false if another page load holds the lease, or nobody does:
-/// then nothing changes. The state stays, so a page that only slept brings its person back by renewing presence.
+/// Ends the lease at once, and detaches the agent. `left` is false if another page load holds the lease, or none does:
+/// then nothing changes. The state stays, so a page that was only asleep makes its person present again by renewing
+/// presence.
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller.

@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/events`: what has happened in a room since an event, without gaps.
+//! `GET /api/rooms/{room}/events`: lists the changes in a room since an event, without gaps.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};
@@ -15,11 +15,11 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
     .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes(
-        "Every change since an event, in order and without gaps. A room in which nothing has happened has no events. \
-         The history follows a change within moments.",
+        "Every change since an event, in order and without gaps. A room without changes has no events. The history \
+         follows a change within moments.",
     )
     .parameters(&["Since", "EventLimit"])
-    .gives::<RoomEvents>(200, "Events by number.");
+    .gives::<RoomEvents>(200, "The events, ordered by number.");
 
 /// Part of a room's history.
 #[derive(Serialize, JsonSchema)]
@@ -38,7 +38,7 @@ struct RoomEvents {
     events: Vec<Event>,
     /// Number of the room's last event; 0 if there was none.
     head: u64,
-    /// There are events after these: ask again with `since` = the last `seq`.
+    /// Whether there are events after these. Then ask again with `since` = the last `seq`.
     has_more: bool,
 }
 
@@ -48,23 +48,24 @@ struct Event {
     /// Its place in the room's history, from 1, without gaps.
     #[schemars(range(min = 1, max = SEQ_MAX))]
     seq: u64,
-    /// When it happened.
+    /// When the change happened.
     #[schemars(with = "Timestamp")]
     at: String,
-    /// Who made the change: `open`, a caller without a token, who may be anybody; `agent:<id>`, the agent that signed the
-    /// request; `service`, Greenroom itself. `user:<id>` if nobody noted who made it, which holds for every removal: the id is
-    /// that of the user whose state changed.
+    /// The maker of the change. `open`: a caller without a token, who may be anybody. `agent:<id>`: the agent that
+    /// signed the request. `service`: Greenroom itself, which also removes expired states. `user:<id>`: unknown, as
+    /// after every deletion; the id is that of the user whose state changed.
     #[schemars(regex(pattern = ACTOR_PATTERN))]
     actor: String,
-    /// What happened.
+    /// The kind of the change.
     #[schemars(schema_with = "action_schema")]
     action: String,
-    /// What changed: ids, versions, claims, verdicts and digests; never a label. Always with the `userId` that it is about.
+    /// The details of the change: ids, versions, claims, verdicts and digests; never a label. They always contain the
+    /// `userId`.
     #[schemars(schema_with = "data_schema")]
     data: Map<String, Value>,
 }
 
-/// A room in which nothing has happened has no events. The history follows a change within moments.
+/// A room without changes has no events. The history follows a change within moments.
 ///
 /// # Errors
 /// 400 malformed room or query; 401 no caller; 500 if events are missing.

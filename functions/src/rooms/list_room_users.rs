@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/users`: the states of everybody in a room, by user id.
+//! `GET /api/rooms/{room}/users`: lists the states of everybody in a room, by user id.
 
 use crate::auth::{Act, Caller};
 use crate::examples::listed_user;
@@ -15,8 +15,8 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
     .may(&[allow(&["dynamodb:Query"], &[ROOM_INDEX])])
     .costs(1, 2.0, 0.0)
     .describes(
-        "A room that nobody is in is an empty list, not a 404. On AWS the list may lag behind a write by moments. \
-         People whose lease has lapsed are left out. A page may hold fewer than `limit`, even none, and still have a \
+        "An empty room is an empty list, not a 404. On AWS the list may lag behind a write by moments. People whose \
+         lease has lapsed are left out. A page may hold fewer than `limit` states, even none, and still have a \
          `nextCursor`.",
     )
     .parameters(&["Limit", "Cursor"])
@@ -34,7 +34,7 @@ struct RoomPage {
     next_cursor: Option<Cursor>,
 }
 
-/// A room that nobody is in is an empty list.
+/// An empty room is an empty list.
 ///
 /// # Errors
 /// 400 malformed room, query or cursor; 401 no caller.

@@ -15,12 +15,12 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
     .costs(1, 0.0, 2.0)
     .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
     .describes(
-        "Without another one, presence ends 35 s later. Of two page loads, the one that renewed last holds the lease. \
-         It also brings back a person who has lapsed or left.",
+        "Presence ends 35 s after the last renewal. Of two page loads, the one that renewed last holds the lease. A \
+         renewal also makes a person present again who has lapsed or left.",
     )
     .momentary()
     .takes::<RenewPresence>()
-    .gives::<Renewed>(200, "Present until then.")
+    .gives::<Renewed>(200, "The person is present until `leaseUntil`.")
     .refuses(&[(404, "UserNotFound")]);
 
 /// A page load of a person in a room.
@@ -28,7 +28,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RenewPresence {
     participant_id: UserId,
-    /// The page load that speaks.
+    /// The page load that sends the request.
     lease: LeaseId,
 }
 
@@ -41,7 +41,7 @@ struct Renewed {
     lease_until: Timestamp,
 }
 
-/// Without another one, presence ends 35 s later. It also brings back a person who has lapsed or left.
+/// Presence ends 35 s after the last renewal. A renewal also makes a person present again who has lapsed or left.
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller; 404 no such user in this room.

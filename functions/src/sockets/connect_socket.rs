@@ -10,9 +10,9 @@ use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
     .may(&[allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"])])
-    // A connection is in no index.
+    // The write costs one unit, because no index contains connections.
     .costs(1, 0.0, 1.0)
-    // The page is served by the other API, so its own origin is one more that may connect.
+    // The other API serves the page, so that API's origin is also allowed to connect.
     .properties(
         "Environment:
   Variables:
@@ -29,20 +29,21 @@ const NO_SUBPROTOCOL: Refusal =
 const NO_TOKENS: Refusal = Refusal::new(
     Kind::Unauthenticated,
     "token_unsupported",
-    "this server knows no tokens yet; connect without greenroom.bearer, anonymously",
+    "this server supports no tokens yet; connect anonymously, without a greenroom.bearer subprotocol",
 );
 
-/// The handler itself.
+/// Runs the handler.
 #[must_use]
 pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
     Box::pin(handle(context, request))
 }
 
-/// Remembers the connection, with its first lease. It is anonymous, in strict mode too: an anonymous connection may ping and
-/// nothing else. A token is refused: nothing could check it, and who offers one must not be taken for somebody without.
+/// Stores the connection with its first lease. It is anonymous, even in strict mode: an anonymous connection may only
+/// ping. A token is refused, because nothing could check it, and a client that offers a token must not count as
+/// anonymous.
 ///
 /// # Errors
-/// 403 page of a foreign origin; 401 a token; 400 no known subprotocol.
+/// 403 a page of a foreign origin; 401 a token; 400 no known subprotocol.
 async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     let host = request.header("host").next();
     if !request.header("origin").all(|origin| may_connect(&context.config.cors_origins, origin, host)) {
@@ -60,8 +61,8 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     Ok(Value::Null)
 }
 
-/// Whether a page of this origin may connect. Nothing like CORS guards a WebSocket, so this is the guard: browsers always
-/// name the origin, and a program that names none has no visitor whose browser it could use.
+/// Whether a page of this origin may connect. CORS does not protect WebSockets, so this check does. Browsers always
+/// name the origin. A program that names none cannot misuse the browser of a visitor.
 fn may_connect(listed: &CorsOrigins, origin: &str, host: Option<&str>) -> bool {
     match listed {
         CorsOrigins::Any => true,

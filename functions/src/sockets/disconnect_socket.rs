@@ -1,4 +1,4 @@
-//! `$disconnect`: a client's WebSocket is closed. API Gateway tries to say so and may fail: then the lease lapses.
+//! `$disconnect`: a client's WebSocket has closed. API Gateway may fail to send this event; then the lease lapses.
 
 use crate::function::{Function, STATE, Trigger, allow, socket};
 use crate::{Context, SocketReply, SocketRequest};
@@ -9,13 +9,14 @@ pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$disco
     .may(&[allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["CONN#*"])])
     .costs(1, 0.0, 1.0);
 
-/// The handler itself.
+/// Runs the handler.
 #[must_use]
 pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
     Box::pin(handle(context, request))
 }
 
-/// Forgets the connection, if it is the one that the event is about. Late or repeated, it changes nothing.
+/// Deletes the connection, if the event is about this connection and not an older one with the same id. A late or
+/// repeated event changes nothing.
 async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     context.connections.close(&request.connection, request.epoch).await?;
     Ok(Value::Null)

@@ -1,4 +1,4 @@
-//! `ping`: a client says that it is still there.
+//! `ping`: a client reports that it is still there.
 
 use crate::function::{Function, STATE, Trigger, allow, socket};
 use crate::{Context, SocketReply, SocketRequest};
@@ -20,16 +20,16 @@ const LAPSED: Refusal =
 #[serde(deny_unknown_fields)]
 struct Ping {}
 
-/// The handler itself.
+/// Runs the handler.
 #[must_use]
 pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
     Box::pin(handle(context, request))
 }
 
-/// Renews the lease, and says when it ends and when the next ping is due.
+/// Renews the lease. Answers when the lease ends and how often to ping.
 ///
 /// # Errors
-/// 400 data that is not empty; 410 the lease is over.
+/// 400 the data are not empty; 410 the lease has lapsed.
 async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     let Ping {} = request.data()?;
     let renewed = context.connections.renew(&request.connection, request.epoch, (context.clock)()).await?;

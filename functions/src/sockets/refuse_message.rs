@@ -1,4 +1,4 @@
-//! `$default`: a client sends what no other route takes.
+//! `$default`: refuses a message that no other route takes.
 
 use crate::function::{Function, Trigger, socket};
 use crate::{ApiError, Context, SocketReply, SocketRequest};
@@ -13,13 +13,13 @@ pub const EVENTS: &[&str] = &["ping"];
 
 const UNKNOWN_EVENT: Refusal = Refusal::new(Kind::NotFound, "unknown_event", "there is no such event; see events");
 
-/// The handler itself.
+/// Runs the handler.
 #[must_use]
 pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Output = SocketReply> + Send>> {
     Box::pin(handle(context, request))
 }
 
-/// Answers with the events that there are.
+/// Answers with the list of known events.
 ///
 /// # Errors
 /// 404, always.

@@ -1,4 +1,5 @@
-//! `PUT /api/users/{userId}/agent`: a person lets the agent that is paired with their browser measure their microphone.
+//! `PUT /api/users/{userId}/agent`: a person attaches the agent that is paired with their browser, which lets it
+//! measure their microphone.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -19,11 +20,11 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
     ])
     .costs(6, 5.0, 10.0)
     .body(r#"{"witness": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}"#)
-    // No server knows this token.
+    // No server knows this token, so both answers are 404.
     .answers(404, 404)
     .describes(
-        "The person's own word, each time: nothing else attaches an agent. Whoever had the agent before has it no \
-         more, and the pairing is renewed to 30 days. Once more is harmless.",
+        "Only the person can do this: nothing else attaches an agent. The agent leaves the user to whom it was \
+         attached before, and its pairing is renewed to 30 days. A repeated request is harmless.",
     )
     .takes::<AttachAgent>()
     .gives::<User>(200, "The state, with the agent.")
@@ -33,16 +34,17 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AttachAgent {
-    /// What the browser got when it asked for the pairing code. Whoever presents it decides whose microphone the agent measures.
+    /// The token that the browser got with the pairing code. Any client that presents it decides whose microphone the
+    /// agent measures.
     witness: WitnessToken,
 }
 
-/// Answers the state, with the agent. Attaching is the person's own word each time: nothing else attaches an agent. Whoever
-/// had the agent before has it no more. Once more is harmless.
+/// Answers the state with the agent. The agent leaves the user to whom it was attached before. A repeated request is
+/// harmless.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 404 no such user, or no agent has enrolled with this token; 410 revoked or
-/// expired.
+/// 400 malformed id or body; 401 no caller; 404 no such user, or no agent has enrolled with this token; 410 the agent
+/// is revoked or its pairing has expired.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;

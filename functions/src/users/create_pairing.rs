@@ -1,4 +1,4 @@
-//! `POST /api/users/{userId}/pairing`: a person asks for a code that pairs an agent with them.
+//! `POST /api/users/{userId}/pairing`: a person asks for a code that pairs an agent with their browser.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -17,17 +17,17 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
     .costs(1, 0.0, 2.0)
     .answers(201, 201)
     .describes(
-        "The page shows the code; `greenroom-agent enroll` uses it, once and within ten minutes; a new code makes the \
-         one before useless. `witness` is for the browser to keep: with it the page attaches the agent that enrolled \
-         with the code. Takes no body.",
+        "The page shows the code. `greenroom-agent enroll` uses it, once and within ten minutes. A new code makes the \
+         previous one useless. The browser keeps `witness`: with it, the page attaches the agent that enrolled with \
+         the code. Takes no body.",
     )
     .gives::<Pairing>(201, "The code.")
     .refuses(&[(404, "UserNotFound"), (415, "MediaTypeNotSupported")]);
 
-/// Long enough to reach another window, short enough to be of no use tomorrow.
+/// Long enough to copy the code into another window, and short enough that a code found later is useless.
 const CODE_LIFE: Duration = Duration::from_mins(10);
 
-/// A code that pairs an agent with a user, once.
+/// A code that pairs one agent with a user, once.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{
@@ -36,18 +36,18 @@ const CODE_LIFE: Duration = Duration::from_mins(10);
 }]))]
 struct Pairing {
     user_id: UserId,
-    /// 80 random bits, shown once; only their fingerprint is stored.
+    /// 80 random bits, shown once; the server stores only their fingerprint.
     code: PairingCode,
-    /// Attaches the agent that enrols with the code. Kept in the browser; only its fingerprint is stored.
+    /// Attaches the agent that enrols with the code. The browser keeps it; the server stores only its fingerprint.
     witness: WitnessToken,
-    /// When the code is of no use any more: after ten minutes.
+    /// When the code expires: after ten minutes.
     expires_at: Timestamp,
 }
 
-/// A new code makes the one before useless.
+/// Creates a code. It makes the previous one useless.
 ///
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user; 415 a form.
+/// 400 malformed id; 401 no caller; 404 no such user; 415 a content type other than JSON.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;

@@ -1,4 +1,4 @@
-//! `DELETE /api/users/{userId}`: forget one user's state.
+//! `DELETE /api/users/{userId}`: deletes one user's state.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -13,14 +13,14 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
     .costs(1, 0.0, 2.0)
     .answers(200, 404)
     .describes(
-        "Removes the state at once. Without a request, a state is removed some time after it has not changed for \
-         `STATE_TTL_DAYS` (30) days.",
+        "Removes the state at once. Without a request, a state is removed some time after its last change is \
+         `STATE_TTL_DAYS` (30) days old.",
     )
     .parameters(&["IfMatch"])
     .gives::<Deleted>(200, "The state is gone; the next read answers 404.")
     .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
 
-/// A state has been removed.
+/// The state has been removed.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{"success": true, "userId": "ada"}]))]
@@ -31,7 +31,7 @@ struct Deleted {
 }
 
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user; 412 lost race.
+/// 400 malformed id; 401 no caller; 404 no such user; 412 the state has another version.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;

@@ -1,4 +1,4 @@
-//! `DELETE /api/users/{userId}/agent`: a person ends the agent that their state shows; it may never attest again.
+//! `DELETE /api/users/{userId}/agent`: a person revokes the agent in their state; the agent may never attest again.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};
@@ -19,10 +19,10 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
     .costs(3, 1.0, 3.0)
     .answers(404, 404)
     .describes(
-        "It may never attest again. Works for every agent that is shown, also if its pairing has expired. Once more \
-         is harmless.",
+        "Revokes the agent that the state shows, even if its pairing has expired. It may never attest again. A \
+         repeated request is harmless.",
     )
-    .gives::<EndedAgent>(200, "Done.")
+    .gives::<EndedAgent>(200, "The agent is revoked.")
     .refuses(&[(404, "AgentOrUserNotFound")]);
 
 /// The agent may never attest again.
@@ -35,7 +35,7 @@ struct EndedAgent {
     user_id: UserId,
 }
 
-/// Works for every agent that is shown, also if nothing else is left of it. Once more is harmless.
+/// Revokes the agent that the state shows, even if nothing else is left of it. A repeated request is harmless.
 ///
 /// # Errors
 /// 400 malformed id; 401 no caller; 404 no such user, or their state shows no agent.

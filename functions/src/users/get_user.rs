@@ -1,4 +1,4 @@
-//! `GET /api/users/{userId}`: one user's state.
+//! `GET /api/users/{userId}`: reads one user's state.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};

@@ -1,4 +1,4 @@
-//! `GET /api/users`: everybody's state, the one changed last first.
+//! `GET /api/users`: lists all users' states, the last changed one first.
 
 use crate::auth::{Act, Caller};
 use crate::examples::listed_user;

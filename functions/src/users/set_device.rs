@@ -29,14 +29,14 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetDevice {
-    /// The browser's name for the device. Null: none; a member that is left out is a mistake.
+    /// The browser's name for the device. Null: the person uses none. A body without this member is refused.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Nullable<DeviceId>")]
     device_id: Option<DeviceId>,
-    /// What people call the device. Left out or null: cleared.
+    /// The label of the device. Left out or null: cleared.
     #[serde(default)]
     device_label: Option<Label>,
-    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counter stays. At most a
+    /// The client's counter. Null or left out: the change is made in any case, and the stored counter stays. At most a
     /// day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
@@ -45,7 +45,7 @@ struct SetDevice {
 /// Changes the device claim and nothing else; a label belongs to its device, so leaving it out clears it.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
+/// 400 malformed id or body; 401 no caller; 404 no such user; 412 the state has another version.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;

@@ -18,8 +18,8 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
     .describes(
         "Changes the mute claim and nothing else. `isMuted` is the wanted end state, not a toggle, so a repeated \
          request is harmless. With `seq`, a counter that is not greater than the one of the last mute changes nothing \
-         and answers the stored state, so a fast mute, unmute, mute that arrives out of order ends where the person \
-         ended.",
+         and answers the stored state. So a fast mute, unmute, mute that arrives out of order still ends in the \
+         person's last choice.",
     )
     .parameters(&["IfMatch"])
     .takes::<SetMute>()
@@ -35,7 +35,7 @@ struct SetMute {
     /// Left out or null: `app`.
     #[serde(default)]
     mute_scope: Option<MuteScope>,
-    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counter stays. At most a
+    /// The client's counter. Null or left out: the change is made in any case, and the stored counter stays. At most a
     /// day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
@@ -44,7 +44,7 @@ struct SetMute {
 /// Changes the mute claim and nothing else.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 404 no such user; 412 lost race.
+/// 400 malformed id or body; 401 no caller; 404 no such user; 412 the state has another version.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;

@@ -19,9 +19,9 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
     .body(r#"{"isMuted":true,"deviceId":"default","deviceLabel":"Built-in Microphone","roomId":"demo-room"}"#)
     .answers(201, 200)
     .describes(
-        "Replaces the whole claim of a user, creating the state if there is none. What the body leaves out is \
-         cleared, the counters of `seq` too. With `seq`, a counter that is not greater than one stored for this \
-         user's mute or device changes nothing and answers 200 with the stored state; that includes a repeated \
+        "Replaces the whole claim of a user, and creates the state if there is none. Members that the body leaves out \
+         are cleared, and so are the counters of `seq`. With `seq`, a counter that is not greater than a stored one of \
+         this user's mute or device changes nothing and answers 200 with the stored state; this includes a repeated \
          request.",
     )
     .parameters(&["IfMatch"])
@@ -30,7 +30,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
     .gives::<Applied<'_>>(201, "This was the user's first claim.")
     .refuses(&[(412, "VersionConflict")]);
 
-/// Everything a client claims at once. What is left out or null is cleared.
+/// All claims of a client at once. Members that are left out or null are cleared.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetState {
@@ -44,29 +44,30 @@ struct SetState {
     /// The browser's name for the device.
     #[serde(default)]
     device_id: Option<DeviceId>,
-    /// What people call the device.
+    /// The label of the device.
     #[serde(default)]
     device_label: Option<Label>,
     /// The room the person is in.
     #[serde(default)]
     room_id: Option<RoomId>,
-    /// What the person is called.
+    /// The name of the person.
     #[serde(default)]
     name: Option<Name>,
-    /// The page load that speaks. With it, the person is present for 35 s, and for as long as `renewPresence` is called. Without
-    /// it, they are present until the state expires.
+    /// The page load that sends the request. With it, the person is present for 35 s, and for as long as
+    /// `renewPresence` is called. Without it, the person is present until the state expires.
     #[serde(default)]
     lease: Option<LeaseId>,
-    /// The client's counter. Null or left out: the change is made whatever is stored, and the stored counters are cleared. At
+    /// The client's counter. Null or left out: the change is made in any case, and the stored counters are cleared. At
     /// most a day ahead of the time in milliseconds since 1970.
     #[serde(default)]
     seq: Option<Seq>,
 }
 
-/// Replaces the whole claim: what the body leaves out is cleared. 201 if this was the user's first, else 200.
+/// Replaces the whole claim: members that the body leaves out are cleared. 201 if this was the user's first claim,
+/// otherwise 200.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 412 lost race.
+/// 400 malformed id or body; 401 no caller; 412 the state has another version.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
