@@ -23,7 +23,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
     "roomId": "demo",
     "entries": [{
         "chain": "room:demo", "seq": 1, "at": "2026-11-21T10:32:05.000Z", "actor": "open", "action": "mute_changed",
-        "data": {"userId": "ada", "name": null, "version": 2, "isMuted": true, "muteScope": "app"},
+        "data": {"userId": "ada", "version": 2, "isMuted": true, "muteScope": "app"},
         "prev": "0000000000000000000000000000000000000000000000000000000000000000",
         "hash": "a0dd9596b9873fd89e8f9be5ae9db92f62466521b92d555da47e04fe54790b6e",
     }],

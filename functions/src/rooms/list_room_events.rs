@@ -28,7 +28,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
     "roomId": "demo",
     "events": [{
         "seq": 1, "at": "2026-11-21T10:32:05.000Z", "actor": "open", "action": "mute_changed",
-        "data": {"userId": "ada", "name": null, "version": 2, "isMuted": true, "muteScope": "app"},
+        "data": {"userId": "ada", "version": 2, "isMuted": true, "muteScope": "app"},
     }],
     "head": 1, "hasMore": false,
 }]))]
