@@ -132,7 +132,7 @@ impl fmt::Display for Act<'_> {
             Self::ReadUser(user) => write!(f, "read user {user}"),
             Self::ChangeUser(user) => write!(f, "change user {user}"),
             Self::ManageAgent { agent, owner: Some(owner) } => write!(f, "manage agent {agent} of user {owner}"),
-            Self::ManageAgent { agent, owner: None } => write!(f, "manage agent {agent} of nobody"),
+            Self::ManageAgent { agent, owner: None } => write!(f, "manage agent {agent} without an owner"),
             Self::BeAgent(agent) => write!(f, "be agent {agent}"),
             Self::ReadRoom(room) => write!(f, "read room {room}"),
             Self::BePresent(room, user) => write!(f, "be in room {room} as user {user}"),

@@ -1,4 +1,4 @@
-//! The state table's stream: adds every change of a state to the ledger of its room.
+//! Reads the state table's stream, and adds every change of a state to the ledger of its room.
 
 use crate::Context;
 use crate::function::{Function, LEDGER, Trigger, allow, job};

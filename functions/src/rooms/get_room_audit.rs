@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/audit`: a room's history with its hashes, so that others can check it.
+//! `GET /api/rooms/{room}/audit`: reads a room's history with its hashes, so that others can check it.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, LEDGER, allow, route};

@@ -1,4 +1,4 @@
-//! `GET /api/rooms/{room}/safe`: whether everybody in the room is verified to be muted.
+//! `GET /api/rooms/{room}/safe`: tells whether everybody in the room is verified to be muted.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, ROOM_INDEX, STATE, allow, route};

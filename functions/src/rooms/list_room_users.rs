@@ -30,7 +30,7 @@ struct RoomPage {
     room_id: RoomId,
     #[schemars(length(max = LIMIT_MAX))]
     items: Vec<User>,
-    /// Where the next page starts; null at the end. The page after it may be empty.
+    /// Where the next page starts; null at the end. That page may be empty.
     next_cursor: Option<Cursor>,
 }
 

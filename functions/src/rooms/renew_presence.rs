@@ -1,4 +1,4 @@
-//! `POST /api/rooms/{room}/presence`: a page says that its person is still in the room.
+//! `POST /api/rooms/{room}/presence`: a page reports that its person is still in the room.
 
 use crate::auth::{Act, Caller};
 use crate::function::{Function, STATE, allow, route};

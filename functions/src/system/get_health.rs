@@ -1,4 +1,4 @@
-//! `GET /api/health`: whether this deployment can do its work. With `?deep=1`, also whether all of its parts do theirs.
+//! `GET /api/health`: tells whether this deployment can do its work. With `?deep=1`, it also checks the other parts.
 
 use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};

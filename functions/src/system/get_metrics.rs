@@ -1,4 +1,4 @@
-//! `GET /api/metrics`: how fast requests are answered, how many there are and how many fail.
+//! `GET /api/metrics`: tells how many requests are answered, how fast, and how many of them fail.
 
 use super::get_health::Megabytes;
 use crate::auth::{Act, Caller};

@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`: the description of this API.
+//! `GET /api/openapi.json`: reads the description of this API.
 
 use crate::function::{Callers, Function, route};
 use crate::{Context, Reply, Request, Response};

@@ -1,4 +1,4 @@
-//! `GET /{proxy+}`: the page, and all files that it loads.
+//! `GET /{proxy+}`: serves the page, and all files that it loads.
 
 use super::no_route;
 use crate::function::{Callers, Class, Function, Trigger};

@@ -35,7 +35,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetState {
     /// The claim: muted or open. Left out: open.
-    // The first clients leave it out.
+    // The first clients leave this member out.
     #[serde(default)]
     is_muted: bool,
     /// Left out or null: `app`.

@@ -1,11 +1,11 @@
-//! Who makes a change.
+//! The makers of changes.
 
 use crate::{AgentId, Refused};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// Who made a change. `changedBy` of a stored item holds its text, and so does `actor` of a ledger entry.
+/// The maker of a change. `changedBy` of a stored item holds its text, and so does `actor` of a ledger entry.
 ///
 /// When callers have tokens, they get a variant each: `person:<participantId>` and `account:<accountId>`. `user:<id>`
 /// is not an actor: a ledger entry contains it if the maker of the change is unknown, and it then names the user whose
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn another_text_is_no_actor() {
+    fn any_other_text_is_refused() {
         for bad in ["", "Open", "open:", "agent", "agent:", "agent:ada", "user:ada", "service:x"] {
             assert!(bad.parse::<Actor>().is_err(), "{bad}");
         }

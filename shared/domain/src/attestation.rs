@@ -282,7 +282,7 @@ pub struct Attestation {
     pub condition: Condition,
     /// The system's mute flag.
     pub flag: Flag,
-    /// What the device delivered; `not_opened` unless `condition` is `measured`.
+    /// The signal that the device delivered; `not_opened` unless `condition` is `measured`.
     pub signal: Signal,
     /// Which device the stream heard. With `silenced`, `signal` is `not_opened`.
     pub route: Route,

@@ -83,7 +83,7 @@ words! {
 }
 
 words! {
-    /// What the device delivered during the window.
+    /// The signal that the device delivered during the window.
     #[schemars(inline)]
     Signal {
         /// The device was not opened.
@@ -124,7 +124,7 @@ words! {
 pub struct AgentDevice {
     /// The agent's stable name for it, `host:name`.
     pub id: AgentDeviceId,
-    /// What the system calls it.
+    /// The system's name for it.
     pub label: Label,
     /// No other input of the machine has the same label.
     pub unique: bool,
@@ -141,7 +141,7 @@ pub struct Evidence {
     pub condition: Condition,
     /// The system's mute flag.
     pub flag: Flag,
-    /// What the device delivered.
+    /// The signal that the device delivered.
     pub signal: Signal,
     /// Which device the stream heard.
     pub route: Route,
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_word_counts_more_than_labels() {
+    fn a_persons_statement_counts_more_than_labels() {
         let claimed = browser("e3b0");
         let word = |agent: &str| DeviceBinding {
             device_id: claimed.clone(),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_bound_neither_by_its_label_nor_by_a_word() {
+    fn an_alias_is_bound_neither_by_its_label_nor_by_a_statement() {
         for alias in ["default", "communications", "Default", "COMMUNICATIONS"].map(browser) {
             let word = DeviceBinding {
                 device_id: alias.clone(),

@@ -105,7 +105,7 @@ impl std::fmt::Debug for DigestKey {
 }
 
 words! {
-    /// Why somebody is no longer in a room.
+    /// The reason why a person is no longer in a room.
     Departure {
         /// They are in another room, or in none.
         Moved = "moved",
@@ -121,7 +121,7 @@ words! {
 pub struct Judgement {
     /// The outcome.
     pub value: Value,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
@@ -206,7 +206,7 @@ pub enum Fact {
         user_id: UserId,
         /// The version of their state, or its last version if the state is gone.
         version: u64,
-        /// Why.
+        /// The reason.
         cause: Departure,
     },
     /// A person changed their mute claim.

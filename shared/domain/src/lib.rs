@@ -28,7 +28,7 @@ pub use schema::Nullable;
 pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, Name};
 pub use time::Timestamp;
 
-/// Why a value was refused: a rule, phrased to complete "must …".
+/// The rule that a refused value breaks, phrased to complete "must …".
 ///
 /// The caller knows which field it was reading and adds its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

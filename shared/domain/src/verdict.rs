@@ -25,7 +25,7 @@ words! {
 }
 
 words! {
-    /// The reason of a verdict.
+    /// The reason for a verdict.
     #[schemars(inline)]
     Reason {
         /// No agent is attached.
@@ -170,7 +170,7 @@ pub struct Claimed {
 pub struct Verdict {
     /// The outcome. Treat an unknown value as `unverified`.
     pub value: Value,
-    /// Why, as a stable code; `docs/verdicts.md` has the table. Later versions may add codes.
+    /// The reason, as a stable code; `docs/verdicts.md` has the table. Later versions may add codes.
     pub reason: Reason,
     /// When the evidence was measured; null without evidence.
     pub observed_at: Option<Timestamp>,
