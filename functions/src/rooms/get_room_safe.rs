@@ -16,8 +16,8 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
     .costs(2, 27.0, 0.0)
     .describes(
         "Combines the mute verdicts of everybody present. Each state is read as it is now. The index that lists the \
-         people follows a write within moments, so a person who has just come may be missing, but a change of a listed \
-         person is not.",
+         people follows a write within moments, so a person who has just come may be missing. Changes of listed people \
+         are never missing.",
     )
     .momentary()
     .gives::<RoomSafety>(200, "The result at this moment, without an `ETag`.");

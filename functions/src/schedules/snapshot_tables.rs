@@ -37,7 +37,7 @@ pub(crate) const FUNCTION: Function = job(&[
     allow(&["dynamodb:DescribeTable", "dynamodb:Scan"], &[STATE]),
     allow(&["dynamodb:GetItem"], &[STATE])
         .keys(&["LEASE#restore"])
-        .because("To see whether a restore is active: a snapshot must not be taken of a part of another one."),
+        .because("To see whether a restore is unfinished: half-restored tables must not become a snapshot."),
     allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["LEASE#snapshot", "LEASE#taken", "LEASE#drilled"])
         .because("Its lease, its mark and the mark of the last drill, and nothing else."),

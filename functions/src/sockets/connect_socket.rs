@@ -61,7 +61,7 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     Ok(Value::Null)
 }
 
-/// Whether a page of this origin may connect. CORS does not protect WebSockets, so this check does. Browsers always
+/// Whether a page of this origin may connect. CORS does not protect a WebSocket, so this check does. Browsers always
 /// name the origin. A program that names none cannot misuse the browser of a visitor.
 fn may_connect(listed: &CorsOrigins, origin: &str, host: Option<&str>) -> bool {
     match listed {

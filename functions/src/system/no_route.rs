@@ -1,4 +1,4 @@
-//! `$default`: answers the requests that no other route takes: a preflight, and otherwise with a refusal.
+//! `$default`: answers a preflight, and refuses every other request that no route takes.
 
 use super::get_openapi::DOCUMENT;
 use crate::answer::allowed_origin;

@@ -23,7 +23,7 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
     // No server knows this token, so both answers are 404.
     .answers(404, 404)
     .describes(
-        "Only the person can do this: nothing else attaches an agent. The agent leaves the user to whom it was \
+        "A person must do this each time: nothing else attaches an agent. The agent leaves the user to whom it was \
          attached before, and its pairing is renewed to 30 days. A repeated request is harmless.",
     )
     .takes::<AttachAgent>()
