@@ -7,7 +7,7 @@ use crate::exit::{self, Failed};
 use crate::fuse::State;
 use crate::key::{KeyError, Pairing};
 use crate::observe::{Observation, Observer, TICK};
-use crate::output::{self, Status, brief, measured, sentence, verdict};
+use crate::output::{self, Printer, Status, brief, measured, sentence, verdict};
 use crate::plain::Plain;
 use crate::witness::{Input, Look, Witness, attested, default, named};
 use domain::{AgentDevice, Condition, Flag, Route, Signal};
@@ -247,7 +247,18 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
         registered.map_err(|error| Failed::new(1, format!("cannot wait for signals: {error}")))?;
     }
     let mut observer = observer(choice)?;
-    let mut teller = Teller { json, status: Status::default(), measured: String::new(), answered: String::new() };
+    let mut teller = Teller::new(json)?;
+    let watched = watch_until(&stop, &mut observer, &mut teller, pairing);
+    teller.end();
+    watched.map(|()| 0)
+}
+
+fn watch_until(
+    stop: &AtomicBool,
+    observer: &mut Observer,
+    teller: &mut Teller,
+    pairing: Option<Pairing>,
+) -> Result<(), Failed> {
     teller.begin(pairing.as_ref())?;
     let mut talk = pairing.map(Talk::begin);
     let mut said = None;
@@ -279,10 +290,10 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
             }
             teller.answered(outcome)?;
         }
+        teller.printer.retry()?;
         std::thread::sleep(TICK.saturating_sub(now.elapsed()));
     }
-    teller.status.end();
-    Ok(0)
+    Ok(())
 }
 
 /// The session with the server, on a thread of its own, so that measuring never waits for the network.
@@ -372,16 +383,29 @@ impl Talk {
 /// Reports the events, as JSON lines or as a status line.
 struct Teller {
     json: bool,
+    printer: Printer,
     status: Status,
     measured: String,
     answered: String,
 }
 
 impl Teller {
+    fn new(json: bool) -> Result<Self, Failed> {
+        let printer = Printer::start()?;
+        Ok(Self { json, printer, status: Status::default(), measured: String::new(), answered: String::new() })
+    }
+
+    fn end(mut self) {
+        if let Some(end) = self.status.end() {
+            let _ = self.printer.print(end);
+        }
+        self.printer.end();
+    }
+
     fn begin(&mut self, pairing: Option<&Pairing>) -> Result<(), Failed> {
         if self.json {
             let agent = pairing.map(|pairing| &pairing.agent_id);
-            return output::line(json!({"event": "watching", "agentId": agent}));
+            return self.printer.line(json!({"event": "watching", "agentId": agent}));
         }
         if let Some(pairing) = pairing {
             self.closed(format!("asking {}", pairing.url));
@@ -402,7 +426,7 @@ impl Teller {
         if self.json {
             let mut line = measured(state, device);
             line["event"] = json!("observed");
-            return output::line(line);
+            return self.printer.line(line);
         }
         self.measured = brief(state, device);
         self.show()
@@ -411,19 +435,18 @@ impl Teller {
     fn answered(&mut self, outcome: Outcome) -> Result<(), Failed> {
         match outcome {
             Outcome::Accepted(accepted) if self.json => {
-                return output::line(json!({"event": "attested", "seq": accepted.seq, "verdict": accepted.verdict}));
+                return self
+                    .printer
+                    .line(json!({"event": "attested", "seq": accepted.seq, "verdict": accepted.verdict}));
             }
             Outcome::Later(wait, why) if self.json => {
-                return output::line(json!({"event": "not_attested", "why": why, "retryMs": retry_ms(wait)}));
+                return self.printer.line(json!({"event": "not_attested", "why": why, "retryMs": retry_ms(wait)}));
             }
             Outcome::Idle(wait) if self.json => {
-                return output::line(json!({"event": "idle", "retryMs": retry_ms(wait)}));
+                return self.printer.line(json!({"event": "idle", "retryMs": retry_ms(wait)}));
             }
-            Outcome::Attached(_) if self.json => return output::line(json!({"event": "attached"})),
-            Outcome::Stop(why) => {
-                self.status.end();
-                return Err(Failed::new(6, why));
-            }
+            Outcome::Attached(_) if self.json => return self.printer.line(json!({"event": "attached"})),
+            Outcome::Stop(why) => return Err(Failed::new(6, why)),
             Outcome::Again => return Ok(()),
             Outcome::Accepted(accepted) => self.answered = verdict(&accepted.verdict),
             Outcome::Attached(_) => "attached".clone_into(&mut self.answered),
@@ -434,7 +457,8 @@ impl Teller {
     }
 
     fn show(&mut self) -> Result<(), Failed> {
-        self.status.show(format!("{} · {}", self.measured, self.answered))
+        let shown = self.status.show(format!("{} · {}", self.measured, self.answered));
+        shown.map_or(Ok(()), |text| self.printer.print(text))
     }
 }
 

@@ -5,6 +5,9 @@ use crate::fuse::State;
 use domain::{AgentDevice, Condition, Flag, Route, Signal};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Writes a line.
 ///
@@ -13,6 +16,83 @@ use std::io::{self, IsTerminal as _, Write as _};
 pub fn line(text: impl std::fmt::Display) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failed::of_output(&error))
+}
+
+/// Lines that wait for a slow reader, at most.
+const QUEUE_LINES_MAX: usize = 256;
+/// How long the end of the program waits for the reader of its last lines.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes to standard output on a thread of its own, so that a slow or stopped reader never delays a measurement. The
+/// newest line is kept for the reader; earlier lines for which the queue has no room are dropped.
+#[derive(Debug)]
+pub struct Printer {
+    queue: Option<SyncSender<String>>,
+    writer: Option<JoinHandle<io::Result<()>>>,
+    /// The newest text that found no room in the queue.
+    late: Option<String>,
+}
+
+impl Printer {
+    /// Starts the writing thread.
+    ///
+    /// # Errors
+    /// The system refuses to start a thread.
+    pub fn start() -> Result<Self, Failed> {
+        let (queue, texts) = sync_channel::<String>(QUEUE_LINES_MAX);
+        let writer = std::thread::Builder::new().name("output".into()).spawn(move || {
+            for text in texts {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
+            }
+            Ok(())
+        });
+        let writer = writer.map_err(|error| Failed::new(1, format!("cannot start a thread: {error}")))?;
+        Ok(Self { queue: Some(queue), writer: Some(writer), late: None })
+    }
+
+    /// Writes this text as soon as the reader takes it.
+    ///
+    /// # Errors
+    /// The reader is gone.
+    pub fn print(&mut self, text: String) -> Result<(), Failed> {
+        self.late = Some(text);
+        self.retry()
+    }
+
+    /// Writes a line as soon as the reader takes it.
+    ///
+    /// # Errors
+    /// The reader is gone.
+    pub fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failed> {
+        self.print(format!("{text}\n"))
+    }
+
+    /// Tries again to write the newest text, if the queue had no room for it.
+    ///
+    /// # Errors
+    /// The reader is gone.
+    pub fn retry(&mut self) -> Result<(), Failed> {
+        if let (Some(text), Some(queue)) = (self.late.take(), &self.queue)
+            && let Err(TrySendError::Full(text)) = queue.try_send(text)
+        {
+            self.late = Some(text);
+        }
+        match self.writer.take_if(|writer| writer.is_finished()).map(JoinHandle::join) {
+            Some(Ok(Err(error))) => Err(Failed::of_output(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the output. The program may end when this returns, even if nobody reads.
+    pub fn end(mut self) {
+        let _ = self.retry();
+        self.queue = None;
+        let end = Instant::now() + END_PATIENCE;
+        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// A status line that is redrawn in a terminal; elsewhere, one line per status.
@@ -29,29 +109,20 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Shows this text if it differs from the last one.
-    ///
-    /// # Errors
-    /// The reader is gone.
-    pub fn show(&mut self, text: String) -> Result<(), Failed> {
+    /// The output that shows this text; `None` if the text is shown already.
+    pub fn show(&mut self, text: String) -> Option<String> {
         if text == self.shown {
-            return Ok(());
+            return None;
         }
         self.shown = text;
-        if !self.terminal {
-            return line(&self.shown);
-        }
-        let mut out = io::stdout().lock();
-        // Carriage return and "erase line" (ECMA-48).
-        let written = write!(out, "\r\x1b[2K{}", self.shown).and_then(|()| out.flush());
-        written.map_err(|error| Failed::of_output(&error))
+        // In a terminal: carriage return and "erase line" (ECMA-48).
+        Some(if self.terminal { format!("\r\x1b[2K{}", self.shown) } else { format!("{}\n", self.shown) })
     }
 
-    /// Ends the status line in a terminal.
-    pub fn end(&self) {
-        if self.terminal && !self.shown.is_empty() {
-            let _ = line("");
-        }
+    /// The output that ends the status line in a terminal.
+    #[must_use]
+    pub fn end(&self) -> Option<String> {
+        (self.terminal && !self.shown.is_empty()).then(|| "\n".to_owned())
     }
 }
 

@@ -395,6 +395,23 @@ fn a_forged_401_is_retried_and_a_revocation_ends_the_agent() {
     });
 }
 
+#[test]
+#[cfg_attr(not(has_pulse), ignore = "needs pulseaudio, sox, espeak-ng and libasound2-dev")]
+fn an_agent_whose_output_nobody_reads_goes_on_attesting_and_ends_when_told_to() {
+    let runner = Runner::ephemeral();
+    claims(&runner, &muted_by_the_system());
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    pulse.pair(&runner, "ada");
+    let (mut watch, _reader) = pulse.watch_unread();
+    await_verdict(&runner, PATIENCE, "contradicted", "signal_present");
+    pulse.mute("desk", true);
+    await_verdict(&runner, PATIENCE, "verified", "silent_and_flagged");
+    pulse.mute("desk", false);
+    await_verdict(&runner, PATIENCE, "contradicted", "signal_present");
+    assert_eq!(watch.stop(Signal::TERM), Some(0));
+}
+
 /// Answers an enrolment like a server that accepts every code.
 fn accepts_any_enrolment(server: &tiny_http::Server) {
     let mut request = server.recv_timeout(PATIENCE).unwrap().expect("an enrolment");

@@ -452,7 +452,7 @@ fn a_sound_system_that_does_not_exist_is_a_bad_argument() {
     let pulse = Pulse::with_desk();
     let (code, _, errors) = text(&pulse.agent(&["check", "--host", "nothing"]));
     assert_eq!(code, 2);
-    assert!(errors.contains("there are: ") && errors.contains("pulseaudio"), "{errors}");
+    assert!(errors.contains("choose one of: ") && errors.contains("pulseaudio"), "{errors}");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use super::binaries::binary;
 use super::process::Process;
 use super::witness::{attach, pairing};
 use super::{PATIENCE, Runner};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -292,6 +293,18 @@ impl Pulse {
         Watch { process: Process::start(&mut command, &env), read: Cell::new(0) }
     }
 
+    /// Starts `greenroom-agent watch` with an output that has no room and that nobody reads.
+    pub(crate) fn watch_unread(&self) -> (Listener, PipeReader) {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let flags = fcntl_getfl(&writer).unwrap();
+        fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+        while writer.write(&[b' '; 512]).is_ok() {}
+        fcntl_setfl(&writer, flags).unwrap();
+        let mut command = Command::new(binary("greenroom-agent"));
+        command.args(["watch", "--json"]).env_clear().envs(self.env()).stdin(Stdio::null()).stdout(writer);
+        (Listener(command.spawn().unwrap()), reader)
+    }
+
     /// Runs `watch --offline` as a person does, without JSON. Calls `act` after the first measurement is shown. Returns
     /// the lines up to the first one that contains `end`.
     pub(crate) fn watch_as_people_do(&self, act: impl FnOnce(&Self), end: &str) -> Vec<String> {
@@ -369,6 +382,19 @@ pub(crate) struct Listener(Child);
 impl Listener {
     fn is_of(&self, output: &Value) -> bool {
         output["properties"]["application.process.id"] == self.0.id().to_string().as_str()
+    }
+
+    /// Stops the program with a signal, and returns its exit code once it has ended.
+    pub(crate) fn stop(&mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the program does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
