@@ -197,6 +197,8 @@ fn options(arguments: Arguments) -> Result<Options, BadSetting> {
 
 /// Runs a command on the tables. Returns a summary for people, or an error line and the exit code.
 fn run_command(work: impl Future<Output = Result<String, CommandError>>) -> Result<String, (String, u8)> {
+    // A failure that does not end the command, such as a lease that could not be given back.
+    functions::diagnostics(tracing::Level::WARN, io::stderr);
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(work);

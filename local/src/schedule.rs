@@ -83,30 +83,23 @@ impl Nightly {
     }
 
     async fn run(&self) {
-        let mut done = slot((self.context.clock)());
-        if self.directory.exists() {
-            // If the machine was off at 03:00, the last snapshot is made up for.
-            done = Timestamp::from_ms(done.ms() - DAY_MS);
-        }
-        let (mut drilled, mut asked) = (drill_slot((self.context.clock)()), None::<Instant>);
+        let mut agenda = Agenda::new((self.context.clock)(), self.directory.exists());
         loop {
-            let (due, drill_due) = (slot((self.context.clock)()), drill_slot((self.context.clock)()));
-            if drill_due > drilled && due <= done {
-                drilled = drill_due;
-                self.drill().await;
-            } else if due > done {
-                if self.run_task(Task::Snapshot(Some(due))).await {
-                    done = due;
-                } else {
-                    tokio::time::sleep(RETRY_AFTER).await;
+            match agenda.next((self.context.clock)(), Instant::now()) {
+                Job::Snapshot(due) => {
+                    let succeeded = self.run_task(Task::Snapshot(Some(due))).await;
+                    agenda.ran_snapshot(due, succeeded, Instant::now());
                 }
-            } else {
-                // A command may have taken a snapshot in the meantime.
-                if self.directory.exists() && asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+                Job::Drill(due) => {
+                    agenda.drilled = due;
+                    self.drill().await;
+                }
+                // Without a directory, no snapshot was ever taken.
+                Job::Age if self.directory.exists() => {
+                    agenda.asked = Some(Instant::now());
                     self.run_task(Task::Age).await;
-                    asked = Some(Instant::now());
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                Job::Age | Job::Wait => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
     }
@@ -145,6 +138,57 @@ impl Nightly {
     }
 }
 
+/// The next job.
+#[derive(Debug, PartialEq, Eq)]
+enum Job {
+    Snapshot(Timestamp),
+    Drill(Timestamp),
+    /// A check of the newest snapshot's age. A command may have taken a snapshot in the meantime.
+    Age,
+    Wait,
+}
+
+/// Which jobs have been done. A snapshot that fails delays no other job.
+struct Agenda {
+    /// The last slot whose snapshot was taken.
+    taken: Timestamp,
+    failed: Option<Instant>,
+    /// The last slot whose drill was run.
+    drilled: Timestamp,
+    asked: Option<Instant>,
+}
+
+impl Agenda {
+    /// The agenda at the start. If the machine was off at 03:00 and there are snapshots, the last one is made up for.
+    fn new(now: Timestamp, has_snapshots: bool) -> Self {
+        let last = slot(now);
+        let taken = if has_snapshots { Timestamp::from_ms(last.ms() - DAY_MS) } else { last };
+        Self { taken, failed: None, drilled: drill_slot(now), asked: None }
+    }
+
+    fn next(&self, now: Timestamp, steady: Instant) -> Job {
+        let over = |since: Option<Instant>, pause| since.is_none_or(|at| steady.saturating_duration_since(at) >= pause);
+        let (due, drill_due) = (slot(now), drill_slot(now));
+        if due > self.taken && over(self.failed, RETRY_AFTER) {
+            Job::Snapshot(due)
+        } else if drill_due > self.drilled {
+            Job::Drill(drill_due)
+        } else if over(self.asked, ASK_EVERY) {
+            Job::Age
+        } else {
+            Job::Wait
+        }
+    }
+
+    fn ran_snapshot(&mut self, due: Timestamp, succeeded: bool, steady: Instant) {
+        if succeeded {
+            (self.taken, self.failed) = (due, None);
+        } else {
+            self.failed = Some(steady);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +217,33 @@ mod tests {
         ] {
             assert_eq!(drill_slot(at(now)), at(due), "{now}");
         }
+    }
+
+    #[test]
+    fn a_missed_snapshot_is_made_up_for_if_there_are_snapshots() {
+        let (now, steady) = ("2026-11-22T05:00:00.000Z".parse().unwrap(), Instant::now());
+        assert_eq!(Agenda::new(now, true).next(now, steady), Job::Snapshot(slot(now)));
+        assert_eq!(Agenda::new(now, false).next(now, steady), Job::Age);
+    }
+
+    #[test]
+    fn a_snapshot_that_fails_is_tried_again_and_delays_no_drill_and_no_check_of_the_age() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (saturday, sunday) = (at("2026-11-21T05:00:00.000Z"), at("2026-11-22T04:00:00.000Z"));
+        let mut agenda = Agenda::new(saturday, true);
+        let mut steady = Instant::now();
+        agenda.taken = slot(saturday);
+        assert_eq!(agenda.next(sunday, steady), Job::Snapshot(slot(sunday)));
+        agenda.ran_snapshot(slot(sunday), false, steady);
+        assert_eq!(agenda.next(sunday, steady), Job::Drill(sunday));
+        agenda.drilled = sunday;
+        assert_eq!(agenda.next(sunday, steady), Job::Age);
+        agenda.asked = Some(steady);
+        assert_eq!(agenda.next(sunday, steady), Job::Wait);
+        steady += RETRY_AFTER;
+        assert_eq!(agenda.next(sunday, steady), Job::Snapshot(slot(sunday)));
+        agenda.ran_snapshot(slot(sunday), true, steady);
+        assert_eq!(agenda.next(sunday, steady), Job::Wait);
+        assert_eq!(agenda.next(sunday, steady + ASK_EVERY), Job::Age);
     }
 }
