@@ -80,7 +80,7 @@ class Microphone {
     this.#opener.cancel();
     this.#capture.close();
     this.#meter.close();
-    this.#mediaDevices?.removeEventListener?.('devicechange', this.#onDeviceChange);
+    this.#mediaDevices?.removeEventListener?.('devicechange', this.look);
     this.#view = { ...this.#view, status: 'off' };
   }
 
@@ -129,14 +129,18 @@ class Microphone {
   #watch() {
     if (this.#isWatching) return;
     this.#isWatching = true;
-    this.#mediaDevices.addEventListener?.('devicechange', this.#onDeviceChange);
+    this.#mediaDevices.addEventListener?.('devicechange', this.look);
     // A person who allows the microphone in the browser's settings need not press a button as well.
     watchPermission(this.#permissions, () => { if (this.#view.status === 'denied') this.#open(this.#view.deviceId); });
   }
 
-  // The default may have changed, the system may have moved the stream to another device, or a device was added or
-  // removed. The claim is about the device that is captured now, not about the one that was opened once.
-  #onDeviceChange = async () => {
+  /**
+   * Reads the list of devices again. The default may have changed, the system may have moved the stream to another
+   * device, or a device was added or removed. The claim is about the device that is captured now, not about the one that
+   * was opened once. Browsers do not report every change: Chromium on Linux reports hardware only.
+   */
+  look = async () => {
+    if (!this.#mediaDevices?.enumerateDevices) return undefined;
     await this.#inputs.refresh();
     if (!this.#capture.isOpen()) return this.#publish({ devices: this.#choices() });
     const deviceId = this.#capture.deviceId();

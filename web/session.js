@@ -19,6 +19,9 @@ import { steadyNow } from './time.js';
 import { describeVerdict } from './verdict.js';
 import { createWitness } from './witness.js';
 
+/** Reasons for which the page reads its list of devices again: the browser may not have reported a change. */
+const IN_DOUBT = ['device_missing', 'device_mismatch', 'device_unbound'];
+
 class Session {
   #options;
   #isEnded = false;
@@ -151,6 +154,7 @@ class Session {
     const verdict = describeVerdict(own, this.#options.serverNow());
     if (!this.#outbox.busy()) this.#announceContradiction(verdict);
     this.#reopener.see(own, verdict);
+    if (IN_DOUBT.includes(verdict.reason)) this.mic.look();
   }
 
   /** All that the view shows. */

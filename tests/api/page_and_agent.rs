@@ -33,24 +33,48 @@ impl Witnessed {
         Self::beside(pulse)
     }
 
-    /// The same with whatever there is to be heard.
+    /// The same with the sounds that this server already has.
     fn beside(pulse: Pulse) -> Self {
+        let mut here = Self::without_an_agent(pulse);
+        here.pairs();
+        here.watch = Some(here.pulse.watch(&[]));
+        here
+    }
+
+    /// Joins a room. No agent is paired.
+    fn without_an_agent(pulse: Pulse) -> Self {
         let runner = Runner::ephemeral();
         let ada = Person::joins_by(Browser::hearing(&pulse), &runner, "demo", "Ada");
-        ada.browser.click("[data-testid=pairing-start]");
-        ada.browser.wait("document.querySelector('[data-testid=pairing-command]') !== null");
-        let command = ada.browser.run("return document.querySelector('[data-testid=pairing-command]').innerText;");
+        Self { runner, pulse, ada, watch: None }
+    }
+
+    /// Pairs an agent by the line that the page shows.
+    #[track_caller]
+    fn pairs(&self) {
+        self.ada.browser.click("[data-testid=pairing-start]");
+        self.ada.browser.wait("document.querySelector('[data-testid=pairing-command]') !== null");
+        let command = self.ada.browser.run("return document.querySelector('[data-testid=pairing-command]').innerText;");
         let command = command.as_str().unwrap();
         let (enroll, watch) = command.split_once(" && ").unwrap();
         assert_eq!(watch, "greenroom-agent watch");
         let words: Vec<_> = enroll.split(' ').collect();
         assert_eq!(words[..2], ["greenroom-agent", "enroll"], "{command}");
-        let output = pulse.agent(&words[1..]);
+        let output = self.pulse.agent(&words[1..]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let watch = pulse.watch(&[]);
-        let witnessed = Self { runner, pulse, ada, watch: Some(watch) };
-        witnessed.ada.browser.wait("document.querySelector('[data-testid=pairing]').dataset.stage === 'paired'");
-        witnessed
+        self.ada.browser.wait("document.querySelector('[data-testid=pairing]').dataset.stage === 'paired'");
+    }
+
+    /// Starts the agent anew with these arguments.
+    fn restarts_the_agent(&mut self, args: &[&str]) {
+        drop(self.watch.take());
+        self.watch = Some(self.pulse.watch(args));
+    }
+
+    /// Waits until the page shows this verdict, and checks that it gives this advice.
+    #[track_caller]
+    fn is_advised(&self, verdict: &str, reason: &str, advice: &str) {
+        self.is(verdict, reason);
+        self.ada.browser.wait(&format!("document.body.innerText.includes({})", json!(advice)));
     }
 
     /// Waits until the page shows this verdict on the person, and gives back the card's text.
@@ -73,16 +97,21 @@ impl Witnessed {
         ));
     }
 
-    /// Ada chooses the desk by its name, and her claim is about it.
-    fn chooses_the_desk(&self) {
-        self.ada.browser.run(
-            "const select = document.querySelector('[data-testid=device-select]');
-             select.value = [...select.options].find((o) => o.innerText === 'Desk Microphone').value;
-             select.dispatchEvent(new Event('change', { bubbles: true }));",
-        );
-        self.ada.browser.wait(
-            "document.querySelector('[data-self=true] [data-testid=participant-device]').innerText === 'Desk Microphone'",
-        );
+    /// Ada chooses a microphone by its name as soon as the page lists it, and her claim is about it.
+    fn chooses(&self, label: &str) {
+        // In one step, because the list may change between two.
+        self.ada.browser.wait(&format!(
+            "(() => {{
+               const select = document.querySelector('[data-testid=device-select]');
+               const option = [...select.options].find((o) => o.innerText === '{label}');
+               if (!option) return false;
+               select.value = option.value;
+               return select.dispatchEvent(new Event('change', {{ bubbles: true }}));
+             }})()"
+        ));
+        self.ada.browser.wait(&format!(
+            "document.querySelector('[data-self=true] [data-testid=participant-device]').innerText === '{label}'"
+        ));
     }
 
     /// The microphones that the browser captures, by the sound server's word.
@@ -147,6 +176,19 @@ impl Witnessed {
     }
 }
 
+impl Drop for Witnessed {
+    /// Says what the agent saw last, if the test has failed.
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.as_ref().filter(|_| std::thread::panicking()) {
+            let log = watch.log();
+            for line in &log[log.len().saturating_sub(20)..] {
+                eprintln!("agent: {line}");
+            }
+            eprintln!("recording: {:?}", self.pulse.heard());
+        }
+    }
+}
+
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
@@ -189,6 +231,9 @@ fn the_page_says_what_the_microphone_does() {
     let card = here.is("stale", "attestation_expired");
     assert!(card.contains("not verified · last measured"), "{card}");
     here.room_says(false, "1 not verified");
+    here.is_advised("stale", "attestation_expired", "Check that the agent is still running");
+    here.restarts_the_agent(&[]);
+    here.is("verified", "digital_zero");
     // While a code is shown, the page asks whether an agent has enrolled with it, and is told that none has yet.
     let waits = |line: &String| line.contains("/agent - Failed to load resource") && line.contains("404");
     let complaints: Vec<_> = here.ada.browser.complaints().into_iter().filter(|line| !waits(line)).collect();
@@ -236,7 +281,7 @@ fn a_silent_desk_and_a_voice_elsewhere() -> Pulse {
 )]
 fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there_and_finds_back() {
     let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
-    here.chooses_the_desk();
+    here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
 
     here.is_moved_and_finds_back(|pulse| pulse.make_default("other"));
@@ -259,7 +304,7 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
 )]
 fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_there_and_finds_back() {
     let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
-    here.chooses_the_desk();
+    here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     here.is_moved_and_finds_back(|pulse| pulse.move_program("Chromium input", "other"));
 
@@ -285,7 +330,7 @@ fn what_other_programs_record_contradicts_nobody_for_long() {
     let pulse = a_silent_desk_and_a_voice_elsewhere();
     let _recorder = pulse.other_listener("other");
     let here = Witnessed::beside(pulse);
-    here.chooses_the_desk();
+    here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     // A call in another program is moved with the browser, and stays there.
     let _call = here.pulse.other_listener("desk");
@@ -302,7 +347,7 @@ fn what_other_programs_record_contradicts_nobody_for_long() {
 )]
 fn whoever_is_told_to_open_the_microphone_again_can() {
     let here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
-    here.chooses_the_desk();
+    here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     let is_stuck = "return document.querySelector('[data-testid=mic-moved]')?.dataset.stuck === 'true';";
     // Each try waits for the agent's next attestation.
@@ -337,8 +382,99 @@ fn whoever_is_told_to_choose_a_microphone_by_its_name_can_and_is_measured_then()
     for label in ["Desk Microphone", "Other Microphone"] {
         assert!(listed.as_array().unwrap().contains(&json!(label)), "{listed}");
     }
-    here.chooses_the_desk();
+    here.chooses("Desk Microphone");
     here.is("unverified", "app_muted_device_hot");
     here.pulse.mute("desk", true);
     here.is("verified", "silent_and_flagged");
+}
+
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn every_advice_about_the_agent_can_be_followed() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let mut here = Witnessed::without_an_agent(pulse);
+    here.is("unverified", "no_agent");
+    here.pairs();
+    here.is_advised("unverified", "no_data", "Check that the agent is running");
+    here.restarts_the_agent(&[]);
+    here.is_advised("unverified", "app_muted_device_hot", "mute the microphone in your system");
+    here.pulse.mute("desk", true);
+    here.is("verified", "silent_and_flagged");
+
+    here.pulse.mute_own(true);
+    here.is_advised("unverified", "stream_silenced", "Open your system’s sound mixer");
+    here.pulse.mute_own(false);
+    here.is("verified", "silent_and_flagged");
+    here.pulse.volume_own(50);
+    here.is_advised("unverified", "stream_silenced", "or restart the agent");
+    here.restarts_the_agent(&[]);
+    here.is("verified", "silent_and_flagged");
+
+    here.ada.browser.click("[data-testid=pairing-stop]");
+    here.ada.browser.click("[data-testid=pairing-stop-confirm]");
+    here.is("unverified", "agent_revoked");
+    assert_eq!(here.watch.take().unwrap().wait().0, 6, "the agent ends");
+    here.pairs();
+    here.restarts_the_agent(&[]);
+    here.is("verified", "silent_and_flagged");
+}
+
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn every_advice_about_the_microphone_can_be_followed() {
+    let mut here = Witnessed::start();
+    here.is("unverified", "app_muted_device_hot");
+    here.ada.browser.press("m");
+    here.is("verified", "signal_present");
+    here.pulse.mute("desk", true);
+    here.is_advised("contradicted", "silent_device", "Unmute it on the device, or in your system");
+    here.pulse.mute("desk", false);
+    here.is("verified", "signal_present");
+    here.ada.browser.press("m");
+    here.is("unverified", "app_muted_device_hot");
+    here.pulse.hears_nothing("desk");
+    here.is_advised("unverified", "recent_signal", "once the silence has lasted, it counts");
+    here.is("verified", "digital_zero");
+
+    here.pulse.suspend("desk", true);
+    here.is_advised("unverified", "no_data", "Connect the microphone again");
+    here.pulse.pull("desk");
+    here.ada.browser.wait("document.querySelector('[data-testid=microphone]').dataset.status === 'unplugged'");
+    here.pulse.plug_in("desk", "Desk Microphone");
+    here.chooses("Desk Microphone");
+    here.is("verified", "digital_zero");
+
+    // The sound server hangs.
+    here.pulse.stop();
+    here.is_advised("unverified", "host_unavailable", "Check that sound works on your machine");
+    here.pulse.go_on();
+    here.is("verified", "digital_zero");
+
+    here.pulse.plug_in("other", "Other Microphone");
+    here.pulse.pull("desk");
+    here.is_advised("unverified", "device_unbound", "Choose a microphone here");
+    here.chooses("Other Microphone");
+    here.is("verified", "digital_zero");
+
+    // The agent was told to measure another microphone than the one that the page uses.
+    here.pulse.plug_in("desk", "Desk Microphone");
+    here.restarts_the_agent(&["--device", "desk"]);
+    here.is_advised("unverified", "device_unbound", "choose the right microphone above");
+    here.chooses("Desk Microphone");
+    here.is("verified", "digital_zero");
+
+    // Two microphones with one name.
+    here.restarts_the_agent(&[]);
+    here.pulse.plug_in("twin", "Other Microphone");
+    here.chooses("Other Microphone");
+    here.is_advised("unverified", "device_ambiguous", "Is that the microphone you use here?");
+    here.ada.browser.click("[data-testid=binding-accept]");
+    here.is("verified", "digital_zero");
 }

@@ -146,6 +146,20 @@ test('an unplugged device is noticed by its track or by the list of devices', as
   assert.equal(byList.mediaDevices.tracks[0].stopped, true);
 });
 
+test('a change that the browser does not report is found by looking', async () => {
+  const { mic, mediaDevices } = setup([['a', 'Mic A']]);
+  await mic.start();
+  mediaDevices.devices = [['a', 'Mic A'], ['c', 'Mic C']];
+  await mic.look();
+  assert.deepEqual(mic.view().devices.map((device) => device.title), ['Mic A', 'Mic C']);
+  mediaDevices.devices = [['c', 'Mic C']];
+  await mic.look();
+  assert.deepEqual([mic.view().status, mic.view().lost], ['unplugged', 'Mic A']);
+  const none = createMicrophone({ mediaDevices: null, AudioContext: null, permissions: null });
+  await none.look();
+  assert.equal(none.view().status, 'off');
+});
+
 test('a new device is listed but not opened', async () => {
   const { mic, mediaDevices } = setup([['a', 'Mic A']]);
   await mic.start();

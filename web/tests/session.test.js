@@ -68,7 +68,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     return { ...world.states.get(userId) };
   };
   api.bindAgent = call('bind', () => write(ME, {}));
-  const track = { muted, status: 'off', renewed: 0 };
+  const track = { muted, status: 'off', renewed: 0, looks: 0 };
   let changed = () => {};
   const view = () => ({ status: track.status, deviceId: track.status === 'live' ? 'd1' : null, label: track.status === 'live' ? 'Mic' : null, devices: [], lost: null });
   const createMicrophone = ({ onChange }) => {
@@ -79,6 +79,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
       start: async () => { track.status = opens ? 'live' : 'denied'; changed(); return opens; },
       choose: async () => true,
       renew: async () => { track.renewed += 1; changed(); return track.status === 'live'; },
+      look: async () => { track.looks += 1; },
       stop: () => { track.status = 'off'; },
     };
   };
@@ -273,6 +274,19 @@ test('a new verdict on an unchanged claim is shown, and changes no claim', async
   assert.equal(t.calls.length, before);
 });
 
+test('the page reads its list of devices again while the agent does not find the claimed one', async () => {
+  const t = await started();
+  measure(t, 'verified', 'digital_zero');
+  await t.clock.advance(6000);
+  assert.equal(t.track.looks, 0);
+  for (const reason of ['device_missing', 'device_mismatch', 'device_unbound']) {
+    const before = t.track.looks;
+    measure(t, 'contradicted', reason);
+    await t.clock.advance(1500);
+    assert.ok(t.track.looks > before, reason);
+  }
+});
+
 test('a microphone that the system has moved is opened anew and claimed again', async () => {
   const t = await started();
   const before = t.me().version;
@@ -288,7 +302,7 @@ test('a microphone that the system has moved is opened anew and claimed again', 
   assert.deepEqual([t.track.renewed, t.view().isStuck], [1, false]);
 });
 
-test('a microphone that is moved again and again is opened three times, and again after a minute', async () => {
+test('a microphone that is moved again and again is opened three times a minute', async () => {
   const t = await started();
   const found = async (rounds) => {
     for (let i = 0; i < rounds; i += 1) {

@@ -102,7 +102,7 @@ export function MicrophoneCard({ microphone, mic, muted, moved, isStuck, deviceS
     <h2 id="mic-title" class="card-title">Your microphone</h2>
     <div class="field">
       <label class="visually-hidden" for="device-select">Microphone</label>
-      <select id="device-select" data-testid="device-select" value=${selected} onChange=${choose} disabled=${devices.length === 0}>
+      <select id="device-select" data-testid="device-select" value=${selected} onChange=${choose} onFocus=${mic.look} disabled=${devices.length === 0}>
         ${!devices.some((d) => d.deviceId === selected) && html`<option value="" selected>${devices.length ? 'Choose a microphone' : 'No microphone'}</option>`}
         ${devices.map((d) => html`<option key=${d.deviceId} value=${d.deviceId} selected=${d.deviceId === selected}>${d.title}</option>`)}
       </select>

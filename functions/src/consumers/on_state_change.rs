@@ -1,4 +1,4 @@
-//! Reads the state table's stream, and adds every change of a state to the ledger of its room.
+//! The consumer of the state table's stream. It adds every change of a state to the ledger of its room.
 
 use crate::Context;
 use crate::function::{Function, LEDGER, Trigger, allow, job};
