@@ -17,7 +17,7 @@ use std::time::Instant;
 use store::dynamodb::{Cause, Guard};
 
 /// An unoptimised server answers less than a thousand requests per second on a busy machine.
-const OPERATIONS: usize = if cfg!(debug_assertions) { 40_000 } else { 100_000 };
+const OPERATIONS: usize = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
 const THREADS: usize = 8;
 const USERS: usize = 8;
 
@@ -184,13 +184,13 @@ fn racing_operations_fit_one_history_per_user() {
                     "a read saw a state that never existed"
                 );
             }
-            reads += u32::from(seen.asked == Asked::Read);
-            lost += u32::from(seen.asked == Asked::Lost);
+            reads += usize::from(seen.asked == Asked::Read);
+            lost += usize::from(seen.asked == Asked::Lost);
         }
         respects_real_time(&seen);
         assert_eq!(runner.get(&format!("/api/users/user-{user}")).json()["version"], chain.len());
     }
-    assert!(reads > 4000 && lost > 400, "{reads} reads, {lost} lost races");
+    assert!(reads > OPERATIONS / 10 && lost > OPERATIONS / 100, "{reads} reads, {lost} lost races");
 }
 
 struct Nobody;
