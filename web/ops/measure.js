@@ -37,9 +37,16 @@ export function ratesOf(before, sample) {
   return { perSecond: requests / seconds, errorPercent: requests === 0 ? 0 : (errors * 100) / requests };
 }
 
-/** The history with one more sample, without samples that are older than `keepMs`. */
+/** A sample that is older than the last one by more than this means that the server's clock was set back. */
+const SET_BACK_MS = 10_000;
+
+/**
+ * The history with one more sample, without samples that are older than `keepMs`. It begins anew when the server's clock
+ * was set back.
+ */
 export function extended(history, sample, keepMs) {
   const last = history.at(-1);
+  if (last && sample.atMs < last.atMs - SET_BACK_MS) return extended([], sample, keepMs);
   if (last && sample.atMs <= last.atMs) return history;
   const point = { ...sample, ...ratesOf(last, sample) };
   return [...history, point].filter(({ atMs }) => atMs > sample.atMs - keepMs);

@@ -54,6 +54,8 @@ test('the history drops old samples and ignores repeated ones', () => {
   let history = [];
   for (const ms of [0, 2000, 2000, 1000, 4000, 6000]) history = extended(history, at(ms), 5000);
   assert.deepEqual(history.map(({ atMs }) => atMs - now.atMs), [2000, 4000, 6000]);
+  for (const ms of [-60_000, -58_000]) history = extended(history, at(ms), 5000);
+  assert.deepEqual(history.map(({ atMs }) => atMs - now.atMs), [-60_000, -58_000], 'the clock was set back');
 });
 
 test('verdicts are counted by value, separately for mute and device', () => {
