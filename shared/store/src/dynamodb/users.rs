@@ -227,7 +227,8 @@ impl Users {
     /// # Errors
     /// See [`StoreError`].
     pub async fn leave(&self, id: &UserId, room: &RoomId, lease: LeaseId, cause: &Cause) -> Result<bool, StoreError> {
-        let held = Write::update(keys::user(id)).when(is(ROOM_ID, room).and(is("leaseId", String::from(lease))));
+        let held = Write::update(keys::user(id))
+            .when(is(ROOM_ID, room).and(is("leaseId", String::from(lease))).and(unexpired(cause.at)));
         let end = held
             .clone()
             .by(cause)

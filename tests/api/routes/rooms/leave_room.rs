@@ -1,4 +1,4 @@
-use crate::support::witness::{Witness, mute_verdict, set_attribute};
+use crate::support::witness::{Witness, engine, mute_verdict, now_ms, set_attribute};
 use crate::support::{Reply, Runner, refused, refused_field};
 use serde_json::json;
 
@@ -122,4 +122,16 @@ fn a_malformed_request_is_400() {
         "participantId",
     );
     refused_field(&runner.post("/api/rooms/a%20b/leave", json!({})), "room");
+}
+
+#[test]
+fn leaving_changes_nothing_in_a_state_that_has_expired() {
+    let runner = Runner::ephemeral();
+    join(&runner, "page-load-1");
+    set_attribute(&runner, "ada", "expiresAt", Some(&json!({"N": "1795257125"})));
+    assert_eq!(leave(&runner, "page-load-1").json()["left"], false);
+    let key = json!({"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}});
+    let stored = engine(&runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}));
+    let lease: u64 = stored["Item"]["leaseUntil"]["N"].as_str().unwrap().parse().unwrap();
+    assert!(lease > now_ms(), "the lease goes on");
 }
