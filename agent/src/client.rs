@@ -29,11 +29,15 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)]
 const CONFLICTS_MAX: u32 = 3;
 /// How long silence must last to count. Both ends of it are rounded to whole milliseconds.
 const LASTING: Duration = Duration::from_millis(2).saturating_add(RECENT);
+/// From here on the server may count it, because of the rounding.
+const NEARLY_LASTING: Duration = RECENT.saturating_sub(Duration::from_millis(2));
 /// Requests in each [`RATE_WINDOW`], at most.
 const RATE: usize = 10;
-/// The part of [`RATE`] that is kept for statements that end a verified mute. The agent reports a problem at once even
-/// after many changes; more than one, because the server may ask for a repetition.
+/// The part of [`RATE`] that is kept for statements that support a mute less than the one that the server holds, so that
+/// the end of a verified mute is reported at once even after many changes. A mute can lose its support in three steps.
 const RESERVED: usize = 3;
+/// How long such a statement waits after a failure, at most.
+const END_RETRY: Duration = Duration::from_secs(3);
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Bounds of the interval, whatever the server requests.
 const INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
@@ -165,9 +169,41 @@ pub struct Statement {
 
 impl Statement {
     fn gist(&self) -> Gist {
-        let lasts = self.silent_since.is_some_and(|since| self.to.saturating_duration_since(since) >= LASTING);
-        Gist { state: self.state, device: self.device.clone(), lasts }
+        Gist { state: self.state, device: self.device.clone(), lasts: self.has_lasted(LASTING) }
     }
+
+    fn has_lasted(&self, time: Duration) -> bool {
+        self.silent_since.is_some_and(|since| self.to.saturating_duration_since(since) >= time)
+    }
+
+    /// How well it supports a mute, if silence counts after this time.
+    fn support(&self, lasting: Duration) -> Support {
+        let State { condition, flag, signal, route } = self.state;
+        if condition != Condition::Measured || route != Route::Direct {
+            return Support::None;
+        }
+        match (flag, signal) {
+            (Flag::Muted, Signal::DigitalZero | Signal::Floor) => Support::Always,
+            (_, Signal::DigitalZero) if self.has_lasted(lasting) => Support::Always,
+            (Flag::Muted, Signal::NotOpened) => Support::ByFlag,
+            (_, Signal::Floor) if self.has_lasted(lasting) => Support::ByFloor,
+            _ => Support::None,
+        }
+    }
+}
+
+/// The policies under which a server verifies a mute by a statement, from none to all. The same rules as in
+/// `domain::verdict`; each policy accepts the evidence of those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Support {
+    /// No policy.
+    None,
+    /// `floor` alone.
+    ByFloor,
+    /// `flag` and `floor`.
+    ByFlag,
+    /// Every policy.
+    Always,
 }
 
 /// The parts of a statement that are attested at once when they change.
@@ -179,12 +215,18 @@ struct Gist {
     lasts: bool,
 }
 
-impl Gist {
-    /// Whether a server with any policy could verify a mute by it.
-    fn may_verify_mute(&self) -> bool {
-        let State { condition, flag, signal, route } = self.state;
-        let is_mute = flag == Flag::Muted || (signal.is_silence() && self.lasts);
-        condition == Condition::Measured && route == Route::Direct && is_mute
+/// What the server may hold of this agent.
+#[derive(Debug, Clone)]
+struct Held {
+    support: Support,
+    device: Option<AgentDevice>,
+}
+
+impl Held {
+    const NOTHING: Self = Self { support: Support::None, device: None };
+
+    fn of(statement: &Statement) -> Self {
+        Self { support: statement.support(NEARLY_LASTING), device: statement.device.clone() }
     }
 }
 
@@ -477,10 +519,14 @@ fn ms(duration: Duration) -> u64 {
 pub struct Schedule {
     interval: Duration,
     said: Option<Gist>,
-    /// The last statement that may verify a mute, until the server has accepted one that does not.
-    verifying: Option<Gist>,
+    /// What the server holds, as far as its answers tell.
+    held: Held,
+    /// The statement that was sent last and not answered yet.
+    sent: Option<Held>,
     next: Instant,
     not_before: Instant,
+    /// When a statement that ends a mute may be sent after a failure.
+    not_before_end: Instant,
     recent: VecDeque<Instant>,
 }
 
@@ -491,32 +537,39 @@ impl Schedule {
         Self {
             interval: INTERVAL_FIRST,
             said: None,
-            verifying: None,
+            held: Held::NOTHING,
+            sent: None,
             next: now,
             not_before: now,
+            not_before_end: now,
             recent: VecDeque::with_capacity(RATE),
         }
     }
 
-    /// Whether a request may be sent now that ends no verified mute.
+    /// Whether a request may be sent now that does not end a mute.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        self.has_room(RATE - RESERVED, now)
+        now >= self.not_before && self.has_room(RATE - RESERVED, now)
     }
 
     /// Whether this statement should be attested now.
     #[must_use]
     pub fn is_due(&self, statement: &Statement, now: Instant) -> bool {
-        let gist = statement.gist();
-        let ends_mute = |before: &Gist| before.device != gist.device || !gist.may_verify_mute();
-        let most = if self.verifying.as_ref().is_some_and(ends_mute) { RATE } else { RATE - RESERVED };
-        let changed = self.said.as_ref() != Some(&gist);
-        self.has_room(most, now) && (changed || now >= self.next)
+        let holds = || [Some(&self.held), self.sent.as_ref()].into_iter().flatten();
+        let support = statement.support(LASTING);
+        if holds().any(|held| held.support > support) {
+            return now >= self.not_before_end && self.has_room(RATE, now);
+        }
+        if self.said.as_ref() == Some(&statement.gist()) && now < self.next {
+            return false;
+        }
+        // Another device ends a mute too. One request stays for the end of its own.
+        let is_other = holds().any(|held| held.support > Support::None && held.device != statement.device);
+        now >= self.not_before && self.has_room(if is_other { RATE - 1 } else { RATE - RESERVED }, now)
     }
 
     fn has_room(&self, most: usize, now: Instant) -> bool {
-        let lately = self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count();
-        now >= self.not_before && lately < most
+        self.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW).count() < most
     }
 
     /// Records that a request is sent: an attestation, or a probe if `statement` is `None`.
@@ -526,9 +579,7 @@ impl Schedule {
         }
         self.recent.push_back(now);
         self.said = statement.map(Statement::gist);
-        if let Some(gist) = self.said.as_ref().filter(|gist| gist.may_verify_mute()) {
-            self.verifying = Some(gist.clone());
-        }
+        self.sent = statement.map(Held::of);
         self.next = now + self.interval;
     }
 
@@ -536,15 +587,20 @@ impl Schedule {
     pub fn accepted(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
         self.next = self.next.min(now + interval);
-        if self.said.as_ref().is_some_and(|gist| !gist.may_verify_mute()) {
-            self.verifying = None;
+        if let Some(sent) = self.sent.take() {
+            self.held = sent;
         }
     }
 
     /// Records that the attestation was refused or is outdated: measure and try again after this wait.
     pub fn refused(&mut self, wait: Duration, now: Instant) {
         self.said = None;
+        // If only the answer was lost, the server holds the statement.
+        if let Some(sent) = self.sent.take().filter(|sent| sent.support > self.held.support) {
+            self.held = sent;
+        }
         self.not_before = now + wait;
+        self.not_before_end = now + wait.min(END_RETRY);
     }
 }
 
@@ -635,31 +691,86 @@ mod tests {
         assert!(schedule.is_due(&statement(LOUD, now, 0), last + 10 * SECOND));
     }
 
+    /// Random changes, each accepted at once: a statement that supports a mute less than the held one is always due.
     #[test]
-    fn the_end_of_a_mute_is_said_at_once_after_any_number_of_changes() {
-        const MUTED: State = State { flag: Flag::Muted, signal: Signal::DigitalZero, ..QUIET };
-        const MOVED: State = State { signal: Signal::NotOpened, route: Route::Moved, ..MUTED };
-        for changes in 1..40 {
-            let mut now = Instant::now() + 100 * SECOND;
+    fn the_end_of_a_mute_is_said_at_once_after_any_changes() {
+        let flags = [Flag::Muted, Flag::Unmuted, Flag::Unknown];
+        let signals = [Signal::DigitalZero, Signal::Floor, Signal::Signal, Signal::NotOpened];
+        for seed in 0..300 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut now = Instant::now() + 1000 * SECOND;
             let mut schedule = Schedule::new(now);
-            send_all(&mut schedule, &mut now, [MUTED, LOUD].into_iter().cycle().take(changes));
-            let is_verifying = schedule.said.as_ref().is_some_and(Gist::may_verify_mute);
-            assert!(schedule.is_due(&statement(MOVED, now, 0), now) || !is_verifying, "{changes} changes");
+            for _ in 0..100 {
+                now += rng.u32(10..1500) * SECOND / 1000;
+                let route = if rng.u8(..6) == 0 { Route::Moved } else { Route::Direct };
+                let signal = if route == Route::Moved { Signal::NotOpened } else { signals[rng.usize(..4)] };
+                let state = State { condition: Condition::Measured, flag: flags[rng.usize(..3)], signal, route };
+                let said = statement(state, now, rng.u32(..6));
+                let (held, is_due) = (schedule.held.support, schedule.is_due(&said, now));
+                assert!(is_due || said.support(LASTING) >= held, "seed {seed}: {said:?} after {held:?}");
+                if is_due {
+                    schedule.sent(Some(&said), now);
+                    schedule.accepted(INTERVAL_FIRST, now);
+                }
+                let lately = schedule.recent.iter().filter(|at| now.saturating_duration_since(**at) < RATE_WINDOW);
+                assert!(lately.count() <= RATE);
+            }
+        }
+    }
+
+    /// The rules of the verdict, restated: a support that is too small would give a statement no place in the reserve.
+    #[test]
+    fn a_statement_supports_a_mute_under_the_policies_that_verify_it() {
+        use domain::verdict::{Claimed, MinEvidence, Policy, Value, Verdicts, Witness};
+        use domain::{Binding, Evidence, Timestamp, user::MuteScope};
+        let policies =
+            [MinEvidence::DigitalZero, MinEvidence::Flag, MinEvidence::Floor].map(Policy::new).into_iter().enumerate();
+        let now = Instant::now() + 1000 * SECOND;
+        for flag in [Flag::Muted, Flag::Unmuted, Flag::Unknown] {
+            for signal in [Signal::DigitalZero, Signal::Floor, Signal::Signal, Signal::NotOpened] {
+                for silent in [0, 10] {
+                    let said = statement(State { flag, signal, ..QUIET }, now, silent);
+                    let at = Timestamp::from_ms(1_795_257_125_000);
+                    let evidence = Evidence {
+                        version: 1,
+                        observed_at: at,
+                        silent_since: signal
+                            .is_silence()
+                            .then(|| Timestamp::from_ms(at.ms() - 1000 * u64::from(silent))),
+                        condition: Condition::Measured,
+                        flag,
+                        signal,
+                        route: Route::Direct,
+                        device: None,
+                    };
+                    for (at_least, policy) in policies.clone() {
+                        let claimed = Claimed { is_muted: true, mute_scope: MuteScope::App, at, version: 1 };
+                        let witness = Witness::Attested(&evidence);
+                        let verdicts = Verdicts::of(claimed, witness, Binding::Same, policy, at);
+                        let wanted = [Support::Always, Support::ByFlag, Support::ByFloor][at_least];
+                        let is_verified = verdicts.mute.value == Value::Verified;
+                        assert_eq!(said.support(LASTING) >= wanted, is_verified, "{said:?} under {policy:?}");
+                    }
+                }
+            }
         }
     }
 
     #[test]
-    fn the_end_of_a_mute_is_repeated_if_the_server_asks_for_it() {
+    fn the_end_of_a_mute_is_repeated_if_the_server_asks_for_it_and_soon_after_a_failure() {
         const MUTED: State = State { flag: Flag::Muted, signal: Signal::DigitalZero, ..QUIET };
         let mut now = Instant::now() + 100 * SECOND;
         let mut schedule = Schedule::new(now);
         send_all(&mut schedule, &mut now, [LOUD, QUIET, LOUD, QUIET, LOUD, QUIET, MUTED]);
-        for _ in 0..RESERVED {
+        for wait in [Duration::ZERO, Duration::ZERO, 30 * SECOND] {
             assert!(schedule.is_due(&statement(LOUD, now, 0), now));
             schedule.sent(Some(&statement(LOUD, now, 0)), now);
-            schedule.refused(Duration::ZERO, now);
+            schedule.refused(wait, now);
         }
         assert!(!schedule.is_due(&statement(LOUD, now, 0), now), "ten requests at most");
+        now += RATE_WINDOW;
+        assert!(schedule.is_due(&statement(LOUD, now, 0), now));
+        assert!(!schedule.is_due(&statement(MUTED, now, 0), now), "what supports the mute waits");
     }
 
     #[test]

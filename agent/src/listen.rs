@@ -239,7 +239,8 @@ impl Findings {
 /// Measures and attests until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// The agent was revoked, or the reader of its output is gone.
+/// The agent was revoked, the server speaks another version of the protocol, the chosen sound system does not exist, or
+/// the reader of the output is gone.
 pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8, Failed> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -249,8 +250,8 @@ pub fn watch(choice: &Choice, pairing: Option<Pairing>, json: bool) -> Result<u8
     let mut observer = observer(choice)?;
     let mut teller = Teller::new(json)?;
     let watched = watch_until(&stop, &mut observer, &mut teller, pairing);
-    teller.end();
-    watched.map(|()| 0)
+    let ended = teller.end();
+    watched.and(ended).map(|()| 0)
 }
 
 fn watch_until(
@@ -395,11 +396,8 @@ impl Teller {
         Ok(Self { json, printer, status: Status::default(), measured: String::new(), answered: String::new() })
     }
 
-    fn end(mut self) {
-        if let Some(end) = self.status.end() {
-            let _ = self.printer.print(end);
-        }
-        self.printer.end();
+    fn end(self) -> Result<(), Failed> {
+        self.printer.end(self.status.end())
     }
 
     fn begin(&mut self, pairing: Option<&Pairing>) -> Result<(), Failed> {

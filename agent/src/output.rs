@@ -22,9 +22,10 @@ pub fn line(text: impl std::fmt::Display) -> Result<(), Failed> {
 const QUEUE_LINES_MAX: usize = 256;
 /// How long the end of the program waits for the reader of its last lines.
 const END_PATIENCE: Duration = Duration::from_secs(1);
+const END_PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes to standard output on a thread of its own, so that a slow or stopped reader never delays a measurement. The
-/// newest line is kept for the reader; earlier lines for which the queue has no room are dropped.
+/// Writes to standard output on a thread of its own, so that a slow or stopped reader never delays a measurement. While
+/// the queue is full, the newest text waits for room, and replaces the one that waited before.
 #[derive(Debug)]
 pub struct Printer {
     queue: Option<SyncSender<String>>,
@@ -51,7 +52,7 @@ impl Printer {
         Ok(Self { queue: Some(queue), writer: Some(writer), late: None })
     }
 
-    /// Writes this text as soon as the reader takes it.
+    /// Writes this text as soon as the reader takes it, unless a newer one replaces it until then.
     ///
     /// # Errors
     /// The reader is gone.
@@ -60,7 +61,7 @@ impl Printer {
         self.retry()
     }
 
-    /// Writes a line as soon as the reader takes it.
+    /// Writes a line in the same way.
     ///
     /// # Errors
     /// The reader is gone.
@@ -78,19 +79,35 @@ impl Printer {
         {
             self.late = Some(text);
         }
+        self.outcome()
+    }
+
+    /// Writes what is left and `text`, as far as the reader takes it within a second, and ends the output.
+    ///
+    /// # Errors
+    /// The reader is gone.
+    pub fn end(mut self, text: Option<String>) -> Result<(), Failed> {
+        if let Some(text) = text {
+            self.late.get_or_insert_default().push_str(&text);
+        }
+        let end = Instant::now() + END_PATIENCE;
+        self.retry()?;
+        while self.late.is_some() && Instant::now() < end {
+            std::thread::sleep(END_PAUSE);
+            self.retry()?;
+        }
+        self.queue = None;
+        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) && Instant::now() < end {
+            std::thread::sleep(END_PAUSE);
+        }
+        self.outcome()
+    }
+
+    /// The failure of the writing thread, if it has ended by one.
+    fn outcome(&mut self) -> Result<(), Failed> {
         match self.writer.take_if(|writer| writer.is_finished()).map(JoinHandle::join) {
             Some(Ok(Err(error))) => Err(Failed::of_output(&error)),
             _ => Ok(()),
-        }
-    }
-
-    /// Ends the output. The program may end when this returns, even if nobody reads.
-    pub fn end(mut self) {
-        let _ = self.retry();
-        self.queue = None;
-        let end = Instant::now() + END_PATIENCE;
-        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
