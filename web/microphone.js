@@ -25,6 +25,7 @@ class Microphone {
   #view = OFF;
   #isMuted;
   #starting = null;
+  #looking = null;
   #isWatching = false;
 
   constructor({ mediaDevices, AudioContext, permissions, onChange, levelMs, muted }) {
@@ -80,7 +81,7 @@ class Microphone {
     this.#opener.cancel();
     this.#capture.close();
     this.#meter.close();
-    this.#mediaDevices?.removeEventListener?.('devicechange', this.look);
+    this.#mediaDevices?.removeEventListener?.('devicechange', this.#onDeviceChange);
     this.#view = { ...this.#view, status: 'off' };
   }
 
@@ -129,17 +130,23 @@ class Microphone {
   #watch() {
     if (this.#isWatching) return;
     this.#isWatching = true;
-    this.#mediaDevices.addEventListener?.('devicechange', this.look);
+    this.#mediaDevices.addEventListener?.('devicechange', this.#onDeviceChange);
     // A person who allows the microphone in the browser's settings need not press a button as well.
     watchPermission(this.#permissions, () => { if (this.#view.status === 'denied') this.#open(this.#view.deviceId); });
   }
 
   /**
-   * Reads the list of devices again. The default may have changed, the system may have moved the stream to another
-   * device, or a device was added or removed. The claim is about the device that is captured now, not about the one that
-   * was opened once. Browsers do not report every change: Chromium on Linux reports hardware only.
+   * Reads the list of devices again, because browsers do not report every change: Chromium on Linux reports hardware
+   * only. One look at a time: a new one would make the one before wait for its answer.
    */
-  look = async () => {
+  look = () => {
+    this.#looking ??= this.#onDeviceChange().finally(() => { this.#looking = null; });
+    return this.#looking;
+  };
+
+  // The default may have changed, the system may have moved the stream to another device, or a device was added or
+  // removed. The claim is about the device that is captured now, not about the one that was opened once.
+  #onDeviceChange = async () => {
     if (!this.#mediaDevices?.enumerateDevices) return undefined;
     await this.#inputs.refresh();
     if (!this.#capture.isOpen()) return this.#publish({ devices: this.#choices() });

@@ -63,6 +63,7 @@ class Outbox {
   repost() {
     this.#mustPost = true;
     this.#refusals.whole = null;
+    this.#passDevice();
     this.#pump();
   }
 
@@ -84,7 +85,7 @@ class Outbox {
 
   deviceStatus() { return this.#statusOf('device'); }
 
-  /** Whether a claim is under way. Until it has arrived, the server's state of this person may be older. */
+  /** Whether a mute or a whole claim is under way, or any request. Until it has arrived, the server's state of this person may be older. */
   busy() { return this.#flight !== null || (this.#mustPost && !this.#refusals.whole) || this.#pending.mute !== null; }
 
   refusal() { return this.#refusals.whole ?? this.#refusals.mute; }
@@ -94,6 +95,7 @@ class Outbox {
   #statusOf(aspect) {
     if (this.#refusals.whole ?? this.#refusals[aspect]) return 'refused';
     if (!this.#pending[aspect] && !this.#mustPost) return 'sent';
+    if (aspect === 'device' && this.#options.now() < this.#deviceWaitsUntil) return 'unsent';
     return this.#attempt > 0 ? 'unsent' : 'sending';
   }
 
@@ -101,9 +103,14 @@ class Outbox {
     this.#pending[aspect] = { ...intent, seq: this.#options.nextSeq() };
     this.#refusals[aspect] = null;
     this.#refusals.whole = null;
-    if (aspect === 'mute' && this.#waitingKind === 'device' && this.#options.now() < this.#deviceWaitsUntil) this.#timer.clear();
+    if (aspect === 'mute') this.#passDevice();
     this.#pump();
     this.#options.onChange();
+  }
+
+  /** What follows goes before a device that the server has put off. */
+  #passDevice() {
+    if (this.#waitingKind === 'device' && this.#options.now() < this.#deviceWaitsUntil) this.#timer.clear();
   }
 
   #pump() {

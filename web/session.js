@@ -1,7 +1,8 @@
 // One person in one room. This file connects the parts of the page's logic, and offers the view one snapshot and the
 // commands; the work is done in the parts, in session/ and beside it.
 //
-// The most important rule: nothing from outside opens the microphone. Only this person's own press does.
+// The most important rule: nothing from outside opens the microphone. The page opens it, muted, when this person joins,
+// allows it or presses; no other person and no server can.
 
 import { createOutbox } from './outbox.js';
 import { createPairing } from './pairing.js';
@@ -20,7 +21,9 @@ import { describeVerdict } from './verdict.js';
 import { createWitness } from './witness.js';
 
 /** Reasons for which the page reads its list of devices again: the browser may not have reported a change. */
-const IN_DOUBT = ['device_missing', 'device_mismatch', 'device_unbound'];
+const IN_DOUBT = ['device_missing', 'device_mismatch'];
+/** How often it does so. */
+const LOOK_MS = 5000;
 
 class Session {
   #options;
@@ -30,6 +33,7 @@ class Session {
   #mute;
   #device;
   #reopener;
+  #lookedAt = null;
   #own;
   #witness;
   #pairing;
@@ -154,7 +158,14 @@ class Session {
     const verdict = describeVerdict(own, this.#options.serverNow());
     if (!this.#outbox.busy()) this.#announceContradiction(verdict);
     this.#reopener.see(own, verdict);
-    if (IN_DOUBT.includes(verdict.reason)) this.mic.look();
+    if (IN_DOUBT.includes(verdict.reason)) this.#look();
+  }
+
+  #look() {
+    const now = this.#options.now();
+    if (this.#lookedAt !== null && now - this.#lookedAt < LOOK_MS) return;
+    this.#lookedAt = now;
+    this.mic.look();
   }
 
   /** All that the view shows. */

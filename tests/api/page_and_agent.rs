@@ -103,6 +103,7 @@ impl Witnessed {
         self.ada.browser.wait(&format!(
             "(() => {{
                const select = document.querySelector('[data-testid=device-select]');
+               select.dispatchEvent(new Event('focus'));
                const option = [...select.options].find((o) => o.innerText === '{label}');
                if (!option) return false;
                select.value = option.value;

@@ -9,7 +9,7 @@ import { isMoved } from '../verdict.js';
 
 /** Tries before a pause. A system that moves every new stream is not changed by trying on at once. */
 const TRIES_MAX = 3;
-/** The pause. It counts from the last try, so a page that is moved for other reasons never stays where it was moved to. */
+/** The pause. It counts from the last try, whether that helped or not. */
 const PAUSE_MS = 60_000;
 
 /** `claimAgain` sends the claim on the device once more, so that the agent learns of the new stream. */
@@ -26,6 +26,7 @@ export function createReopener({ mic, now, isSettled, claimAgain, onChange }) {
     const isOpen = await mic.renew();
     isOpening = false;
     if (isOpen && mic.view().deviceId === deviceId) claimAgain();
+    else answered = null;
     onChange();
   }
 
@@ -36,12 +37,15 @@ export function createReopener({ mic, now, isSettled, claimAgain, onChange }) {
   }
 
   return {
-    /** Whether the page pauses because its tries have not helped, so that the person has to act. */
+    /** Whether the page pauses after several tries, so that the person has to act. */
     isStuck: () => tries >= TRIES_MAX && !isOpening,
     /** Takes the newest state of this person, and the verdict on it at this moment. */
     see(own, verdict) {
       const isFound = isMoved(own, verdict);
-      if (triedAt !== null && now() - triedAt > PAUSE_MS) tries = 0;
+      if (triedAt !== null && now() - triedAt > PAUSE_MS) {
+        tries = 0;
+        answered = null;
+      }
       // Once for each version of the claim: until the next one nothing is known of the new stream.
       if (!isFound || isOpening || own.version === answered || tries >= TRIES_MAX) return;
       if (!isSettled() || !isAboutThis(own)) return;

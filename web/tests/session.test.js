@@ -78,7 +78,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
       setMuted: (m) => { track.muted = m; },
       start: async () => { track.status = opens ? 'live' : 'denied'; changed(); return opens; },
       choose: async () => true,
-      renew: async () => { track.renewed += 1; changed(); return track.status === 'live'; },
+      renew: async () => { track.renewed += 1; changed(); return track.status === 'live' && !track.refuses; },
       look: async () => { track.looks += 1; },
       stop: () => { track.status = 'off'; },
     };
@@ -279,12 +279,17 @@ test('the page reads its list of devices again while the agent does not find the
   measure(t, 'verified', 'digital_zero');
   await t.clock.advance(6000);
   assert.equal(t.track.looks, 0);
-  for (const reason of ['device_missing', 'device_mismatch', 'device_unbound']) {
+  for (const reason of ['device_missing', 'device_mismatch']) {
     const before = t.track.looks;
     measure(t, 'contradicted', reason);
     await t.clock.advance(1500);
-    assert.ok(t.track.looks > before, reason);
+    assert.equal(t.track.looks, before + 1, reason);
+    await t.clock.advance(4500);
   }
+  measure(t, 'unverified', 'device_unbound');
+  const before = t.track.looks;
+  await t.clock.advance(12_000);
+  assert.equal(t.track.looks, before, 'an agent may be elsewhere for as long as it likes');
 });
 
 test('a microphone that the system has moved is opened anew and claimed again', async () => {
@@ -323,6 +328,22 @@ test('a microphone that is moved again and again is opened three times a minute'
   assert.deepEqual([t.track.renewed, t.view().isStuck], [7, true]);
   await found(16);
   assert.ok(t.track.renewed > 7, 'no page stays contradicted without end');
+});
+
+test('a microphone that could not be opened anew is tried again', async () => {
+  const t = await started();
+  t.track.refuses = true;
+  for (let i = 0; i < 4; i += 1) {
+    measure(t, 'contradicted', 'device_mismatch');
+    await t.clock.advance(1500);
+  }
+  assert.equal(t.track.renewed, 3);
+  t.track.refuses = false;
+  for (let i = 0; i < 42; i += 1) {
+    measure(t, 'contradicted', 'device_mismatch');
+    await t.clock.advance(1500);
+  }
+  assert.ok(t.track.renewed > 3, `${t.track.renewed}`);
 });
 
 test('a page that is moved for other reasons again and again is not given up', async () => {
