@@ -162,16 +162,17 @@ impl Agenda {
     /// The agenda at the start. If the machine was off at 03:00 and there are snapshots, the last one is made up for.
     fn new(now: Timestamp, has_snapshots: bool) -> Self {
         let last = slot(now);
-        let taken = if has_snapshots { Timestamp::from_ms(last.ms() - DAY_MS) } else { last };
+        let taken = if has_snapshots { Timestamp::from_ms(last.ms().saturating_sub(DAY_MS)) } else { last };
         Self { taken, failed: None, drilled: drill_slot(now), asked: None }
     }
 
     fn next(&self, now: Timestamp, steady: Instant) -> Job {
         let over = |since: Option<Instant>, pause| since.is_none_or(|at| steady.saturating_duration_since(at) >= pause);
         let (due, drill_due) = (slot(now), drill_slot(now));
-        if due > self.taken && over(self.failed, RETRY_AFTER) {
+        // Not only a later slot: if the clock was ahead, the next slot is earlier than the last one.
+        if due != self.taken && over(self.failed, RETRY_AFTER) {
             Job::Snapshot(due)
-        } else if drill_due > self.drilled {
+        } else if drill_due != self.drilled {
             Job::Drill(drill_due)
         } else if over(self.asked, ASK_EVERY) {
             Job::Age
@@ -245,5 +246,17 @@ mod tests {
         agenda.ran_snapshot(slot(sunday), true, steady);
         assert_eq!(agenda.next(sunday, steady), Job::Wait);
         assert_eq!(agenda.next(sunday, steady + ASK_EVERY), Job::Age);
+    }
+
+    #[test]
+    fn after_a_clock_that_was_ahead_the_jobs_go_on() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (ahead, now) = (at("2030-01-01T05:00:00.000Z"), at("2026-11-22T05:00:00.000Z"));
+        let (mut agenda, steady) = (Agenda::new(ahead, true), Instant::now());
+        agenda.ran_snapshot(slot(ahead), true, steady);
+        assert_eq!(agenda.next(now, steady), Job::Snapshot(slot(now)));
+        agenda.ran_snapshot(slot(now), true, steady);
+        assert_eq!(agenda.next(now, steady), Job::Drill(drill_slot(now)));
+        let _ = Agenda::new(Timestamp::from_ms(0), true);
     }
 }
