@@ -34,13 +34,13 @@ struct LeaveRoom {
 #[schemars(extend("examples" = [{"participantId": "ada", "left": true}]))]
 struct Left {
     participant_id: UserId,
-    /// False if another page load holds the lease, or none does: then nothing has changed.
+    /// False if the person is still present through another page load, or was not present.
     left: bool,
 }
 
-/// Ends the lease at once, and detaches the agent. `left` is false if another page load holds the lease, or none does:
-/// then nothing changes. The state stays, so a page that was only asleep makes its person present again by renewing
-/// presence.
+/// Ends the lease at once, and detaches the agent. `left` is false if the person is still present through another page
+/// load, which then holds the lease, or was not present. The state stays, so a page that was only asleep makes its person
+/// present again by renewing presence.
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller.

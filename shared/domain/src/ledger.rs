@@ -142,7 +142,7 @@ impl Judgements {
     }
 }
 
-/// The agent that is paired with somebody.
+/// The agent that is attached to somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pairing {
@@ -162,7 +162,7 @@ pub struct Presence {
     pub mute_scope: MuteScope,
     /// A digest of the device in use.
     pub device: Option<Fingerprint>,
-    /// The agent that is paired with the person.
+    /// The agent that is attached to the person.
     pub agent: Option<Pairing>,
     /// The verdicts on the claim.
     pub verdict: Judgements,

@@ -96,7 +96,7 @@ pub struct Claim {
 /// How long a person counts as present after their page last renewed its lease.
 pub const LEASE: Duration = Duration::from_secs(35);
 
-/// The agent that is paired with a user, and what it opened last.
+/// The agent that is attached to a user, and the device that it attested last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PairedAgent {
@@ -104,7 +104,7 @@ pub struct PairedAgent {
     pub agent_id: AgentId,
     /// Whether the agent was revoked; then it may not attest any more.
     pub revoked: bool,
-    /// The agent's name for the device that it opened last.
+    /// The agent's name for the device that it attested last.
     pub device_id: Option<AgentDeviceId>,
     /// The system's name for that device.
     pub device_label: Option<Label>,
@@ -154,7 +154,7 @@ pub struct User {
     pub created_at: Timestamp,
     /// How the last writer was identified.
     pub source: Source,
-    /// The agent that is paired with the user; null if there is none.
+    /// The agent that is attached to the user; null if there is none.
     pub agent: Option<PairedAgent>,
     /// Greenroom's verdicts on the claim.
     pub verdict: Verdicts,

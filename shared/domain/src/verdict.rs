@@ -265,7 +265,7 @@ fn obstacle(
         Binding::Other => return Some((Value::Contradicted, Reason::DeviceMismatch)),
         Binding::Same => {}
     }
-    // From here on, the agent opened the device that the person claims.
+    // From here on, the claim and the evidence are about the same device.
     if evidence.condition == Condition::DeviceMissing {
         return Some((Value::Contradicted, Reason::DeviceMissing));
     }
