@@ -179,13 +179,13 @@ impl Witnessed {
 
 impl Drop for Witnessed {
     /// Says what the agent saw last, if the test has failed.
+    #[expect(clippy::print_stderr, reason = "for a person to read")]
     fn drop(&mut self) {
         if let Some(watch) = self.watch.as_ref().filter(|_| std::thread::panicking()) {
             let log = watch.log();
             for line in &log[log.len().saturating_sub(20)..] {
                 eprintln!("agent: {line}");
             }
-            eprintln!("recording: {:?}", self.pulse.heard());
         }
     }
 }
