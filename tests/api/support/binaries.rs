@@ -11,11 +11,13 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     if cfg!(debug_assertions) {
         return BUILT.join(name);
     }
+    // The runner has a profile of its own.
+    let profile = if name == "greenroom" { "runner" } else { "release" };
     match name {
-        "greenroom-agent" => cargo_build(&["--package", "agent", "--features", "capture"]),
-        other => cargo_build(&["--workspace", "--bin", other]),
+        "greenroom-agent" => cargo_build(&["--package", "agent", "--features", "capture", "--profile", profile]),
+        other => cargo_build(&["--workspace", "--bin", other, "--profile", profile]),
     }
-    target().join("release").join(name)
+    target().join(profile).join(name)
 }
 
 /// The agent, built without ALSA's headers: it can pair, but it cannot measure.
@@ -46,9 +48,6 @@ fn cargo_build(what: &[&str]) {
     cargo.args(["build", "--quiet", "--target-dir"]).arg(target()).args(what).current_dir(root());
     if !what.contains(&"--bin") {
         cargo.arg("--bins");
-    }
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
     }
     // Cargo sets these variables for the package of the tests. The build script of ring would take them for a change,
     // and run again.
