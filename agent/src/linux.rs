@@ -11,8 +11,9 @@ use crate::measure::Meter;
 use crate::witness::{Input, Look, OwnStream, Recording as OfOther, Unavailable, Witness};
 use pulseaudio::protocol::{
     self, AuthParams, AuthReply, ChannelVolume, Command, CreateRecordStreamReply, GetSourceInfo, Prop, ProtocolError,
-    PulseError, RecordStreamParams, SampleFormat, SampleSpec, ServerInfo, SetClientNameReply, SourceFlags, SourceInfo,
-    SourceInfoList, SourceOutputInfo, SourceOutputInfoList, SourceState, Volume,
+    PulseError, RecordStreamParams, SampleFormat, SampleSpec, ServerInfo, SetClientNameReply, SetStreamMuteParams,
+    SetStreamVolumeParams, SourceFlags, SourceInfo, SourceInfoList, SourceOutputInfo, SourceOutputInfoList,
+    SourceState, Volume,
 };
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -231,6 +232,18 @@ impl Link {
         }
     }
 
+    /// Sends a command that is only acknowledged.
+    fn tell(&mut self, command: &Command) -> Result<(), ProtocolError> {
+        self.seq += 1;
+        protocol::write_command_message(self.socket.get_mut(), self.seq, command, self.version)?;
+        protocol::read_ack_message(&mut self.socket).map(drop)
+    }
+
+    fn is_pipewire(&mut self) -> Result<bool, ProtocolError> {
+        let server: ServerInfo = self.ask(&Command::GetServerInfo)?;
+        Ok(server.server_name.is_some_and(|name| name.to_string_lossy().contains("PipeWire")))
+    }
+
     fn source(&mut self, name: &str) -> Result<SourceInfo, ProtocolError> {
         let name = CString::new(name).map_err(|_| ProtocolError::ServerError(PulseError::NoEntity))?;
         self.ask(&Command::GetSourceInfo(GetSourceInfo { index: None, name: Some(name) }))
@@ -290,6 +303,29 @@ impl Drop for Shutdown {
     }
 }
 
+/// How long after a stream was opened `WirePlumber` may restore the values of the program's last stream.
+const RESTORED: Duration = Duration::from_millis(500);
+
+/// Sets this program's new stream to full, once, if `WirePlumber` has restored other values: up to version 0.4.13 it
+/// takes every `state.restore-props` of a client for true. PulseAudio needs no such thing, because a stream begins with
+/// its own values there.
+fn undo_restore(name: &str, index: u32) {
+    let opened = Instant::now();
+    let Ok(mut link) = Link::connect() else { return };
+    while opened.elapsed() < RESTORED {
+        let (Ok(source), Ok(outputs)) = (link.source(name), link.outputs()) else { return };
+        let Some(output) = outputs.iter().find(|output| output.index == index) else { return };
+        if own_stream(Some(output), &source) == OwnStream::Silenced {
+            let volume = ChannelVolume::norm(output.sample_spec.channels);
+            // Whatever the server answers, the next look says whether the stream is open now.
+            let _ = link.tell(&Command::SetSourceOutputVolume(SetStreamVolumeParams { index, volume }));
+            let _ = link.tell(&Command::SetSourceOutputMute(SetStreamMuteParams { index, mute: false }));
+            return;
+        }
+        std::thread::sleep(RESTORED / 10);
+    }
+}
+
 impl Recording {
     fn open(name: &str, stream: &AtomicU32) -> Result<(Self, Guard), Failure> {
         let mut link = Link::connect().map_err(|_| Failure::HostUnavailable)?;
@@ -318,8 +354,13 @@ impl Recording {
         params.props.set(Prop::MediaName, c"measuring whether this microphone is muted");
         // WirePlumber's property for the same purpose: PipeWire restores the remembered values after a stream was made.
         params.props.set_bytes(c"state.restore-props", c"false".to_bytes_with_nul());
+        let is_pipewire = link.is_pipewire().map_err(failure)?;
         let reply: CreateRecordStreamReply = link.ask(&Command::CreateRecordStream(params)).map_err(failure)?;
         stream.store(reply.stream_index, Ordering::Relaxed);
+        if is_pipewire {
+            let (name, index) = (name.to_owned(), reply.stream_index);
+            std::thread::spawn(move || undo_restore(&name, index));
+        }
         // A sleeping source may send nothing for any length of time.
         link.socket.get_ref().set_read_timeout(None).map_err(|_| Failure::HostUnavailable)?;
         let guard = link.socket.get_ref().try_clone().map_err(|_| Failure::HostUnavailable)?;
