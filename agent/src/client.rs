@@ -635,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_change_is_said_once_an_interval() {
+    fn an_unchanged_statement_is_sent_once_an_interval() {
         let began = Instant::now() + 100 * SECOND;
         let mut schedule = Schedule::new(began);
         assert!(schedule.is_due(&statement(LOUD, began, 0), began));
@@ -824,7 +824,7 @@ mod tests {
 
     /// The agent may have been attached again, to a claim with the same version.
     #[test]
-    fn who_is_told_where_to_begin_begins_a_new_window_also_under_the_same_version() {
+    fn a_conflict_begins_a_new_window_even_under_the_same_version() {
         let mut session = session();
         session.settle(1, Challenge::from([2; 16]), 3);
         let learned = session.next.as_ref().unwrap().since;
@@ -846,7 +846,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_attached_to_nobody_asks_ever_more_rarely() {
+    fn an_agent_that_nobody_has_attached_asks_less_and_less_often() {
         let mut session = session();
         session.settle(1, Challenge::from([1; 16]), 3);
         let waits: Vec<_> = (0..8)

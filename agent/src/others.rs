@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_after_the_move_doubts_what_records_from_the_default() {
+    fn a_stream_on_the_default_that_existed_before_the_first_look_is_doubted() {
         let mut scene = Scene::begin();
         scene.default = OTHER;
         let moved = scene.opens(BROWSER, OTHER);
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_begins_to_record_here_is_no_answer() {
+    fn another_program_that_begins_to_record_here_settles_no_doubt() {
         let mut scene = Scene::begin();
         scene.opens(BROWSER, DESK);
         scene.look();
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_claims_another_input_is_judged_by_that() {
+    fn after_a_claim_of_another_input_that_input_counts() {
         let mut scene = Scene::begin();
         let page = scene.opens(BROWSER, DESK);
         scene.look();
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_moved_while_nobody_looked_is_found_all_the_same() {
+    fn a_move_between_two_distant_looks_is_found() {
         let mut scene = Scene::begin();
         scene.opens(BROWSER, DESK);
         scene.look();

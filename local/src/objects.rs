@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_there_is_listed_by_snapshot() {
+    async fn objects_are_listed_by_snapshot() {
         let (directory, objects) = opened();
         let [first, second] = [1_795_257_125_000, 1_795_257_126_000].map(|ms| SnapshotId::at(Timestamp::from_ms(ms)));
         objects.put_new(&second.lines_key(Compression::Gzip), vec![0; 10], "x/y").await.unwrap();

@@ -1,5 +1,5 @@
-//! The whole chain on real parts: one virtual microphone that Chromium captures and the agent measures, the runner between
-//! them, and the page that says what is so.
+//! The whole chain on real parts: Chromium captures a virtual microphone, the agent measures it, the runner compares, and
+//! the page shows the verdict.
 
 use crate::browser::Person;
 use crate::support::pulse::{Pulse, Sound, Watch};
@@ -10,11 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long it may take from what the system does to the stored verdict: the agent looks every 50 ms, and attests at
-/// once.
+/// Longest time from an action of the system to the stored verdict. The agent looks every 50 ms, and attests at once.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// Somebody at a page with a real microphone, and the agent beside it.
+/// A person at a page with a real microphone, and an agent on the same sound server.
 struct Witnessed {
     runner: Runner,
     pulse: Pulse,
@@ -77,7 +76,7 @@ impl Witnessed {
         self.ada.browser.wait(&format!("document.body.innerText.includes({})", json!(advice)));
     }
 
-    /// Waits until the page shows this verdict on the person, and gives back the card's text.
+    /// Waits until the page shows this verdict on the person. Returns the text of the card.
     #[track_caller]
     fn is(&self, verdict: &str, reason: &str) -> String {
         let card = format!("[data-self=true][data-verdict={verdict}][data-reason={reason}]");
@@ -115,7 +114,7 @@ impl Witnessed {
         ));
     }
 
-    /// The microphones that the browser captures, by the sound server's word.
+    /// The microphones that the browser captures, as the sound server lists them.
     fn captured(&self) -> Vec<String> {
         let heard = self.pulse.heard().into_iter();
         heard.filter(|(program, ..)| program == "Chromium input").map(|(_, _, microphone)| microphone).collect()
@@ -127,8 +126,8 @@ impl Witnessed {
         heard.filter(|(program, ..)| program == "Chromium input").map(|(_, stream, _)| stream).collect()
     }
 
-    /// Lets the system move the browser, and waits until the page has opened the desk anew. Until then nothing may be told
-    /// of it.
+    /// Lets the system move the browser, and waits until the page has opened the desk anew. Until then, no verdict may be
+    /// about the desk.
     #[track_caller]
     fn is_moved_and_finds_back(&self, act: impl FnOnce(&Pulse)) {
         let before = self.streams();
@@ -137,8 +136,8 @@ impl Witnessed {
         assert_ne!(self.streams(), before, "the browser was moved");
     }
 
-    /// Looks at what the browser captures and at the verdict until it has captured the desk alone for so long. While it
-    /// captures another microphone nothing may be told of the desk.
+    /// Compares the captured microphone with the verdict until the browser has captured the desk alone for this long.
+    /// While it captures another microphone, no verdict may be about the desk.
     #[track_caller]
     fn is_honest_until_the_desk_is_captured(&self, so_long: Duration) {
         let user = self.ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
@@ -154,14 +153,14 @@ impl Witnessed {
             let mute = format!("{} {}", mute["value"].as_str().unwrap(), mute["reason"].as_str().unwrap());
             told.push(format!("{after:?} {mute} {safe}"));
             told.dedup();
-            assert!(Instant::now() < deadline, "it does not find back: {told:#?}");
+            assert!(Instant::now() < deadline, "the page does not capture the desk again: {told:#?}");
             if after != ["desk"] {
                 home = Instant::now();
             }
             if before != after || !after.iter().any(|microphone| microphone != "desk") {
                 continue;
             }
-            // What has just happened may be on its way to the verdict.
+            // The newest change may still be on its way to the verdict.
             if elsewhere.get_or_insert_with(Instant::now).elapsed() > ON_ITS_WAY {
                 let about_the_desk = mute.starts_with("verified") || mute.contains("silent_device");
                 assert!(!safe && !about_the_desk, "{told:#?}");
@@ -169,7 +168,7 @@ impl Witnessed {
         }
     }
 
-    /// Keeps what a person would see, for whoever looks after a change.
+    /// Stores a screenshot, so that a person can look at the page after a change.
     fn picture(&self, name: &str) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page-and-agent");
         fs::create_dir_all(&folder).unwrap();
@@ -198,7 +197,7 @@ impl Drop for Witnessed {
 fn the_page_says_what_the_microphone_does() {
     let mut here = Witnessed::start();
 
-    // Joined muted, by the page alone: the microphone hears on.
+    // The page joins muted. Only the page is muted, and the microphone still hears.
     let card = here.is("unverified", "app_muted_device_hot");
     assert!(card.contains("Says muted") && card.contains("microphone still hot"), "{card}");
     here.room_says(false, "not verified");
@@ -208,7 +207,7 @@ fn the_page_says_what_the_microphone_does() {
     assert!(card.contains("Unmuted, verified"), "{card}");
     here.room_says(false, "1 unmuted");
 
-    // The system mutes what the page says is open.
+    // The system mutes a microphone that the page claims to be open.
     here.pulse.mute("desk", true);
     let card = here.is("contradicted", "silent_device");
     assert!(card.contains("The microphone is silent"), "{card}");
@@ -223,11 +222,11 @@ fn the_page_says_what_the_microphone_does() {
     here.is("unverified", "app_muted_device_hot");
     here.room_says(false, "1 not verified");
 
-    // Nobody plays anything into it: exact zeros, whatever the flag says.
+    // Nobody plays anything into the microphone: it gives exact zeros, whatever the flag says.
     here.pulse.hears_nothing("desk");
     here.is("verified", "digital_zero");
 
-    // An agent that is gone proves nothing: what it said runs out, on the page and in the room.
+    // The agent ends. Its last verdict expires, on the page and in the room.
     drop(here.watch.take());
     let card = here.is("stale", "attestation_expired");
     assert!(card.contains("not verified · last measured"), "{card}");
@@ -235,7 +234,7 @@ fn the_page_says_what_the_microphone_does() {
     here.is_advised("stale", "attestation_expired", "Check that the agent is still running");
     here.restarts_the_agent(&[]);
     here.is("verified", "digital_zero");
-    // While a code is shown, the page asks whether an agent has enrolled with it, and is told that none has yet.
+    // While a code is shown, the page asks whether an agent has enrolled with it. The answer is 404 until one has.
     let waits = |line: &String| line.contains("/agent - Failed to load resource") && line.contains("404");
     let complaints: Vec<_> = here.ada.browser.complaints().into_iter().filter(|line| !waits(line)).collect();
     assert_eq!(complaints, Vec::<String>::new());
@@ -249,14 +248,14 @@ fn the_page_says_what_the_microphone_does() {
 fn a_device_that_is_pulled_is_never_shown_as_silent() {
     let here = Witnessed::start();
     here.is("unverified", "app_muted_device_hot");
-    // What is left is silent: PulseAudio moves every stream there, and says so to nobody.
+    // The remaining microphone is silent. PulseAudio moves every stream there, and tells no program.
     here.pulse.plug_in("other", "Other Microphone");
     here.pulse.pull("desk");
     here.ada.browser.wait(
         "['device_missing', 'device_mismatch', 'device_unbound'].includes(document.querySelector('[data-self=true]').dataset.reason)",
     );
     here.picture("pulled");
-    // Longer than an interval of the agent's and than any hold.
+    // Longer than the interval of the agent, and than any hold.
     for _ in 0..24 {
         std::thread::sleep(Duration::from_millis(500));
         let verdict = here.ada.browser.run("return document.querySelector('[data-self=true]').dataset.verdict;");
@@ -273,8 +272,8 @@ fn a_silent_desk_and_a_voice_elsewhere() -> Pulse {
     pulse
 }
 
-/// PulseAudio moves each stream of the old default to the new one, also those that named their microphone, and Chromium
-/// does not tell the page.
+/// PulseAudio moves every stream of the old default to the new one, also a stream that named its microphone. Chromium does
+/// not tell the page.
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
@@ -287,7 +286,7 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
 
     here.is_moved_and_finds_back(|pulse| pulse.make_default("other"));
     here.is("verified", "digital_zero");
-    // Whoever speaks at the other microphone is not heard at this one.
+    // A voice at the other microphone is not heard at the desk.
     here.ada.browser.press("m");
     here.is("contradicted", "silent_device");
 
@@ -297,7 +296,7 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
     here.is("contradicted", "silent_device");
 }
 
-/// By hand, in the mixer: the agent's own stream stays where it is.
+/// A person moves the browser's stream by hand, in the mixer. The agent's own stream stays.
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
@@ -309,7 +308,7 @@ fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_th
     here.is("verified", "digital_zero");
     here.is_moved_and_finds_back(|pulse| pulse.move_program("Chromium input", "other"));
 
-    // Nobody watches while it is moved, and the verdict of before runs out.
+    // No agent runs while the browser is moved, and the last verdict expires.
     drop(here.watch.take());
     here.pulse.make_default("other");
     here.is("stale", "attestation_expired");
@@ -321,13 +320,13 @@ fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_th
     here.is("verified", "digital_zero");
 }
 
-/// Other programs record too: from the desk beside the browser, and from another microphone.
+/// Other programs record too: one from the desk, one from another microphone.
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
     ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
 )]
-fn what_other_programs_record_contradicts_nobody_for_long() {
+fn recordings_of_other_programs_contradict_nobody_for_long() {
     let pulse = a_silent_desk_and_a_voice_elsewhere();
     let _recorder = pulse.other_listener("other");
     let here = Witnessed::beside(pulse);
@@ -340,21 +339,21 @@ fn what_other_programs_record_contradicts_nobody_for_long() {
     assert!(here.pulse.heard().iter().filter(|(program, _, at)| program == "parec" && at == "other").count() == 2);
 }
 
-/// A page that tries on for ever helps nobody.
+/// After three tries the page pauses, and offers a button.
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
     ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
 )]
-fn whoever_is_told_to_open_the_microphone_again_can() {
+fn the_button_that_opens_the_microphone_again_ends_a_contradiction() {
     let here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
     here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     let is_stuck = "return document.querySelector('[data-testid=mic-moved]')?.dataset.stuck === 'true';";
-    // Each try waits for the agent's next attestation.
+    // Each try of the page needs a new verdict, so it waits for the agent's next attestation.
     let deadline = Instant::now() + 3 * PATIENCE;
     while here.ada.browser.run(is_stuck) != true {
-        assert!(Instant::now() < deadline, "it tries on");
+        assert!(Instant::now() < deadline, "the page does not pause");
         here.pulse.move_program("Chromium input", "other");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -365,13 +364,14 @@ fn whoever_is_told_to_open_the_microphone_again_can() {
     assert_eq!(here.captured(), ["desk"]);
 }
 
-/// Chromium on Linux calls the default "Default", in a group of its own: of two microphones nobody can tell which it is.
+/// Chromium on Linux lists the default microphone as "Default", with a group id of its own. With two microphones, the page
+/// cannot tell which of them is the default.
 #[test]
 #[cfg_attr(
     not(all(has_chromium, has_pulse)),
     ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
 )]
-fn whoever_is_told_to_choose_a_microphone_by_its_name_can_and_is_measured_then() {
+fn a_microphone_that_is_chosen_by_its_name_is_measured() {
     let pulse = Pulse::with_desk();
     pulse.plug_in("other", "Other Microphone");
     let here = Witnessed::with(pulse);

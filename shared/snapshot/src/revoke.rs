@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_or_restored_is_attributed_to_the_service() {
+    fn every_changed_or_restored_item_is_attributed_to_the_service() {
         let mut revoked = item("USER#ada", &["agentId", "changedBy", "requestId"]);
         Ending::of(&revoked).apply(&mut revoked);
         let mut brought_back = item("USER#ada", &["changedBy", "requestId"]);

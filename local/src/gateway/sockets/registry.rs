@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_in_messages_and_in_bytes() {
+    fn the_queue_is_bounded_in_messages_and_in_bytes() {
         let (peer, mut ordered) = peer();
         for _ in 0..QUEUED_MAX {
             peer.say("x".to_owned()).unwrap();

@@ -80,7 +80,7 @@ fn a_stream_that_breaks_off_is_damaged() {
 }
 
 #[test]
-fn what_comes_after_the_gzip_stream_is_damage() {
+fn bytes_after_the_gzip_stream_are_damage() {
     let (stored, _) = encode(&some_lines(), Compression::Gzip);
     for more in [vec![0], b"more".to_vec(), stored.clone()] {
         for step in [1, 100, usize::MAX] {
