@@ -36,8 +36,10 @@ const RATE: usize = 10;
 /// The part of [`RATE`] that is kept for statements that support a mute less than the one that the server holds, so that
 /// the end of a verified mute is reported at once even after many changes. A mute can lose its support in three steps.
 const RESERVED: usize = 3;
-/// How long such a statement waits after a failure, at most.
+/// How long such a statement waits after a failure, at most, unless [`RATE`] is used up.
 const END_RETRY: Duration = Duration::from_secs(3);
+/// After this time the server's verdict has expired, so its end is not urgent any more. Longer than `Policy::fresh`.
+const HELD_FOR: Duration = Duration::from_secs(30);
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Bounds of the interval, whatever the server requests.
 const INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
@@ -220,13 +222,13 @@ struct Gist {
 struct Held {
     support: Support,
     device: Option<AgentDevice>,
+    until: Instant,
 }
 
 impl Held {
-    const NOTHING: Self = Self { support: Support::None, device: None };
-
     fn of(statement: &Statement) -> Self {
-        Self { support: statement.support(NEARLY_LASTING), device: statement.device.clone() }
+        let until = statement.to + HELD_FOR;
+        Self { support: statement.support(NEARLY_LASTING), device: statement.device.clone(), until }
     }
 }
 
@@ -520,7 +522,7 @@ pub struct Schedule {
     interval: Duration,
     said: Option<Gist>,
     /// What the server holds, as far as its answers tell.
-    held: Held,
+    held: Option<Held>,
     /// The statement that was sent last and not answered yet.
     sent: Option<Held>,
     next: Instant,
@@ -537,7 +539,7 @@ impl Schedule {
         Self {
             interval: INTERVAL_FIRST,
             said: None,
-            held: Held::NOTHING,
+            held: None,
             sent: None,
             next: now,
             not_before: now,
@@ -555,7 +557,7 @@ impl Schedule {
     /// Whether this statement should be attested now.
     #[must_use]
     pub fn is_due(&self, statement: &Statement, now: Instant) -> bool {
-        let holds = || [Some(&self.held), self.sent.as_ref()].into_iter().flatten();
+        let holds = || [&self.held, &self.sent].into_iter().flatten().filter(|held| now < held.until);
         let support = statement.support(LASTING);
         if holds().any(|held| held.support > support) {
             return now >= self.not_before_end && self.has_room(RATE, now);
@@ -587,20 +589,19 @@ impl Schedule {
     pub fn accepted(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
         self.next = self.next.min(now + interval);
-        if let Some(sent) = self.sent.take() {
-            self.held = sent;
-        }
+        self.held = self.sent.take().or(self.held.take());
     }
 
     /// Records that the attestation was refused or is outdated: measure and try again after this wait.
     pub fn refused(&mut self, wait: Duration, now: Instant) {
         self.said = None;
         // If only the answer was lost, the server holds the statement.
-        if let Some(sent) = self.sent.take().filter(|sent| sent.support > self.held.support) {
-            self.held = sent;
+        let held = self.held.as_ref().map_or(Support::None, |held| held.support);
+        if let Some(sent) = self.sent.take().filter(|sent| sent.support > held) {
+            self.held = Some(sent);
         }
         self.not_before = now + wait;
-        self.not_before_end = now + wait.min(END_RETRY);
+        self.not_before_end = now + wait.min(jitter(END_RETRY));
     }
 }
 
@@ -706,7 +707,8 @@ mod tests {
                 let signal = if route == Route::Moved { Signal::NotOpened } else { signals[rng.usize(..4)] };
                 let state = State { condition: Condition::Measured, flag: flags[rng.usize(..3)], signal, route };
                 let said = statement(state, now, rng.u32(..6));
-                let (held, is_due) = (schedule.held.support, schedule.is_due(&said, now));
+                let held = schedule.held.as_ref().map_or(Support::None, |held| held.support);
+                let is_due = schedule.is_due(&said, now);
                 assert!(is_due || said.support(LASTING) >= held, "seed {seed}: {said:?} after {held:?}");
                 if is_due {
                     schedule.sent(Some(&said), now);
@@ -770,7 +772,13 @@ mod tests {
         assert!(!schedule.is_due(&statement(LOUD, now, 0), now), "ten requests at most");
         now += RATE_WINDOW;
         assert!(schedule.is_due(&statement(LOUD, now, 0), now));
-        assert!(!schedule.is_due(&statement(MUTED, now, 0), now), "what supports the mute waits");
+        assert!(!schedule.is_due(&statement(MUTED, now, 0), now), "a statement that supports the mute waits");
+        // 29 s after the mute was sent.
+        now += 19 * SECOND;
+        schedule.sent(Some(&statement(LOUD, now, 0)), now);
+        schedule.refused(30 * SECOND, now);
+        now += 10 * SECOND;
+        assert!(!schedule.is_due(&statement(LOUD, now, 0), now), "the verdict has expired by itself");
     }
 
     #[test]
