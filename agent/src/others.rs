@@ -68,9 +68,16 @@ struct Known {
     /// Each input that it has heard, and last the one that it hears now.
     inputs: Vec<String>,
     paused: bool,
-    doubted: Option<Instant>,
+    doubted: Option<Doubt>,
     /// Whether an answer has shown that it is not the page's stream.
     settled: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Instant,
+    /// Whether the only reason is that nobody recorded from the claimed input: the stream was never seen there.
+    of_stranger: bool,
 }
 
 impl Known {
@@ -161,7 +168,7 @@ impl Others {
             }
         }
         // Only what happens after a doubt can answer it.
-        let oldest = self.known.values().filter_map(|known| known.doubted).min().unwrap_or(now);
+        let oldest = self.known.values().filter_map(|known| Some(known.doubted?.since)).min().unwrap_or(now);
         self.closed.retain(|closed| closed.at >= oldest);
     }
 
@@ -183,7 +190,8 @@ impl Others {
             // An answer holds only while somebody records here.
             let is_suspect = !known.settled && (known.was_at(here) || is_where_the_system_moves_to);
             if is_suspect || (is_alone && long) {
-                known.doubted.get_or_insert(now);
+                let doubt = known.doubted.get_or_insert(Doubt { since: now, of_stranger: true });
+                doubt.of_stranger &= !is_suspect;
                 known.settled = false;
             }
             alone |= is_alone && known.doubted.is_none();
@@ -191,9 +199,10 @@ impl Others {
         self.nobody = if alone { self.nobody.or(Some(now)) } else { None };
     }
 
-    /// Settles the doubts that a program has answered. Since the doubt, the program has opened a stream that records from
-    /// the claimed input, it has closed a stream that is older than the doubt, and a new claim has arrived. Then this
-    /// program shows the page, so the doubted stream is not the page's.
+    /// Settles the doubts that a program has answered. Since the doubt, the program has opened a stream that records
+    /// from the claimed input, it has closed a stream that is older than the doubt, and a new claim has arrived. Then
+    /// this program shows the page, so the doubted stream is not the page's. For a stranger, which would not be doubted
+    /// if somebody had recorded from the claimed input all the time, no closed stream is needed.
     fn settle(&mut self) {
         let Some(learned) = self.learned else { return };
         let opened: Vec<_> = self
@@ -203,14 +212,14 @@ impl Others {
             .map(|known| (known.program, known.seen))
             .collect();
         for known in self.known.values_mut() {
-            let Some(doubted) = known.doubted else { continue };
+            let Some(Doubt { since: doubted, of_stranger }) = known.doubted else { continue };
             let has_closed = |program| {
                 let mut closed = self.closed.iter();
                 closed.any(|closed| closed.program == program && closed.at > doubted && closed.seen <= doubted)
             };
             let answers = opened.iter().any(|&(program, opened)| {
                 opened > doubted
-                    && has_closed(program)
+                    && (of_stranger || has_closed(program))
                     && learned > doubted
                     && learned + PROMISED >= opened
                     && learned <= opened + LEARNED
@@ -422,6 +431,31 @@ mod tests {
         assert_eq!(scene.looks_for(SECOND / 2), Finding::Unsure, "a page that opens its microphone anew");
         scene.opens(BROWSER, DESK);
         assert_eq!(scene.look(), Finding::AtHome);
+    }
+
+    /// A busy browser takes more than a second to open its microphone anew, and a restarted one is another program.
+    #[test]
+    fn a_page_that_comes_back_late_ends_the_doubt_about_programs_that_were_never_here() {
+        for browser in [BROWSER, BROWSER + 10] {
+            let mut scene = Scene::begin();
+            let page = scene.opens(BROWSER, DESK);
+            scene.opens(RECORDER, OTHER);
+            assert_eq!(scene.looks_for(5 * SECOND), Finding::AtHome);
+            scene.moves(page, THIRD);
+            assert_eq!(scene.look(), Finding::Elsewhere);
+            scene.closes(page);
+            assert_eq!(scene.looks_for(3 * SECOND), Finding::Elsewhere, "nobody records here");
+            let page = scene.opens(browser, DESK);
+            assert_eq!(scene.looks_for(SECOND), Finding::Elsewhere, "the claim is not known yet");
+            scene.claims_anew();
+            assert_eq!(scene.looks_for(60 * SECOND), Finding::AtHome);
+            // The page itself is doubted as before.
+            scene.moves(page, THIRD);
+            assert_eq!(scene.look(), Finding::Elsewhere);
+            scene.opens(RECORDER, DESK);
+            scene.claims_anew();
+            assert_eq!(scene.looks_for(60 * SECOND), Finding::Elsewhere);
+        }
     }
 
     #[test]
