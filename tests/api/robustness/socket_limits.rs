@@ -1,8 +1,8 @@
 //! Limits that end a connection, set to short times, and posts to connections with AWS's own client. The gateway runs
 //! in this process.
 
-use crate::support::PATIENCE;
 use crate::support::socket::{OFFER, Socket};
+use crate::support::{PATIENCE, await_that};
 use aws::Credentials;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
@@ -81,6 +81,16 @@ impl Bed {
         let table: Value = serde_json::from_slice(&answer).unwrap();
         let keys = table["Items"].as_array().unwrap().iter().map(|item| item["pk"]["S"].as_str().unwrap().to_owned());
         keys.map(|key| key.strip_prefix("CONN#").unwrap().to_owned()).collect()
+    }
+
+    /// Waits until this many connections are stored and can be posted to, and returns their ids. A connection is stored
+    /// before its handshake is answered, and takes posts a moment after that.
+    fn await_open(&self, count: usize) -> Vec<String> {
+        let ids = self.await_ids(count);
+        let is_open =
+            |id: &String| self.runtime.block_on(self.client.get_connection().connection_id(id).send()).is_ok();
+        await_that("the connections take posts", || ids.iter().all(is_open));
+        ids
     }
 
     fn await_ids(&self, wanted: usize) -> Vec<String> {
@@ -178,7 +188,7 @@ fn a_slow_reader_is_disconnected_and_delays_nobody() {
     });
     slow.set_nonblocking(false).unwrap();
     let _slow = Socket::over(slow, &bed.url, &[OFFER]).unwrap();
-    let id = bed.await_ids(1).remove(0);
+    let id = bed.await_open(1).remove(0);
     let mut other = bed.connect();
     let (begin, mut refusals) = (Instant::now(), 0);
     let gone = loop {
@@ -202,7 +212,7 @@ fn a_slow_reader_is_disconnected_and_delays_nobody() {
 fn the_aws_client_posts_to_connections_describes_and_closes_them() {
     let bed = Bed::start(Limits::default());
     let (mut ada, mut bob) = (bed.connect(), bed.connect());
-    let ids = bed.await_ids(2);
+    let ids = bed.await_open(2);
     for id in &ids {
         bed.post(id, json!({"event": "news", "to": id}).to_string()).unwrap();
     }
@@ -230,7 +240,7 @@ fn the_aws_client_posts_to_connections_describes_and_closes_them() {
 fn invalid_posts_are_refused_as_on_aws() {
     let bed = Bed::start(Limits::default());
     let mut socket = bed.connect();
-    let id = bed.await_ids(1).remove(0);
+    let id = bed.await_open(1).remove(0);
     assert_eq!(bed.post("bm9ib2R5", "x"), Err((410, "GoneException".to_owned())));
     assert_eq!(bed.post(&id, "x".repeat(128 * 1024 + 1)), Err((413, "PayloadTooLargeException".to_owned())));
     assert_eq!(bed.post(&id, vec![0xff, 0xfe]), Err((400, "BadRequestException".to_owned())));
