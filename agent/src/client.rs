@@ -29,18 +29,20 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)]
 const CONFLICTS_MAX: u32 = 3;
 /// How long silence must last to count. Both ends of it are rounded to whole milliseconds.
 const LASTING: Duration = Duration::from_millis(2).saturating_add(RECENT);
-/// From here on the server may count it, because of the rounding.
+/// Silence that lasts this long may count at the server already, because of that rounding.
 const NEARLY_LASTING: Duration = RECENT.saturating_sub(Duration::from_millis(2));
 /// Requests in each [`RATE_WINDOW`], at most.
 const RATE: usize = 10;
-/// The part of [`RATE`] that is kept for statements that support a mute less than the one that the server holds, so that
-/// the end of a verified mute is reported at once even after many changes. A mute can lose its support in three steps.
-const RESERVED: usize = 3;
-/// How long such a statement waits after a failure, at most, unless [`RATE`] is used up.
-const END_RETRY: Duration = Duration::from_secs(3);
-/// After this time the server's verdict has expired, so its end is not urgent any more. Longer than `Policy::fresh`.
-const HELD_FOR: Duration = Duration::from_secs(30);
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// The part of [`RATE`] that is kept for statements that weaken a mute: they support it less than the statement that the
+/// server holds. So the end of a verified mute is reported at once even after many changes. A mute can be weakened three
+/// times in a row.
+const RESERVED: usize = 3;
+/// Longest wait of a statement that weakens a mute after a failure, unless [`RATE`] is used up.
+const END_RETRY: Duration = Duration::from_secs(3);
+/// How long a statement may verify a mute at the server; longer than `Policy::fresh`. After it, no end of a mute is
+/// urgent.
+const HELD_FOR: Duration = Duration::from_secs(30);
 /// Bounds of the interval, whatever the server requests.
 const INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 /// The interval until the server requests another one.
@@ -527,7 +529,7 @@ pub struct Schedule {
     sent: Option<Held>,
     next: Instant,
     not_before: Instant,
-    /// When a statement that ends a mute may be sent after a failure.
+    /// When a statement that weakens a mute may be sent after a failure.
     not_before_end: Instant,
     recent: VecDeque<Instant>,
 }
@@ -548,7 +550,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a request may be sent now that does not end a mute.
+    /// Whether a request that weakens no mute may be sent now.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
         now >= self.not_before && self.has_room(RATE - RESERVED, now)
