@@ -186,17 +186,26 @@ async fn snapshot_tables() -> Uses {
     taking.faulty.used().union(&taking.bucket.used()).cloned().collect()
 }
 
-/// The calls of `on_state_change` for a new history, and for the same event again.
+/// The calls of `on_state_change` for a new history, for one that an older version began, and for the same event again.
 async fn on_state_change() -> Uses {
-    let scene = Scene::new().await;
-    scene.faulty.be_well();
-    let event = crate::support::lambda::event("on_state_change");
-    for _ in 0..2 {
-        let event = serde_json::from_value(event.clone()).unwrap();
-        let outcome = functions::consumers::on_state_change::run(scene.faulty.context(), event).await;
-        assert!(outcome.batch_item_failures.is_empty());
+    let mut used = Uses::new();
+    for older in [vec![], chain("demo-room", 3)] {
+        let scene = Scene::new().await;
+        for item in older {
+            let mut item: serde_json::Value = serde_json::from_slice(&item).unwrap();
+            let request = serde_json::json!({"TableName": "greenroom-ledger", "Item": item["item"].take()});
+            scene.faulty.call("PutItem", &request).await;
+        }
+        scene.faulty.be_well();
+        let event = crate::support::lambda::event("on_state_change");
+        for _ in 0..2 {
+            let event = serde_json::from_value(event.clone()).unwrap();
+            let outcome = functions::consumers::on_state_change::run(scene.faulty.context(), event).await;
+            assert!(outcome.batch_item_failures.is_empty());
+        }
+        used.extend(scene.faulty.used());
     }
-    scene.faulty.used()
+    used
 }
 
 /// The calls of each function of the WebSocket API.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
-    .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .may(&[allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes("Answers the entries as they are stored. `greenroom verify-ledger` checks them offline.")
     .parameters(&["Since", "EventLimit"])

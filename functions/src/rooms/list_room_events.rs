@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use store::StoreError;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
-    .may(&[allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .may(&[allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes(
         "Every change since an event, in order and without gaps. A room without changes has no events. The history \

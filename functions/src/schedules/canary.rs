@@ -24,7 +24,7 @@ pub(crate) const FUNCTION: Function =
             allow(&["dynamodb:UpdateItem"], &[STATE])
                 .keys(&["USER#greenroom-canary"])
                 .sparing("agent* attested bound* challenge heard* pairing*"),
-            allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:greenroom-canary"]),
+            allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:greenroom-canary"]),
             allow(&["dynamodb:Scan"], &[ROOM_INDEX])
                 .counting()
                 .because("It may count the people in rooms, but read none of their states."),

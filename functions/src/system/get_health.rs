@@ -22,7 +22,7 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
         allow(&["dynamodb:GetItem"], &[STATE])
             .keys(&["HEALTH", "LEASE#taken"])
             .because("An item that never exists, and the start of the newest snapshot, which ?deep=1 shows."),
-        allow(&["dynamodb:GetItem", "dynamodb:Query"], &[LEDGER])
+        allow(&["dynamodb:Query"], &[LEDGER])
             .keys(&["CHAIN#room:greenroom-canary"])
             .because("The time of the canary's last change in the history, which ?deep=1 shows."),
     ])

@@ -20,7 +20,7 @@ pub enum SnapshotError {
         problem: String,
     },
     /// The snapshot has a schema version that this program does not know.
-    #[error("{object} has schema {found}; this program reads schema {known}")]
+    #[error("{object} has schema {found}; this program reads schemas up to schema {known}")]
     Schema {
         /// Key of the manifest.
         object: String,

@@ -26,8 +26,8 @@ pub const PREFIX: &str = "database-backups/";
 const STEM: &str = "audio-states-";
 /// Value of `format` in a manifest.
 pub const FORMAT: &str = "greenroom-snapshot";
-/// The schema that is written, and the only one that is read.
-pub const SCHEMA: u32 = 1;
+/// The schema that is written. All from 1 on are read. Since schema 2 the ledger can hold blocks.
+pub const SCHEMA: u32 = 2;
 /// Longest line, in bytes: an item holds at most 400 KB; base64, names and quotes make its line longer.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 

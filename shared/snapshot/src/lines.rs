@@ -281,12 +281,16 @@ impl Decoder {
     }
 }
 
-/// Counts items and checks that each chain is complete: entries from 1 to the head's number, each with the hash of its
-/// predecessor, and then the head. It remembers only the chains whose head has not been read yet.
+/// Counts items and checks that each chain is complete: entries from 1 on, each with the hash of its predecessor. A
+/// chain of blocks ends where the next chain begins: its items come one after the other. A chain of single entries, the
+/// older form, ends with its head, and items of other chains may come in between. Only chains that have not ended are
+/// remembered.
 #[derive(Debug, Default)]
 pub struct Summing {
     items: BTreeMap<Table, u64>,
     open: HashMap<String, Head>,
+    /// The open chain whose last item was a block.
+    of_blocks: Option<String>,
     chains: u64,
     entries: u64,
     heads: Sum,
@@ -301,6 +305,10 @@ impl Summing {
         if table == Table::Ledger {
             match LedgerItem::read(item).map_err(|error| error.to_string())? {
                 LedgerItem::Entry(entry) => self.entry(&entry)?,
+                LedgerItem::Block(entries) => {
+                    entries.iter().try_for_each(|entry| self.entry(entry))?;
+                    self.of_blocks = entries.into_iter().next().map(|first| first.chain);
+                }
                 LedgerItem::Head { chain, head } => self.head(&chain, head)?,
                 LedgerItem::Other => {}
             }
@@ -309,18 +317,27 @@ impl Summing {
         Ok(())
     }
 
-    /// The last entry of a chain whose head has not been read yet.
+    /// The last entry of a chain that has not ended.
     #[must_use]
     pub fn last(&self, chain: &str) -> Head {
         self.open.get(chain).copied().unwrap_or(Head::NONE)
     }
 
-    /// The chains whose head has not been read yet.
+    /// Whether the last item of a chain that has not ended was a block.
+    #[must_use]
+    pub fn is_of_blocks(&self, chain: &str) -> bool {
+        self.of_blocks.as_deref() == Some(chain)
+    }
+
+    /// The chains whose head has not been read yet, and that need one.
     pub fn open(&self) -> impl Iterator<Item = &str> {
-        self.open.keys().map(String::as_str)
+        self.open.keys().map(String::as_str).filter(|chain| !self.is_of_blocks(chain))
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), String> {
+        if !self.is_of_blocks(&entry.chain) {
+            self.end_blocks();
+        }
         let (chain, last) = (&entry.chain, self.last(&entry.chain));
         if entry.seq != last.seq + 1 {
             return Err(format!("{chain}: entry {} comes after entry {}", entry.seq, last.seq));
@@ -337,21 +354,36 @@ impl Summing {
     }
 
     fn head(&mut self, chain: &str, head: Head) -> Result<(), String> {
-        let last = self.open.remove(chain).unwrap_or(Head::NONE);
-        if last != head || head.seq == 0 {
+        let last = self.last(chain);
+        // Blocks follow the entry that the head of the older form names.
+        let fits = if self.is_of_blocks(chain) { head.seq < last.seq } else { head == last };
+        if !fits || head.seq == 0 {
             return Err(format!("{chain}: the head names entry {}, but the last entry is {}", head.seq, last.seq));
         }
-        self.chains += 1;
-        let digest = Sha256::digest(format!("{chain} {} {}", head.seq, head.hash));
-        self.heads.add(digest.into());
+        self.end_blocks();
+        self.end(chain);
         Ok(())
+    }
+
+    fn end_blocks(&mut self) {
+        if let Some(chain) = self.of_blocks.take() {
+            self.end(&chain);
+        }
+    }
+
+    fn end(&mut self, chain: &str) {
+        let Some(last) = self.open.remove(chain) else { return };
+        self.chains += 1;
+        let digest = Sha256::digest(format!("{chain} {} {}", last.seq, last.hash));
+        self.heads.add(digest.into());
     }
 
     /// The number of items of each table, and the summary of the chains.
     ///
     /// # Errors
     /// The name of a chain whose head is missing.
-    pub fn finish(self) -> Result<(BTreeMap<Table, u64>, ChainSummary), String> {
+    pub fn finish(mut self) -> Result<(BTreeMap<Table, u64>, ChainSummary), String> {
+        self.end_blocks();
         if let Some(chain) = self.open.into_keys().min() {
             return Err(format!("{chain}: its head is missing"));
         }

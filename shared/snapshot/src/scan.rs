@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use domain::ledger::Head;
+use domain::ledger::{Entry, Head};
 use std::time::Duration;
 use store::dynamodb::{LedgerItem, keys};
 use tokio::sync::mpsc;
@@ -29,12 +29,13 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Reads a table in this many segments. All items of a partition are in one segment, ordered by their sort key.
+    /// Reads a table in this many segments. All items of a partition are in one segment, ordered by their sort key. The
+    /// ledger is read in one: only then do the items of each chain arrive one after the other.
     pub(crate) fn read(tables: &Tables, table: Table, segments: u16, pace: &Pace) -> Self {
         // Each reader holds one page, and one more waits in the channel.
         let (sender, pages) = mpsc::channel(1);
         let mut readers = JoinSet::new();
-        let segments = i32::from(segments.max(1));
+        let segments = if table == Table::Ledger { 1 } else { i32::from(segments.max(1)) };
         for segment in 0..segments {
             let (sender, tables, pace) = (sender.clone(), tables.clone(), pace.clone());
             readers.spawn(async move { read_segment(&tables, &pace, table, (segment, segments), &sender).await });
@@ -96,8 +97,9 @@ async fn page(
     }
 }
 
-/// Completes each chain on its way into the snapshot. If a chain grows during the scan, the missing entries up to its
-/// head are read, or the head that belongs to its entries.
+/// Completes each chain on its way into the snapshot. If a chain grows during the scan, the scan can pass by an item and
+/// return a later one; the missing items are read then. For a chain of the older form they are read up to its head, or
+/// the head that belongs to its entries is.
 pub(crate) struct Whole<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) pace: &'a Pace,
@@ -108,18 +110,27 @@ impl Whole<'_> {
     pub(crate) async fn with(&self, item: Item, so_far: &Summing) -> Result<Vec<Item>, SnapshotError> {
         let read = LedgerItem::read(&item).map_err(|error| self.damaged(error.to_string()))?;
         match read {
-            LedgerItem::Entry(entry) => {
-                let last = so_far.last(&entry.chain);
-                let mut items = Vec::new();
-                if entry.seq > last.seq + 1 {
-                    items = self.entries(&entry.chain, last.seq, entry.seq - 1).await?;
-                }
-                items.push(item);
-                Ok(items)
-            }
+            LedgerItem::Entry(first) => self.from(&first, item, so_far).await,
+            LedgerItem::Block(entries) => match entries.first() {
+                Some(first) => self.from(first, item, so_far).await,
+                None => Ok(vec![item]),
+            },
+            // The head of the older form stays as it was when the first block followed it.
+            LedgerItem::Head { chain, .. } if so_far.is_of_blocks(&chain) => Ok(vec![item]),
             LedgerItem::Head { chain, head } => self.up_to_head(&chain, so_far.last(&chain), Some((item, head))).await,
             LedgerItem::Other => Ok(vec![item]),
         }
+    }
+
+    /// An item that begins with the entry `first`, and before it those that the scan has passed by.
+    async fn from(&self, first: &Entry, item: Item, so_far: &Summing) -> Result<Vec<Item>, SnapshotError> {
+        let last = so_far.last(&first.chain);
+        let mut items = Vec::new();
+        if first.seq > last.seq + 1 {
+            items = self.entries(&first.chain, last.seq, first.seq - 1).await?;
+        }
+        items.push(item);
+        Ok(items)
     }
 
     /// The rest of a chain whose head the scan has not returned.
@@ -166,7 +177,7 @@ impl Whole<'_> {
         }
     }
 
-    /// The entries of a chain with numbers above `after` and up to `until`.
+    /// The items of a chain with numbers above `after` and up to `until`.
     async fn entries(&self, chain: &str, after: u64, until: u64) -> Result<Vec<Item>, SnapshotError> {
         let (mut items, mut start) = (Vec::new(), None);
         let mut patience = Patience::default();

@@ -51,7 +51,7 @@ pub async fn manifest(objects: &Objects, id: &SnapshotId) -> Result<Manifest, Sn
     if format != FORMAT {
         return Err(damaged(format!("its format is {format:?} and should be {FORMAT:?}")));
     }
-    if schema != SCHEMA {
+    if !(1..=SCHEMA).contains(&schema) {
         return Err(SnapshotError::Schema { object: key, found: schema, known: SCHEMA });
     }
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(no_manifest)?;

@@ -173,11 +173,13 @@ fn half(event: &Value, which: usize) -> Value {
     json!({"Records": event["Records"].as_array().unwrap().iter().filter(mine).collect::<Vec<_>>()})
 }
 
-/// Batches are delivered again, whole or shuffled; two consumers get the same batch, or half of it each; a consumer
-/// dies in the middle of a batch. In the end each change is in the ledger once.
+/// Batches are delivered again, whole or shuffled; two consumers, each with a memory of its own, get the same batch, or
+/// half of it each; a new consumer takes over; a consumer dies in the middle of a batch. In the end each change is in
+/// the ledger once.
 #[tokio::test]
 async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
     let bed = Unfollowed::new();
+    let other = bed.another();
     let mut crowd = Crowd {
         rng: fastrand::Rng::with_seed(28),
         now: Timestamp::from_ms(START_MS),
@@ -192,11 +194,14 @@ async fn ten_thousand_changes_delivered_in_every_way_fold_to_the_live_state() {
         }
         while let Some(batch) = bed.next().await {
             let event = event_of(&batch);
-            let outcomes = match crowd.rng.u8(..5) {
+            let outcomes = match crowd.rng.u8(..6) {
                 0 => vec![bed.deliver(event.clone()).await, bed.deliver(event.clone()).await],
                 1 => vec![bed.deliver(event.clone()).await, bed.deliver(shuffled(&mut crowd.rng, &event)).await],
-                2 => <[_; 2]>::from(tokio::join!(bed.deliver(event.clone()), bed.deliver(event.clone()))).to_vec(),
-                3 => <[_; 2]>::from(tokio::join!(bed.deliver(half(&event, 0)), bed.deliver(half(&event, 1)))).to_vec(),
+                2 => <[_; 2]>::from(tokio::join!(bed.deliver(event.clone()), other.deliver(event.clone()))).to_vec(),
+                3 => {
+                    <[_; 2]>::from(tokio::join!(bed.deliver(half(&event, 0)), other.deliver(half(&event, 1)))).to_vec()
+                }
+                4 => vec![bed.another().deliver(event.clone()).await, bed.deliver(event.clone()).await],
                 _ => {
                     let mut part = event.clone();
                     let records = part["Records"].as_array_mut().unwrap();

@@ -112,13 +112,12 @@ fn a_run_costs_four_write_units_and_few_reads() {
         .map(|call| (call.operation.as_str(), call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap()))
         .collect();
     assert!(bill[0].0 == "Scan" && bill[0].1 <= 0.5, "a scan of the rooms, which are empty: {bill:?}");
-    // Health, and the head of the room's history. The state is in a room, so a write also changes the index.
-    let own = [("GetItem", 0.5), ("GetItem", 1.0), ("UpdateItem", 2.0), ("GetItem", 0.5), ("DeleteItem", 2.0)];
+    // Health, and the end of the room's history. The state is in a room, so a write also changes the index.
+    let own = [("GetItem", 0.5), ("Query", 1.0), ("UpdateItem", 2.0), ("GetItem", 0.5), ("DeleteItem", 2.0)];
     assert_eq!(bill[1..6], own);
-    // Until the history holds the change, the canary reads its head and its new entries.
+    // Until the history holds the change, the canary reads its end.
     let looks = &bill[6..];
-    assert!(looks.iter().all(|(look, units)| ["GetItem", "Query"].contains(look) && *units <= 1.0), "{looks:?}");
-    assert_eq!(looks.last().map(|(look, _)| *look), Some("Query"), "{looks:?}");
+    assert!(!looks.is_empty() && looks.iter().all(|(look, units)| *look == "Query" && *units <= 1.0), "{looks:?}");
 }
 
 #[test]

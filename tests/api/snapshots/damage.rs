@@ -1,6 +1,6 @@
 //! A damaged snapshot is refused before anything is written, or its damage is harmless and it is restored exactly.
 
-use crate::support::archive::{Archive, Vault, chain, line, lines, state};
+use crate::support::archive::{Archive, Vault, both_forms, chain, line, lines, state};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -27,7 +27,11 @@ async fn outcome(vault: &Vault, whole: &Archive, said: &str) -> u8 {
 }
 
 async fn after(said: &str, damage: impl Fn(&mut Archive)) -> u8 {
-    let (vault, whole) = (Vault::new(), archive());
+    after_of(archive(), said, damage).await
+}
+
+async fn after_of(whole: Archive, said: &str, damage: impl Fn(&mut Archive)) -> u8 {
+    let vault = Vault::new();
     let mut damaged = whole.clone();
     damage(&mut damaged);
     damaged.store(&vault.objects).await;
@@ -252,6 +256,54 @@ async fn damage_with_correct_checksums_is_found_by_the_chains_and_the_keys() {
     }
 }
 
+/// The same for chains of blocks: one that begins with three single entries, and has a head and a marker, and one of
+/// four blocks.
+#[tokio::test]
+async fn damage_of_blocks_with_correct_checksums_is_found() {
+    type Change = fn(&mut Archive);
+    fn in_entries(archive: &mut Archive, place: usize, from: &str, to: &str) {
+        rewrite(archive, place, |line| {
+            let text = line["item"]["entries"]["S"].as_str().unwrap();
+            assert!(text.contains(from));
+            line["item"]["entries"]["S"] = text.replacen(from, to, 1).into();
+        });
+    }
+    let changes: [(&str, Change); 14] = [
+        ("an entry altered", |archive| in_entries(archive, 4, "\"actor\":\"open\"", "\"actor\":\"service\"")),
+        ("no entries", |archive| rewrite(archive, 4, |line| line["item"]["entries"]["S"] = "[]".into())),
+        ("entries of another shape", |archive| rewrite(archive, 4, |line| line["item"]["entries"]["S"] = "{}".into())),
+        ("another previous hash", |archive| {
+            rewrite(archive, 4, |line| line["item"]["prev"] = line["item"]["digestKey"].clone());
+        }),
+        ("no positions", |archive| rewrite(archive, 4, |line| drop(line["item"]["applied"].take()))),
+        ("a position that is no number", |archive| {
+            rewrite(archive, 4, |line| line["item"]["applied"]["S"] = "{\"ada\":\"x\"}".into());
+        }),
+        ("a block removed", |archive| drop(archive.lines.remove(4))),
+        ("the first block removed", |archive| drop(archive.lines.remove(8))),
+        ("the last single entry removed", |archive| drop(archive.lines.remove(2))),
+        ("a block twice", |archive| archive.lines.insert(9, archive.lines[8].clone())),
+        ("blocks swapped", |archive| archive.lines.swap(9, 10)),
+        ("blocks of two chains in turn", |archive| archive.lines.swap(4, 9)),
+        ("a head that names a later entry", |archive| {
+            rewrite(archive, 6, |line| line["item"]["seq"]["N"] = "99".into());
+        }),
+        ("a head before its blocks", |archive| {
+            let head = archive.lines.remove(6);
+            archive.lines.insert(3, head);
+        }),
+    ];
+    let whole = || Archive::new(ID, both_forms().into_iter().chain((0..20).map(|number| state(number, 3))).collect());
+    assert_eq!(after_of(whole(), "nothing", |_| ()).await, 0);
+    for (said, change) in changes {
+        let code = after_of(whole(), said, |archive| {
+            change(archive);
+            archive.seal();
+        });
+        assert_eq!(code.await, 4, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn malformed_lines_are_refused() {
     let with = |line: &[u8]| {
@@ -290,7 +342,7 @@ async fn a_malformed_or_false_manifest_is_refused() {
     type Change = fn(&mut Value);
     let changes: [(&str, u8, Change); 15] = [
         ("an older schema", 5, |manifest| manifest["schema"] = 0.into()),
-        ("a newer schema", 5, |manifest| manifest["schema"] = 2.into()),
+        ("a newer schema", 5, |manifest| manifest["schema"] = 3.into()),
         ("a newer schema of another shape", 5, |manifest| {
             *manifest = json!({"format": "greenroom-snapshot", "schema": 9});
         }),

@@ -136,10 +136,10 @@ fn each_kind_of_failure_has_its_exit_code() {
     std::fs::write(place.file("jsonl.gz"), &object).unwrap();
 
     let manifest = std::fs::read_to_string(place.file("manifest.json")).unwrap();
-    std::fs::write(place.file("manifest.json"), manifest.replace("\"schema\":1", "\"schema\":2")).unwrap();
+    std::fs::write(place.file("manifest.json"), manifest.replace("\"schema\":1", "\"schema\":3")).unwrap();
     let (code, _, errors) = place.restore(&["latest"], "other");
     assert_eq!(code, 5, "{errors}");
-    assert!(errors.contains("schema 2") && errors.contains("schema 1"), "it names both: {errors}");
+    assert!(errors.contains("schema 3") && errors.contains("schema 2"), "it names both: {errors}");
     std::fs::write(place.file("manifest.json"), manifest).unwrap();
     assert!(!place.path("other").exists(), "what a refused restore made is gone");
 

@@ -1,6 +1,6 @@
 //! The content of a snapshot, and the requests that write it.
 
-use crate::support::archive::{line, lines};
+use crate::support::archive::{both_forms, line, lines};
 use crate::support::faults::Fault;
 use crate::support::taking::{Taking, now};
 use domain::Timestamp;
@@ -178,6 +178,40 @@ async fn a_broken_chain_in_the_table_fails_the_run_and_is_named() {
         assert_eq!(refused.exit_code(), 4, "{n}");
         assert!(refused.to_string().contains("room:room-2"), "{refused}");
         assert!(taking.good().await.is_empty());
+    }
+}
+
+/// The items of a chain of blocks, of a chain that goes on with blocks, and what a scan may pass by while they grow.
+#[tokio::test]
+async fn a_chain_of_blocks_is_whole_in_whatever_form_it_began() {
+    fn without(answer: &mut Value, gone: &[u64]) {
+        let gone = |item: &Value| gone.iter().any(|seq| item["sk"]["S"] == format!("{seq:012}"));
+        answer["Items"].as_array_mut().unwrap().retain(|item| !gone(item));
+    }
+    type Edit = fn(&mut Value);
+    let passed_by: [(&str, Edit); 4] = [
+        ("nothing", |_| {}),
+        ("a block and an entry", |answer| without(answer, &[3])),
+        ("the first ones", |answer| without(answer, &[1, 3])),
+        ("the first block after entries", |answer| without(answer, &[4, 5])),
+    ];
+    for (gone, edit) in passed_by {
+        let taking = Taking::new();
+        taking.fill(&both_forms()).await;
+        taking.fill(&lines(2, 5, 30)).await;
+        taking.faulty.be(Box::new(move |_, operation| (operation == "Scan").then_some(Fault::Answers(edit))));
+        let manifest = taking.take().await.unwrap_or_else(|error| panic!("{gone}: {error}")).taken.unwrap();
+        assert_eq!((manifest.chains.chains, manifest.chains.entries), (4, 10 + 9 + 8), "{gone}");
+        assert!(taking.contents(&manifest.snapshot).await == taking.stored().await, "{gone}");
+    }
+    for gone in ["older 000000000002", "older 000000000006", "newer 000000000003", "newer 000000000001"] {
+        let taking = Taking::new();
+        taking.fill(&both_forms()).await;
+        let (room, sort) = gone.split_once(' ').unwrap();
+        let key = json!({"pk": {"S": format!("CHAIN#room:{room}")}, "sk": {"S": sort}});
+        taking.faulty.call("DeleteItem", &json!({"TableName": taking.tables.ledger, "Key": key})).await;
+        let refused = taking.take().await.unwrap_err();
+        assert!(refused.exit_code() == 4 && refused.to_string().contains(room), "{gone}: {refused}");
     }
 }
 

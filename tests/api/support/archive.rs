@@ -204,6 +204,41 @@ pub(crate) fn chain(room: &str, entries: usize) -> Vec<Vec<u8>> {
     lines
 }
 
+/// Blocks of two entries each that follow `head`.
+pub(crate) fn blocks(room: &str, mut head: Head, count: usize) -> Vec<Vec<u8>> {
+    let (name, user_id) = (format!("room:{room}"), "user-00000".parse::<domain::UserId>().unwrap());
+    let mut lines = Vec::new();
+    for number in 0..count {
+        let (mut entries, before) = (Vec::new(), head);
+        for device in [None, Some(domain::Fingerprint::of(b"device"))] {
+            let fact = Fact::DeviceChanged { user_id: user_id.clone(), version: 8, device };
+            let at = Timestamp::from_ms(1_795_257_225_000 + number as u64);
+            let entry = Entry::after(&head, &name, at, "open", None, &fact);
+            head = entry.head();
+            let Entry { at, actor, action, data, hash, .. } = entry;
+            entries.push(json!({"at": at, "actor": actor, "action": action, "data": data, "hash": hash}));
+        }
+        let mut item = json!({"pk": {"S": format!("CHAIN#{name}")}, "sk": {"S": format!("{:012}", before.seq + 1)}});
+        item["entries"] = json!({"S": Value::from(entries).to_string()});
+        (item["prev"], item["digestKey"]) = (binary(&before.hash), json!({"B": BASE64_STANDARD.encode([7; 32])}));
+        item["stream"] = json!({"S": "2026-11-21T10:00:00.000"});
+        item["applied"] = json!({"S": json!({"user-00000": format!("{}", number + 8)}).to_string()});
+        lines.push(line("ledger", item));
+    }
+    lines
+}
+
+/// The history of a room that an older version began and this version goes on with, and one of this version alone.
+pub(crate) fn both_forms() -> Vec<Vec<u8>> {
+    let mut lines = chain("older", 3);
+    let last: Value = serde_json::from_slice(&lines[2]).unwrap();
+    let hash = BASE64_STANDARD.decode(last["item"]["hash"]["B"].as_str().unwrap()).unwrap();
+    let head = Head { seq: 3, hash: Hash::from(<[u8; 32]>::try_from(hash).unwrap()) };
+    lines.splice(3..3, blocks("older", head, 3));
+    lines.extend(blocks("newer", Head::NONE, 4));
+    lines
+}
+
 fn stored(mut item: Value, entry: &Entry) -> Value {
     let data = canonical(&entry.data.clone().into());
     for (name, text) in [("at", &entry.at), ("actor", &entry.actor), ("action", &entry.action), ("data", &data)] {

@@ -94,6 +94,12 @@ impl Unfollowed {
         Self { engine, context }
     }
 
+    /// The same tables with a consumer that has not read them yet, as in another process.
+    pub(crate) fn another(&self) -> Self {
+        let context = client::context(self.engine.clone(), (*self.context.config).clone(), Arc::new(Nobody));
+        Self { engine: self.engine.clone(), context }
+    }
+
     /// The oldest records of the state table's stream.
     pub(crate) async fn next(&self) -> Option<Batch> {
         let table = self.context.config.state_table.clone();
@@ -125,14 +131,19 @@ impl Unfollowed {
         }
     }
 
-    /// The key of a room's digests. No endpoint returns it.
+    /// The key of a room's digests, from its last block. No endpoint returns it.
     pub(crate) async fn digest_key(&self, room: &RoomId) -> Option<DigestKey> {
-        let key = json!({"pk": {"S": format!("CHAIN#room:{room}")}, "sk": {"S": "HEAD"}});
-        let request = json!({"TableName": self.context.config.ledger_table, "Key": key});
-        let (status, answer) = self.engine.call("GetItem".into(), request.to_string().into_bytes()).await.unwrap();
+        let request = json!({
+            "TableName": self.context.config.ledger_table,
+            "KeyConditionExpression": "pk = :chain",
+            "ExpressionAttributeValues": {":chain": {"S": format!("CHAIN#room:{room}")}},
+            "ScanIndexForward": false,
+            "Limit": 1,
+        });
+        let (status, answer) = self.engine.call("Query".into(), request.to_string().into_bytes()).await.unwrap();
         assert_eq!(status, 200);
         let answer: Value = serde_json::from_slice(&answer).unwrap();
-        let text = answer["Item"]["digestKey"]["B"].as_str()?;
+        let text = answer["Items"][0]["digestKey"]["B"].as_str()?;
         let bytes = BASE64_STANDARD.decode(text).unwrap();
         Some(DigestKey::from(<[u8; 32]>::try_from(bytes).unwrap()))
     }

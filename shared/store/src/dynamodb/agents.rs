@@ -260,7 +260,7 @@ impl Agents {
             let told = said(Write::update(keys::user(user_id)), Some(&word)).by(cause).when(is_attached);
             let remembered = said(Write::update(keys::agent(id)), Some(&word));
             let remembered = remembered.set(keys::CHANGED_BY, cause.by.to_string()).when(lives());
-            let made = self.table.transact(vec![told, remembered]).await?.is_ok();
+            let made = self.table.transact(vec![told, remembered]).await?;
             let item = self.read_user(user_id, now).await?.filter(|item| names(item, id)).ok_or(AGENT_IDLE)?;
             if item.contains_key("agentRevoked") {
                 return Err(AGENT_REVOKED.into());

@@ -7,9 +7,15 @@
 //! | witness token: the agent that it attaches | state | `WITNESS#<fingerprint>` | `META` |
 //! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
 //! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
-//! | entry of a history | ledger | `CHAIN#room:<roomId>` | its number in 12 digits |
-//! | end of a history | ledger | `CHAIN#room:<roomId>` | `HEAD` |
-//! | last change of a user that a history has | ledger | `CHAIN#room:<roomId>` | `USER#<userId>` |
+//! | block of entries of a history | ledger | `CHAIN#room:<roomId>` | number of its first entry in 12 digits |
+//!
+//! Older versions stored a history in another form. It is still read, and goes on with blocks:
+//!
+//! | Item | Table | `pk` | `sk` |
+//! |---|---|---|---|
+//! | entry | ledger | `CHAIN#room:<roomId>` | its number in 12 digits |
+//! | last entry before the first block | ledger | `CHAIN#room:<roomId>` | `HEAD` |
+//! | last change of a user before the first block | ledger | `CHAIN#room:<roomId>` | `USER#<userId>` |
 
 use super::item::Item;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -47,7 +53,7 @@ pub const LEASE_SORT: &str = "LEASE";
 pub(super) const STATE: &str = "STATE";
 /// Sort key of an item that is the only one in its partition.
 const META: &str = "META";
-/// Sort key of a history's head.
+/// Sort key of the head of a history in the older form.
 pub const HEAD: &str = "HEAD";
 
 /// The room index: partition `roomId`, sort `pk`, all attributes.
@@ -129,24 +135,24 @@ pub fn partition(chain: &str) -> String {
     format!("{CHAIN}{chain}")
 }
 
-/// The head of a history.
+/// The head of a history in the older form.
 #[must_use]
 pub fn head(chain: &str) -> Key {
     Key::new(partition(chain), HEAD)
 }
 
-/// An entry of a history.
-pub(super) fn entry(chain: &str, seq: u64) -> Key {
+/// The block of a history that begins with this number.
+pub(super) fn block(chain: &str, seq: u64) -> Key {
     Key::new(partition(chain), place(seq))
 }
 
-/// The sort key of an entry: text in the order of the numbers.
+/// The sort key of a block or an entry: text in the order of the numbers.
 #[must_use]
 pub fn place(seq: u64) -> String {
     format!("{:012}", seq.min(SEQ_MAX))
 }
 
-/// The marker of a user's last change in a history.
+/// The marker of a user's last change in a history of the older form.
 pub(super) fn member(chain: &str, id: &UserId) -> Key {
     Key::new(partition(chain), format!("{USER}{id}"))
 }

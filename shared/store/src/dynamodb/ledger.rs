@@ -1,27 +1,44 @@
-//! The ledger: one append-only chain of entries per room. `docs/ledger.md` describes its content.
+//! The ledger: one append-only chain of entries per room. `docs/ledger.md` describes its content and its forms.
+//!
+//! All entries that a batch of changes adds to a room are one item, a block, written by one conditional call. The
+//! condition says that nobody has written the same number, so a chain cannot fork. A block also holds the positions of
+//! its records in the stream, so a record that comes again is recognized, by this consumer or by any other.
 
-use super::expression::{Condition, absent, below, is};
+mod block;
+mod chain;
+
+pub use block::{LedgerItem, followed_stream};
+
+use super::expression::{Condition, is};
 use super::failed;
-use super::item::{Item, bytes, integer, recorded};
+use super::item::{Item, recorded};
 use super::keys::{self, CHANGED_BY, PK, SK};
 use super::stream::StreamRecord;
-use super::table::{Reason, Table, Write};
+use super::table::Table;
 use crate::{StoreError, random};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::ledger::{Change, DigestKey, Entry, Hash, Head, canonical};
-use domain::user::User;
+use block::{Stored, digest_key, entries_of, marked};
+use chain::{Chain, Pending};
+use domain::ledger::{Entry, Head, SEQ_MAX};
 use domain::verdict::Policy;
 use domain::{Actor, RoomId, Timestamp, UserId};
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
 
-/// Largest number of items in one transaction.
-const ITEMS_MAX: usize = 100;
-/// Largest number of chain heads that are cached.
-const HEADS_MAX: usize = 1_000;
-/// Attempts when another consumer appends to the same chain concurrently.
+/// Rooms of a batch that are written at once.
+const ROOMS_AT_ONCE: usize = 16;
+/// Largest number of chains, and of people in them, that a consumer remembers: some 20 MB.
+const CHAINS_MAX: usize = 2_000;
+const PEOPLE_MAX: usize = 50_000;
+/// Numbered items that one call reads from the end of a chain.
+const ITEMS_AT_ONCE: i32 = 16;
+/// Attempts when other consumers append to the same chain concurrently.
 const APPEND_TRIES_MAX: u32 = 12;
 /// Pause before the next attempt, multiplied by the number of attempts so far.
 const APPEND_PAUSE: Duration = Duration::from_millis(5);
@@ -31,8 +48,18 @@ const APPEND_PAUSE: Duration = Duration::from_millis(5);
 pub struct Ledger {
     table: Table,
     policy: Policy,
-    heads: Arc<Mutex<Heads>>,
+    known: Arc<Mutex<Known>>,
 }
+
+/// The chains as this process knows them. If another consumer has appended since, the write's condition fails.
+#[derive(Debug, Default)]
+struct Known {
+    chains: HashMap<RoomId, Slot>,
+    people: usize,
+}
+
+/// Whoever appends to a chain in this process holds its lock.
+type Slot = Arc<AsyncMutex<Option<Chain>>>;
 
 /// Part of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +72,6 @@ pub struct Part {
     pub has_more: bool,
 }
 
-/// The end of a chain, to which the next entry is linked.
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    head: Head,
-    key: DigestKey,
-}
-
-/// The heads of chains as this process knows them. If another consumer has appended since, the write's condition fails.
-type Heads = HashMap<RoomId, Link>;
-
 /// An append that broke off: the records before `index` are in the ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
@@ -66,60 +83,6 @@ pub struct Unfinished {
     pub cause: StoreError,
 }
 
-/// A record that concerns at least one room and is not added yet.
-struct Pending {
-    index: usize,
-    user_id: UserId,
-    position: String,
-    old: Option<User>,
-    new: Option<User>,
-    expired: bool,
-    noted_at: Timestamp,
-}
-
-impl Pending {
-    fn change(&self) -> Change<'_> {
-        Change { old: self.old.as_ref(), new: self.new.as_ref(), expired: self.expired, noted_at: self.noted_at }
-    }
-
-    fn rooms(&self) -> Vec<RoomId> {
-        let change = self.change();
-        change.rooms().into_iter().filter(|room| change.concerns(room)).collect()
-    }
-
-    fn joins(&self, room: &RoomId) -> bool {
-        self.old.as_ref().is_none_or(|old| old.room_id.as_ref() != Some(room))
-    }
-}
-
-/// The marker of a user in a chain, as one transaction writes it: the positions of the user's first and last record.
-struct Marker<'a> {
-    room: RoomId,
-    user_id: &'a UserId,
-    first: &'a str,
-    last: &'a str,
-    joins: bool,
-}
-
-/// The entries that one transaction adds to a chain.
-struct Addition {
-    room: RoomId,
-    before: Link,
-    head: Head,
-    entries: Vec<Entry>,
-}
-
-/// The result of an attempt to append.
-enum Attempt {
-    Done,
-    /// The chains already hold these entries.
-    Repeated,
-    /// The chain does not know this person, so the entry must record a join.
-    Unknown,
-    /// Another consumer appended in the meantime.
-    Raced,
-}
-
 /// Whether an older version, which did not write `changedBy`, revoked the agent on behalf of the service.
 fn ended_by_service(item: &Item) -> bool {
     matches!(item.get("agentRevoked"), Some(AttributeValue::S(by)) if by == "service")
@@ -129,61 +92,50 @@ impl Ledger {
     /// The ledger in `table`; `policy` gives its verdicts.
     #[must_use]
     pub fn new(client: Client, table: String, policy: Policy) -> Self {
-        Self { table: Table::new(client, table), policy, heads: Arc::default() }
+        Self { table: Table::new(client, table), policy, known: Arc::default() }
     }
 
-    /// Appends the changes of the state table to the histories of the rooms that they concern, in order, with as many
-    /// as fit in each transaction. It is idempotent: a record that was appended before adds nothing.
+    /// Appends the changes of the state table to the histories of the rooms that they concern. In each history they are
+    /// in order. It is idempotent: a record that was appended before adds nothing. Records after the one that could not
+    /// be appended may be in the histories of other rooms.
     ///
     /// # Errors
     /// The first record that was not appended, and why: [`StoreError::Corrupt`] if it cannot be read, or the failure of
-    /// a write.
-    pub async fn append(&self, records: &[StreamRecord]) -> Result<(), Unfinished> {
-        let mut index = 0;
-        while index < records.len() {
-            let (mut group, end) = self.group(records, index)?;
-            let outcome = match group.as_slice() {
-                [] => Ok(Attempt::Done),
-                group => self.attempt(group).await,
-            };
-            let together = outcome.map_err(|cause| Unfinished { index, cause })?;
-            if !matches!(together, Attempt::Done) {
-                // The group was refused. Appending its records one by one shows which of them exist already, or lost a
-                // race.
-                for pending in &mut group {
-                    let index = pending.index;
-                    self.append_one(pending).await.map_err(|cause| Unfinished { index, cause })?;
+    /// a call.
+    pub async fn append(&self, records: &[StreamRecord], now: Timestamp) -> Result<(), Unfinished> {
+        let (mut pending, mut failures) = (Vec::new(), Vec::new());
+        for (index, record) in records.iter().enumerate() {
+            match self.pending(index, record) {
+                Ok(Some(one)) => pending.push(one),
+                Ok(None) => {}
+                // Whatever comes after a record that cannot be read would overtake it.
+                Err(cause) => {
+                    failures.push(Unfinished { index, cause });
+                    break;
                 }
             }
-            index = end;
         }
-        Ok(())
-    }
-
-    /// The records from `start` on that fit into one transaction, and the index of the first record after them.
-    fn group(&self, records: &[StreamRecord], start: usize) -> Result<(Vec<Pending>, usize), Unfinished> {
-        let (mut group, mut chains, mut markers, mut items) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
-        for (index, record) in records.iter().enumerate().skip(start) {
-            let pending = match self.pending(index, record) {
-                Ok(Some(pending)) => pending,
-                Ok(None) => continue,
-                // Append the records before it first.
-                Err(_) if index > start => return Ok((group, index)),
-                Err(cause) => return Err(Unfinished { index, cause }),
-            };
-            for room in pending.rooms() {
-                items += pending.change().facts(&room, &DigestKey::from([0; 32])).len();
-                items += usize::from(markers.insert((room.clone(), pending.user_id.clone())));
-                items += usize::from(chains.insert(room));
+        let mut rooms: Vec<(RoomId, Vec<&Pending>)> = Vec::new();
+        let mut places = HashMap::new();
+        for one in &pending {
+            let change = one.change();
+            for room in change.rooms().into_iter().filter(|room| change.concerns(room)) {
+                let place = *places.entry(room.clone()).or_insert(rooms.len());
+                if place == rooms.len() {
+                    rooms.push((room, Vec::new()));
+                }
+                if let Some((_, of_room)) = rooms.get_mut(place) {
+                    of_room.push(one);
+                }
             }
-            // One transaction can move each marker only once, and only forward.
-            let rises = group.last().is_none_or(|last: &Pending| last.position < pending.position);
-            if items > ITEMS_MAX || !rises {
-                return Ok((group, index));
-            }
-            group.push(pending);
         }
-        Ok((group, records.len()))
+        let mut appends = Vec::with_capacity(rooms.len());
+        for (room, of_room) in &rooms {
+            appends.push(self.append_to(room, of_room, now));
+        }
+        let outcomes: Vec<_> = stream::iter(appends).buffer_unordered(ROOMS_AT_ONCE).collect().await;
+        failures.extend(outcomes.into_iter().filter_map(Result::err));
+        failures.into_iter().min_by_key(|failure| failure.index).map_or(Ok(()), Err)
     }
 
     /// Reads a record. `None`: it concerns no room.
@@ -197,7 +149,7 @@ impl Ledger {
         {
             new.entry(CHANGED_BY.to_owned()).or_insert_with(|| AttributeValue::S(Actor::Service.to_string()));
         }
-        let pending = Pending {
+        Ok(Some(Pending {
             index,
             user_id,
             position: record.position()?,
@@ -205,240 +157,190 @@ impl Ledger {
             new: image(new)?,
             expired: record.expired(),
             noted_at: record.noted_at(),
-        };
-        Ok((!pending.rooms().is_empty()).then_some(pending))
+        }))
     }
 
-    async fn append_one(&self, pending: &mut Pending) -> Result<(), StoreError> {
-        for tries in 1..=APPEND_TRIES_MAX {
-            match self.attempt(std::slice::from_ref(pending)).await? {
-                // A person who is in a room without having joined was there before its history began.
-                Attempt::Unknown if pending.new.is_some() => pending.old = None,
-                Attempt::Done | Attempt::Repeated | Attempt::Unknown => return Ok(()),
-                Attempt::Raced => tokio::time::sleep(APPEND_PAUSE * tries).await,
-            }
-            if pending.rooms().is_empty() {
-                return Ok(());
-            }
-        }
-        Err(StoreError::Unavailable("other consumers kept appending to the same chain".into()))
+    /// Appends records to the history of one room, in order.
+    async fn append_to(&self, room: &RoomId, records: &[&Pending], now: Timestamp) -> Result<(), Unfinished> {
+        let slot = self.slot(room);
+        let mut slot = slot.lock().await;
+        let before = slot.as_ref().map_or(0, Chain::size);
+        let outcome = self.append_locked(room, records, now, &mut slot).await;
+        self.grown(slot.as_ref().map_or(0, Chain::size).saturating_sub(before));
+        outcome
     }
 
-    /// Appends all of these records, or none of them, by one transaction.
-    async fn attempt(&self, group: &[Pending]) -> Result<Attempt, StoreError> {
-        let mut markers: Vec<Marker<'_>> = Vec::new();
-        let mut additions: Vec<Addition> = Vec::new();
-        for pending in group {
-            let change = pending.change();
-            let actor = change.actor();
-            for room in pending.rooms() {
-                match markers.iter_mut().find(|marker| marker.room == room && *marker.user_id == pending.user_id) {
-                    Some(marker) => marker.last = &pending.position,
-                    None => markers.push(Marker {
-                        joins: pending.joins(&room),
-                        room: room.clone(),
-                        user_id: &pending.user_id,
-                        first: &pending.position,
-                        last: &pending.position,
-                    }),
+    async fn append_locked(
+        &self,
+        room: &RoomId,
+        mut records: &[&Pending],
+        now: Timestamp,
+        slot: &mut Option<Chain>,
+    ) -> Result<(), Unfinished> {
+        let name = keys::chain(room);
+        let mut tries = 1;
+        while let [record, ..] = records {
+            let failed = |cause| Unfinished { index: record.index, cause };
+            let began = record.position.began();
+            let chain = match slot {
+                Some(chain) if chain.began == began => chain,
+                _ => slot.insert(self.load(room, began, now).await.map_err(failed)?),
+            };
+            self.mark(chain, &name, records).await.map_err(failed)?;
+            let addition = chain.add(room, &name, records, now);
+            // A stored block shows that this process knew the end of the chain. Without one it must look.
+            if addition.doubts && addition.block.is_none() {
+                let known = chain.head;
+                if !self.follow(chain, &name, now).await.map_err(failed)? {
+                    *slot = None;
+                    continue;
                 }
-                if !additions.iter().any(|addition| addition.room == room) {
-                    let before = self.before(&room).await?;
-                    additions.push(Addition { room: room.clone(), before, head: before.head, entries: Vec::new() });
-                }
-                let Some(addition) = additions.iter_mut().find(|addition| addition.room == room) else { continue };
-                let chain = keys::chain(&room);
-                for fact in change.facts(&room, &addition.before.key) {
-                    let entry = Entry::after(&addition.head, &chain, change.at(), &actor, change.request_id(), &fact);
-                    addition.head = entry.head();
-                    addition.entries.push(entry);
+                if chain.head != known {
+                    continue;
                 }
             }
-        }
-        // The markers come first, so that their position tells which reason of a refusal belongs to a marker.
-        let mut writes: Vec<_> = markers.iter().map(Marker::write).collect();
-        for addition in &additions {
-            writes.extend(addition.entries.iter().map(added));
-            writes.push(addition.advance());
-        }
-        match self.table.transact(writes).await? {
-            Ok(()) => {
-                let links = additions
-                    .into_iter()
-                    .map(|addition| (addition.room, Link { head: addition.head, key: addition.before.key }));
-                let mut heads = self.heads();
-                if heads.len() > HEADS_MAX {
-                    heads.clear();
+            if let Some(block) = &addition.block
+                && self.table.write(block.put().map_err(failed)?).await.map_err(failed)?.is_err()
+            {
+                // Another consumer has appended. Its blocks say which of these records it has taken.
+                if tries == APPEND_TRIES_MAX {
+                    let cause = "other consumers kept appending to the same chain".into();
+                    return Err(failed(StoreError::Unavailable(cause)));
                 }
-                heads.extend(links);
-                Ok(Attempt::Done)
-            }
-            Err(reasons) => {
-                let mut heads = self.heads();
-                for addition in &additions {
-                    heads.remove(&addition.room);
+                if !self.follow(chain, &name, now).await.map_err(failed)? {
+                    *slot = None;
                 }
-                Ok(cause(&reasons, markers.len()))
+                tokio::time::sleep(APPEND_PAUSE * (tries - 1)).await;
+                tries += 1;
+                continue;
+            }
+            records = records.get(addition.done..).unwrap_or_default();
+            chain.commit(addition);
+            tries = 1;
+        }
+        Ok(())
+    }
+
+    /// The place in which this process remembers a chain.
+    fn slot(&self, room: &RoomId) -> Slot {
+        let mut known = self.known();
+        if let Some(slot) = known.chains.get(room) {
+            return Arc::clone(slot);
+        }
+        if known.chains.len() >= CHAINS_MAX || known.people >= PEOPLE_MAX {
+            *known = Known::default();
+        }
+        Arc::clone(known.chains.entry(room.clone()).or_default())
+    }
+
+    fn grown(&self, people: usize) {
+        self.known().people += people;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the end of a chain, back to the last block that names the people.
+    async fn load(&self, room: &RoomId, began: &str, now: Timestamp) -> Result<Chain, StoreError> {
+        let name = keys::chain(room);
+        let (mut newest_first, mut start) = (Vec::new(), None);
+        'chain: loop {
+            let request = self.numbered(&name, 1, SEQ_MAX).scan_index_forward(false).limit(ITEMS_AT_ONCE);
+            let output = request.set_exclusive_start_key(start.take()).send().await.map_err(failed)?;
+            for item in output.items.unwrap_or_default() {
+                let stored = Stored::read(&item, &name)?;
+                let ends = !matches!(&stored, Stored::Block(block) if block.people.is_none());
+                newest_first.push(stored);
+                if ends {
+                    break 'chain;
+                }
+            }
+            start = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() {
+                break;
             }
         }
-    }
-
-    fn heads(&self) -> MutexGuard<'_, Heads> {
-        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn before(&self, room: &RoomId) -> Result<Link, StoreError> {
-        let known = self.heads().get(room).copied();
-        if let Some(link) = known {
-            return Ok(link);
+        if let Some(Stored::Entry(last)) = newest_first.first() {
+            // The chain has no block yet.
+            let head = self.table.get_now(keys::head(&name)).await?.ok_or(StoreError::Corrupt { attribute: "HEAD" })?;
+            return Ok(Chain::new(last.head(), digest_key(&head)?, true, began));
         }
-        match self.link(room).await? {
-            Some(link) => Ok(link),
-            None => Ok(Link { head: Head::NONE, key: random::<32>()?.into() }),
+        match Chain::of(newest_first, began, now) {
+            Some(chain) => Ok(chain),
+            None => Ok(Chain::new(Head::NONE, random::<32>()?.into(), false, began)),
         }
     }
 
-    async fn link(&self, room: &RoomId) -> Result<Option<Link>, StoreError> {
-        let item = self.table.get_now(keys::head(&keys::chain(room))).await?;
-        let link = |item| Ok(Link { head: head(&item)?, key: DigestKey::from(bytes(&item, "digestKey")?) });
-        item.map(link).transpose()
+    /// Takes in the blocks that others have added to a chain. `false`: this process knew another chain.
+    async fn follow(&self, chain: &mut Chain, name: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let request = self.numbered(name, chain.head.seq + 1, SEQ_MAX);
+        let output = request.send().await.map_err(failed)?;
+        for item in output.items.unwrap_or_default() {
+            match Stored::read(&item, name)? {
+                Stored::Block(block) if block.follows(&chain.head) => chain.follow(block, now),
+                _ => return Ok(false),
+            }
+        }
+        Ok(output.last_evaluated_key.is_none_or(|key| key.is_empty()))
     }
 
-    /// At most `limit` entries of a room after number `since`. The head is read first: an entry up to the head's number
-    /// can only be missing if it was deleted.
+    /// Reads the markers of the people of whom the chain's blocks say nothing.
+    async fn mark(&self, chain: &mut Chain, name: &str, records: &[&Pending]) -> Result<(), StoreError> {
+        if !chain.has_markers {
+            return Ok(());
+        }
+        let unknown: HashSet<&UserId> =
+            records.iter().map(|record| &record.user_id).filter(|user| chain.is_unknown(user)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let markers = unknown.into_iter().map(|user| keys::member(name, user)).collect();
+        for marker in self.table.get_all_now(markers).await? {
+            let (user, applied) = marked(&marker)?;
+            chain.mark(user, applied);
+        }
+        Ok(())
+    }
+
+    /// The items of a chain with numbers from `from` to `to`, by number, in a consistent read.
+    fn numbered(&self, chain: &str, from: u64, to: u64) -> QueryFluentBuilder {
+        let wanted = Condition::Between(SK, [from, to].map(keys::place));
+        self.table.query(is(PK, keys::partition(chain)).and(wanted), None).consistent_read(true)
+    }
+
+    /// The item with the highest number up to `until`.
+    async fn last(&self, chain: &str, until: u64) -> Result<Vec<Entry>, StoreError> {
+        let request = self.numbered(chain, 1, until).scan_index_forward(false).limit(1);
+        let items = request.send().await.map_err(failed)?.items.unwrap_or_default();
+        items.first().map_or_else(|| Ok(Vec::new()), |item| entries_of(item, chain))
+    }
+
+    /// At most `limit` entries of a room after number `since`. The end of the chain is read first: an entry up to it can
+    /// only be missing if it was deleted.
     ///
     /// # Errors
     /// A failure of the table.
     pub async fn read(&self, room: &RoomId, since: u64, limit: u16) -> Result<Part, StoreError> {
-        let head = self.link(room).await?.map_or(Head::NONE, |link| link.head);
+        let name = keys::chain(room);
+        let newest = self.last(&name, SEQ_MAX).await?;
+        let head = newest.last().map_or(Head::NONE, Entry::head);
         if since >= head.seq {
             return Ok(Part { entries: Vec::new(), head, has_more: false });
         }
-        let chain = keys::chain(room);
-        let wanted = Condition::Between(SK, [since + 1, head.seq].map(keys::place));
-        let request = self.table.query(is(PK, keys::partition(&chain)).and(wanted), None);
-        let request = request.limit(i32::from(limit)).consistent_read(true);
-        let output = request.send().await.map_err(failed)?;
-        let items = output.items.unwrap_or_default().into_iter();
-        let entries = items.map(|item| entry(&item, &chain)).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = newest;
+        if entries.first().is_none_or(|first| first.seq > since + 1) {
+            let to = head.seq.min(since.saturating_add(u64::from(limit)));
+            let items = self.numbered(&name, since + 1, to).send().await.map_err(failed)?.items.unwrap_or_default();
+            let within = items.iter().map(|item| entries_of(item, &name)).collect::<Result<Vec<_>, _>>()?;
+            // A block that begins earlier may hold the first wanted entries.
+            let begun = within.first().and_then(|first| first.first()).is_none_or(|first| first.seq > since + 1);
+            entries = if begun { self.last(&name, since + 1).await? } else { Vec::new() };
+            entries.extend(within.into_iter().flatten());
+        }
+        entries.retain(|entry| entry.seq > since);
+        entries.truncate(usize::from(limit));
         let has_more = entries.last().is_some_and(|last| last.seq < head.seq);
         Ok(Part { entries, head, has_more })
     }
-}
-
-impl Marker<'_> {
-    /// Stores the position of the user's last record in this chain, on condition that the first one is newer than the
-    /// stored position. A user who does not join must already have a marker.
-    fn write(&self) -> Write {
-        let is_newer = below("applied", self.first);
-        let is_newer = if self.joins { absent("applied").or(is_newer) } else { is_newer };
-        let write = Write::update(keys::member(&keys::chain(&self.room), self.user_id)).set("applied", self.last);
-        write.when(is_newer).showing_old()
-    }
-}
-
-impl Addition {
-    /// Moves a chain's head from `before` to `head`.
-    fn advance(&self) -> Write {
-        let Self { room, before, head: after, .. } = self;
-        let write = Write::update(keys::head(&keys::chain(room))).set("seq", after.seq).set("hash", after.hash);
-        if before.head.seq == 0 {
-            write.set("digestKey", before.key).when(absent(PK))
-        } else {
-            write.when(is("seq", before.head.seq).and(is("hash", before.head.hash)))
-        }
-    }
-}
-
-/// Adds an entry to its chain.
-fn added(entry: &Entry) -> Write {
-    Write::put(keys::entry(&entry.chain, entry.seq))
-        .set("at", &entry.at)
-        .set("actor", &entry.actor)
-        .set("action", &entry.action)
-        .set("data", canonical(&entry.data.clone().into()))
-        .set("prev", entry.prev)
-        .set("hash", entry.hash)
-        .when(absent(PK))
-}
-
-/// Reads the head of a chain.
-fn head(item: &Item) -> Result<Head, StoreError> {
-    Ok(Head { seq: integer(item, "seq")?, hash: Hash::from(bytes(item, "hash")?) })
-}
-
-/// An item of the `ledger` table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LedgerItem {
-    /// An entry of a chain.
-    Entry(Entry),
-    /// A chain's head: its last entry, as the writer stored it.
-    Head {
-        /// The chain.
-        chain: String,
-        /// Its last entry.
-        head: Head,
-    },
-    /// Any other item of a chain, such as a marker.
-    Other,
-}
-
-impl LedgerItem {
-    /// Reads an item of the `ledger` table.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if it is an entry or a head that cannot be read.
-    pub fn read(item: &Item) -> Result<Self, StoreError> {
-        let key = |name: &'static str| match item.get(name) {
-            Some(AttributeValue::S(text)) => Ok(text.as_str()),
-            _ => Err(StoreError::Corrupt { attribute: name }),
-        };
-        let (Some(chain), sort) = (key(PK)?.strip_prefix(keys::CHAIN), key(SK)?) else { return Ok(Self::Other) };
-        if sort == keys::HEAD {
-            Ok(Self::Head { chain: chain.to_owned(), head: head(item)? })
-        } else if sort.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(Self::Entry(entry(item, chain)?))
-        } else {
-            Ok(Self::Other)
-        }
-    }
-}
-
-/// When the stream began to which a marker's last record belongs. `None`: the item is not a marker, or its position
-/// does not say.
-#[must_use]
-pub fn followed_stream(item: &Item) -> Option<&str> {
-    match item.get("applied") {
-        Some(AttributeValue::S(position)) => position.split_once('/').map(|(began, _)| began),
-        _ => None,
-    }
-}
-
-/// Why a transaction was refused. Its first `markers` items are markers.
-fn cause(reasons: &[Reason], markers: usize) -> Attempt {
-    let marked: Vec<_> = reasons.iter().take(markers).filter(|reason| reason.refused).collect();
-    if marked.is_empty() {
-        Attempt::Raced
-    } else if marked.iter().all(|reason| reason.old.is_empty()) {
-        Attempt::Unknown
-    } else {
-        Attempt::Repeated
-    }
-}
-
-fn entry(item: &Item, chain: &str) -> Result<Entry, StoreError> {
-    let text = |attribute: &'static str| match item.get(attribute) {
-        Some(AttributeValue::S(text)) => Ok(text.clone()),
-        _ => Err(StoreError::Corrupt { attribute }),
-    };
-    Ok(Entry {
-        chain: chain.to_owned(),
-        seq: text(SK)?.parse().map_err(|_| StoreError::Corrupt { attribute: SK })?,
-        at: text("at")?,
-        actor: text("actor")?,
-        action: text("action")?,
-        data: serde_json::from_str(&text("data")?).map_err(|_| StoreError::Corrupt { attribute: "data" })?,
-        prev: Hash::from(bytes(item, "prev")?),
-        hash: Hash::from(bytes(item, "hash")?),
-    })
 }

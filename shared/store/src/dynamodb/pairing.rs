@@ -89,7 +89,7 @@ impl Agents {
                 .by(cause)
                 .set("pairingAgent", &id)
                 .when(is("pairingCode", code).and(absent("pairingAgent")));
-            if self.table.transact(vec![birth, key, use_up]).await?.is_ok() {
+            if self.table.transact(vec![birth, key, use_up]).await? {
                 return Ok(());
             }
             // Either the key already has an agent, or another enrolment came first: read again.
@@ -134,7 +134,7 @@ impl Agents {
                 }
             }
             // The agent was revoked or attached in the meantime, or the user is gone: read again.
-            if self.table.transact(writes).await?.is_err() {
+            if !self.table.transact(writes).await? {
                 continue;
             }
             let item = self.read_user(id, now).await?.ok_or(USER_NOT_FOUND)?;

@@ -60,6 +60,37 @@ pub fn stream_began(label: &str) -> String {
     ms.map_or_else(|| label.to_owned(), |ms| Timestamp::from_ms(ms).to_string().trim_end_matches('Z').to_owned())
 }
 
+/// The place of a record among all records of this and earlier streams of a table. A later record has a greater
+/// position. A restored table has a new stream, whose numbers may start again, so the stream's begin comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    began: String,
+    /// Number of digits: of two numbers without leading zeros, the longer one is greater.
+    digits: usize,
+    number: String,
+}
+
+impl Position {
+    /// The position of a record in the stream that `began` then. `None`: `number` is not one to 40 digits.
+    pub(super) fn new(began: &str, number: &str) -> Option<Self> {
+        if !(1..=40).contains(&number.len()) || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let number = number.trim_start_matches('0').to_owned();
+        Some(Self { began: began.to_owned(), digits: number.len(), number })
+    }
+
+    /// When its stream began, as the stream's label says.
+    pub(super) fn began(&self) -> &str {
+        &self.began
+    }
+
+    /// Its number in that stream, without leading zeros.
+    pub(super) fn number(&self) -> &str {
+        if self.number.is_empty() { "0" } else { &self.number }
+    }
+}
+
 /// The result of a batch, as Lambda expects it: the record from which the stream must be read again, if any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,17 +114,11 @@ impl StreamRecord {
         &self.dynamodb.sequence_number
     }
 
-    /// Its position among all records of this and earlier streams of the table, as text with the same order: the begin
-    /// of its stream, and its number with 40 digits, the longest possible. A restored table has a new stream, whose
-    /// numbers may start again.
-    pub(super) fn position(&self) -> Result<String, StoreError> {
+    /// Its position among all records of this and earlier streams of the table.
+    pub(super) fn position(&self) -> Result<Position, StoreError> {
         let (_, began) =
             self.source.split_once("/stream/").ok_or(StoreError::Corrupt { attribute: "eventSourceARN" })?;
-        let digits = self.sequence_number();
-        if !(1..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(StoreError::Corrupt { attribute: "SequenceNumber" });
-        }
-        Ok(format!("{began}/{digits:0>40}"))
+        Position::new(began, self.sequence_number()).ok_or(StoreError::Corrupt { attribute: "SequenceNumber" })
     }
 
     /// The user whose state has changed. `None`: the item is something else.
@@ -154,5 +179,20 @@ mod tests {
     fn a_stream_began_when_aws_would_say_it_did() {
         assert_eq!(stream_began("1795294610.040964841"), "2026-11-21T20:56:50.040");
         assert_eq!(stream_began("2026-11-21T20:56:50.040"), "2026-11-21T20:56:50.040");
+    }
+
+    #[test]
+    fn positions_have_the_order_of_streams_and_then_of_numbers() {
+        let position = |began, number| Position::new(began, number).unwrap();
+        let (old, new) = ("2026-11-21T20:56:50.040", "2026-11-22T00:00:00.000");
+        assert!(position(old, "9") < position(old, "10"));
+        assert!(position(old, "999") < position(new, "1"));
+        assert_eq!(position(old, "0010"), position(old, "10"));
+        assert_eq!((position(old, "000").number(), position(old, "010").number()), ("0", "10"));
+        let longest = "9".repeat(40);
+        assert!(position(old, &longest) > position(old, "1"));
+        for bad in ["", "1x", "-1", &"9".repeat(41)] {
+            assert_eq!(Position::new(old, bad), None, "{bad}");
+        }
     }
 }

@@ -12,7 +12,6 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
@@ -42,7 +41,6 @@ pub(super) struct Write {
     kind: WriteKind,
     change: Change,
     condition: Option<Condition>,
-    shows_old: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,18 +50,9 @@ enum WriteKind {
     Delete,
 }
 
-/// Why a transaction did not make one of its writes.
-#[derive(Debug)]
-pub(super) struct Reason {
-    /// Whether this write's condition failed. If not, another write of the transaction is the cause.
-    pub(super) refused: bool,
-    /// The current item; empty if it does not exist, or the write does not ask for it.
-    pub(super) old: Item,
-}
-
 impl Write {
     fn new(key: Key, kind: WriteKind) -> Self {
-        Self { key, kind, change: Change::default(), condition: None, shows_old: false }
+        Self { key, kind, change: Change::default(), condition: None }
     }
 
     /// Writes a whole item with the attributes that are set.
@@ -141,10 +130,10 @@ impl Write {
         self
     }
 
-    /// Makes the transaction return the current item if it refuses this write.
-    pub(super) fn showing_old(mut self) -> Self {
-        self.shows_old = true;
-        self
+    /// The item that a put stores.
+    #[cfg(test)]
+    pub(super) fn into_item(self) -> Item {
+        self.into_parts().item
     }
 
     fn into_parts(self) -> Parts {
@@ -269,29 +258,18 @@ impl Table {
         }
     }
 
-    /// Makes all of these writes or none of them. If none, it returns a reason for each write, in order.
-    pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<Result<(), Vec<Reason>>, StoreError> {
+    /// Makes all of these writes, or none of them if a condition fails. Returns whether they were made.
+    pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<bool, StoreError> {
         let writes = writes.into_iter().map(|write| self.part(write)).collect::<Result<_, _>>().map_err(unbuilt)?;
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(Ok(())),
-            Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => {
-                let reasons = match context.into_err() {
-                    TransactWriteItemsError::TransactionCanceledException(refusal) => refusal.cancellation_reasons,
-                    _ => None,
-                };
-                let reasons = reasons.unwrap_or_default().into_iter().map(|reason| Reason {
-                    refused: reason.code.as_deref() == Some("ConditionalCheckFailed"),
-                    old: reason.item.unwrap_or_default(),
-                });
-                Ok(Err(reasons.collect()))
-            }
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(context)) if context.err().is_transaction_canceled_exception() => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }
 
     fn part(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
         let kind = write.kind;
-        let shown = write.shows_old.then_some(ReturnValuesOnConditionCheckFailure::AllOld);
         let Parts { item, update, condition, names, values } = write.into_parts();
         let part = TransactWriteItem::builder();
         let part = match kind {
@@ -299,19 +277,19 @@ impl Table {
                 let put =
                     Put::builder().table_name(&self.name).set_item(Some(item)).set_condition_expression(condition);
                 let put = put.set_expression_attribute_names(names).set_expression_attribute_values(values);
-                part.put(put.set_return_values_on_condition_check_failure(shown).build()?)
+                part.put(put.build()?)
             }
             WriteKind::Update => {
                 let update = Update::builder().table_name(&self.name).set_key(Some(item)).set_update_expression(update);
                 let update = update.set_condition_expression(condition).set_expression_attribute_names(names);
                 let update = update.set_expression_attribute_values(values);
-                part.update(update.set_return_values_on_condition_check_failure(shown).build()?)
+                part.update(update.build()?)
             }
             WriteKind::Delete => {
                 let delete = Delete::builder().table_name(&self.name).set_key(Some(item));
                 let delete = delete.set_condition_expression(condition).set_expression_attribute_names(names);
                 let delete = delete.set_expression_attribute_values(values);
-                part.delete(delete.set_return_values_on_condition_check_failure(shown).build()?)
+                part.delete(delete.build()?)
             }
         };
         Ok(part.build())

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A room with six entries.
+/// A room with six entries, each in a block of its own.
 fn room() -> Runner {
     let runner = Runner::ephemeral();
     join(&runner, "ada", false);
-    for is_muted in [true, false, true, false, true] {
+    audit_of(&runner, "demo", 1);
+    for (is_muted, count) in [true, false, true, false, true].into_iter().zip(2..) {
         runner.patch("/api/users/ada/mute", json!({"isMuted": is_muted}));
+        audit_of(&runner, "demo", count);
     }
-    audit_of(&runner, "demo", 6);
     runner
 }
 
@@ -97,11 +98,16 @@ fn a_file_that_is_no_export_is_refused_with_the_line_number() {
 #[test]
 fn a_record_that_was_changed_in_the_table_is_named() {
     let runner = room();
+    let key = json!({"pk": {"S": "CHAIN#room:demo"}, "sk": {"S": "000000000004"}});
+    let block = engine(&runner, "GetItem", &json!({"TableName": "greenroom-ledger", "Key": key}));
+    let entries = block["Item"]["entries"]["S"].as_str().unwrap();
+    let other = entries.replace("\"actor\":\"open\"", "\"actor\":\"user:eve\"");
+    assert_ne!(other, entries);
     let body = json!({
         "TableName": "greenroom-ledger",
-        "Key": {"pk": {"S": "CHAIN#room:demo"}, "sk": {"S": "000000000004"}},
-        "UpdateExpression": "SET actor = :other",
-        "ExpressionAttributeValues": {":other": {"S": "user:eve"}},
+        "Key": key,
+        "UpdateExpression": "SET entries = :other",
+        "ExpressionAttributeValues": {":other": {"S": other}},
     });
     engine(&runner, "UpdateItem", &body);
     let directory = TempDir::new().unwrap();

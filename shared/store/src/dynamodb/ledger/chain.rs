@@ -1,0 +1,216 @@
+//! What a consumer knows of a chain: its end, and the people in it. From that it decides what a record adds.
+
+use super::super::stream::Position;
+use super::block::{Block, People, Person, Stored};
+use domain::ledger::{Change, DigestKey, Entry, Head};
+use domain::user::User;
+use domain::{RoomId, Timestamp, UserId};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Most entries in one block: about 10 KB. A reader of the end of a chain reads the whole block.
+pub(super) const ENTRIES_MAX: usize = 32;
+/// A block says who is in the room if so many entries have come since another one said so, and at least as many as
+/// there are people: what it costs is then shared by enough entries.
+const ENTRIES_BETWEEN: usize = 32;
+/// How long a person is remembered who has left. A stream delivers records for 24 hours.
+const REMEMBERED: Duration = Duration::from_hours(48);
+/// Most people that a block names, about 250 KB with the longest ids. An item has at most 400 KB.
+pub(super) const PEOPLE_MAX: usize = 1_500;
+
+/// A record that concerns at least one room.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Its place in the batch.
+    pub(super) index: usize,
+    pub(super) user_id: UserId,
+    pub(super) position: Position,
+    pub(super) old: Option<User>,
+    pub(super) new: Option<User>,
+    pub(super) expired: bool,
+    pub(super) noted_at: Timestamp,
+}
+
+impl Pending {
+    pub(super) fn change(&self) -> Change<'_> {
+        Change { old: self.old.as_ref(), new: self.new.as_ref(), expired: self.expired, noted_at: self.noted_at }
+    }
+}
+
+/// A chain, as its last blocks say.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    pub(super) head: Head,
+    key: DigestKey,
+    people: People,
+    /// Entries since the last block that named the people.
+    since: usize,
+    /// Whether the chain began in the older form, so that people can have a marker.
+    pub(super) has_markers: bool,
+    /// The begin of the stream whose records this consumer appends. Another stream means another table, perhaps a
+    /// restored one, whose chain may end elsewhere.
+    pub(super) began: String,
+}
+
+/// What some records add to a chain.
+#[derive(Debug)]
+pub(super) struct Addition {
+    /// The next block. `None`: the records add nothing.
+    pub(super) block: Option<Block>,
+    /// The people whose part changes.
+    people: People,
+    /// How many of the records are done with this block.
+    pub(super) done: usize,
+    /// Whether a person left who is not here as far as this consumer knows, so that nothing is added. Only the newest
+    /// block can tell whether that is so.
+    pub(super) doubts: bool,
+}
+
+impl Chain {
+    /// A chain that ends with `head`, in which nobody is known.
+    pub(super) fn new(head: Head, key: DigestKey, has_markers: bool, began: &str) -> Self {
+        Self { head, key, people: People::new(), since: 0, has_markers, began: began.to_owned() }
+    }
+
+    /// The chain that ends with these items, of which the newest comes first. `None`: the newest is not a block.
+    pub(super) fn of(newest_first: Vec<Stored>, began: &str, now: Timestamp) -> Option<Self> {
+        let Some(Stored::Block(last)) = newest_first.first() else { return None };
+        let mut chain = Self::new(Head::NONE, last.key, last.has_markers, began);
+        for stored in newest_first.into_iter().rev() {
+            if let Stored::Block(block) = stored {
+                chain.follow(block, now);
+            }
+        }
+        Some(chain)
+    }
+
+    /// Takes in the next block.
+    pub(super) fn follow(&mut self, block: Block, now: Timestamp) {
+        let Block { entries, key, applied, people, has_markers } = block;
+        // Of two consumers that begin a chain, the one whose block was stored has chosen its key.
+        (self.key, self.has_markers) = (key, has_markers);
+        let positions: HashMap<_, _> = applied.into_iter().collect();
+        self.since += entries.len();
+        for entry in &entries {
+            let user = entry.data.get("userId").and_then(|user| user.as_str()?.parse::<UserId>().ok());
+            if let Some((user, applied)) = user.and_then(|user| positions.get_key_value(&user)) {
+                let left_at = (entry.action == "left").then_some(now);
+                self.people.insert(user.clone(), Person { applied: applied.clone(), left_at });
+            }
+        }
+        if let Some(last) = entries.last() {
+            self.head = last.head();
+        }
+        if let Some(people) = people {
+            (self.people, self.since) = (people, 0);
+        }
+    }
+
+    /// Number of people that this consumer remembers for the chain.
+    pub(super) fn size(&self) -> usize {
+        self.people.len()
+    }
+
+    /// Whether the chain's blocks tell nothing about a person.
+    pub(super) fn is_unknown(&self, user: &UserId) -> bool {
+        !self.people.contains_key(user)
+    }
+
+    /// Adds what a marker of the older form says about a person. Only a record of somebody who is in the room needs it.
+    pub(super) fn mark(&mut self, user: UserId, applied: Position) {
+        self.people.entry(user).or_insert(Person { applied, left_at: None });
+    }
+
+    /// What the first of these records add: as many as fit into one block.
+    pub(super) fn add(&self, room: &RoomId, name: &str, records: &[&Pending], now: Timestamp) -> Addition {
+        let (mut entries, mut people, mut head) = (Vec::new(), People::new(), self.head);
+        let (mut done, mut doubts) = (0, false);
+        for record in records {
+            // A block has positions of one stream.
+            if record.position.began() != self.began {
+                break;
+            }
+            let known = people.get(&record.user_id).or_else(|| self.people.get(&record.user_id));
+            if let Some(known) = known.filter(|known| known.applied >= record.position) {
+                // The stream still delivers this record, so it must not be forgotten yet.
+                if known.left_at.is_some() {
+                    let again = Person { left_at: Some(now), ..known.clone() };
+                    people.insert(record.user_id.clone(), again);
+                }
+                done += 1;
+                continue;
+            }
+            let mut change = record.change();
+            let is_here = known.is_some_and(|known| known.left_at.is_none());
+            if !is_here && change.old.is_some_and(|old| old.room_id.as_ref() == Some(room)) {
+                // A person who is in a room without having joined was there before its history began.
+                change.old = None;
+            }
+            let facts = change.facts(room, &self.key);
+            if !entries.is_empty() && entries.len() + facts.len() > ENTRIES_MAX {
+                break;
+            }
+            done += 1;
+            let Some(last) = facts.last() else {
+                doubts = true;
+                continue;
+            };
+            let left_at = matches!(last, domain::ledger::Fact::Left { .. }).then_some(now);
+            let actor = change.actor();
+            for fact in &facts {
+                let entry = Entry::after(&head, name, change.at(), &actor, change.request_id(), fact);
+                head = entry.head();
+                entries.push(entry);
+            }
+            people.insert(record.user_id.clone(), Person { applied: record.position.clone(), left_at });
+        }
+        Addition { block: self.block(entries, &people, now), people, done, doubts }
+    }
+
+    fn block(&self, entries: Vec<Entry>, changed: &People, now: Timestamp) -> Option<Block> {
+        if entries.is_empty() {
+            return None;
+        }
+        let in_block = |user: &UserId| entries.iter().any(|entry| entry.data["userId"] == user.as_str());
+        let applied = changed.iter().filter(|(user, _)| in_block(user));
+        let applied = applied.map(|(user, person)| (user.clone(), person.applied.clone())).collect();
+        let due = self.since + entries.len() >= ENTRIES_BETWEEN.max(self.people.len());
+        let people = due.then(|| {
+            let mut people = self.people.clone();
+            people.extend(changed.iter().map(|(user, person)| (user.clone(), person.clone())));
+            remembered(people, now)
+        });
+        Some(Block { entries, key: self.key, applied, people, has_markers: self.has_markers })
+    }
+
+    /// Takes in an addition whose block is stored.
+    pub(super) fn commit(&mut self, addition: Addition) {
+        let Addition { block, people, .. } = addition;
+        self.people.extend(people);
+        let Some(block) = block else { return };
+        self.since += block.entries.len();
+        if let Some(last) = block.entries.last() {
+            self.head = last.head();
+        }
+        if let Some(people) = block.people {
+            (self.people, self.since) = (people, 0);
+        }
+    }
+}
+
+/// The people that a block names: without those who left long ago, and at most [`PEOPLE_MAX`], of whom the ones with the
+/// latest changes stay.
+fn remembered(mut people: People, now: Timestamp) -> People {
+    people.retain(|_, person| person.left_at.is_none_or(|left_at| left_at.plus(REMEMBERED) > now));
+    if people.len() > PEOPLE_MAX {
+        let mut positions: Vec<_> = people.values().map(|person| person.applied.clone()).collect();
+        positions.sort_unstable();
+        if let Some(oldest) = positions.get(positions.len() - PEOPLE_MAX) {
+            people.retain(|_, person| person.applied >= *oldest);
+        }
+    }
+    people
+}
+
+#[cfg(test)]
+mod tests;
