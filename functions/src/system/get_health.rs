@@ -2,12 +2,12 @@
 
 use crate::function::{Callers, Function, LEDGER, STATE, allow, route};
 use crate::http::{momentary, with_status};
-use crate::schedules::canary::ROOM;
+use crate::schedules::canary::{CHANGE_EVERY, last_entry};
 use crate::schedules::snapshot_tables::live;
 use crate::{Context, Reply, Request};
 use config::{AuthMode, CorsOrigins};
+use domain::Timestamp;
 use domain::verdict::MinEvidence;
-use domain::{RoomId, Timestamp};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/health")
 
 /// How long the database may take to answer before it counts as disconnected.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The canary makes a change each minute. If its last change in the history is older than this, the history is late.
+/// If a change has waited longer than this for the history, the history is late.
 const HISTORY_LATE: Duration = Duration::from_mins(5);
 /// A snapshot is taken each night. The alarm in template.yaml has the same bound.
 const SNAPSHOT_OLD_HOURS: f64 = 26.0;
@@ -320,13 +320,13 @@ fn since(context: &Context, at: Timestamp) -> Duration {
 /// The delay of the history. A process that writes the history knows it; otherwise the canary's last change in the
 /// history tells it.
 fn history(context: &Context, last_change: Option<Timestamp>) -> History {
-    let age = match &context.lag {
-        Some(lag) => Some(lag.oldest().map_or(Duration::ZERO, |oldest| since(context, oldest))),
-        None => last_change.map(|at| since(context, at)),
+    let (age, late) = match &context.lag {
+        Some(lag) => (Some(lag.oldest().map_or(Duration::ZERO, |oldest| since(context, oldest))), HISTORY_LATE),
+        None => (last_change.map(|at| since(context, at)), CHANGE_EVERY + HISTORY_LATE),
     };
     let status = match age {
         None => Lateness::Unknown,
-        Some(age) if age > HISTORY_LATE => Lateness::Late,
+        Some(age) if age > late => Lateness::Late,
         Some(_) => Lateness::Ok,
     };
     History { status, age_seconds: age.map(|age| age.as_secs()) }
@@ -334,11 +334,7 @@ fn history(context: &Context, last_change: Option<Timestamp>) -> History {
 
 /// The time of the canary's last change in the history.
 async fn last_change(context: &Context) -> Result<Option<Timestamp>, StoreError> {
-    let Ok(room) = ROOM.parse::<RoomId>() else { return Ok(None) };
-    let head = context.ledger.read(&room, u64::MAX, 1).await?.head;
-    let Some(before) = head.seq.checked_sub(1) else { return Ok(None) };
-    let part = context.ledger.read(&room, before, 1).await?;
-    Ok(part.entries.last().and_then(|entry| entry.at.parse().ok()))
+    Ok(last_entry(context).await?.and_then(|entry| entry.at.parse().ok()))
 }
 
 /// The age of the newest snapshot, from the mark that the hourly job stores in the table: this function may not read

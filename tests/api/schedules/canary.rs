@@ -3,8 +3,12 @@ use crate::support::faults::{Fault, Faulty};
 use crate::support::lambda::{Lambda, environment, event};
 use crate::support::witness::set_attribute;
 use crate::support::{Runner, refused_field};
+use domain::Timestamp;
+use functions::Context;
 use functions::schedules::canary::{ROOM, USER};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 fn line(lambda: &Lambda, answer: &Value) -> Value {
     lambda.await_log(|line| line["timestamp"] == answer["timestamp"] && line.get("_aws").is_some())
@@ -158,4 +162,59 @@ async fn a_state_that_a_run_left_in_its_room_does_not_hide_the_next_change() {
     let answer = functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap();
     assert_eq!(answer["canary_failed"], 0, "{answer}");
     stop.send(true).unwrap();
+}
+
+/// A moment at which the next change is due.
+fn later() -> Timestamp {
+    Timestamp::from(SystemTime::now()).plus(Duration::from_mins(11))
+}
+
+/// Runs the canary, and returns its answer and the operations that it used.
+async fn run(faulty: &Faulty, context: Context) -> (Value, BTreeSet<String>) {
+    faulty.be_well();
+    let answer = functions::schedules::canary::run(context, Value::Null).await.unwrap();
+    (answer, faulty.calls().into_iter().collect())
+}
+
+/// Runs the canary until the history says that nothing is due.
+async fn run_until_quiet(faulty: &Faulty) {
+    loop {
+        let (answer, operations) = run(faulty, faulty.context()).await;
+        assert_eq!(answer["canary_failed"], 0, "{answer}");
+        if !operations.contains("UpdateItem") {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn between_two_changes_a_run_only_reads_and_after_ten_minutes_it_writes_again() {
+    let faulty = Faulty::new();
+    let stop = faulty.follow();
+    run_until_quiet(&faulty).await;
+    let (answer, operations) = run(&faulty, faulty.context()).await;
+    assert_eq!((&answer["canary_failed"], answer.get("failedStep")), (&json!(0), None), "{answer}");
+    assert_eq!(operations, ["GetItem", "Query", "Scan"].map(str::to_owned).into());
+    let (answer, operations) = run(&faulty, Context { clock: later, ..faulty.context() }).await;
+    assert_eq!(answer["canary_failed"], 0, "{answer}");
+    assert!(operations.contains("UpdateItem") && operations.contains("DeleteItem"), "{operations:?}");
+    stop.send(true).unwrap();
+}
+
+/// The alarm rings after three failed runs in a row, so a fault that stays must fail every run from the first one on.
+#[tokio::test]
+async fn a_fault_that_stays_fails_every_run_once_a_change_is_due() {
+    for (broken, step) in [("UpdateItem", "write"), ("DeleteItem", "delete")] {
+        let faulty = Faulty::new();
+        let stop = faulty.follow();
+        run_until_quiet(&faulty).await;
+        faulty.be(Box::new(move |_, operation| (operation == broken).then_some(Fault::Throttle)));
+        for n in 0..3 {
+            let context = Context { clock: later, ..faulty.context() };
+            let answer = functions::schedules::canary::run(context, Value::Null).await.unwrap();
+            assert_eq!(answer["canary_failed"], 1, "run {n}: {answer}");
+            assert!(n > 0 || answer["failedStep"] == step, "{answer}");
+        }
+        stop.send(true).unwrap();
+    }
 }

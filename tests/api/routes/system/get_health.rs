@@ -174,7 +174,7 @@ async fn a_history_that_stands_still_is_late() {
     assert_eq!(functions::schedules::canary::run(faulty.context(), Value::Null).await.unwrap()["canary_failed"], 0);
     stop.send(true).unwrap();
     let mut state = faulty.context();
-    state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(6));
+    state.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(16));
     let health = Command::new("get_health", "none", "").asking("deep=1").run(&state).await.json();
     assert_eq!((&health["status"], &health["deep"]["history"]["status"]), (&json!("ok"), &json!("late")), "{health}");
 }
