@@ -3,7 +3,7 @@
 use crate::event::{self, Incoming, Outgoing};
 use crate::log::LambdaLog;
 use crate::{Consumer, Context, Error, Handler, Job, SocketHandler, answer, answer_socket, diagnostics, refuse};
-use aws::deadline;
+use aws::{deadline, throttled};
 use config::Config;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
@@ -46,7 +46,7 @@ async fn listen(handler: Handler, context: Context) -> Result<(), lambda_http::E
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
         let context = &context;
         let work = async move { Ok::<_, Infallible>(respond(handler, context, event.payload.get()).await) };
-        deadline::under(deadline_of(&event.context), work)
+        invocation(&event.context, work)
     }))
     .await
 }
@@ -71,7 +71,7 @@ pub fn serve_socket(handler: SocketHandler) -> Result<(), Error> {
         lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
             let context = &context;
             let work = async move { Ok::<_, Infallible>(answer_socket(handler, context, event.payload.get()).await) };
-            deadline::under(deadline_of(&event.context), work)
+            invocation(&event.context, work)
         }))
         .await
     })
@@ -85,7 +85,7 @@ pub fn serve_socket(handler: SocketHandler) -> Result<(), Error> {
 pub fn serve_schedule(job: Job) -> Result<(), Error> {
     start(async |context| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-            deadline::under(deadline_of(&event.context), job(context.clone(), event.payload))
+            invocation(&event.context, job(context.clone(), event.payload))
         }))
         .await
     })
@@ -101,7 +101,7 @@ pub fn consume(consumer: Consumer) -> Result<(), Error> {
         lambda_runtime::run(service_fn(|event: LambdaEvent<StreamEvent>| {
             let work = consumer(context.clone(), event.payload);
             let work = async move { Ok::<_, Infallible>(work.await) };
-            deadline::under(deadline_of(&event.context), work)
+            invocation(&event.context, work)
         }))
         .await
     })
@@ -111,6 +111,11 @@ pub fn consume(consumer: Consumer) -> Result<(), Error> {
 const RESERVE: Duration = Duration::from_millis(500);
 /// Longer than any function may run.
 const LONGEST: Duration = Duration::from_hours(1);
+
+/// Runs the work of one invocation under its deadline, and counts the calls of the tables that were throttled in it.
+fn invocation<F: Future>(context: &lambda_runtime::Context, work: F) -> impl Future<Output = F::Output> + use<F> {
+    throttled::counted(deadline::under(deadline_of(context), work))
+}
 
 /// The time at which the work of an invocation must end, shortly before Lambda ends it. A deadline that has passed
 /// before the invocation begins does not count: a substitute for Lambda on a developer's machine may send a constant.

@@ -474,6 +474,15 @@ fn every_alarm_defines_missing_data_notifies_the_topic_and_is_in_the_runbook() {
 }
 
 #[test]
+fn throttled_calls_ring_an_alarm_by_the_series_that_the_functions_write() {
+    let template = template();
+    let alarm = alarms(&template)["TableThrottledAlarm"];
+    assert_eq!(short(&alarm["Namespace"]), "!Sub Greenroom/${Stage}");
+    assert_eq!((&alarm["MetricName"], &alarm["Statistic"]), (&"table_throttled".into(), &"Sum".into()));
+    assert_eq!((alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]), (Some(0), &"GreaterThanThreshold".into()));
+}
+
+#[test]
 fn alarms_on_limits_follow_the_limits() {
     let template = template();
     let (function, alarms) = (&template["Globals"]["Function"], alarms(&template));

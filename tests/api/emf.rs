@@ -95,16 +95,17 @@ fn every_line_of_every_function_matches_the_published_schema() {
             seen.extend(metrics(&line));
         }
     }
-    // The first is published when a route fails, the second for signed attestations. Tests below cover them.
-    let seldom = [Metric::RouteFailures, Metric::AttestationRejected];
+    // These are published when a route fails, when a table throttles, and for signed attestations. Tests below cover
+    // them.
+    let seldom = [Metric::RouteFailures, Metric::TableThrottled, Metric::AttestationRejected];
     for metric in Metric::ALL.iter().filter(|metric| !seldom.contains(metric)) {
         assert!(seen.contains(metric.name()), "no function publishes {metric:?}: {seen:?}");
     }
 }
 
 #[test]
-fn a_stage_has_at_most_ten_series_and_the_runbook_explains_each() {
-    assert!(Metric::of_the_stage().count() <= 10, "ten series are free in an account");
+fn a_stage_has_at_most_ten_series_while_nothing_goes_wrong_and_the_runbook_explains_each() {
+    assert!(Metric::regular().count() <= 10, "ten series are free in an account");
     let runbook = read("docs/runbook.md");
     for metric in Metric::ALL {
         assert!(
@@ -189,6 +190,35 @@ fn a_failed_or_slow_request_is_always_logged_with_the_measurements_left_out_befo
     let line = lambda.await_log(|line| line["requestId"] == slow);
     assert_eq!((values(&line, "api_response_time"), &line["isSlowRequest"]), (2, &json!(true)));
     assert_eq!(embedded(&lambda).len(), 2, "no other line holds metrics");
+}
+
+/// The alarm on throttled calls looks at this series alone.
+#[test]
+fn a_throttled_call_is_counted_and_logged_whether_a_retry_makes_it_good_or_not() {
+    let runner = Runner::ephemeral();
+    let database = Database::before(runner.dynamodb.as_deref().unwrap());
+    let lambda = sampled("list_room_users", &database.url, "1");
+    let mut asked = Asked { lambda: &lambda, binary: "list_room_users", count: 0 };
+    let line_of = |id: &str| lambda.await_log(|line| line["requestId"] == *id && line.get("_aws").is_some());
+
+    database.be(Mode::ThrottlingOnce);
+    let line = line_of(&asked.ask());
+    assert_eq!((&line["statusCode"], &line["table_throttled"]), (&json!(200), &json!(1)), "{line}");
+    assert!(metrics(&line).contains("table_throttled"), "{line}");
+
+    database.be(Mode::Throttling);
+    let line = line_of(&asked.ask());
+    assert_eq!((&line["statusCode"], &line["table_throttled"]), (&json!(503), &json!(4)), "{line}");
+    database.be(Mode::Refusing);
+    let line = line_of(&asked.ask());
+    assert_eq!((&line["statusCode"], line.get("table_throttled")), (&json!(500), None), "{line}");
+
+    database.be(Mode::Throttling);
+    let canary = Lambda::start("canary", &database.url);
+    let answer = canary.run(&event("canary"));
+    assert!(answer["table_throttled"].as_u64().is_some_and(|count| count > 0), "{answer}");
+    let line = canary.await_log(|line| line["timestamp"] == answer["timestamp"] && line.get("_aws").is_some());
+    assert!(metrics(&line).contains("table_throttled"), "{line}");
 }
 
 /// An event of `attest` with this agent, signature, body and request id.

@@ -3,6 +3,7 @@
 use super::emf::Aws;
 use super::write;
 use crate::Context;
+use aws::throttled;
 use serde::Serialize;
 use serde_json::Value;
 use snapshot::restore::Progress;
@@ -19,16 +20,19 @@ struct JobLine<'a> {
 }
 
 /// Publishes the outcome of a job and its measured values, if it has any: as one log line with the members of
-/// `outcome`, which must be an object, and in the figures of this process. Returns outcome and values, as the answer to
-/// the invocation.
+/// `outcome`, which must be an object, and in the figures of this process. Calls of the tables that were throttled
+/// count as well. Returns outcome and values, as the answer to the invocation.
 pub(crate) fn publish(
     context: &Context,
     at: domain::Timestamp,
     outcome: &impl Serialize,
     measured: &[(Metric, f64)],
 ) -> Value {
+    let throttled = Some(throttled::count()).filter(|count| *count > 0);
+    let throttled = throttled.map(|count| (Metric::TableThrottled, f64::from(count)));
+    let measured: Vec<_> = measured.iter().copied().chain(throttled).collect();
     let mut answer = serde_json::to_value(outcome).unwrap_or_default();
-    for (metric, value) in measured {
+    for (metric, value) in &measured {
         context.window.note(*metric, *value, at);
         answer[metric.name()] = number(*value);
     }

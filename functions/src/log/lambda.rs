@@ -3,6 +3,7 @@
 
 use super::emf::Aws;
 use super::{Observer, RequestLine, write};
+use aws::throttled;
 use config::Config;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
@@ -12,8 +13,8 @@ use telemetry::metrics::{Metric, namespace};
 /// Writes log lines with their metrics as JSON to standard output. Lambda passes them on to CloudWatch Logs, and
 /// CloudWatch reads the metrics from them. So a line costs one write and no call.
 ///
-/// A share of the lines of ordinary successes may be omitted. Their measured values are added to the next line that is
-/// written, so the metrics stay exact.
+/// A share of the lines of ordinary successes may be omitted. Their measured values are added to the next line that is written, so
+/// the metrics stay exact.
 pub(crate) struct LambdaLog {
     namespace: String,
     /// The function's name, as in Lambda's own metrics.
@@ -55,6 +56,9 @@ struct Embedded<'a> {
     aws: Aws<'a>,
     api_response_time: Values<f64>,
     api_error_rate: Values<u8>,
+    /// Throttled calls of the tables; none if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table_throttled: Option<u32>,
     /// Peak memory of this execution environment; Lambda's limit applies to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_used_mb: Option<f64>,
@@ -116,10 +120,11 @@ impl LambdaLog {
         }
     }
 
-    /// The values of the requests without a line, if this request gets a line; otherwise none.
-    fn due(&self, line: &RequestLine<'_>) -> Option<Vec<f64>> {
+    /// The values of the requests without a line, if this request gets a line; otherwise none. `throttled`: it was
+    /// throttled by a table.
+    fn due(&self, line: &RequestLine<'_>, throttled: bool) -> Option<Vec<f64>> {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-        let ordinary = !line.is_error && !line.is_slow_request;
+        let ordinary = !line.is_error && !line.is_slow_request && !throttled;
         unwritten.credit += if ordinary { self.percent } else { 0 };
         let chosen = unwritten.credit >= 100;
         if chosen {
@@ -140,7 +145,8 @@ impl LambdaLog {
 
 impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
-        let Some(before) = self.due(line) else { return };
+        let table_throttled = Some(throttled::count()).filter(|count| *count > 0);
+        let Some(before) = self.due(line, table_throttled.is_some()) else { return };
         // Read once per line and not per request: this takes longer than the rest of the line, and a peak never falls.
         let memory_used_mb = telemetry::process::memory_peak().map(megabytes);
         let attestation_rejected = rejected(line, before.len());
@@ -152,6 +158,7 @@ impl Observer for LambdaLog {
         let metrics = [
             Some(Metric::ApiResponseTime),
             Some(Metric::ApiErrorRate),
+            table_throttled.map(|_| Metric::TableThrottled),
             memory_used_mb.map(|_| Metric::MemoryUsedMb),
             (!attestation_rejected.is_empty()).then_some(Metric::AttestationRejected),
         ];
@@ -160,6 +167,7 @@ impl Observer for LambdaLog {
             line,
             aws: Aws::new(&self.namespace, line.timestamp, metrics),
             api_error_rate: Values::of(vec![0; before.len()], [if line.is_error { 100 } else { 0 }]),
+            table_throttled,
             memory_used_mb,
             attestation_rejected,
             attestation_code: line.code.filter(|_| line.route == ATTEST_ROUTE),
@@ -210,8 +218,8 @@ mod tests {
             timestamp: at,
             request_id: "x",
             method: "GET",
-            path: "/",
-            route: "GET /",
+            path: "/api/rooms/demo/users",
+            route: "GET /api/rooms/{room}/users",
             status_code: 200,
             status_text: "success",
             duration: ms,
@@ -227,7 +235,7 @@ mod tests {
     #[test]
     fn every_line_is_written_at_one_hundred_percent() {
         let log = log(100);
-        assert!((0..300).all(|ms| log.due(&line(NOW, ms, false)) == Some(vec![])));
+        assert!((0..300).all(|ms| log.due(&line(NOW, ms, false), false) == Some(vec![])));
     }
 
     #[test]
@@ -236,7 +244,7 @@ mod tests {
             let log = log(percent);
             let (mut lines, mut values) = (0, 0);
             for ms in 0..1000 {
-                if let Some(before) = log.due(&line(NOW, ms, false)) {
+                if let Some(before) = log.due(&line(NOW, ms, false), false) {
                     lines += 1;
                     values += before.len() + 1;
                     assert!(before.len() < VALUES_MAX, "{percent}: {}", before.len());
@@ -251,20 +259,27 @@ mod tests {
     fn errors_and_slow_requests_are_always_written_with_the_waiting_values() {
         let log = log(1);
         for (ms, is_error) in [(5, true), (1001, false)] {
-            assert_eq!(log.due(&line(NOW, 1, false)), None);
-            assert_eq!(log.due(&line(NOW, 2, false)), None);
-            assert_eq!(log.due(&line(NOW, ms, is_error)), Some(vec![1.0, 2.0]));
-            assert_eq!(log.due(&line(NOW, ms, is_error)), Some(vec![]));
+            assert_eq!(log.due(&line(NOW, 1, false), false), None);
+            assert_eq!(log.due(&line(NOW, 2, false), false), None);
+            assert_eq!(log.due(&line(NOW, ms, is_error), false), Some(vec![1.0, 2.0]));
+            assert_eq!(log.due(&line(NOW, ms, is_error), false), Some(vec![]));
         }
+    }
+
+    #[test]
+    fn a_throttled_call_is_always_written() {
+        let log = log(1);
+        assert_eq!(log.due(&line(NOW, 1, false), false), None);
+        assert_eq!(log.due(&line(NOW, 2, false), true), Some(vec![1.0]));
     }
 
     #[test]
     fn no_value_waits_longer_than_a_minute_while_requests_arrive() {
         let log = log(1);
-        assert_eq!(log.due(&line(NOW, 1, false)), None);
-        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false)), None);
-        assert_eq!(log.due(&line(NOW.plus(Duration::from_mins(1)), 3, false)), Some(vec![1.0, 2.0]));
-        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(61)), 4, false)), None);
+        assert_eq!(log.due(&line(NOW, 1, false), false), None);
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(59)), 2, false), false), None);
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_mins(1)), 3, false), false), Some(vec![1.0, 2.0]));
+        assert_eq!(log.due(&line(NOW.plus(Duration::from_secs(61)), 4, false), false), None);
     }
 
     #[test]

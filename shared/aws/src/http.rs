@@ -4,6 +4,7 @@
 //! The SDK's own HTTP client brings HTTP/2, a pool and proxies. That would add a megabyte to every binary, and a tenth
 //! to the CPU time of every invocation.
 
+use crate::throttled;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -114,6 +115,7 @@ impl Http {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = path.parse().map_err(|error: hyper::http::uri::InvalidUri| ConnectorError::user(error.into()))?;
         parts.headers.insert(HOST, self.0.authority.clone());
+        let target = parts.headers.get("x-amz-target").cloned();
         let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
         let request = hyper::Request::from_parts(parts, Full::new(body));
 
@@ -130,7 +132,11 @@ impl Http {
         let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(ConnectorError::io)?;
         // The connection can take another request only after the answer was read to its end.
         self.keep(sender);
-        let response = hyper::Response::from_parts(parts, SdkBody::from(body.to_bytes()));
+        let body = body.to_bytes();
+        if let Some(target) = target {
+            throttled::note(target.as_bytes(), parts.status, &body);
+        }
+        let response = hyper::Response::from_parts(parts, SdkBody::from(body));
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
     }
 }

@@ -3,6 +3,7 @@
 mod bounded;
 pub mod deadline;
 mod http;
+pub mod throttled;
 
 pub use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::http::{HttpClient, SharedHttpClient};

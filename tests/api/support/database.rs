@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Failing,
     /// It refuses: there are too many calls.
     Throttling,
+    /// It refuses the next call as one too many, and lets the engine answer all others.
+    ThrottlingOnce,
     /// It refuses permanently.
     Refusing,
     /// It refuses scans, and lets the engine answer all other calls.
@@ -86,10 +88,17 @@ impl Shared {
             return;
         };
         let mut body: Value = serde_json::from_reader(request.as_reader()).unwrap();
-        let mode = *self.mode.lock().unwrap();
+        let mode = {
+            let mut mode = self.mode.lock().unwrap();
+            let now = *mode;
+            if now == Mode::ThrottlingOnce {
+                *mode = Mode::Working;
+            }
+            now
+        };
         let (status, answer) = match mode {
             Mode::Failing => (500, error("InternalServerError")),
-            Mode::Throttling => (400, error("ProvisionedThroughputExceededException")),
+            Mode::Throttling | Mode::ThrottlingOnce => (400, error("ProvisionedThroughputExceededException")),
             Mode::Refusing => (400, error("AccessDeniedException")),
             Mode::WithoutScan if target.ends_with(".Scan") => (400, error("AccessDeniedException")),
             Mode::Working | Mode::WithoutScan | Mode::Slow(_) => {
