@@ -102,7 +102,7 @@ pub use error::{ApiError, Field, PROBLEM};
 pub use function::described;
 use function::{Declared, FunctionKind};
 pub use http::BODY_TOO_LARGE;
-pub use log::{Observer, RequestLine, diagnostics};
+pub use log::{Observer, ROUTINE, RequestLine, diagnostics};
 pub use runtime::{consume, serve, serve_schedule, serve_socket, serve_with};
 pub use socket_answer::{SOCKET_PATH, SocketHandler, SocketReply, answer_socket};
 pub use socket_event::{SocketAnswer, SocketRequest, bye};

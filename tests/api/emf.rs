@@ -146,8 +146,8 @@ fn the_template_watches_series_that_exist() {
 #[test]
 fn a_log_that_leaves_out_successes_loses_no_measurement() {
     let runner = Runner::ephemeral();
-    let lambda = sampled("get_health", runner.dynamodb.as_deref().unwrap(), "10");
-    let mut asked = Asked { lambda: &lambda, binary: "get_health", count: 0 };
+    let lambda = sampled("list_room_users", runner.dynamodb.as_deref().unwrap(), "10");
+    let mut asked = Asked { lambda: &lambda, binary: "list_room_users", count: 0 };
     let last = (0..30).map(|_| asked.ask()).last().unwrap();
     lambda.await_log(|line| line["requestId"] == last);
     let lines = embedded(&lambda);
@@ -164,9 +164,8 @@ fn a_log_that_leaves_out_successes_loses_no_measurement() {
 fn a_failed_or_slow_request_is_always_logged_with_the_measurements_left_out_before() {
     let runner = Runner::ephemeral();
     let database = Database::before(runner.dynamodb.as_deref().unwrap());
-    let lambda = sampled("get_user", &database.url, "1");
-    runner.post("/api/users/demo-user/state", json!({"isMuted": true}));
-    let mut asked = Asked { lambda: &lambda, binary: "get_user", count: 0 };
+    let lambda = sampled("list_room_users", &database.url, "1");
+    let mut asked = Asked { lambda: &lambda, binary: "list_room_users", count: 0 };
     let values = |line: &Value, name: &str| line[name].as_array().map_or(1, Vec::len);
     asked.ask();
     asked.ask();
@@ -178,7 +177,7 @@ fn a_failed_or_slow_request_is_always_logged_with_the_measurements_left_out_befo
     assert!(["route_errors", "route_failures"].iter().all(|name| names.contains(*name)), "{names:?}");
     assert_eq!(
         (&line["route_errors"], &line["route_failures"], &line["FunctionName"]),
-        (&json!(1), &json!(1), &json!("get_user"))
+        (&json!(1), &json!(1), &json!("list_room_users"))
     );
     assert_eq!(line["api_error_rate"], json!([0, 0, 100]));
     assert_eq!((values(&line, "api_response_time"), &line["statusCode"]), (3, &json!(500)));
@@ -190,6 +189,18 @@ fn a_failed_or_slow_request_is_always_logged_with_the_measurements_left_out_befo
     let line = lambda.await_log(|line| line["requestId"] == slow);
     assert_eq!((values(&line, "api_response_time"), &line["isSlowRequest"]), (2, &json!(true)));
     assert_eq!(embedded(&lambda).len(), 2, "no other line holds metrics");
+}
+
+#[test]
+fn what_a_person_does_always_has_a_line_of_its_own() {
+    let runner = Runner::ephemeral();
+    runner.post("/api/users/demo-user/state", json!({"isMuted": true}));
+    let lambda = sampled("set_mute", runner.dynamodb.as_deref().unwrap(), "1");
+    let mut asked = Asked { lambda: &lambda, binary: "set_mute", count: 0 };
+    for _ in 0..5 {
+        let id = asked.ask();
+        lambda.await_log(|line| line["requestId"] == id && line["statusCode"] == 200);
+    }
 }
 
 /// The alarm on throttled calls looks at this series alone.

@@ -85,7 +85,7 @@ mod price {
 const BILLED_MS: f64 = 10.0;
 const MEMORY_GB: f64 = 0.125;
 /// Bytes of the gateway's own log line per request.
-const ACCESS_LINE: f64 = 330.0;
+const ACCESS_LINE: f64 = 220.0;
 /// Bytes of an answer's headers, and of a body that holds one state.
 const HEADERS: f64 = 500.0;
 const STATE_BODY: f64 = 700.0;
@@ -430,7 +430,7 @@ compared with a bill.
 | DynamoDB on demand | 0.625 per million write units (1 KB), 0.125 per million read units (4 KB, half for an eventual read); 0.25 per GB-month stored, 0.20 restorable |
 | Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; calculated with 10 ms a call |
 | HTTP API | 1.00 per million up to 300 million, then 0.90 |
-| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 850 bytes of ours and 330 of the gateway's per request |
+| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 850 bytes of ours and 220 of the gateway's per request |
 | Data out | 0.09 per GB up to 10 TB, then 0.085, 0.07, 0.05 |
 ";
 

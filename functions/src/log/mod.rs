@@ -9,6 +9,7 @@ mod line;
 pub use diagnostics::diagnostics;
 pub(crate) use job::{progress, publish};
 pub(crate) use lambda::LambdaLog;
+pub use lambda::ROUTINE;
 pub(crate) use line::Seconds;
 pub use line::{Observer, RequestLine};
 

@@ -62,7 +62,7 @@ const LOG_LEVEL: Variable = Variable {
 const LOG_SAMPLE_PERCENT: Variable = Variable {
     name: "LOG_SAMPLE_PERCENT",
     default: "100",
-    meaning: "How many of a hundred successful, fast requests get a line in a function's log, 1 to 100. Metrics count every request. The runner writes every line.",
+    meaning: "How many of a hundred polls, renewals of presence, attestations and pings get a line in a function's log if they are successful and fast, 1 to 100. All other requests get one. Metrics count every request. The runner writes every line.",
 };
 const GIT_COMMIT: Variable = Variable {
     name: "GIT_COMMIT",
