@@ -473,6 +473,16 @@ fn every_alarm_defines_missing_data_notifies_the_topic_and_is_in_the_runbook() {
     }
 }
 
+/// With AWS's own key for topics, CloudWatch may not encrypt, and every alarm would be lost.
+#[test]
+fn the_topic_of_the_alarms_has_no_key_that_costs_or_keeps_cloudwatch_out() {
+    let template = template();
+    let topic = template["Resources"]["Alarms"]["Properties"].as_mapping().unwrap();
+    assert!(!topic.contains_key("KmsMasterKeyId"));
+    let resources = template["Resources"].as_mapping().unwrap().values();
+    assert!(resources.into_iter().all(|resource| resource["Type"] != "AWS::KMS::Key"), "each key costs 1 $ a month");
+}
+
 #[test]
 fn throttled_calls_ring_an_alarm_by_the_series_that_the_functions_write() {
     let template = template();

@@ -72,8 +72,7 @@ mod price {
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
     /// Tiers of data sent to the internet: GB, and dollars per GB.
     pub(super) const SENT: &[(f64, f64)] = &[(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (f64::INFINITY, 0.05)];
-    /// Per month: one KMS key, one series that an alarm evaluates, one custom series, one dashboard.
-    pub(super) const KEY: f64 = 1.00;
+    /// Per month: one series that an alarm evaluates, one custom series, one dashboard.
     pub(super) const ALARM: f64 = 0.10;
     pub(super) const METRIC: f64 = 0.30;
     pub(super) const DASHBOARD: f64 = 3.00;
@@ -366,7 +365,6 @@ pub fn markdown() -> String {
         + (reads * price::READS + writes * price::WRITES) / 1e6
         + as_f64(LOG_LINE) * price::LOGS[0].1 / 1e9;
     let fixed = [
-        ("the key of the alarms' topic", 1.0, price::KEY, 0.0),
         ("series that the ten alarms evaluate", as_f64(ALARMED), price::ALARM, 10.0),
         ("custom series", as_f64(Metric::regular().count()), price::METRIC, 10.0),
         ("the dashboard", 1.0, price::DASHBOARD, 3.0),
