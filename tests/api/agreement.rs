@@ -492,6 +492,15 @@ fn throttled_calls_ring_an_alarm_by_the_series_that_the_functions_write() {
     assert_eq!((alarm["Threshold"].as_u64(), &alarm["ComparisonOperator"]), (Some(0), &"GreaterThanThreshold".into()));
 }
 
+/// The report of the costs is reckoned with these defaults.
+#[test]
+fn a_tenth_of_routine_requests_is_logged_and_there_is_no_dashboard_unless_asked_for() {
+    let template = template();
+    assert_eq!(template["Parameters"]["LogSamplePercent"]["Default"].as_u64(), Some(10));
+    assert_eq!(template["Parameters"]["DashboardEnabled"]["Default"], "false");
+    assert_eq!(template["Resources"]["Dashboard"]["Condition"], "HasDashboard");
+}
+
 #[test]
 fn alarms_on_limits_follow_the_limits() {
     let template = template();

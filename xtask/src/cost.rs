@@ -72,10 +72,9 @@ mod price {
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
     /// Tiers of data sent to the internet: GB, and dollars per GB.
     pub(super) const SENT: &[(f64, f64)] = &[(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (f64::INFINITY, 0.05)];
-    /// Per month: one series that an alarm evaluates, one custom series, one dashboard.
+    /// Per month: one series that an alarm evaluates, one custom series.
     pub(super) const ALARM: f64 = 0.10;
     pub(super) const METRIC: f64 = 0.30;
-    pub(super) const DASHBOARD: f64 = 3.00;
     /// Per thousand series that `GetMetricData` reads.
     pub(super) const SERIES: f64 = 0.01;
 }
@@ -367,10 +366,9 @@ pub fn markdown() -> String {
     let fixed = [
         ("series that the ten alarms evaluate", as_f64(ALARMED), price::ALARM, 10.0),
         ("custom series", as_f64(Metric::regular().count()), price::METRIC, 10.0),
-        ("the dashboard", 1.0, price::DASHBOARD, 3.0),
         ("runs of the canary", runs, canary_run, 0.0),
     ];
-    page.push_str("\n## Fixed cost of a stage\n\nThis is the cost of a stage without users.\n\n| | Count | List price, $ a month | With the free allowance of an account: ten series in alarms, ten custom series, three dashboards |\n|---|---|---|---|\n");
+    page.push_str("\n## Fixed cost of a stage\n\nThis is the cost of a stage without users.\n\n| | Count | List price, $ a month | With the free allowance of an account: ten series in alarms, ten custom series |\n|---|---|---|---|\n");
     let (mut list, mut free) = (0.0, 0.0);
     for (name, count, each, included) in fixed {
         let cost = count * each;
