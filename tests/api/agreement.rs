@@ -190,6 +190,10 @@ fn the_stream_is_followed_in_order_and_no_failure_is_lost() {
     assert_eq!(list(&mapping["FunctionResponseTypes"]), ["ReportBatchItemFailures"]);
     assert_eq!(mapping["BisectBatchOnFunctionError"], true);
     assert!(mapping["MaximumRetryAttempts"].as_u64().is_some_and(|attempts| attempts > 0));
+    assert_eq!(short(&mapping["MaximumBatchingWindowInSeconds"]), "!Ref HistoryWindowSeconds");
+    let window = &template["Parameters"]["HistoryWindowSeconds"];
+    assert_eq!((window["Default"].as_u64(), window["MinValue"].as_u64()), (Some(0), Some(0)));
+    assert!(window["MaxValue"].as_u64() < Some(4), "the canary waits four seconds for its change");
     let age = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
     assert!(age < 24 * 60 * 60, "a stream keeps records for a day: a failure must reach the queue before");
     // Without the filter, each renewed lease of a connection would invoke the function.
