@@ -172,3 +172,45 @@ fn links_and_anchors_are_read_as_github_reads_them() {
     assert_eq!(targets(text), ["b.md#c"]);
     assert_eq!(anchors(text), ["one-thing-more", "two", "two-1"].map(str::to_owned).into());
 }
+
+/// What the bill of ten people may be, in dollars: at list price, within what is free for ever, and a million mute flips.
+const LIST_MAX: f64 = 9.00;
+const FREE_MAX: f64 = 5.00;
+const FLIPS_MAX: f64 = 5.00;
+
+/// The numbers in the row of the cost report that begins with this name.
+fn amounts(report: &str, name: &str) -> Vec<f64> {
+    let row = report.lines().find(|line| line.starts_with(&format!("| **{name}** |")));
+    let row = row.unwrap_or_else(|| panic!("docs/cost.md has no row {name}"));
+    let cells = row.split('|').map(|cell| cell.trim().trim_matches('*').replace(',', ""));
+    cells.filter_map(|cell| cell.parse().ok()).collect()
+}
+
+/// The figures of the cost report that are too high.
+fn too_high(report: &str) -> Vec<String> {
+    let bill = amounts(report, "ten people with agents, all in");
+    let flips = amounts(report, "a million mute flips with their history");
+    let ([list, free], [flips]) = (bill.as_slice(), flips.as_slice()) else { panic!("{bill:?} {flips:?}") };
+    let figures = [("list price", *list, LIST_MAX), ("free", *free, FREE_MAX), ("flips", *flips, FLIPS_MAX)];
+    let high = figures.into_iter().filter(|(_, figure, most)| figure > most);
+    high.map(|(name, figure, most)| format!("{name}: {figure} is over {most}")).collect()
+}
+
+#[test]
+fn ten_people_cost_at_most_nine_dollars_at_list_price_and_five_within_what_is_free() {
+    let report = read("docs/cost.md");
+    assert_eq!(too_high(&report), Vec::<String>::new(), "docs/cost.md, written by xtask/src/cost.rs");
+}
+
+#[test]
+fn a_bill_that_is_too_high_is_noticed() {
+    let report = |list, free, flips| {
+        format!(
+            "| **ten people with agents, all in** | | **{list}** | **{free}** |\n\
+             | **a million mute flips with their history** | **{flips}** |\n"
+        )
+    };
+    assert!(too_high(&report("9.00", "5.00", "5.00")).is_empty());
+    assert_eq!(too_high(&report("9.01", "5.00", "5.00")).len(), 1);
+    assert_eq!(too_high(&report("1,009.00", "5.01", "5.01")).len(), 3);
+}

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use telemetry::metrics::Metric;
+use xtask::cost::LOG_LINE_OF_TEN;
 
 /// Checks a line against the schema. Also checks a rule that no schema can express: each metric that is named is a
 /// member of the line, and is a number or a list of at most a hundred numbers. Returns the names of the metrics.
@@ -155,6 +156,7 @@ fn a_log_that_leaves_out_successes_loses_no_measurement() {
     assert_eq!(ids, ["n-9", "n-19", "n-29"], "one line for ten requests");
     for line in &lines {
         metrics(line);
+        assert!(line.to_string().len() <= LOG_LINE_OF_TEN, "{} bytes: {line}", line.to_string().len());
         let values = |name: &str| line[name].as_array().unwrap().clone();
         assert_eq!((values("api_response_time").len(), values("api_error_rate")), (10, vec![json!(0); 10]));
     }

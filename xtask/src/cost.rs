@@ -27,6 +27,11 @@ pub fn budget(name: &str) -> Option<Units> {
     }
 }
 
+/// What the history of one change costs at most, if nothing else changes at the time: one item of at most a kilobyte is
+/// written. The last entry of a room is read again only after `on_state_change` has started anew, which is reckoned as
+/// once in ten changes or more. In a full batch a change costs less than half of it.
+pub const CHANGE: Units = Units { calls: 1, reads: 0.1, writes: 1.0 };
+
 /// The same for a function that is known to have a budget.
 fn units(name: &str) -> Units {
     budget(name).unwrap_or(Units { calls: 0, reads: f64::NAN, writes: f64::NAN })
@@ -36,6 +41,10 @@ fn units(name: &str) -> Units {
 pub const ROOM: usize = 25;
 /// Largest log line of a function, in bytes, metrics included.
 pub const LOG_LINE: usize = 850;
+/// Largest line that speaks for ten routine requests, in bytes. `LogSamplePercent` is 10.
+pub const LOG_LINE_OF_TEN: usize = 1100;
+/// Bytes that CloudWatch Logs adds to each line.
+const LINE_OVERHEAD: f64 = 26.0;
 /// Bytes of a room's list per person with an agent, at most.
 pub const PERSON_BYTES: usize = 900;
 /// Number of series that all alarms together evaluate; AWS charges alarms by series.
@@ -47,8 +56,8 @@ pub fn series_read() -> usize {
 }
 /// Largest state with evidence in the table, in bytes.
 const ITEM_BYTES: f64 = 600.0;
-/// Typical size of an entry in the ledger, in bytes.
-const ENTRY_BYTES: f64 = 500.0;
+/// Size of a change in the ledger, in bytes: at most what one write unit writes.
+const CHANGE_BYTES: f64 = 1024.0;
 
 /// List prices of us-east-1 in US dollars, without free allowances.
 mod price {
@@ -64,19 +73,44 @@ mod price {
     pub(super) const STORED: f64 = 0.25;
     /// Per GB of point-in-time recovery for a month.
     pub(super) const RESTORABLE: f64 = 0.20;
+    /// Per GB in S3 for a month.
+    pub(super) const OBJECTS: f64 = 0.023;
+    /// Per million requests to S3 that write or list, and that read.
+    pub(super) const OBJECT_WRITES: f64 = 5.0;
+    pub(super) const OBJECT_READS: f64 = 0.4;
     /// Tiers of the HTTP API: millions of requests, and dollars per million.
     pub(super) const GATEWAY: &[(f64, f64)] = &[(300.0, 1.00), (f64::INFINITY, 0.90)];
     /// Per million messages over `WebSocket` connections, in each direction.
     pub(super) const MESSAGES: f64 = 1.00;
     /// Tiers of log ingestion: GB, and dollars per GB.
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
+    /// Per GB of log stored for a month.
+    pub(super) const LOGS_STORED: f64 = 0.03;
     /// Tiers of data sent to the internet: GB, and dollars per GB.
     pub(super) const SENT: &[(f64, f64)] = &[(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (f64::INFINITY, 0.05)];
-    /// Per month: one series that an alarm evaluates, one custom series.
+    /// Per month: one series that an alarm evaluates, one custom series, one dashboard.
     pub(super) const ALARM: f64 = 0.10;
     pub(super) const METRIC: f64 = 0.30;
+    pub(super) const DASHBOARD: f64 = 3.00;
     /// Per thousand series that `GetMetricData` reads.
     pub(super) const SERIES: f64 = 0.01;
+}
+
+/// What every account has free each month, for ever.
+mod free {
+    /// Millions of invocations, and GB-seconds.
+    pub(super) const INVOKE: f64 = 1.0;
+    pub(super) const GB_SECONDS: f64 = 400_000.0;
+    /// GB stored in tables.
+    pub(super) const STORED: f64 = 25.0;
+    /// GB of log, ingested and stored together.
+    pub(super) const LOGS: f64 = 5.0;
+    /// GB sent to the internet.
+    pub(super) const SENT: f64 = 100.0;
+    /// Series in alarms of standard resolution that name their series.
+    pub(super) const ALARMS: f64 = 10.0;
+    /// Custom series.
+    pub(super) const METRICS: f64 = 10.0;
 }
 
 /// Billed milliseconds per call at 128 MB: two or three of our own, and DynamoDB's answer.
@@ -115,23 +149,80 @@ const USUAL: Use = Use {
     attesting: 1.0,
 };
 
+/// Hours of a month.
+const MONTH_HOURS: f64 = 30.4 * 24.0;
+/// Hours of a month in which anybody sends a request: nine hours on 21 days.
+const HOURS_WITH_REQUESTS: f64 = 9.0 * 21.0;
+/// Files that the page loads when it is opened, with a warm cache or without, and their size in bytes on average.
+const PAGE_FILES: f64 = 50.0;
+const PAGE_FILE_BYTES: f64 = 8e3;
+
 /// Usage in a month.
 #[derive(Debug, Default, Clone, Copy)]
 struct Bill {
     requests: f64,
+    invocations: f64,
+    gb_seconds: f64,
     reads: f64,
     writes: f64,
+    /// GB in the tables, and in snapshots.
+    stored: f64,
+    objects: f64,
+    object_writes: f64,
+    object_reads: f64,
+    /// Bytes.
+    logged: f64,
     sent: f64,
+    alarmed: f64,
+    metrics: f64,
+    series_read: f64,
 }
 
 impl Bill {
-    fn add(&mut self, calls: f64, reads: f64, writes: f64, body: f64) {
+    /// Requests of one kind. `line`: bytes of our own log for each.
+    fn add(&mut self, calls: f64, reads: f64, writes: f64, body: f64, line: f64) {
         self.requests += calls;
+        self.invoke(calls, BILLED_MS / 1e3 * MEMORY_GB);
         self.reads += calls * reads;
         self.writes += calls * writes;
         self.sent += calls * (HEADERS + body);
+        self.logged += calls * (line + ACCESS_LINE + LINE_OVERHEAD);
+    }
+
+    fn invoke(&mut self, calls: f64, gb_seconds: f64) {
+        self.invocations += calls;
+        self.gb_seconds += calls * gb_seconds;
+    }
+
+    /// Changes that become entries of histories. Their invocations are counted elsewhere.
+    fn write_history(&mut self, changes: f64) {
+        self.reads += changes * CHANGE.reads;
+        self.writes += changes * CHANGE.writes;
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            invocations: self.invocations + other.invocations,
+            gb_seconds: self.gb_seconds + other.gb_seconds,
+            reads: self.reads + other.reads,
+            writes: self.writes + other.writes,
+            stored: self.stored + other.stored,
+            objects: self.objects + other.objects,
+            object_writes: self.object_writes + other.object_writes,
+            object_reads: self.object_reads + other.object_reads,
+            logged: self.logged + other.logged,
+            sent: self.sent + other.sent,
+            alarmed: self.alarmed + other.alarmed,
+            metrics: self.metrics + other.metrics,
+            series_read: self.series_read + other.series_read,
+        }
     }
 }
+
+/// Bytes of our own log per request: of a routine one, of which a tenth get a line, and of any other.
+const ROUTINE_LINE: f64 = (as_f64(LOG_LINE_OF_TEN) + LINE_OVERHEAD) / 10.0;
+const EVERY_LINE: f64 = as_f64(LOG_LINE) + LINE_OVERHEAD;
 
 /// Cost in dollars per month.
 #[derive(Debug, Clone, Copy)]
@@ -169,71 +260,76 @@ impl Use {
         let (polls, room) = (self.people * self.hours * 3600.0 / self.poll_s, self.room());
         let reads = (room * ITEM_BYTES / 4096.0).ceil() * 0.5;
         let mut bill = Bill::default();
-        bill.add(polls, reads, 0.0, self.changed() * room * as_f64(PERSON_BYTES));
+        bill.add(polls, reads, 0.0, self.changed() * room * as_f64(PERSON_BYTES), ROUTINE_LINE);
         // If a page sees a change while everybody in the room is verified as silent, it also requests `safe`. That
         // reads the index, and then each person consistently, one unit each.
-        bill.add(polls * self.changed() * SILENT, reads + room, 0.0, STATE_BODY);
+        bill.add(polls * self.changed() * SILENT, reads + room, 0.0, STATE_BODY, ROUTINE_LINE);
         bill
     }
 
-    /// The renewals of presence.
+    /// The renewals of presence. Each is a record of the stream, and no change for the history.
     fn presence(self) -> Bill {
         let mut bill = Bill::default();
         let Units { reads, writes, .. } = units("renew_presence");
-        bill.add(self.people * self.hours * 3600.0 / self.lease_s, reads, writes, PRESENCE_BODY);
+        let renewals = self.people * self.hours * 3600.0 / self.lease_s;
+        bill.add(renewals, reads, writes, PRESENCE_BODY, ROUTINE_LINE);
+        bill.invoke(renewals, BILLED_MS / 1e3 * MEMORY_GB);
         bill
     }
 
     fn flips(self) -> Bill {
         let mut bill = Bill::default();
         let Units { reads, writes, .. } = units("set_mute");
-        bill.add(self.people * self.hours * self.flips_per_hour, reads, writes, STATE_BODY);
+        let flips = self.people * self.hours * self.flips_per_hour;
+        bill.add(flips, reads, writes, STATE_BODY, EVERY_LINE);
+        bill.invoke(flips, BILLED_MS / 1e3 * MEMORY_GB);
+        bill.write_history(self.changes_per_flip() * flips);
         bill
+    }
+
+    /// The flip itself and, with an agent, the verdict on it.
+    fn changes_per_flip(self) -> f64 {
+        if self.attest_s.is_some() { 2.0 } else { 1.0 }
     }
 
     fn attestations(self) -> Bill {
         let mut bill = Bill::default();
         let Units { reads, writes, .. } = units("attest");
         let each = self.attest_s.map_or(0.0, |seconds| 3600.0 / seconds);
-        bill.add(self.people * self.hours * each * self.attesting, reads, writes, STATE_BODY);
+        let attestations = self.people * self.hours * each * self.attesting;
+        bill.add(attestations, reads, writes, STATE_BODY, ROUTINE_LINE);
+        bill.invoke(attestations, BILLED_MS / 1e3 * MEMORY_GB);
         bill
     }
 
-    /// The cost of the ledger, with each change in a batch of its own. At worst, a mute flip gives two entries: its
-    /// own, and one for its verdict. An attestation gives none if it repeats the last one, and neither does a renewal
-    /// of presence. Entries are kept forever.
-    fn history(self) -> Dollars {
-        let flips = self.flips().requests;
-        let on_state_change = units("on_state_change");
-        let records = flips + self.attestations().requests + self.presence().requests;
-        let writes = flips * (on_state_change.writes / 2.0 + 2.0);
-        let stored = flips * 2.0 * ENTRY_BYTES / 1e9;
-        Dollars {
-            gateway: 0.0,
-            lambda: records * invocation(),
-            dynamodb: (flips * on_state_change.reads * price::READS + writes * price::WRITES) / 1e6
-                + stored * (price::STORED + price::RESTORABLE),
-            logs: 0.0,
-            sent: 0.0,
+    /// Meetings of an hour: a person opens the page, joins, attaches the agent and leaves.
+    fn visits(self) -> Bill {
+        let mut bill = Bill::default();
+        let visits = self.people * self.hours;
+        bill.add(visits * PAGE_FILES, 0.0, 0.0, PAGE_FILE_BYTES, EVERY_LINE);
+        let agents: &[&str] = if self.attest_s.is_some() { &["attach_agent"] } else { &[] };
+        for name in ["set_state", "leave_room"].iter().chain(agents) {
+            let Units { reads, writes, .. } = units(name);
+            bill.add(visits, reads, writes, STATE_BODY, EVERY_LINE);
+            bill.invoke(visits, BILLED_MS / 1e3 * MEMORY_GB);
+            bill.write_history(visits);
         }
+        bill
     }
 
-    fn month(self) -> Dollars {
-        let bill = [self.polls(), self.presence(), self.flips(), self.attestations()].into_iter().fold(
-            Bill::default(),
-            |sum, part| Bill {
-                requests: sum.requests + part.requests,
-                reads: sum.reads + part.reads,
-                writes: sum.writes + part.writes,
-                sent: sum.sent + part.sent,
-            },
-        );
-        let history = self.history();
-        let stored = self.people * 2.0 * (ITEM_BYTES + 100.0) / 1e9;
-        let mut dollars = bill.dollars();
-        dollars.lambda += history.lambda;
-        dollars.dynamodb += stored * (price::STORED + price::RESTORABLE) + history.dynamodb;
-        dollars
+    /// The changes that histories keep, per month.
+    fn changes(self) -> f64 {
+        let of_visits = if self.attest_s.is_some() { 3.0 } else { 2.0 };
+        self.people * self.hours * (self.flips_per_hour * self.changes_per_flip() + of_visits)
+    }
+
+    /// A month without what was stored before.
+    fn month(self) -> Bill {
+        let states = Bill { stored: self.people * 2.0 * (ITEM_BYTES + 100.0) / 1e9, ..Bill::default() };
+        let history = Bill { stored: self.changes() * CHANGE_BYTES / 1e9, ..Bill::default() };
+        [self.polls(), self.presence(), self.flips(), self.attestations(), self.visits(), states, history]
+            .into_iter()
+            .fold(Bill::default(), Bill::and)
     }
 }
 
@@ -241,12 +337,174 @@ impl Bill {
     fn dollars(self) -> Dollars {
         Dollars {
             gateway: tiered(self.requests / 1e6, price::GATEWAY),
-            lambda: self.requests * invocation(),
-            dynamodb: (self.reads * price::READS + self.writes * price::WRITES) / 1e6,
-            logs: tiered(self.requests * (as_f64(LOG_LINE) + ACCESS_LINE) / 1e9, price::LOGS),
+            lambda: self.invocations / 1e6 * price::INVOKE + self.gb_seconds * price::GB_SECOND,
+            dynamodb: (self.reads * price::READS + self.writes * price::WRITES) / 1e6
+                + self.stored * (price::STORED + price::RESTORABLE),
+            logs: tiered(self.logged / 1e9, price::LOGS),
             sent: tiered(self.sent / 1e9, price::SENT),
         }
     }
+
+    /// The items of the bill.
+    fn items(self) -> Vec<Item> {
+        let item = |name, amount: f64, unit, free: f64, price: &dyn Fn(f64) -> f64| Item {
+            name,
+            amount: format!("{} {unit}", short(amount)),
+            list: price(amount),
+            paid: price((amount - free).max(0.0)),
+        };
+        let linear = |each: f64| move |amount: f64| amount * each;
+        let (logged, sent) = (self.logged / 1e9, self.sent / 1e9);
+        vec![
+            item("requests over the HTTP API", self.requests / 1e6, "million", 0.0, &|n| tiered(n, price::GATEWAY)),
+            item("calls of functions", self.invocations / 1e6, "million", free::INVOKE, &linear(price::INVOKE)),
+            item("time of functions", self.gb_seconds, "GB-s", free::GB_SECONDS, &linear(price::GB_SECOND)),
+            item("writes of tables", self.writes / 1e6, "million units", 0.0, &linear(price::WRITES)),
+            item("reads of tables", self.reads / 1e6, "million units", 0.0, &linear(price::READS)),
+            item("content of tables", self.stored, "GB", free::STORED, &linear(price::STORED)),
+            item("point-in-time recovery", self.stored, "GB", 0.0, &linear(price::RESTORABLE)),
+            item("snapshots in S3", self.objects, "GB", 0.0, &linear(price::OBJECTS)),
+            item("S3, writes and lists", self.object_writes / 1e6, "million", 0.0, &linear(price::OBJECT_WRITES)),
+            item("S3, reads", self.object_reads / 1e6, "million", 0.0, &linear(price::OBJECT_READS)),
+            item("log", logged, "GB", free::LOGS, &|n| tiered(n, price::LOGS)),
+            item(
+                "log, kept for 14 days",
+                logged * 14.0 / 30.4,
+                "GB",
+                (free::LOGS - logged).max(0.0),
+                &linear(price::LOGS_STORED),
+            ),
+            item("sent to the internet", sent, "GB", free::SENT, &|n| tiered(n, price::SENT)),
+            item("series in alarms", self.alarmed, "", free::ALARMS, &linear(price::ALARM)),
+            item("custom series", self.metrics, "months", free::METRICS, &linear(price::METRIC)),
+            item("series that `/api/metrics` reads", self.series_read / 1e3, "thousand", 0.0, &linear(price::SERIES)),
+        ]
+    }
+}
+
+/// An item of the bill.
+struct Item {
+    name: &'static str,
+    amount: String,
+    /// Dollars at list price, and within the free allowances.
+    list: f64,
+    paid: f64,
+}
+
+/// Three significant digits or whole numbers.
+fn short(amount: f64) -> String {
+    match amount {
+        100.0.. => format!("{amount:.0}"),
+        10.0.. => format!("{amount:.1}"),
+        0.1.. => format!("{amount:.2}"),
+        _ => format!("{amount:.4}"),
+    }
+}
+
+/// Runs of the canary in a month, and those that make a change.
+const RUNS: f64 = MONTH_HOURS * 60.0;
+const CHANGING_RUNS: f64 = MONTH_HOURS * 6.0;
+/// Read units of a run that makes no change: the count of people, the health, and the last entry of its history.
+const QUIET_READS: f64 = 5.0;
+/// Changes of one run: a join and a departure.
+const CHANGES_OF_A_RUN: f64 = 2.0;
+/// Nights and drills in a month.
+const NIGHTS: f64 = 30.4;
+const DRILLS: f64 = 30.4 / 7.0;
+/// Days for which an object of a snapshot is charged: 7 until it is removed, and 7 until it cannot be brought back.
+const SNAPSHOT_DAYS: f64 = 15.0;
+/// Read units that a snapshot uses per second: a third of `MaxReadUnits`.
+const SNAPSHOT_PACE: f64 = 500.0 / 3.0;
+/// Memory of the snapshot functions.
+const SNAPSHOT_GB: f64 = 0.5;
+
+/// A month of a stage that nobody uses, except for what its tables hold.
+fn idle() -> Bill {
+    let canary = units("canary");
+    let quiet = RUNS - CHANGING_RUNS;
+    let mut bill = Bill {
+        reads: CHANGING_RUNS * canary.reads + quiet * QUIET_READS,
+        writes: CHANGING_RUNS * canary.writes,
+        logged: RUNS * EVERY_LINE,
+        alarmed: as_f64(ALARMED),
+        metrics: Metric::regular().map(|metric| hours(metric, 0.0)).sum::<f64>() / MONTH_HOURS,
+        // Each hour one list, two manifests and one look at an object; each night a dozen writes and lists.
+        object_writes: MONTH_HOURS + NIGHTS * 12.0,
+        object_reads: MONTH_HOURS * 3.0 + NIGHTS * 12.0,
+        ..Bill::default()
+    };
+    // A changing run waits for its change.
+    bill.invoke(quiet, 0.05 * MEMORY_GB);
+    bill.invoke(CHANGING_RUNS, 0.5 * MEMORY_GB);
+    bill.invoke(CHANGING_RUNS * CHANGES_OF_A_RUN, BILLED_MS / 1e3 * MEMORY_GB);
+    bill.write_history(CHANGING_RUNS * CHANGES_OF_A_RUN);
+    bill.invoke(MONTH_HOURS, 0.5 * SNAPSHOT_GB);
+    bill
+}
+
+/// Hours of a month in which a metric has values. `requests`: hours in which anybody sends a request.
+fn hours(metric: Metric, requests: f64) -> f64 {
+    match metric {
+        Metric::CanaryFailed | Metric::ConcurrentUsers | Metric::BackupAgeHours | Metric::RestoreDrillAgeHours => {
+            MONTH_HOURS
+        }
+        Metric::SnapshotFailed => NIGHTS,
+        Metric::RestoreDrillFailed => DRILLS,
+        // The last one is reckoned as if one function refused somebody in each of these hours.
+        Metric::ApiResponseTime
+        | Metric::ApiErrorRate
+        | Metric::MemoryUsedMb
+        | Metric::AttestationRejected
+        | Metric::RouteErrors => requests,
+        // Only while something goes wrong.
+        Metric::RouteFailures | Metric::TableThrottled => 0.0,
+    }
+}
+
+/// What the metrics cost because of requests.
+fn metrics_of_requests() -> Bill {
+    let more = |metric: &Metric| hours(*metric, HOURS_WITH_REQUESTS) - hours(*metric, 0.0);
+    Bill { metrics: Metric::ALL.iter().map(more).sum::<f64>() / MONTH_HOURS, ..Bill::default() }
+}
+
+/// An hour with `/ops` open, which reads the figures once a minute.
+fn an_hour_of_ops() -> Bill {
+    Bill { series_read: 60.0 * as_f64(series_read()), ..Bill::default() }
+}
+
+/// What it costs in a month to keep this many changes: storage, nightly snapshots and weekly drills.
+fn kept(changes: f64) -> Bill {
+    let gb = changes * CHANGE_BYTES / 1e9;
+    let units = gb * 1e9 / 4096.0;
+    let mut bill = Bill {
+        // A snapshot reads everything; a drill writes each item and reads it back by its key.
+        reads: NIGHTS * units + DRILLS * changes,
+        writes: DRILLS * changes * CHANGE.writes,
+        stored: gb,
+        // The lines of a snapshot, compressed, are reckoned as large as their items.
+        objects: gb * SNAPSHOT_DAYS,
+        ..Bill::default()
+    };
+    bill.gb_seconds += (NIGHTS + DRILLS) * units / SNAPSHOT_PACE * SNAPSHOT_GB;
+    bill
+}
+
+/// Ten people with agents.
+const TEN: Use = Use { people: 10.0, ..USUAL };
+
+/// The bill of ten people with agents, in the month after this many months.
+fn bill_of_ten(months: f64) -> Bill {
+    let changes = TEN.changes() + CHANGING_RUNS * CHANGES_OF_A_RUN;
+    let parts = [TEN.month(), idle(), metrics_of_requests(), an_hour_of_ops(), kept(months * changes)];
+    parts.into_iter().fold(Bill::default(), Bill::and)
+}
+
+/// Dollars per million mute flips, with both of their changes in the history, and what it costs to keep these changes
+/// for a month.
+fn million_flips() -> (f64, f64) {
+    let once = Use { people: 1.0, hours: 1.0, flips_per_hour: 1e6, ..USUAL };
+    let kept = Bill { stored: 1e6 * once.changes_per_flip() * CHANGE_BYTES / 1e9, ..Bill::default() };
+    (once.flips().dollars().sum(), kept.dollars().sum())
 }
 
 /// Dollars for one invocation.
@@ -291,50 +549,154 @@ fn row(page: &mut String, name: &str, cost: Dollars, per: f64) {
     let _ = writeln!(page, "| {name} | {cells} | **{}** | {:.3} |", dollars(cost.sum()), cost.sum() / per);
 }
 
+/// Whether only a tenth of the successes of a function get a line.
+fn is_routine(name: &str) -> bool {
+    functions::described().iter().any(|(binary, route)| binary == name && functions::ROUTINE.contains(&&**route))
+}
+
 /// Adds a row for each function, ordered by name.
 fn calls(page: &mut String) {
-    page.push_str("\n## Cost of a call\n\n| Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "\n## Cost of a call\n\n\
+         | Function | DynamoDB calls | Read units | Write units | DynamoDB, $ per million | All, $ per million |\n\
+         |---|---|---|---|---|---|\n",
+    );
     let mut functions: Vec<_> = DECLARED.iter().collect();
     functions.sort_by_key(|declared| declared.name);
     for declared in functions {
         let Budget::Units { calls, reads, writes } = declared.function.budget else { continue };
         let function = declared.name;
         let table = reads * price::READS + writes * price::WRITES;
-        let lines = as_f64(LOG_LINE) * price::LOGS[0].1 / 1e3;
+        let per_million = |bytes: f64| bytes * price::LOGS[0].1 / 1e3;
+        let line = if is_routine(function) { ROUTINE_LINE } else { EVERY_LINE };
         let gateway = match declared.kind {
-            FunctionKind::Endpoint => price::GATEWAY[0].1 + ACCESS_LINE * price::LOGS[0].1 / 1e3,
-            // A message, and its answer if it has one.
+            FunctionKind::Endpoint => price::GATEWAY[0].1 + per_million(line + ACCESS_LINE + LINE_OVERHEAD),
+            // A message, and its answer if it has one. Its API has no access log unless an operator wants one.
             FunctionKind::Socket => {
                 let answers = |trigger: &Trigger| matches!(trigger, Trigger::Message { answers: true, .. });
                 let messages = if declared.function.triggers.iter().any(answers) { 2.0 } else { 1.0 };
-                messages * price::MESSAGES + ACCESS_LINE * price::LOGS[0].1 / 1e3
+                messages * price::MESSAGES + per_million(line)
             }
-            FunctionKind::Consumer | FunctionKind::Job => 0.0,
+            FunctionKind::Job => per_million(line),
+            // It logs only what fails.
+            FunctionKind::Consumer => 0.0,
         };
-        let all = gateway + invocation() * 1e6 + table + lines;
+        let all = gateway + invocation() * 1e6 + table;
         let _ = writeln!(page, "| `{function}` | {calls} | {reads} | {writes} | {table:.3} | {all:.2} |");
     }
 }
+
+/// Adds a table of items, without those that cost nothing at list price, and their sum. `sum` names it.
+fn items(page: &mut String, bill: Bill, sum: &str) {
+    page.push_str(
+        "\n| | Amount | List price, $ a month | Within what is free for ever, $ a month |\n|---|---|---|---|\n",
+    );
+    let items = bill.items();
+    for Item { name, amount, list, paid } in items.iter().filter(|item| item.list > 0.0) {
+        let _ = writeln!(page, "| {name} | {} | {list:.2} | {paid:.2} |", amount.trim_end());
+    }
+    let list: f64 = items.iter().map(|item| item.list).sum();
+    let paid: f64 = items.iter().map(|item| item.paid).sum();
+    let _ = writeln!(page, "| **{sum}** | | **{list:.2}** | **{paid:.2}** |");
+}
+
+/// The sums of a bill: at list price, and within what is free.
+fn sums(bill: Bill) -> (f64, f64) {
+    bill.items().iter().fold((0.0, 0.0), |(list, paid), item| (list + item.list, paid + item.paid))
+}
+
+/// The head of a table with a column for each service.
+const SERVICES: &str = "| | Gateway | Lambda | DynamoDB | Logs | Data out | **$ a month** | $ per person |\n\
+                        |---|---|---|---|---|---|---|---|\n";
 
 /// The text of `docs/cost.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
+    the_bill(&mut page);
     calls(&mut page);
     page.push_str(CALLS);
+    an_hour(&mut page);
 
+    let _ = write!(page, "\n## A month\n\n{SERVICES}");
+    for (name, people) in [("10 people", 10.0), ("1 000 people", 1e3), ("1 000 000 people", 1e6)] {
+        let used = Use { people, ..USUAL };
+        row(&mut page, &format!("{name}, with agents"), used.month().dollars(), people);
+        row(&mut page, &format!("{name}, without"), Use { attest_s: None, ..used }.month().dollars(), people);
+    }
+    page.push_str(MONTH);
+
+    page.push_str("\n## A stage that nobody uses\n");
+    items(&mut page, idle(), "together");
+    let _ = write!(page, "\n{}", idle_text());
+
+    let _ = write!(
+        page,
+        "\n## Possible savings\n\n\
+         1 000 people with agents, everything else as above. None of these changes is implemented.\n\n{SERVICES}"
+    );
+    for (name, used) in [
+        ("as it is", USUAL),
+        ("an attestation every 20 s, fresh for 50 s", Use { attest_s: Some(20.0), ..USUAL }),
+        ("an attestation every 30 s, fresh for 75 s", Use { attest_s: Some(30.0), ..USUAL }),
+        ("no attestations while their person is unmuted, which is half of the time", Use { attesting: 0.5, ..USUAL }),
+        ("a poll every 3 s", Use { poll_s: 3.0, ..USUAL }),
+        ("a poll every 3 s and an attestation every 30 s", Use { poll_s: 3.0, attest_s: Some(30.0), ..USUAL }),
+    ] {
+        row(&mut page, name, used.month().dollars(), used.people);
+    }
+    page.push_str(SAVINGS);
+    page
+}
+
+/// The months that the histories have grown before the month of the bill.
+const MONTHS_BEFORE: f64 = 11.0;
+
+/// Adds the bill of ten people.
+fn the_bill(page: &mut String) {
+    page.push_str(BILL);
+    items(page, bill_of_ten(MONTHS_BEFORE), "ten people with agents, all in");
+    let ((first, first_paid), (twelfth, twelfth_paid)) = (sums(bill_of_ten(0.0)), sums(bill_of_ten(MONTHS_BEFORE)));
+    let yearly = 12.0 / MONTHS_BEFORE;
+    let (flips, kept) = million_flips();
+    let _ = write!(
+        page,
+        "
+In the first month it is {first:.2} and {first_paid:.2}. Each further year adds {:.2} and {:.2} a month, because
+histories are kept for ever, and each weekly drill writes all of them once more. Strangers who send a request in every
+hour of the month, and not only in working hours, add {:.2} at list price by the four series that then have values.
+
+| | $ |
+|---|---|
+| **a million mute flips with their history** | **{flips:.2}** |
+| to keep this history, each month | {kept:.2} |
+
+A flip counts with the change of its verdict, and with its log lines and the bytes of its answer.
+",
+        (twelfth - first) * yearly,
+        (twelfth_paid - first_paid) * yearly,
+        // Response time, error rate, memory, and the errors of `no_route`.
+        4.0 * (1.0 - HOURS_WITH_REQUESTS / MONTH_HOURS) * price::METRIC,
+    );
+    page.push_str(NOTHING_FOR);
+}
+
+/// Adds the usage per person and hour.
+fn an_hour(page: &mut String) {
     let hours = USUAL.people * USUAL.hours;
     let _ = write!(
         page,
-        "\n## Usage per person and hour\n\nIn a room of {ROOM} people who all have an agent:\n\n| | Requests | Read units | Write units | Sent, MB | $ per 1 000 hours |\n|---|---|---|---|---|---|\n"
+        "\n## Usage per person and hour\n\nIn a room of {ROOM} people who all have an agent:\n\n\
+         | | Requests | Read units | Write units | Sent, MB | $ per 1 000 hours |\n|---|---|---|---|---|---|\n"
     );
     for (name, bill) in [
         ("polling", USUAL.polls()),
         ("presence", USUAL.presence()),
         ("attestations", USUAL.attestations()),
-        ("mute flips", USUAL.flips()),
+        ("mute flips, with history", USUAL.flips()),
+        ("opening the page, joining, leaving", USUAL.visits()),
     ] {
-        let Bill { requests, reads, writes, sent } = bill;
+        let Bill { requests, reads, writes, sent, .. } = bill;
         let _ = writeln!(
             page,
             "| {name} | {:.0} | {:.0} | {:.0} | {:.1} | {} |",
@@ -346,97 +708,90 @@ pub fn markdown() -> String {
         );
     }
     page.push_str(HOUR);
+}
 
-    page.push_str("\n## A month\n\n| | Gateway | Lambda | DynamoDB | Logs | Data out | **$ a month** | $ per person |\n|---|---|---|---|---|---|---|---|\n");
-    for (name, people) in [("10 people", 10.0), ("1 000 people", 1e3), ("1 000 000 people", 1e6)] {
-        let used = Use { people, ..USUAL };
-        row(&mut page, &format!("{name}, with agents"), used.month(), people);
-        row(&mut page, &format!("{name}, without"), Use { attest_s: None, ..used }.month(), people);
-    }
-    page.push_str(MONTH);
-
-    let runs = 30.4 * 24.0 * 60.0;
-    // The canary's writes also appear in the ledger, as a join and a departure.
-    let (canary, history) = (units("canary"), units("on_state_change"));
-    let reads = canary.reads + history.reads;
-    let writes = canary.writes + history.writes;
-    let canary_run = 2.0 * invocation()
-        + (reads * price::READS + writes * price::WRITES) / 1e6
-        + as_f64(LOG_LINE) * price::LOGS[0].1 / 1e9;
-    let fixed = [
-        ("series that the ten alarms evaluate", as_f64(ALARMED), price::ALARM, 10.0),
-        ("custom series", as_f64(Metric::regular().count()), price::METRIC, 10.0),
-        ("runs of the canary", runs, canary_run, 0.0),
-    ];
-    page.push_str("\n## Fixed cost of a stage\n\nThis is the cost of a stage without users.\n\n| | Count | List price, $ a month | With the free allowance of an account: ten series in alarms, ten custom series |\n|---|---|---|---|\n");
-    let (mut list, mut free) = (0.0, 0.0);
-    for (name, count, each, included) in fixed {
-        let cost = count * each;
-        let paid = (count - included).max(0.0) * each;
-        list += cost;
-        free += paid;
-        let _ = writeln!(page, "| {name} | {count:.0} | {} | {} |", dollars(cost), dollars(paid));
-    }
-    let _ = writeln!(page, "| **together** | | **{}** | **{}** |", dollars(list), dollars(free));
+/// What the table of an idle stage does not say.
+fn idle_text() -> String {
     let series = as_f64(series_read());
-    let _ = write!(
-        page,
-        "\nThe table includes snapshots. Without them, a stage has one alarm with four series and four custom series fewer.
-A run of the canary is calculated with the default limit
-of ten people: it counts to one more than the limit, at half a read unit for every six or seven people. With a
-`ConcurrentUserLimit` of 100 000 and as many people, the canary would cost about {} $ a month.
+    format!(
+        "The table includes snapshots. Without them, a stage has one alarm with four series and two series of its own
+less. It has no dashboard: with `DashboardEnabled` one costs {:.2} $ a month for the hours in which it exists. The three
+that an account has free may refer to 50 series each, and this one refers to more. A run of the canary is calculated
+with the default limit of ten people: it counts to one more than the limit, at half a read unit for every six or seven
+people. With a `ConcurrentUserLimit` of 100 000 and as many people, the canary would cost about {} $ a month.
 
 **Reading the metrics costs, too.** `/api/metrics` reads {series:.0} series at 0.01 $ per thousand, at most once a
 minute for each copy of its function: {:.5} $ per reading, {} $ for a month with one reading per minute. The
 dashboard's graphs cause no such cost.
 ",
-        dollars(runs * 100_000.0 * ITEM_BYTES / 4096.0 * 0.5 * price::READS / 1e6),
+        price::DASHBOARD,
+        dollars(RUNS * 100_000.0 * ITEM_BYTES / 4096.0 * 0.5 * price::READS / 1e6),
         series * price::SERIES / 1e3,
-        dollars(runs * series * price::SERIES / 1e3),
-    );
-
-    let _ = write!(
-        page,
-        "\n## Possible savings\n\n1 000 people with agents, everything else as above. None of these changes is implemented.\n\n| | Gateway | Lambda | DynamoDB | Logs | Data out | **$ a month** | $ per person |\n|---|---|---|---|---|---|---|---|\n"
-    );
-    for (name, used) in [
-        ("as it is", USUAL),
-        ("an attestation every 20 s, fresh for 50 s", Use { attest_s: Some(20.0), ..USUAL }),
-        ("an attestation every 30 s, fresh for 75 s", Use { attest_s: Some(30.0), ..USUAL }),
-        ("no attestations while their person is unmuted, which is half of the time", Use { attesting: 0.5, ..USUAL }),
-        ("a poll every 3 s", Use { poll_s: 3.0, ..USUAL }),
-        ("a poll every 3 s and an attestation every 30 s", Use { poll_s: 3.0, attest_s: Some(30.0), ..USUAL }),
-    ] {
-        row(&mut page, name, used.month(), used.people);
-    }
-    page.push_str(SAVINGS);
-    page
+        dollars(RUNS * series * price::SERIES / 1e3),
+    )
 }
 
 const INTRODUCTION: &str = "<!-- Generated by `cargo xtask docs` from xtask/src/cost.rs. -->
 # Cost
 
-The prices are list prices of us-east-1 in US dollars, without the free allowances of an account. They were noted on
-2026-11-21 and not compared with AWS's own pages that day. The request units are budgets; the tests check that no
-function uses more. The usage is assumed, and each assumption is stated where it matters. No figure has been
-compared with a bill.
+The prices are list prices of us-east-1 in US dollars. They and the allowances were noted on 2026-11-29 and not compared
+with AWS's own pages of that day: the allowances of [1], [2], [3] and [5] were read in older copies of the pages that
+are named, and the price of arm64, [4], [6] and the charge by the hour in what others quote from them. The request units
+are budgets; the tests check that no function uses more. The usage is assumed, and each assumption is stated where it
+matters. No figure has been compared with a bill.
 
-| | |
-|---|---|
-| DynamoDB on demand | 0.625 per million write units (1 KB), 0.125 per million read units (4 KB, half for an eventual read); 0.25 per GB-month stored, 0.20 restorable |
-| Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; calculated with 10 ms a call |
-| HTTP API | 1.00 per million up to 300 million, then 0.90 |
-| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; at most 850 bytes of ours and 220 of the gateway's per request |
-| Data out | 0.09 per GB up to 10 TB, then 0.085, 0.07, 0.05 |
+| | List price | Free for ever, in every account, each month |
+|---|---|---|
+| DynamoDB on demand | 0.625 per million write units (1 KB), 0.125 per million read units (4 KB, half for an eventual read); 0.25 per GB-month stored, 0.20 restorable | 25 GB stored; provisioned units are free, those on demand are not [1] |
+| Lambda, arm64, 128 MB | 0.20 per million calls, 0.0000133334 per GB-second; calculated with 10 ms a call | a million calls, 400 000 GB-seconds [2] |
+| HTTP API | 1.00 per million up to 300 million, then 0.90 | nothing: its million calls end after 12 months [3] |
+| S3 Standard | 0.023 per GB-month; 5.00 per million writes and lists, 0.40 per million reads | nothing [4] |
+| CloudWatch Logs | 0.50 per GB up to 10 TB, then 0.25, 0.10, 0.05; 0.03 per GB-month kept; 26 bytes more than each line has | 5 GB, ingested and kept together [5] |
+| CloudWatch | 0.10 per series in an alarm, 0.30 per custom series, for each hour in which it has a value; 3.00 per dashboard; 0.01 per thousand series that are read | ten series in alarms, ten custom series, three dashboards of 50 series [5] |
+| Data out | 0.09 per GB up to 10 TB, then 0.085, 0.07, 0.05 | 100 GB [6] |
+| Mails of SNS, messages of SQS, schedules of EventBridge, reading a table's stream by Lambda | | more than a stage uses |
+
+Sources: [1] aws.amazon.com/dynamodb/pricing and …/on-demand; [2] aws.amazon.com/lambda/pricing and AWS's \"How AWS
+Pricing Works\"; [3] aws.amazon.com/api-gateway/pricing; [4] aws.amazon.com/s3/pricing; [5]
+aws.amazon.com/cloudwatch/pricing, also for the charges by series and by the hour; [6]
+aws.amazon.com/ec2/pricing/on-demand.
+";
+
+const BILL: &str = "
+## The bill of ten people
+
+Ten people with agents meet for 42 hours a month in one room. It is the twelfth month of the stage: the histories of
+the eleven before are kept, and so are 15 nightly snapshots of everything. Requests arrive in nine hours of 21 days. An
+operator has `/ops` open for an hour. A thing that is free for twelve months, or as credit, counts in full.
+";
+
+const NOTHING_FOR: &str = "
+What was paid for nothing before, and what is still paid:
+
+* **The alarms' topic has no key of its own:** 1.00 a month for messages that hold no data of people. AWS's own key does
+  not work there.
+* **`table-throttled` looks at one series** that the functions write when DynamoDB throttles them, and not at eight of
+  DynamoDB's. `snapshots` still has four: one series in their place would cost 0.30 and save 0.30. `api-slow`,
+  `api-near-timeout` and `api-busy` have one each; `api-failing` and `history` ask two questions with two.
+* **One line for ten polls, renewals of presence, attestations and pings** that succeed. The line carries the
+  measurements of all ten, so no metric loses one. What fails, is slow or is done by a person has a line of its own.
+  The gateway cannot leave out lines; its own are shorter.
+* **The canary makes a change every ten minutes, not every minute.** Its history would have been five times that of the
+  ten people, and each drill would have written it again: nearly 5 $ a month after a year.
+* **A dashboard is made when somebody wants one.** It shows the time before, too.
+* **Counting the people in rooms** costs the canary half a read unit a minute, which is less than a cent a month, and a
+  series. `/api/metrics` needs it.
+* **Attestations and renewals of presence call `on_state_change`,** although they are no change for the history: a
+  filter of the stream sees one record and cannot compare the item before with the item after.
 ";
 
 const CALLS: &str = "
 The costs of lists assume a room of 25 people with agents, and a table without other people. `list_users` reads the
 whole table for every page, so its cost grows with the table: half a read unit for every five people and their
 agents. `enroll_agent` and `attach_agent` write in one transaction, which counts double. `get_room_safe` reads each
-person consistently, at one read unit each. A message over a WebSocket costs 1.00 per million in each direction. AWS
-does not document whether opening and closing a connection is charged; the table counts each as a message.
-Connection minutes cost 0.25 per million.
+person consistently, at one read unit each. `on_state_change` is budgeted for two changes at once. A message over a
+WebSocket costs 1.00 per million in each direction. AWS does not document whether opening and closing a connection is
+charged; the table counts each as a message. Connection minutes cost 0.25 per million.
 
 `snapshot_tables` is not listed. It reads both tables completely once a night: one read unit per 4 KB, which is 0.03
 per GB and night, and one or two write units for its lease. `restore` and, once a week, `restore_drill` write all
@@ -449,14 +804,14 @@ A page polls every 1.5 s and renews its presence every 12 s. A person flips the 
 attests every 10 s. **Attestations and presence cause nearly all writes; polling causes most of the cost.**
 Attestations contribute to the cost of polling: each one changes the room's list, so few polls are answered by 304,
 and each answer carries 25 people. A page that sees everybody silent also requests `safe`; this is assumed for a
-tenth of the time.
+tenth of the time. A person comes and goes once an hour; opening the page loads 50 files of 8 KB on average.
 ";
 
 const MONTH: &str = "
-Each person is in meetings for 42 hours a month, in rooms of 25 (or all ten). An agent that also runs outside of
-meetings attests about 263 000 times a month instead of 15 120, so stop it with the meeting. A million people are
-far above the default limits of an account (10 000 requests per second at the gateway, 1 000 copies of functions)
-and above `ThrottleRate`; these rows only show which costs grow.
+Each person is in meetings for 42 hours a month, in rooms of 25 (or all ten). The table has no stage and no history of
+earlier months. An agent that also runs outside of meetings attests about 263 000 times a month instead of 15 120, so
+stop it with the meeting. A million people are far above the default limits of an account (10 000 requests per second
+at the gateway, 1 000 copies of functions) and above `ThrottleRate`; these rows only show which costs grow.
 ";
 
 const SAVINGS: &str = "
@@ -464,4 +819,42 @@ With a longer interval, a verdict appears and expires later: today it expires 25
 attestations every 30 s it would be 75 s. An agent that pauses while its person is unmuted saves its writes during
 that time, but then no verdict contradicts an unmuted claim (`silent_device`). Polling offers the larger saving.
 Push would replace it, but this version has no push.
+
+A drill once a month, and not each week, would save three quarters of what a year of history adds to the writes.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_a_bill_add_up_to_its_services() {
+        let bill = TEN.month();
+        let items = bill.items();
+        let list: f64 = items.iter().map(|item| item.list).sum();
+        let kept = bill.logged / 1e9 * 14.0 / 30.4 * price::LOGS_STORED;
+        assert!((list - kept - bill.dollars().sum()).abs() < 1e-9, "{list} {:?}", bill.dollars());
+        assert!(items.iter().all(|item| item.paid <= item.list));
+    }
+
+    /// Each custom series that has values all the time counts as a whole one.
+    #[test]
+    fn the_custom_series_are_within_the_free_ones_even_if_requests_never_stop() {
+        let months: f64 = Metric::regular().map(|metric| hours(metric, MONTH_HOURS)).sum::<f64>() / MONTH_HOURS;
+        assert!(months <= free::METRICS, "{months}");
+    }
+
+    #[test]
+    fn the_canary_is_reckoned_with_its_own_interval() {
+        let between = functions::schedules::canary::CHANGE_EVERY.as_secs_f64();
+        assert!((CHANGING_RUNS * between - MONTH_HOURS * 3600.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn the_requests_that_are_reckoned_with_few_lines_have_few() {
+        for name in ["attest", "get_room_safe", "list_room_users", "renew_presence"] {
+            assert!(is_routine(name), "{name}");
+        }
+        assert!(!is_routine("set_mute") && !is_routine("canary"));
+    }
+}
