@@ -99,7 +99,7 @@ const SNAPSHOT_STORAGE_CLASS: Variable = Variable {
 const SNAPSHOT_SEGMENTS: Variable = Variable {
     name: "SNAPSHOT_SEGMENTS",
     default: "4",
-    meaning: "Number of segments of a table that a snapshot reads at once, 1 to 64. Each holds a page of some megabytes in memory.",
+    meaning: "Number of segments of the state table that a snapshot reads at once, 1 to 64. Each holds a page of some megabytes in memory.",
 };
 const SNAPSHOT_READ_UNITS: Variable = Variable {
     name: "SNAPSHOT_READ_UNITS",
