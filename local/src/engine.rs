@@ -1,5 +1,6 @@
 //! The embedded DynamoDB engine as the HTTP client of AWS's SDK: requests reach it inside the process.
 
+use crate::database::{Answer, Database, failed, joins, writes};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -7,12 +8,6 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dynoxide::Database;
-use dynoxide::actions::scan::ScanRequest;
-use dynoxide::errors::DynoxideError;
-use rusqlite::Connection;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -23,8 +18,8 @@ use tokio::time::timeout;
 
 /// A handle to the engine's thread.
 ///
-/// The engine is one synchronous SQLite connection behind one mutex. Its own thread keeps this work off the async
-/// threads, and a queue costs less than a mutex that many threads wait for.
+/// The engine is one synchronous SQLite connection. Its own thread keeps this work off the async threads, and answers
+/// whatever waits in its queue in groups with one commit each.
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: mpsc::Sender<Job>,
@@ -48,10 +43,7 @@ enum Job {
     Look,
 }
 
-type Work = Box<dyn FnOnce(&Database, &Connection) + Send>;
-
-/// The engine's answer: HTTP status and JSON body.
-pub type Answer = (u16, Vec<u8>);
+type Work = Box<dyn FnOnce(&Database) + Send>;
 
 /// The number of permits that means "no limit". It is half of a semaphore's maximum, because refused writes return
 /// their permits in addition.
@@ -60,9 +52,8 @@ pub const UNLIMITED: usize = Semaphore::MAX_PERMITS / 2;
 /// How long a write waits for the ledger's backlog to shrink before it is refused.
 pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Items that a request's scan reads at once, so that other calls wait for one page and not for the whole scan. The
-/// number is small, because one thread serves all calls. The protocol allows pages of any size.
-pub const SCAN_ITEMS_MAX: usize = 16;
+/// Operations that share a commit. More would leave the callers' thread without work until the commit.
+pub const GROUP_MAX: usize = 8;
 
 /// DynamoDB's answer when it throttles.
 const THROTTLED: &[u8] = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"the ledger lags behind; try again"}"#;
@@ -101,8 +92,8 @@ impl Answers {
         }
     }
 
-    fn push(&self, reply: oneshot::Sender<Answer>, answer: Answer) {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((reply, answer));
+    fn push(&self, answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).append(answers);
         self.more.notify_one();
     }
 
@@ -135,15 +126,14 @@ impl Answers {
 }
 
 impl Engine {
-    /// Moves `database` and a second connection to it to a new thread. The thread ends and closes both when all handles
-    /// are dropped.
+    /// Moves `database` to a new thread. The thread ends and closes it when all handles are dropped.
     ///
     /// # Errors
     /// The system refuses to start a thread.
     ///
     /// # Panics
     /// Outside of a tokio runtime, because a task distributes the answers.
-    pub fn start(database: Database, stream: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(database: Database) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let answers = Arc::new(Answers::new());
         tokio::spawn(Arc::clone(&answers).hand_out());
@@ -151,27 +141,15 @@ impl Engine {
         let engine =
             Self { queue, answers: Arc::clone(&answers), ahead: None, admission: true, pieces: false, to_ahead };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
-            let run = |job| match job {
-                Job::Call { operation, body, pieces, reply } => {
-                    let work = AssertUnwindSafe(|| execute(&database, &operation, &body, pieces));
-                    let answer = catch_unwind(work).unwrap_or_else(|_| {
-                        (500, br#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_vec())
-                    });
-                    answers.calls.fetch_add(1, Ordering::Relaxed);
-                    if WRITES.contains(&operation.as_str()) {
-                        answers.changed();
-                    }
-                    answers.push(reply, answer);
+            let mut group = Group { database, answers, unanswered: Vec::with_capacity(GROUP_MAX), wrote: false };
+            while let Ok(job) = jobs.recv() {
+                let mut first = Some(job);
+                while let Some(job) = ahead.try_recv().ok().or_else(|| first.take()).or_else(|| jobs.try_recv().ok()) {
+                    group.take(job);
                 }
-                // If the work panics, its caller notices that the answer is missing.
-                Job::Work(work) => drop(catch_unwind(AssertUnwindSafe(|| work(&database, &stream)))),
-                Job::Look => {}
-            };
-            for job in jobs {
-                ahead.try_iter().for_each(run);
-                run(job);
+                group.finish();
             }
-            answers.end();
+            group.answers.end();
         })?;
         Ok((engine, thread))
     }
@@ -234,19 +212,16 @@ impl Engine {
 
     /// Runs work that is not an operation of DynamoDB's API with exclusive access to the database. `None`: the engine
     /// has stopped.
-    pub async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Database, &Connection) -> T + Send + 'static,
-    ) -> Option<T> {
+    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        let work: Work = Box::new(move |database, stream| drop(reply.send(work(database, stream))));
+        let work: Work = Box::new(move |database| drop(reply.send(work(database))));
         self.send(Job::Work(work))?;
         answer.await.ok()
     }
 
     /// Executes one operation of DynamoDB's API, given by its name and JSON body. `None`: the engine has stopped.
     pub async fn call(&self, operation: String, body: Vec<u8>) -> Option<Answer> {
-        if self.admission && WRITES.contains(&operation.as_str()) {
+        if self.admission && writes(&operation) {
             match self.admission().await {
                 Some(admission) => admission.forget(),
                 None => return Some((400, THROTTLED.to_vec())),
@@ -255,6 +230,54 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Call { operation, body, pieces: self.pieces, reply })?;
         answer.await.ok()
+    }
+}
+
+/// What the engine's thread has executed and not answered yet.
+struct Group {
+    database: Database,
+    answers: Arc<Answers>,
+    unanswered: Vec<(oneshot::Sender<Answer>, Answer)>,
+    wrote: bool,
+}
+
+impl Group {
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Call { operation, body, pieces, reply } => {
+                if !joins(&operation) {
+                    self.finish();
+                }
+                self.wrote |= writes(&operation);
+                let answer = self.database.perform(&operation, &body, pieces);
+                self.unanswered.push((reply, answer));
+                if self.unanswered.len() == GROUP_MAX {
+                    self.finish();
+                }
+            }
+            Job::Work(work) => {
+                self.finish();
+                // If the work panics, its caller notices that the answer is missing.
+                drop(catch_unwind(AssertUnwindSafe(|| work(&self.database))));
+            }
+            Job::Look => {}
+        }
+    }
+
+    /// Commits the group, and answers all of it.
+    fn finish(&mut self) {
+        if self.unanswered.is_empty() {
+            return;
+        }
+        if !self.database.commit() {
+            // An answer to a read may show a write that has not happened.
+            self.unanswered.iter_mut().for_each(|(_, answer)| *answer = failed());
+        }
+        self.answers.calls.fetch_add(self.unanswered.len() as u64, Ordering::Relaxed);
+        if std::mem::take(&mut self.wrote) {
+            self.answers.changed();
+        }
+        self.answers.push(&mut self.unanswered);
     }
 }
 
@@ -277,60 +300,5 @@ impl HttpConnector for Engine {
 impl HttpClient for Engine {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
-    }
-}
-
-/// Operations that write.
-const WRITES: [&str; 5] = ["UpdateItem", "PutItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"];
-
-fn execute(db: &Database, operation: &str, body: &[u8], pieces: bool) -> Answer {
-    match operation {
-        "UpdateItem" => run(body, |request| db.update_item(request)),
-        "GetItem" => run(body, |request| db.get_item(request)),
-        "Query" => run(body, |request| db.query(request)),
-        "PutItem" => run(body, |request| db.put_item(request)),
-        "DeleteItem" => run(body, |request| db.delete_item(request)),
-        "Scan" => run(body, |request: ScanRequest| {
-            // For each page, a parallel scan sorts its whole segment again, so small pages would make it slower.
-            if !pieces || request.total_segments.is_some() {
-                return db.scan(request);
-            }
-            let limit = Some(request.limit.map_or(SCAN_ITEMS_MAX, |limit| limit.min(SCAN_ITEMS_MAX)));
-            db.scan(ScanRequest { limit, ..request })
-        }),
-        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
-        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
-        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
-        "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
-        "CreateTable" => run(body, |request| db.create_table(request)),
-        "DeleteTable" => run(body, |request| db.delete_table(request)),
-        "DescribeTable" => run(body, |request| db.describe_table(request)),
-        "ListTables" => run(body, |request| db.list_tables(request)),
-        "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
-        "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
-        _ => (400, br#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#.to_vec()),
-    }
-}
-
-fn run<Q, A>(body: &[u8], work: impl FnOnce(Q) -> Result<A, DynoxideError>) -> Answer
-where
-    Q: DeserializeOwned,
-    A: Serialize,
-{
-    let answer = match serde_json::from_slice(body) {
-        Ok(request) => work(request),
-        // The engine's decoders report a violated rule of the API as a message of serde.
-        Err(error) => {
-            let message = error.to_string();
-            let message = message.strip_prefix("VALIDATION:").unwrap_or(&message);
-            Err(DynoxideError::ValidationException(message.to_owned()))
-        }
-    };
-    let encoded = answer.and_then(|answer| {
-        serde_json::to_vec(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
-    });
-    match encoded {
-        Ok(body) => (200, body),
-        Err(error) => (error.status_code(), error.to_json().into_bytes()),
     }
 }

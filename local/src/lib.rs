@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod client;
+pub mod database;
 pub mod engine;
 pub mod figures;
 pub mod gateway;
@@ -20,4 +21,5 @@ pub mod snapshots;
 pub mod socket;
 pub mod storage;
 pub mod template;
+mod tokens;
 pub mod verify;

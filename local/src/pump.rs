@@ -132,7 +132,7 @@ impl Pump {
     /// The oldest batch. `Ok(None)`: no records. `None`: the engine has stopped.
     async fn next(&self) -> Option<rusqlite::Result<Option<Batch>>> {
         let table = self.table.clone();
-        self.engine.work(move |_, stream| read(stream, &table, BATCH)).await
+        self.engine.work(move |database| read(database.connection(), &table, BATCH)).await
     }
 
     /// Passes a batch to the consumer and removes the processed records. Returns the length of the backlog, or `None`
@@ -158,7 +158,7 @@ impl Pump {
         });
         let last = *done.checked_sub(1).and_then(|last| batch.ids.get(last))?;
         let table = self.table.clone();
-        match self.engine.work(move |_, stream| remove(stream, &table, last)).await? {
+        match self.engine.work(move |database| remove(database.connection(), &table, last)).await? {
             Ok(left) => failed.is_none().then_some(left),
             Err(error) => {
                 tracing::warn!(%error, "failed to remove processed records; they will be delivered again");

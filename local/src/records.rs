@@ -1,25 +1,10 @@
-//! The records of a table's stream in the embedded engine: read in batches, and removed after they are processed.
+//! The records of a table's stream in the engine's own table of records: read in batches, and removed after they are
+//! processed.
 
 use domain::Timestamp;
 use rusqlite::Connection;
 use std::fmt::Write as _;
 use store::dynamodb::stream_began;
-
-/// An index for the highest number of a table's stream. The engine looks it up for every write, and without an index
-/// would read the whole stream.
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS greenroom_stream \
-                     ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
-
-/// Makes the cost of a write independent of the number of records in the stream.
-///
-/// # Errors
-/// The database cannot be written.
-pub fn prepare(stream: &Connection) -> rusqlite::Result<()> {
-    // After a power cut, removed records may reappear. That does no harm: the consumer recognizes records that it has
-    // already processed.
-    stream.execute_batch("PRAGMA synchronous = NORMAL")?;
-    stream.execute_batch(INDEX)
-}
 
 /// A batch of records.
 #[derive(Debug, Clone)]
@@ -38,7 +23,7 @@ pub struct Batch {
 /// The database cannot be read.
 pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Option<Batch>> {
     let mut query = stream.prepare_cached(
-        "SELECT id, event_name, keys_json, new_image, old_image, created_at, user_identity, \
+        "SELECT id, keys_json, new_image, old_image, created_at, user_identity, \
          (SELECT stream_label FROM _tables WHERE table_name = ?1) \
          FROM _stream_records WHERE table_name = ?1 ORDER BY id LIMIT ?2",
     )?;
@@ -46,7 +31,7 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
     let mut rows = query.query((table, limit))?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let written: i64 = row.get(5)?;
+        let written: i64 = row.get(4)?;
         if batch.ids.is_empty() {
             batch.oldest = Timestamp::from_ms(u64::try_from(written).unwrap_or_default().saturating_mul(1000));
         }
@@ -58,27 +43,32 @@ pub fn read(stream: &Connection, table: &str, limit: u32) -> rusqlite::Result<Op
         let number = 100_000_000_000_000_000_000_i128 + i128::from(id);
         // The engine has stored these values as JSON. They are copied as text, because parsing them would delay
         // requests.
+        let (new, old) = (image(2)?, image(3)?);
+        let name = match (new, old) {
+            (Some(_), None) => "INSERT",
+            (Some(_), Some(_)) => "MODIFY",
+            (None, _) => "REMOVE",
+        };
         let _ = write!(
             batch.event,
-            r#"{begin}{{"eventID":"{id}","eventName":"{}","eventVersion":"1.1","eventSource":"aws:dynamodb","#,
-            text(1)?
+            r#"{begin}{{"eventID":"{id}","eventName":"{name}","eventVersion":"1.1","eventSource":"aws:dynamodb","#
         );
         let _ = write!(
             batch.event,
             r#""awsRegion":"local","eventSourceARN":"arn:aws:dynamodb:local:000000000000:table/{table}/stream/{}","#,
-            stream_began(text(7)?)
+            stream_began(text(6)?)
         );
-        if image(6)?.is_some() {
+        if image(5)?.is_some() {
             batch.event.push_str(r#""userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"#);
         }
         let _ = write!(
             batch.event,
             r#""dynamodb":{{"ApproximateCreationDateTime":{},"Keys":{},"SequenceNumber":"{number:021}""#,
             written,
-            text(2)?
+            text(1)?
         );
-        for (name, column) in [("NewImage", 3), ("OldImage", 4)] {
-            if let Some(image) = image(column)? {
+        for (name, image) in [("NewImage", new), ("OldImage", old)] {
+            if let Some(image) = image {
                 let _ = write!(batch.event, r#","{name}":{image}"#);
             }
         }

@@ -81,7 +81,7 @@ fn open(source: &Source, config: &Config) -> Result<Opened, CommandError> {
     let objects = Objects::new(Directory::open(&directory, PATIENCE)?.client(), BUCKET);
     let location = Location::Directory { path: source.data_dir.clone(), durable: false };
     let store = storage::open_to_restore(&location, &Template::parse(TEMPLATE)?, config)?;
-    let (engine, thread) = Engine::start(store.database, store.stream)?;
+    let (engine, thread) = Engine::start(store.database)?;
     let tables =
         Tables { client: client(engine), state: config.state_table.clone(), ledger: config.ledger_table.clone() };
     Ok(Opened::new(tables, objects, &directory, Some((thread, location, store.lock))))

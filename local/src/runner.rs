@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::client::context;
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::figures::People;
 use crate::gateway::{self, Gateway, Limits};
@@ -119,7 +120,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         None => None,
     };
     let store = storage::open(&options.location, &template, &config)?;
-    let (engine, engine_thread) = Engine::start(store.database, store.stream)?;
+    let (engine, engine_thread) = Engine::start(store.database)?;
 
     let stage = config.stage.clone();
     let mut context = context(engine.admitted(), config, Arc::new(log.clone()));
@@ -236,7 +237,7 @@ fn raise_file_limit() {
 async fn sweep(engine: Engine) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        match engine.work(|database, _| database.sweep_ttl()).await {
+        match engine.work(Database::sweep_ttl).await {
             Some(Ok(0)) | None => {}
             Some(Ok(removed)) => {
                 engine.wake();

@@ -142,7 +142,7 @@ impl Source {
         let location = Location::Directory { path: self.data_dir.clone(), durable: false };
         let (client, engine) = match storage::open(&location, &Template::parse(TEMPLATE)?, config) {
             Ok(store) => {
-                let (engine, thread) = Engine::start(store.database, store.stream)?;
+                let (engine, thread) = Engine::start(store.database)?;
                 (client(engine), Some((thread, location, store.lock)))
             }
             Err(error @ StorageError::Locked { .. }) => {

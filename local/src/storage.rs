@@ -1,19 +1,16 @@
 //! The data directory: locked by one process, and checked before use.
 
+use crate::database::Database;
 use crate::private;
-use crate::records;
 use crate::template::{BadTemplate, Template};
 use config::Config;
-use dynoxide::Database;
-use dynoxide::errors::DynoxideError;
-use dynoxide::storage::TableMetadata;
+use dynoxide::storage::{Storage as Tables, TableMetadata};
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use store::dynamodb::keys::{LEASE, LEASE_SORT};
 
 const DATABASE: &str = "greenroom.db";
@@ -117,8 +114,6 @@ pub enum Location {
 pub struct Storage {
     /// The engine, with all tables.
     pub database: Database,
-    /// A second connection to the same data, for the records of the stream.
-    pub stream: Connection,
     /// Lock on the data directory, held while the store is in use.
     pub lock: Option<File>,
 }
@@ -144,9 +139,11 @@ fn half_restored(database: &Database, config: &Config) -> Result<Option<(String,
         "TableName": config.state_table,
         "Key": {"pk": {"S": format!("{LEASE}{}", snapshot::restore::LEASE)}, "sk": {"S": LEASE_SORT}},
     });
-    let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
-    let answer = database.get_item(request).map_err(|error| error.to_string())?;
-    let answer = serde_json::to_value(answer).map_err(|error| error.to_string())?;
+    let (status, answer) = database.call("GetItem", request.to_string().as_bytes(), false);
+    if status != 200 {
+        return Err(String::from_utf8_lossy(&answer).into_owned());
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
     let progress = &answer["Item"]["progress"]["S"];
     let Some(progress) = progress.as_str() else { return Ok(None) };
     let begun: serde_json::Value = serde_json::from_str(progress).map_err(|error| error.to_string())?;
@@ -160,17 +157,14 @@ fn half_restored(database: &Database, config: &Config) -> Result<Option<(String,
 /// See [`StorageError`].
 pub fn open_to_restore(location: &Location, template: &Template, config: &Config) -> Result<Storage, StorageError> {
     let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
-    let engine = |error: DynoxideError| StorageError::Engine(error.to_string());
     let Location::Directory { path, durable } = location else {
-        // Two connections of one process can share a named in-memory database; no other process can open it.
-        static OPENED: AtomicU64 = AtomicU64::new(0);
-        let name = format!("file:greenroom-{}?mode=memory&cache=shared", OPENED.fetch_add(1, Ordering::Relaxed));
-        let database = Database::new(&name).map_err(engine)?;
-        let stream = follow(&name).map_err(|error| StorageError::Engine(error.to_string()))?;
+        let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
+        let tables_in_memory = Tables::memory().map_err(|error| engine(&error))?;
+        let database = Database::new(tables_in_memory).map_err(|error| engine(&error))?;
         for (logical_id, table) in tables {
-            create_table(&database, template, logical_id, table)?;
+            prepare_table(&database, template, logical_id, table)?;
         }
-        return Ok(Storage { database, stream, lock: None });
+        return Ok(Storage { database, lock: None });
     };
     let made = missing(path);
     let opened = open_directory(path, *durable, template, config);
@@ -200,7 +194,6 @@ fn remove_made(path: &Path, top: &Path) {
 
 fn open_directory(path: &Path, durable: bool, template: &Template, config: &Config) -> Result<Storage, StorageError> {
     let tables = [("StateTable", config.state_table.as_str()), ("LedgerTable", config.ledger_table.as_str())];
-    let engine = |error: DynoxideError| StorageError::Engine(error.to_string());
     let unusable = |source| StorageError::Unusable { path: path.to_owned(), source };
     let directory = private::directory(path).map_err(unusable)?;
     let lock = lock(path)?;
@@ -219,27 +212,22 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
     let failed = |error: &dyn std::fmt::Display| {
         if set_up { damaged(path, error) } else { unusable(io::Error::other(error.to_string())) }
     };
-    let database = Database::new(&name).map_err(|error| failed(&error))?;
-    if !durable {
-        // Leaving bulk mode is the only public way to change the engine from synchronous=FULL to NORMAL.
-        database.enable_bulk_loading().and_then(|()| database.disable_bulk_loading()).map_err(engine)?;
-    }
-    if set_up && database.table_count().map_err(|error| damaged(path, &error))? == 0 {
+    let stored = Tables::new(&name).map_err(|error| failed(&error))?;
+    let synchronous = if durable { "FULL" } else { "NORMAL" };
+    stored.conn().pragma_update(None, "synchronous", synchronous).map_err(|error| failed(&error))?;
+    if set_up && stored.table_count().map_err(|error| damaged(path, &error))? == 0 {
         return Err(damaged(path, &"its tables are missing"));
     }
-    let stream = follow(&name).map_err(|error| failed(&error))?;
+    let database = Database::new(stored).map_err(|error| failed(&error))?;
     for (logical_id, table) in tables {
-        let found = database.get_table_metadata(table).map_err(|error| damaged(path, &error))?;
-        match found {
-            None => create_table(&database, template, logical_id, table)?,
-            Some(found) => complete_table(&database, template, logical_id, &found)?,
-        }
+        database.storage().get_table_metadata(table).map_err(|error| damaged(path, &error))?;
+        prepare_table(&database, template, logical_id, table)?;
     }
     if !set_up {
         let marker = path.join(MARKER);
         private::write(&marker, LAYOUT).map_err(|source| StorageError::Unusable { path: marker, source })?;
     }
-    Ok(Storage { database, stream, lock: Some(lock) })
+    Ok(Storage { database, lock: Some(lock) })
 }
 
 /// The database's file name for SQLite. It is absolute, because SQLite would read `file:…` as a URI.
@@ -254,33 +242,39 @@ fn database_name(path: &Path, directory: &File) -> io::Result<String> {
     }
 }
 
-fn follow(name: &str) -> rusqlite::Result<Connection> {
-    let stream = Connection::open(name)?;
-    records::prepare(&stream)?;
-    Ok(stream)
+/// Creates a table, or adds the stream and the time to live to a table that lacks them, because an older version or an
+/// interrupted run created it. From then on the stream is written.
+fn prepare_table(database: &Database, template: &Template, logical_id: &str, name: &str) -> Result<(), StorageError> {
+    let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
+    let found = || database.storage().get_table_metadata(name).map_err(|error| engine(&error));
+    let (request, ttl) = template.table(logical_id, name)?;
+    let stream = request["StreamSpecification"].clone();
+    match found()? {
+        None => {
+            let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+            database.create_table(request).map_err(|error| engine(&error))?;
+            start_expiry(database, name, ttl.as_deref())?;
+        }
+        Some(table) => {
+            if !table.ttl_enabled {
+                start_expiry(database, name, ttl.as_deref())?;
+            }
+            if !has_stream(&table) && !stream.is_null() {
+                let request = serde_json::json!({"TableName": name, "StreamSpecification": stream});
+                let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
+                database.update_table(request).map_err(|error| engine(&error))?;
+            }
+        }
+    }
+    match found()? {
+        Some(table) if has_stream(&table) => database.follow(&table).map_err(|error| engine(&error)),
+        _ => Ok(()),
+    }
 }
 
-/// Adds the stream and the time to live to a table that lacks them, because an older version or an interrupted run
-/// created it.
-fn complete_table(
-    database: &Database,
-    template: &Template,
-    logical_id: &str,
-    found: &TableMetadata,
-) -> Result<(), StorageError> {
-    let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
-    let (request, ttl) = template.table(logical_id, &found.table_name)?;
-    if !found.ttl_enabled {
-        start_expiry(database, &found.table_name, ttl.as_deref())?;
-    }
-    if found.stream_enabled || request["StreamSpecification"].is_null() {
-        return Ok(());
-    }
-    let request = serde_json::json!({
-        "TableName": found.table_name, "StreamSpecification": request["StreamSpecification"],
-    });
-    let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
-    database.update_table(request).map(drop).map_err(|error| engine(&error))
+/// Whether a table has a stream. The engine keeps the label of a stream that it does not write itself.
+fn has_stream(table: &TableMetadata) -> bool {
+    table.stream_label.is_some()
 }
 
 fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StorageError {
@@ -402,14 +396,6 @@ fn check(directory: &Path, name: &str) -> Result<(), StorageError> {
     }
 }
 
-fn create_table(database: &Database, template: &Template, logical_id: &str, name: &str) -> Result<(), StorageError> {
-    let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
-    let (request, ttl) = template.table(logical_id, name)?;
-    let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
-    database.create_table(request).map_err(|error| engine(&error))?;
-    start_expiry(database, name, ttl.as_deref())
-}
-
 /// Makes the engine remove expired items; this attribute holds their time of expiry.
 fn start_expiry(database: &Database, table: &str, attribute: Option<&str>) -> Result<(), StorageError> {
     let engine = |error: &dyn std::fmt::Display| StorageError::Engine(error.to_string());
@@ -418,5 +404,5 @@ fn start_expiry(database: &Database, table: &str, attribute: Option<&str>) -> Re
         "TableName": table, "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
     });
     let request = serde_json::from_value(request).map_err(|error| engine(&error))?;
-    database.update_time_to_live(request).map(drop).map_err(|error| engine(&error))
+    database.update_time_to_live(request).map_err(|error| engine(&error))
 }

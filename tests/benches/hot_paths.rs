@@ -125,7 +125,7 @@ async fn main() {
     drop(std::panic::take_hook());
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&Location::Memory, &template, &config).unwrap();
-    let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
+    let (engine, _thread) = Engine::start(store.database).unwrap();
     let recorder = Recorder { engine: engine.clone(), last: Arc::default() };
     let recorded = context(recorder.clone(), config.clone(), Arc::new(Unwritten));
     let context = context(engine.clone(), config.clone(), Arc::new(Unwritten));
@@ -171,7 +171,7 @@ async fn history(config: &Config) {
     ] {
         let template = Template::parse(text).unwrap();
         let store = storage::open(&Location::Memory, &template, config).unwrap();
-        let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
+        let (engine, _thread) = Engine::start(store.database).unwrap();
         let context = context(engine.clone(), config.clone(), Arc::new(Unwritten));
         let body = r#"{"isMuted":false,"deviceId":"default","deviceLabel":"Built-in","roomId":"demo"}"#;
         let joined = request("POST", "/api/users/ada/state", ("userId", "ada"), body);

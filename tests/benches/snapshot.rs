@@ -76,7 +76,7 @@ fn fill(directory: &str, items: usize) {
     let config = config::Config::of_runner(|_| None).unwrap();
     let place = Location::Directory { path: directory.into(), durable: false };
     let store = storage::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
-    store.database.enable_bulk_loading().unwrap();
+    store.database.storage().enable_bulk_loading().unwrap();
     // A batch holds items of one table. `None` writes the incomplete last batch.
     let mut batch = Vec::new();
     let mut put = |table: &str, item: Option<Value>| {
@@ -84,7 +84,7 @@ fn fill(directory: &str, items: usize) {
         batch.extend(item.map(|item| json!({"PutRequest": {"Item": item}})));
         if batch.len() == 25 || (last && !batch.is_empty()) {
             let request = json!({"RequestItems": {table: std::mem::take(&mut batch)}});
-            store.database.batch_write_item(serde_json::from_value(request).unwrap()).unwrap();
+            assert_eq!(store.database.call("BatchWriteItem", request.to_string().as_bytes(), false).0, 200);
         }
     };
     for number in 0..items / 2 {
@@ -121,5 +121,5 @@ fn fill(directory: &str, items: usize) {
         put(&config.ledger_table, Some(last));
     }
     put(&config.ledger_table, None);
-    store.database.disable_bulk_loading().unwrap();
+    store.database.storage().disable_bulk_loading().unwrap();
 }

@@ -4,7 +4,7 @@ use super::body::{closing, collect, discard, outgoing};
 use super::headers::{join_lines, malformed, strip_infrastructure};
 use super::sockets::{Limits, Management, Sockets};
 use crate::access::Access;
-use crate::engine::Engine;
+use crate::engine::{Engine, GROUP_MAX};
 use crate::template::{BadTemplate, DEFAULT_ROUTE, Template};
 use functions::{Context, ENDPOINTS, Handler, Request, SOCKET_PATH, answer, refuse};
 use http_body_util::Full;
@@ -20,8 +20,9 @@ use store::StoreError;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Requests that run at once. Others wait in order and use memory only for themselves. Eight keep the engine busy.
-const REQUESTS_MAX: usize = 8;
+/// Requests that run at once. Others wait in order and use memory only for themselves. These are two of the engine's
+/// groups: while it works on one, this thread prepares the next.
+const REQUESTS_MAX: usize = 2 * GROUP_MAX;
 /// Scans for `list_users` that run at once. Each reads the whole table, so they wait for each other and delay nobody
 /// else.
 const LISTS_MAX: usize = 1;

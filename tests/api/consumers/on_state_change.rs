@@ -444,7 +444,7 @@ async fn a_state_that_the_runner_sweeps_is_recorded_as_expired() {
         "ExpressionAttributeValues": {":past": {"N": "1"}},
     });
     bed.engine.call("UpdateItem".into(), past.to_string().into_bytes()).await.unwrap();
-    assert_eq!(bed.engine.work(|database, _| database.sweep_ttl().unwrap()).await, Some(1));
+    assert_eq!(bed.engine.work(|database| database.sweep_ttl().unwrap()).await, Some(1));
     let event = event_of(&bed.next().await.unwrap());
     assert!(bed.deliver(event).await.batch_item_failures.is_empty());
     let entries = bed.entries(&"demo".parse().unwrap()).await;

@@ -129,7 +129,51 @@ fn acknowledged_changes_are_in_the_history_after_a_stop() {
     let place = Location::Directory { path: data.path().to_owned(), durable: false };
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
-    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none(), "some records were not processed");
+    assert!(
+        records::read(store.database.connection(), "greenroom-state", 1).unwrap().is_none(),
+        "some records were not processed"
+    );
+}
+
+/// In a data directory of an older version, the engine wrote the stream's records by itself.
+#[tokio::test]
+async fn records_that_an_older_version_left_behind_reach_the_history_first() {
+    let data = TempDir::new().unwrap();
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
+    let template = Template::parse(TEMPLATE).unwrap();
+    let store = storage::open(&place, &template, &Config::of_runner(|_| None).unwrap()).unwrap();
+    let tables = store.database.storage();
+    let label = tables.get_table_metadata("greenroom-state").unwrap().unwrap().stream_label.unwrap();
+    let before = "DROP TRIGGER temp.\"put greenroom-state\"; DROP TRIGGER temp.\"delete greenroom-state\"; \
+                  CREATE INDEX greenroom_stream \
+                  ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
+    store.database.connection().execute_batch(before).unwrap();
+    tables.enable_stream("greenroom-state", "NEW_AND_OLD_IMAGES", &label).unwrap();
+    let state = json!({
+        "pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}, "isMuted": {"BOOL": true}, "roomId": {"S": "room-0"},
+        "version": {"N": "1"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
+        "expiresAt": {"N": "4102444800"},
+    });
+    let put = json!({"TableName": "greenroom-state", "Item": state});
+    let unmute = json!({
+        "TableName": "greenroom-state", "Key": {"pk": {"S": "USER#ada"}, "sk": {"S": "STATE"}},
+        "UpdateExpression": "SET isMuted = :no, version = :two",
+        "ExpressionAttributeValues": {":no": {"BOOL": false}, ":two": {"N": "2"}},
+    });
+    for (operation, request) in [("PutItem", put), ("UpdateItem", unmute)] {
+        assert_eq!(store.database.call(operation, request.to_string().as_bytes(), false).0, 200);
+    }
+    let left = records::read(store.database.connection(), "greenroom-state", 10).unwrap().unwrap();
+    assert_eq!(left.ids.len(), 2);
+    drop(store);
+
+    let runner = Runner::start(&["--data-dir", data.path().to_str().unwrap()]);
+    assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": true})).status, 200);
+    let entries = audit_of(&runner, "room-0", 3);
+    let actions: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["joined", "mute_changed", "mute_changed"]);
+    let versions: Vec<_> = entries.iter().map(|entry| entry.data["version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, [1, 2, 3]);
 }
 
 /// A data directory of an older version: a table without a stream, and no ledger.
@@ -146,8 +190,8 @@ async fn a_directory_of_an_older_version_gets_a_history_with_the_next_change() {
         "version": {"N": "7"}, "lastUpdated": {"N": "1795257125000"}, "createdAt": {"N": "1795257125000"},
         "expiresAt": {"N": "4102444800"},
     }});
-    store.database.put_item(serde_json::from_value(item).unwrap()).unwrap();
-    assert!(records::read(&store.stream, "greenroom-state", 1).unwrap().is_none());
+    assert_eq!(store.database.call("PutItem", item.to_string().as_bytes(), false).0, 200);
+    assert!(records::read(store.database.connection(), "greenroom-state", 1).unwrap().is_none());
     drop(store);
 
     let runner = Runner::start(&["--data-dir", data.path().to_str().unwrap()]);

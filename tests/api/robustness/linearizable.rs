@@ -216,7 +216,7 @@ fn a_clock_that_leaps_never_takes_a_state_back_in_time() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+        let (engine, _) = Engine::start(store.database).unwrap();
         let users = client::context(engine, config, Arc::new(Nobody)).users;
         let born = Timestamp::from_ms(1_795_257_125_000);
         let mut last = users.set_state(&id, claim(true), Guard::default(), &Cause::service(born)).await.unwrap().user;

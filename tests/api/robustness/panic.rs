@@ -29,7 +29,7 @@ async fn context(observer: Arc<dyn Observer>) -> Context {
     let config = Config::of_runner(|_| None).unwrap();
     let template = Template::parse(TEMPLATE).unwrap();
     let store = storage::open(&Location::Memory, &template, &config).unwrap();
-    let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+    let (engine, _) = Engine::start(store.database).unwrap();
     client::context(engine, config, observer)
 }
 

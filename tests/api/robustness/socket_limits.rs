@@ -51,7 +51,7 @@ impl Bed {
             let config = config::Config::of_runner(|_| None).unwrap();
             let template = Template::parse(TEMPLATE).unwrap();
             let store = storage::open(&Location::Memory, &template, &config).unwrap();
-            let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+            let (engine, _) = Engine::start(store.database).unwrap();
             let listener = gateway::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let address = listener.local_addr().unwrap();
             let access = Access::of_page(address, None, &config.cors_origins);

@@ -198,7 +198,7 @@ fn a_table_that_was_made_without_its_time_to_live_gets_it_at_the_next_start() {
     let before = TEMPLATE.replace("TimeToLiveSpecification: {AttributeName: expiresAt, Enabled: true}", "Tags: []");
     let enabled = |template: &str| {
         let store = storage::open(&place, &Template::parse(template).unwrap(), &config).unwrap();
-        store.database.get_table_metadata(&config.state_table).unwrap().unwrap().ttl_enabled
+        store.database.storage().get_table_metadata(&config.state_table).unwrap().unwrap().ttl_enabled
     };
     assert!(!enabled(&before));
     assert!(enabled(TEMPLATE));

@@ -6,7 +6,8 @@ use config::Config;
 use functions::{Observer, RequestLine};
 use local::access::Access;
 use local::client;
-use local::engine::{Engine, SCAN_ITEMS_MAX, UNLIMITED};
+use local::database::SCAN_ITEMS_MAX;
+use local::engine::{Engine, UNLIMITED};
 use local::gateway::{self, Gateway, Limits};
 use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
@@ -45,7 +46,7 @@ impl Bed {
             let config = Config::of_runner(|_| None).unwrap();
             let template = Template::parse(TEMPLATE).unwrap();
             let store = storage::open(&Location::Memory, &template, &config).unwrap();
-            let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+            let (engine, _) = Engine::start(store.database).unwrap();
             let listener = gateway::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let address = listener.local_addr().unwrap();
             let access = Access::of_page(address, Some("http://greenroom"), &config.cors_origins);
@@ -61,7 +62,7 @@ impl Bed {
     fn stand_still(&self) -> (Sender<()>, JoinHandle<Option<()>>) {
         let ((go_on, wait), (begin, begun)) = (channel(), channel());
         let engine = self.engine.clone();
-        let stand = move |_: &_, _: &_| {
+        let stand = move |_: &_| {
             let _ = begin.send(());
             let _ = wait.recv();
         };

@@ -99,7 +99,7 @@ impl Faulty {
         let config = Config::of_runner(|_| None).unwrap();
         let template = Template::parse(TEMPLATE).unwrap();
         let store = storage::open(&Location::Memory, &template, &config).unwrap();
-        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+        let (engine, _) = Engine::start(store.database).unwrap();
         Self {
             engine,
             shared: Arc::new(Mutex::new(Shared {

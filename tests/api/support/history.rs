@@ -89,7 +89,7 @@ impl Unfollowed {
     pub(crate) fn new() -> Self {
         let config = Config::of_runner(|_| None).unwrap();
         let store = storage::open(&Location::Memory, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
-        let (engine, _) = Engine::start(store.database, store.stream).unwrap();
+        let (engine, _) = Engine::start(store.database).unwrap();
         let context = client::context(engine.clone(), config, Arc::new(Nobody));
         Self { engine, context }
     }
@@ -103,13 +103,13 @@ impl Unfollowed {
     /// The oldest records of the state table's stream.
     pub(crate) async fn next(&self) -> Option<Batch> {
         let table = self.context.config.state_table.clone();
-        self.engine.work(move |_, stream| records::read(stream, &table, 100).unwrap()).await.unwrap()
+        self.engine.work(move |database| records::read(database.connection(), &table, 100).unwrap()).await.unwrap()
     }
 
     /// Removes the records of a batch from the stream.
     pub(crate) async fn remove(&self, batch: &Batch) {
         let (table, last) = (self.context.config.state_table.clone(), *batch.ids.last().unwrap());
-        self.engine.work(move |_, stream| records::remove(stream, &table, last).unwrap()).await.unwrap();
+        self.engine.work(move |database| records::remove(database.connection(), &table, last).unwrap()).await.unwrap();
     }
 
     /// Gives the consumer an event.

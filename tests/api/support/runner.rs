@@ -38,8 +38,19 @@ impl Runner {
 
     /// Starts `greenroom` with these arguments, and with exactly these environment variables.
     pub(crate) fn start_as(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::launch(Command::new(binary("greenroom")), args, env)
+    }
+
+    /// Starts `greenroom` so that a write beyond the limit of a file's size fails, as on a full disk. Otherwise the
+    /// system would end the process.
+    pub(crate) fn with_failing_writes(args: &[&str]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(binary("greenroom"));
+        Self::launch(command, args, &[NAMED])
+    }
+
+    fn launch(mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut command = Command::new(binary("greenroom"));
         if !args.contains(&"--port") {
             command.args(["--port", "0"]);
         }
