@@ -1,6 +1,7 @@
 //! The embedded engine on one connection: the operations of DynamoDB's API, in groups that share a commit, and the
 //! records of a table's stream.
 
+use crate::checkpoints::Checkpoints;
 pub use crate::tokens::Answer;
 use crate::tokens::Tokens;
 use dynoxide::actions::create_table::CreateTableRequest;
@@ -55,6 +56,8 @@ const FAILED: &[u8] =
 /// transaction and each write in a savepoint: while a write runs, SQLite's authorizer makes it ignore the engine's own
 /// `BEGIN`, `COMMIT` and `ROLLBACK`. Whoever answers a call must first [commit](Database::commit) its group.
 pub struct Database {
+    /// Who makes the checkpoints, if not SQLite itself. This connection must be closed after that one.
+    checkpoints: Option<Checkpoints>,
     storage: Storage,
     /// Whether SQLite ignores `BEGIN`, `COMMIT` and `ROLLBACK`.
     nested: Arc<AtomicBool>,
@@ -81,12 +84,22 @@ impl Database {
         // Earlier versions needed it, because the engine looked up the stream's last number for every record.
         connection.execute_batch("DROP INDEX IF EXISTS greenroom_stream")?;
         Ok(Self {
+            checkpoints: None,
             storage,
             nested,
             open: Cell::default(),
             tokens: RefCell::default(),
             vectors: VectorIndexLifecycle::new(),
         })
+    }
+
+    /// Leaves the checkpoints of this database, which is in the file with this name, to another thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened once more, or the system refuses to start a thread.
+    pub fn start_checkpoints(&mut self, name: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.checkpoints = Some(Checkpoints::start(name)?);
+        Ok(self.connection().pragma_update(None, "wal_autocheckpoint", 0)?)
     }
 
     /// The engine's storage.
@@ -234,6 +247,9 @@ impl Database {
             }
         }
         self.tokens.borrow_mut().settle(outcome.is_ok());
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.committed();
+        }
         outcome.is_ok()
     }
 

@@ -2,6 +2,7 @@
 //! `DynamoDB`'s own client on an embedded engine.
 
 pub mod access;
+mod checkpoints;
 pub mod client;
 pub mod database;
 pub mod engine;

@@ -218,7 +218,8 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
     if set_up && stored.table_count().map_err(|error| damaged(path, &error))? == 0 {
         return Err(damaged(path, &"its tables are missing"));
     }
-    let database = Database::new(stored).map_err(|error| failed(&error))?;
+    let mut database = Database::new(stored).map_err(|error| failed(&error))?;
+    database.start_checkpoints(&name).map_err(|error| failed(&error))?;
     for (logical_id, table) in tables {
         database.storage().get_table_metadata(table).map_err(|error| damaged(path, &error))?;
         prepare_table(&database, template, logical_id, table)?;

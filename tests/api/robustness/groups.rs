@@ -1,14 +1,18 @@
 //! Writes share a commit. If it fails, none of them has happened, and none is acknowledged.
 
-use crate::support::Runner;
 use crate::support::history::{Unfollowed, audit_of, event_of};
+use crate::support::{PATIENCE, Runner};
+use config::Config;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::poll;
 use local::database::{Answer, Database};
 use local::engine::{Engine, GROUP_MAX};
+use local::storage::{self, Location};
+use local::template::{TEMPLATE, Template};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use std::sync::mpsc;
+use std::time::Instant;
 use tempfile::TempDir;
 
 const TABLE: &str = "greenroom-state";
@@ -164,6 +168,35 @@ async fn a_full_database_stores_exactly_what_it_has_acknowledged() {
         }
     }
     assert!(refused > 0, "the database was never full");
+}
+
+/// SQLite itself would copy it in the middle of somebody's write.
+#[tokio::test]
+async fn the_log_is_copied_into_the_database_while_a_runner_writes() {
+    let data = TempDir::new().unwrap();
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
+    let config = Config::of_runner(|_| None).unwrap();
+    let store = storage::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+    let (engine, thread) = Engine::start(store.database).unwrap();
+    let itself = "PRAGMA wal_autocheckpoint";
+    let pages = engine.work(|database| database.connection().query_row(itself, [], |row| row.get::<_, i64>(0)));
+    assert_eq!(pages.await.unwrap().unwrap(), 0);
+    let file = data.path().join("greenroom.db");
+    let before = std::fs::metadata(&file).unwrap().len();
+    let deadline = Instant::now() + PATIENCE;
+    for person in 0.. {
+        let (operation, body) = put(person % 1000, &"x".repeat(1000));
+        let answer = engine.call(operation.into(), body.to_string().into_bytes()).await.unwrap();
+        assert_eq!(answer.0, 200);
+        if std::fs::metadata(&file).unwrap().len() > before {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing was copied");
+    }
+    drop(engine);
+    tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
+    let log = std::fs::metadata(data.path().join("greenroom.db-wal"));
+    assert!(log.is_err(), "the last connection to be closed is the engine's, and removes the log");
 }
 
 /// The disk refuses to take more, as if it were full, and then takes more again.
