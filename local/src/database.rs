@@ -63,6 +63,8 @@ pub struct Database {
     nested: Arc<AtomicBool>,
     /// Whether a group's transaction is open.
     open: Cell<bool>,
+    /// Whether the open group cannot be committed, because a part of a refused write could not be undone.
+    lost: Cell<bool>,
     tokens: RefCell<Tokens>,
     vectors: VectorIndexLifecycle,
 }
@@ -88,6 +90,7 @@ impl Database {
             storage,
             nested,
             open: Cell::default(),
+            lost: Cell::default(),
             tokens: RefCell::default(),
             vectors: VectorIndexLifecycle::new(),
         })
@@ -233,11 +236,12 @@ impl Database {
             return true;
         }
         let outcome = if self.is_lost() {
-            Err("SQLite has rolled it back".to_owned())
+            Err("a write of it could not be undone, or SQLite has rolled it back".to_owned())
         } else {
             self.run("COMMIT").map_err(|error| error.to_string())
         };
         self.open.set(false);
+        self.lost.set(false);
         if let Err(error) = &outcome {
             tracing::error!(error, "failed to commit a group of writes");
             if !self.connection().is_autocommit()
@@ -253,9 +257,10 @@ impl Database {
         outcome.is_ok()
     }
 
-    /// Whether the open group's transaction is gone: SQLite rolls it back by itself if the disk is full, for example.
+    /// Whether the open group cannot be committed. SQLite rolls a transaction back by itself if the disk is full, for
+    /// example.
     fn is_lost(&self) -> bool {
-        self.open.get() && self.connection().is_autocommit()
+        self.open.get() && (self.lost.get() || self.connection().is_autocommit())
     }
 
     /// Executes a write in the group's transaction.
@@ -272,11 +277,10 @@ impl Database {
         }
         let work = AssertUnwindSafe(|| self.nested(|| self.execute(operation, body, false)));
         let answer = catch_unwind(work).unwrap_or_else(|_| failed());
-        // If one of these fails, the group is lost, and its commit fails.
-        if answer.0 != 200 && !self.is_lost() {
-            let _ = self.run("ROLLBACK TO operation");
+        let undone = answer.0 == 200 || self.run("ROLLBACK TO operation").is_ok();
+        if self.run("RELEASE operation").is_err() || !undone {
+            self.lost.set(true);
         }
-        let _ = self.run("RELEASE operation");
         answer
     }
 
