@@ -31,6 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 
+/// Records that are read before the task yields to others.
+const RECORDS_AT_ONCE: usize = 16;
 /// Rooms of a batch that are written at once.
 const ROOMS_AT_ONCE: usize = 16;
 /// Largest number of chains, and of people in them, that a consumer remembers: some 20 MB.
@@ -105,6 +107,10 @@ impl Ledger {
     pub async fn append(&self, records: &[StreamRecord], now: Timestamp) -> Result<(), Unfinished> {
         let (mut pending, mut failures) = (Vec::new(), Vec::new());
         for (index, record) in records.iter().enumerate() {
+            // In the runner, requests wait for this thread.
+            if index % RECORDS_AT_ONCE == RECORDS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             match self.pending(index, record) {
                 Ok(Some(one)) => pending.push(one),
                 Ok(None) => {}

@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
+use std::collections::HashMap;
 
 /// A batch of changes, in the order in which they happened.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,8 +21,8 @@ pub struct StreamEvent {
     pub records: Vec<StreamRecord>,
 }
 
-/// One change of one item. The item's images are parsed only when they are needed, so that one unreadable record does
-/// not fail its whole batch.
+/// One change of one item. The item's images stay text until they are needed, so that one unreadable record does not
+/// fail its whole batch, and a batch takes little memory.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamRecord {
     dynamodb: Body,
@@ -35,8 +37,8 @@ pub struct StreamRecord {
 struct Body {
     approximate_creation_date_time: Option<f64>,
     keys: Map<String, Json>,
-    new_image: Option<Map<String, Json>>,
-    old_image: Option<Map<String, Json>>,
+    new_image: Option<Box<RawValue>>,
+    old_image: Option<Box<RawValue>>,
     sequence_number: String,
 }
 
@@ -144,31 +146,38 @@ impl StreamRecord {
     }
 
     pub(super) fn old_image(&self) -> Result<Option<Item>, StoreError> {
-        self.dynamodb.old_image.as_ref().map(item).transpose()
+        self.dynamodb.old_image.as_deref().map(item).transpose()
     }
 
     pub(super) fn new_image(&self) -> Result<Option<Item>, StoreError> {
-        self.dynamodb.new_image.as_ref().map(item).transpose()
+        self.dynamodb.new_image.as_deref().map(item).transpose()
     }
 }
 
-/// Reads an item from its JSON. A state holds only texts, numbers, booleans and bytes.
-fn item(members: &Map<String, Json>) -> Result<Item, StoreError> {
-    let read = |value: &Json| {
-        let (kind, value) = value.as_object()?.iter().next()?;
-        match kind.as_str() {
-            "S" => Some(AttributeValue::S(value.as_str()?.to_owned())),
-            "N" => Some(AttributeValue::N(value.as_str()?.to_owned())),
-            "BOOL" => Some(AttributeValue::Bool(value.as_bool()?)),
-            "B" => Some(binary(&BASE64_STANDARD.decode(value.as_str()?).ok()?)),
-            _ => None,
-        }
+/// A value in JSON. A state holds only texts, numbers, booleans and bytes.
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Value {
+    S(String),
+    N(String),
+    Bool(bool),
+    B(String),
+}
+
+/// Reads an item from its JSON.
+fn item(image: &RawValue) -> Result<Item, StoreError> {
+    let unreadable = || StoreError::Corrupt { attribute: "image" };
+    let members: HashMap<String, Value> = serde_json::from_str(image.get()).map_err(|_| unreadable())?;
+    let read = |(name, value)| {
+        let value = match value {
+            Value::S(text) => AttributeValue::S(text),
+            Value::N(digits) => AttributeValue::N(digits),
+            Value::Bool(is) => AttributeValue::Bool(is),
+            Value::B(text) => binary(&BASE64_STANDARD.decode(text).map_err(|_| unreadable())?),
+        };
+        Ok((name, value))
     };
-    members
-        .iter()
-        .map(|(name, value)| Some((name.clone(), read(value)?)))
-        .collect::<Option<_>>()
-        .ok_or(StoreError::Corrupt { attribute: "image" })
+    members.into_iter().map(read).collect()
 }
 
 #[cfg(test)]
