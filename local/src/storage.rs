@@ -18,7 +18,10 @@ const LOCK: &str = "lock";
 /// Name of the file that holds [`LAYOUT`] after the database was set up. Without it, a database that lost its tables
 /// would look like a new one.
 const MARKER: &str = "layout";
-const LAYOUT: &str = "1";
+/// Since layout 2, histories have blocks, which older versions cannot read.
+const LAYOUT: &str = "2";
+/// The layout that this version takes over: the first write to a history adds a block.
+const OLDER_LAYOUT: &str = "1";
 /// Name of the file that holds the database's SHA-256 between an orderly stop and the next start. SQLite checks only
 /// its structure and not its content: it would serve a label with a flipped bit.
 const SEAL: &str = "seal";
@@ -65,7 +68,7 @@ pub enum StorageError {
         keep_agents: bool,
     },
     /// It was written by a version with another layout.
-    #[error("data directory {path} has layout {found}, this version reads layout {LAYOUT}")]
+    #[error("data directory {path} has layout {found}, this version reads layouts {OLDER_LAYOUT} and {LAYOUT}")]
     Layout {
         /// The directory.
         path: PathBuf,
@@ -197,7 +200,8 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
     let unusable = |source| StorageError::Unusable { path: path.to_owned(), source };
     let directory = private::directory(path).map_err(unusable)?;
     let lock = lock(path)?;
-    let set_up = is_set_up(path)?;
+    let found = layout(path)?;
+    let set_up = found.is_some();
     let file = path.join(DATABASE);
     let name = database_name(path, &directory).map_err(unusable)?;
     for ending in ["", "-wal", "-shm", "-journal"] {
@@ -224,9 +228,11 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
         database.storage().get_table_metadata(table).map_err(|error| damaged(path, &error))?;
         prepare_table(&database, template, logical_id, table)?;
     }
-    if !set_up {
-        let marker = path.join(MARKER);
-        private::write(&marker, LAYOUT).map_err(|source| StorageError::Unusable { path: marker, source })?;
+    if found != Some(LAYOUT) {
+        let (draft, marker) = (path.join("layout.new"), path.join(MARKER));
+        private::write(&draft, LAYOUT)
+            .and_then(|()| std::fs::rename(draft, &marker))
+            .map_err(|source| StorageError::Unusable { path: marker, source })?;
     }
     Ok(Storage { database, lock: Some(lock) })
 }
@@ -307,13 +313,15 @@ fn lock(directory: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
-fn is_set_up(directory: &Path) -> Result<bool, StorageError> {
+/// The layout of a directory. `None`: it is not set up.
+fn layout(directory: &Path) -> Result<Option<&'static str>, StorageError> {
     let path = directory.join(MARKER);
     match private::read(&path).map(String::from_utf8) {
-        Ok(Ok(found)) if found == LAYOUT => Ok(true),
+        Ok(Ok(found)) if found == LAYOUT => Ok(Some(LAYOUT)),
+        Ok(Ok(found)) if found == OLDER_LAYOUT => Ok(Some(OLDER_LAYOUT)),
         Ok(Ok(found)) => Err(StorageError::Layout { path: directory.to_owned(), found: format!("{found:.20?}") }),
         Ok(Err(_)) => Err(damaged(directory, &"its layout file")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StorageError::Unusable { path, source }),
     }
 }

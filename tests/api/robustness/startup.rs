@@ -71,7 +71,7 @@ fn an_unusable_data_directory_is_named() {
 
 #[test]
 fn data_of_another_version_is_refused_untouched() {
-    for (layout, wanted) in [("2", 5), ("", 5), ("1\n", 5), ("one", 5)] {
+    for (layout, wanted) in [("3", 5), ("0", 5), ("", 5), ("1\n", 5), ("2\n", 5), ("one", 5)] {
         let data = TempDir::new().unwrap();
         fs::write(data.path().join("layout"), layout).unwrap();
         let (code, said) = fails(&["--port", "0", "--data-dir", data.path().to_str().unwrap()], &[]);

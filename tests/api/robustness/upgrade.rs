@@ -71,6 +71,7 @@ fn a_directory_of_the_older_version_goes_on_and_can_be_saved_and_restored() {
     let (data, place) = (unpacked(), TempDir::new().unwrap());
     let (snapshots, restored) = (place.path().join("snapshots"), place.path().join("restored"));
     let runner = start(data.path());
+    assert_eq!(std::fs::read_to_string(data.path().join("layout")).unwrap(), "2", "the older version refuses it now");
     assert_older(&audit(&runner, "demo").0);
     change(&runner);
     let entries = audit_of(&runner, "demo", 42);
