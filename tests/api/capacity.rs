@@ -2,7 +2,7 @@
 
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
-use crate::support::history::audit_of;
+use crate::support::history::{audit, audit_of};
 use crate::support::lambda::{Lambda, event};
 use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join, now_ms};
 use base64::Engine as _;
@@ -334,6 +334,27 @@ fn the_history_of_a_change_alone_costs_at_most_two_write_units() {
     assert_eq!(costs.len(), 100);
     let dear = costs.iter().filter(|units| **units > 1.0).count();
     assert!(dear <= 3 && costs.iter().all(|units| *units <= 2.0), "{costs:?}");
+}
+
+/// The people of a room are in several shards, and each shard has a consumer of its own.
+#[test]
+fn consumers_that_take_turns_in_a_room_look_before_they_write() {
+    const CHANGES: usize = 40;
+    let bill = Bill::new();
+    let consumers = [(); 2].map(|()| Lambda::start("on_state_change", &bill.database.url));
+    bill.database.take_calls();
+    for number in 0..CHANGES {
+        consumers[number % 2].run(&batch(number, &["demo-room"], 25));
+    }
+    let calls = bill.database.take_calls();
+    let puts = calls.iter().filter(|call| call.operation == "PutItem").count();
+    assert!((CHANGES..=CHANGES + 2).contains(&puts), "{puts} puts for {CHANGES} changes");
+    let (reads, looks) = calls
+        .iter()
+        .filter(|call| call.operation == "Query")
+        .fold((0.0, 0), |(units_so_far, count), call| (units_so_far + units(call), count + 1));
+    assert!(looks <= CHANGES + 4 && reads <= 30.0, "{looks} looks of {reads} read units for {CHANGES} changes");
+    assert_eq!(audit(&bill.runner, "demo-room").0.len(), CHANGES);
 }
 
 /// A change of rooms is in two histories.

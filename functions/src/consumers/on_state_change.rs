@@ -16,9 +16,9 @@ pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
         ),
         allow(&["sqs:SendMessage"], &["!GetAtt StateChangeFailures.Arn"]),
     ])
-    // The example is a join and a mute in one batch: one block of two entries. The read is that of a new consumer in a
-    // room of 25: it reads the chain back to the last block that names the people.
-    .costs(3, 12.0, 1.0)
+    // The example is a join and a mute in one batch: one block of two entries, at the most one that names the people.
+    // The read is that of a new consumer in a room of 25: it reads the chain back to the last block that names them.
+    .costs(3, 12.0, 2.0)
     .changes(&[(None, UNMUTED), (Some(UNMUTED), MUTED)])
     // A batch has up to a hundred records, at most as many rooms, and two calls of about 10 ms for each of them.
     .properties("Timeout: 30");

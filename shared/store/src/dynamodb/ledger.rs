@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use block::{Stored, digest_key, entries_of, marked};
-use chain::{Chain, Pending};
+use chain::{Chain, LOOKS, Pending};
 use domain::ledger::{Entry, Head, SEQ_MAX};
 use domain::verdict::Policy;
 use domain::{Actor, RoomId, Timestamp, UserId};
@@ -184,7 +184,7 @@ impl Ledger {
         slot: &mut Option<Chain>,
     ) -> Result<(), Unfinished> {
         let name = keys::chain(room);
-        let mut tries = 1;
+        let (mut tries, mut has_looked) = (1, false);
         while let [record, ..] = records {
             let failed = |cause| Unfinished { index: record.index, cause };
             let began = record.position.began();
@@ -192,12 +192,21 @@ impl Ledger {
                 Some(chain) if chain.began == began => chain,
                 _ => slot.insert(self.load(room, began, now).await.map_err(failed)?),
             };
+            if chain.looks > 0 && !has_looked {
+                has_looked = true;
+                let known = chain.head;
+                if !self.follow(chain, &name, now, false).await.map_err(failed)? {
+                    *slot = None;
+                    continue;
+                }
+                chain.looks = if chain.head == known { chain.looks - 1 } else { LOOKS };
+            }
             self.mark(chain, &name, records).await.map_err(failed)?;
             let addition = chain.add(room, &name, records, now);
             // A stored block shows that this process knew the end of the chain. Without one it must look.
             if addition.doubts && addition.block.is_none() {
                 let known = chain.head;
-                if !self.follow(chain, &name, now).await.map_err(failed)? {
+                if !self.follow(chain, &name, now, true).await.map_err(failed)? {
                     *slot = None;
                     continue;
                 }
@@ -213,7 +222,8 @@ impl Ledger {
                     let cause = "other consumers kept appending to the same chain".into();
                     return Err(failed(StoreError::Unavailable(cause)));
                 }
-                if !self.follow(chain, &name, now).await.map_err(failed)? {
+                (chain.looks, has_looked) = (LOOKS, true);
+                if !self.follow(chain, &name, now, true).await.map_err(failed)? {
                     *slot = None;
                 }
                 tokio::time::sleep(APPEND_PAUSE * (tries - 1)).await;
@@ -278,9 +288,16 @@ impl Ledger {
         }
     }
 
-    /// Takes in the blocks that others have added to a chain. `false`: this process knew another chain.
-    async fn follow(&self, chain: &mut Chain, name: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let request = self.numbered(name, chain.head.seq + 1, SEQ_MAX);
+    /// Takes in the blocks that others have added to a chain. `false`: this process knew another chain. A read that is not
+    /// `consistent` can miss the last blocks.
+    async fn follow(
+        &self,
+        chain: &mut Chain,
+        name: &str,
+        now: Timestamp,
+        consistent: bool,
+    ) -> Result<bool, StoreError> {
+        let request = self.numbered(name, chain.head.seq + 1, SEQ_MAX).consistent_read(consistent);
         let output = request.send().await.map_err(failed)?;
         for item in output.items.unwrap_or_default() {
             match Stored::read(&item, name)? {

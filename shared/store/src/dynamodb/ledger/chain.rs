@@ -15,6 +15,9 @@ pub(super) const ENTRIES_MAX: usize = 32;
 const ENTRIES_BETWEEN: usize = 32;
 /// How long a person is remembered who has left. A stream delivers records for 24 hours.
 const REMEMBERED: Duration = Duration::from_hours(48);
+/// How often a consumer looks first after another one was ahead of it. A look costs half a read unit, a refused write a
+/// write unit and a read: with several consumers of a room, most writes would be refused.
+pub(super) const LOOKS: u8 = 8;
 /// Most people that a block names, about 250 KB with the longest ids. An item has at most 400 KB.
 pub(super) const PEOPLE_MAX: usize = 1_500;
 
@@ -47,6 +50,8 @@ pub(super) struct Chain {
     since: usize,
     /// Whether the chain began in the older form, so that people can have a marker.
     pub(super) has_markers: bool,
+    /// How many times this consumer looks at the end of the chain before it writes, because others append to it as well.
+    pub(super) looks: u8,
     /// The begin of the stream whose records this consumer appends. Another stream means another table, perhaps a
     /// restored one, whose chain may end elsewhere.
     pub(super) began: String,
@@ -69,7 +74,7 @@ pub(super) struct Addition {
 impl Chain {
     /// A chain that ends with `head`, in which nobody is known.
     pub(super) fn new(head: Head, key: DigestKey, has_markers: bool, began: &str) -> Self {
-        Self { head, key, people: People::new(), since: 0, has_markers, began: began.to_owned() }
+        Self { head, key, people: People::new(), since: 0, has_markers, looks: 0, began: began.to_owned() }
     }
 
     /// The chain that ends with these items, of which the newest comes first. `None`: the newest is not a block.
