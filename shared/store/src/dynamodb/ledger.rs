@@ -172,7 +172,7 @@ impl Ledger {
         let mut slot = slot.lock().await;
         let before = slot.as_ref().map_or(0, Chain::size);
         let outcome = self.append_locked(room, records, now, &mut slot).await;
-        self.grown(slot.as_ref().map_or(0, Chain::size).saturating_sub(before));
+        self.changed_by(before, slot.as_ref().map_or(0, Chain::size));
         outcome
     }
 
@@ -249,8 +249,10 @@ impl Ledger {
         Arc::clone(known.chains.entry(room.clone()).or_default())
     }
 
-    fn grown(&self, people: usize) {
-        self.known().people += people;
+    /// Notes how many people of a chain were remembered before, and are now.
+    fn changed_by(&self, before: usize, now: usize) {
+        let mut known = self.known();
+        known.people = (known.people + now).saturating_sub(before);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -38,6 +38,8 @@ pub(super) struct Block {
     pub(super) applied: Vec<(UserId, Position)>,
     /// All people after this block. Only some blocks say so: it bounds how far back a new consumer must read.
     pub(super) people: Option<People>,
+    /// Whether a list of this chain left out somebody who is in the room.
+    pub(super) is_cut: bool,
     /// Whether the chain began in the older form, so that people can have a marker.
     pub(super) has_markers: bool,
 }
@@ -80,6 +82,9 @@ impl Block {
         if let Some(people) = &self.people {
             write = write.set("people", text(&kept(people))?);
         }
+        if self.is_cut {
+            write = write.set("isCut", true);
+        }
         if self.has_markers {
             write = write.set("hasMarkers", true);
         }
@@ -102,6 +107,7 @@ impl Block {
             key: DigestKey::from(bytes(item, "digestKey")?),
             applied: applied.ok_or(StoreError::Corrupt { attribute: "applied" })?,
             people,
+            is_cut: item.contains_key("isCut"),
             has_markers: item.contains_key("hasMarkers"),
         })
     }

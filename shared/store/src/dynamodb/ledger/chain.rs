@@ -5,13 +5,13 @@ use super::block::{Block, People, Person, Stored};
 use domain::ledger::{Change, DigestKey, Entry, Head};
 use domain::user::User;
 use domain::{RoomId, Timestamp, UserId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Most entries in one block: about 10 KB. A reader of the end of a chain reads the whole block.
 pub(super) const ENTRIES_MAX: usize = 32;
 /// A block says who is in the room if so many entries have come since another one said so, and at least as many as
-/// there are people: what it costs is then shared by enough entries.
+/// people were named then: what it costs is then shared by enough entries.
 const ENTRIES_BETWEEN: usize = 32;
 /// How long a person is remembered who has left. A stream delivers records for 24 hours.
 const REMEMBERED: Duration = Duration::from_hours(48);
@@ -46,8 +46,11 @@ pub(super) struct Chain {
     pub(super) head: Head,
     key: DigestKey,
     people: People,
-    /// Entries since the last block that named the people.
+    /// Entries since the last block that named the people, and how many it named.
     since: usize,
+    listed: usize,
+    /// Whether a list left out somebody who is in the room.
+    is_cut: bool,
     /// Whether the chain began in the older form, so that people can have a marker.
     pub(super) has_markers: bool,
     /// How many times this consumer looks at the end of the chain before it writes, because others append to it as well.
@@ -74,7 +77,17 @@ pub(super) struct Addition {
 impl Chain {
     /// A chain that ends with `head`, in which nobody is known.
     pub(super) fn new(head: Head, key: DigestKey, has_markers: bool, began: &str) -> Self {
-        Self { head, key, people: People::new(), since: 0, has_markers, looks: 0, began: began.to_owned() }
+        Self {
+            head,
+            key,
+            people: People::new(),
+            since: 0,
+            listed: 0,
+            is_cut: false,
+            has_markers,
+            looks: 0,
+            began: began.to_owned(),
+        }
     }
 
     /// The chain that ends with these items, of which the newest comes first. `None`: the newest is not a block.
@@ -91,9 +104,9 @@ impl Chain {
 
     /// Takes in the next block.
     pub(super) fn follow(&mut self, block: Block, now: Timestamp) {
-        let Block { entries, key, applied, people, has_markers } = block;
+        let Block { entries, key, applied, people, is_cut, has_markers } = block;
         // Of two consumers that begin a chain, the one whose block was stored has chosen its key.
-        (self.key, self.has_markers) = (key, has_markers);
+        (self.key, self.is_cut, self.has_markers) = (key, is_cut, has_markers);
         let positions: HashMap<_, _> = applied.into_iter().collect();
         self.since += entries.len();
         for entry in &entries {
@@ -107,8 +120,12 @@ impl Chain {
             self.head = last.head();
         }
         if let Some(people) = people {
-            (self.people, self.since) = (people, 0);
+            self.list(people);
         }
+    }
+
+    fn list(&mut self, people: People) {
+        (self.listed, self.since, self.people) = (people.len(), 0, people);
     }
 
     /// Number of people that this consumer remembers for the chain.
@@ -146,7 +163,8 @@ impl Chain {
                 continue;
             }
             let mut change = record.change();
-            let is_here = known.is_some_and(|known| known.left_at.is_none());
+            // Whom the lists left out is in the room if the record says so.
+            let is_here = known.map_or(self.is_cut, |known| known.left_at.is_none());
             if !is_here && change.old.is_some_and(|old| old.room_id.as_ref() == Some(room)) {
                 // A person who is in a room without having joined was there before its history began.
                 change.old = None;
@@ -179,13 +197,14 @@ impl Chain {
         let in_block = |user: &UserId| entries.iter().any(|entry| entry.data["userId"] == user.as_str());
         let applied = changed.iter().filter(|(user, _)| in_block(user));
         let applied = applied.map(|(user, person)| (user.clone(), person.applied.clone())).collect();
-        let due = self.since + entries.len() >= ENTRIES_BETWEEN.max(self.people.len());
-        let people = due.then(|| {
-            let mut people = self.people.clone();
-            people.extend(changed.iter().map(|(user, person)| (user.clone(), person.clone())));
-            remembered(people, now)
-        });
-        Some(Block { entries, key: self.key, applied, people, has_markers: self.has_markers })
+        let (mut people, mut is_cut) = (None, self.is_cut);
+        if self.since + entries.len() >= ENTRIES_BETWEEN.max(self.listed) {
+            let mut all = self.people.clone();
+            all.extend(changed.iter().map(|(user, person)| (user.clone(), person.clone())));
+            is_cut |= cut(&mut all, now);
+            people = Some(all);
+        }
+        Some(Block { entries, key: self.key, applied, people, is_cut, has_markers: self.has_markers })
     }
 
     /// Takes in an addition whose block is stored.
@@ -197,24 +216,27 @@ impl Chain {
         if let Some(last) = block.entries.last() {
             self.head = last.head();
         }
+        self.is_cut = block.is_cut;
         if let Some(people) = block.people {
-            (self.people, self.since) = (people, 0);
+            self.list(people);
         }
     }
 }
 
-/// The people that a block names: without those who left long ago, and at most [`PEOPLE_MAX`], of whom the ones with the
-/// latest changes stay.
-fn remembered(mut people: People, now: Timestamp) -> People {
+/// Reduces people to those whom a block names: without those who left long ago, and at most [`PEOPLE_MAX`]. Whoever left
+/// goes first, then whoever is in the room, in the order of their last records. Returns whether anybody of the room went.
+fn cut(people: &mut People, now: Timestamp) -> bool {
     people.retain(|_, person| person.left_at.is_none_or(|left_at| left_at.plus(REMEMBERED) > now));
-    if people.len() > PEOPLE_MAX {
-        let mut positions: Vec<_> = people.values().map(|person| person.applied.clone()).collect();
-        positions.sort_unstable();
-        if let Some(oldest) = positions.get(positions.len() - PEOPLE_MAX) {
-            people.retain(|_, person| person.applied >= *oldest);
-        }
+    let too_many = people.len().saturating_sub(PEOPLE_MAX);
+    if too_many == 0 {
+        return false;
     }
-    people
+    let here = people.values().filter(|person| person.left_at.is_none()).count();
+    let mut order: Vec<_> = people.iter().collect();
+    order.sort_unstable_by_key(|(_, person)| (person.left_at.is_none(), &person.applied));
+    let gone: HashSet<UserId> = order.into_iter().take(too_many).map(|(user, _)| user.clone()).collect();
+    people.retain(|user, _| !gone.contains(user));
+    people.values().filter(|person| person.left_at.is_none()).count() < here
 }
 
 #[cfg(test)]

@@ -201,8 +201,36 @@ fn a_person_who_left_is_remembered_for_two_days_and_longer_while_their_record_co
 }
 
 #[test]
-fn a_block_names_at_most_so_many_people_and_the_others_join_again() {
-    let (mut chain, items) = mutes(PEOPLE_MAX + 300, 2 * PEOPLE_MAX);
+fn lists_of_people_come_also_while_people_only_join() {
+    let (_, items) = mutes(1000, 0);
+    let named: Vec<_> = (0..items.len()).filter(|place| items[*place].contains_key("people")).collect();
+    assert_eq!(named, [31, 63, 127, 255, 511]);
+}
+
+/// Visitors come and go, and residents stay without a change.
+#[test]
+fn who_is_in_the_room_is_not_forgotten_for_those_who_left() {
+    let here = |name: &str| user(name, Some("demo"), true, 1);
+    let mut chain = empty();
+    append(&mut chain, &[&record(0, "resident", None, Some(here("resident")))], at(0));
+    let mut items = Vec::new();
+    for number in 1..2 * PEOPLE_MAX {
+        let name = format!("visitor-{number}");
+        let join = record(2 * number, &name, None, Some(here(&name)));
+        let leave = record(2 * number + 1, &name, Some(here(&name)), None);
+        items.extend(append(&mut chain, &[&join, &leave], at(0)));
+    }
+    let named = items.iter().rev().find(|item| item.contains_key("people")).unwrap();
+    assert!(!named.contains_key("isCut"));
+    let mut named = Chain::of(vec![Stored::read(named, NAME).unwrap()], BEGAN, at(0)).unwrap();
+    assert_eq!((named.size(), present(&named)), (PEOPLE_MAX, vec!["resident".to_owned()]));
+    let entries = read(&append(&mut named, &[&record(99_999, "resident", Some(here("resident")), None)], at(0)));
+    assert!(matches!(entries[0].fact(), Some(Fact::Left { .. })), "{entries:?}");
+}
+
+#[test]
+fn a_block_names_at_most_so_many_people_and_the_records_tell_of_the_others() {
+    let (chain, items) = mutes(PEOPLE_MAX + 300, 2 * PEOPLE_MAX);
     let named = items.iter().rev().find(|item| item.contains_key("people")).unwrap();
     let AttributeValue::S(text) = &named["people"] else { panic!() };
     assert!(text.len() < 300_000, "{}", text.len());
@@ -210,9 +238,15 @@ fn a_block_names_at_most_so_many_people_and_the_others_join_again() {
     assert_eq!(named.size(), PEOPLE_MAX);
     let (first, forgotten) = ("user-0000", "user-0001");
     assert!(!named.is_unknown(&first.parse().unwrap()) && named.is_unknown(&forgotten.parse().unwrap()));
-    let (old, new) = (user(forgotten, Some("demo"), false, 1), user(forgotten, Some("demo"), true, 2));
-    let entries = read(&append(&mut chain, &[&record(99_999, forgotten, Some(old), Some(new))], at(0)));
-    assert!(matches!(entries[0].fact(), Some(Fact::Joined { version: 2, .. })), "{entries:?}");
+    let state = |version| user(forgotten, Some("demo"), version % 2 == 0, version);
+    for mut chain in [chain, named] {
+        assert!(chain.is_unknown(&forgotten.parse().unwrap()));
+        let mute = record(99_999, forgotten, Some(state(1)), Some(state(2)));
+        let leave = record(100_000, forgotten, Some(state(2)), None);
+        let entries = read(&append(&mut chain, &[&mute, &leave, &mute, &leave], at(0)));
+        let facts: Vec<_> = entries.iter().filter_map(Entry::fact).collect();
+        assert!(matches!(facts[..], [Fact::MuteChanged { version: 2, .. }, Fact::Left { .. }]), "{facts:?}");
+    }
 }
 
 #[test]
