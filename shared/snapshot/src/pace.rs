@@ -1,6 +1,7 @@
 //! Limits how fast a snapshot reads, measured in DynamoDB's read units, so that most of the capacity is left to
 //! requests.
 
+use crate::format::Table;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,11 +10,23 @@ use tokio::sync::Mutex;
 
 /// A snapshot takes one third of a table's read units.
 const ONE_IN: f64 = 3.0;
-/// Items per read unit, at least: a consistent read unit covers 4 KB, and no item of ours exceeds 1 KB.
-const ITEMS_PER_UNIT: f64 = 4.0;
+/// Items of a table per read unit, which covers 4 KB: a state has less than 1 KB, and a block of a history is seldom
+/// longer than 10 KB.
+const fn items_per_unit(table: Table) -> f64 {
+    match table {
+        Table::State => 4.0,
+        Table::Ledger => 0.4,
+    }
+}
+
 /// Items per page, at most. DynamoDB ends a page after 1 MB in any case; the embedded engine reads this many items
 /// before it checks their size.
-const PAGE_ITEMS: i32 = 1000;
+const fn page_items_max(table: Table) -> i32 {
+    match table {
+        Table::State => 1000,
+        Table::Ledger => 100,
+    }
+}
 
 /// A function that waits for the given time.
 pub type Pause = fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -38,10 +51,11 @@ impl Pace {
         Self::new(0, sleep)
     }
 
-    /// Items per page: the number that one second's share can read.
-    pub(crate) fn page_items(&self) -> i32 {
+    /// Items per page of a table: about the number that one second's share can read.
+    pub(crate) fn page_items(&self, table: Table) -> i32 {
+        let most = page_items_max(table);
         #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and what is left is from 1 to 1000")]
-        self.share.map_or(PAGE_ITEMS, |share| ((share * ITEMS_PER_UNIT) as i32).clamp(1, PAGE_ITEMS))
+        self.share.map_or(most, |share| ((share * items_per_unit(table)) as i32).clamp(1, most))
     }
 
     /// Makes a call and waits out its pause before it returns.
@@ -74,8 +88,15 @@ mod tests {
 
     #[test]
     fn a_page_costs_at_most_a_second() {
-        for (read_units, items) in [(0, 1000), (1, 1), (3, 4), (500, 666), (750, 1000), (u32::MAX, 1000)] {
-            assert_eq!(Pace::new(read_units, sleep).page_items(), items, "{read_units}");
+        for (read_units, states, blocks) in
+            [(0, 1000, 100), (1, 1, 1), (3, 4, 1), (500, 666, 66), (750, 1000, 100), (u32::MAX, 1000, 100)]
+        {
+            let pace = Pace::new(read_units, sleep);
+            assert_eq!(
+                [Table::State, Table::Ledger].map(|table| pace.page_items(table)),
+                [states, blocks],
+                "{read_units}"
+            );
         }
     }
 }

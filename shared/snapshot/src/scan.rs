@@ -86,8 +86,10 @@ async fn page(
     loop {
         // A consistent read: the snapshot must hold every change that was acknowledged before the scan began.
         let request =
-            tables.client.scan().table_name(tables.name(table)).limit(pace.page_items()).consistent_read(true);
-        let request = request.segment(segment).total_segments(segments).set_exclusive_start_key(after.clone());
+            tables.client.scan().table_name(tables.name(table)).limit(pace.page_items(table)).consistent_read(true);
+        // Without segments the embedded engine need not sort the table for each page.
+        let (segment, segments) = if segments == 1 { (None, None) } else { (Some(segment), Some(segments)) };
+        let request = request.set_segment(segment).set_total_segments(segments).set_exclusive_start_key(after.clone());
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let read = pace.call(Box::pin(request.send()), ScanOutput::consumed_capacity).await;
         let Some(output) = patience.outcome(read).await? else { continue };
@@ -188,7 +190,7 @@ impl Whole<'_> {
                 .expression_attribute_values(":chain", AttributeValue::S(keys::partition(chain)))
                 .expression_attribute_values(":from", AttributeValue::S(keys::place(after + 1)))
                 .expression_attribute_values(":to", AttributeValue::S(keys::place(until)))
-                .limit(self.pace.page_items())
+                .limit(self.pace.page_items(Table::Ledger))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .set_exclusive_start_key(start.clone());
             let read = self.pace.call(Box::pin(request.send()), QueryOutput::consumed_capacity).await;
