@@ -102,7 +102,7 @@ impl Database {
     /// The file cannot be opened once more, or the system refuses to start a thread.
     pub fn start_checkpoints(&mut self, name: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.checkpoints = Some(Checkpoints::start(name)?);
-        Ok(self.connection().pragma_update(None, "wal_autocheckpoint", 0)?)
+        Ok(Checkpoints::count(self.connection())?)
     }
 
     /// The engine's storage.
@@ -231,7 +231,7 @@ impl Database {
 
     /// Commits the open group. `false`: the group has failed, and none of its writes has happened.
     #[must_use]
-    pub(crate) fn commit(&self) -> bool {
+    pub fn commit(&self) -> bool {
         if !self.open.get() {
             return true;
         }

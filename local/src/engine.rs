@@ -251,7 +251,8 @@ impl Group {
                 self.wrote |= writes(&operation);
                 let answer = self.database.perform(&operation, &body, pieces);
                 self.unanswered.push((reply, answer));
-                if self.unanswered.len() == GROUP_MAX {
+                // What is not part of a group must not share the fate of the next one.
+                if self.unanswered.len() == GROUP_MAX || !joins(&operation) {
                     self.finish();
                 }
             }

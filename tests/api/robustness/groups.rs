@@ -199,6 +199,28 @@ async fn the_log_is_copied_into_the_database_while_a_runner_writes() {
     assert!(log.is_err(), "the last connection to be closed is the engine's, and removes the log");
 }
 
+/// A few commits of large items are many pages.
+#[tokio::test]
+async fn checkpoints_follow_the_size_of_the_log() {
+    const ITEMS: usize = 100;
+    let data = TempDir::new().unwrap();
+    let place = Location::Directory { path: data.path().to_owned(), durable: false };
+    let config = Config::of_runner(|_| None).unwrap();
+    let store = storage::open(&place, &Template::parse(TEMPLATE).unwrap(), &config).unwrap();
+    let (engine, _thread) = Engine::start(store.database).unwrap();
+    for _ in 0..ITEMS {
+        let (operation, body) = put(7, &"x".repeat(300_000));
+        let answer = engine.call(operation.into(), body.to_string().into_bytes()).await.unwrap();
+        assert_eq!(answer.0, 200);
+    }
+    // The same pages of the log are used again once they are copied.
+    let deadline = Instant::now() + PATIENCE;
+    while std::fs::metadata(data.path().join("greenroom.db")).unwrap().len() < 300_000 {
+        assert!(Instant::now() < deadline, "nothing was copied");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 /// The disk refuses to take more, as if it were full, and then takes more again.
 #[test]
 fn a_runner_whose_disk_is_full_acknowledges_nothing_and_goes_on_when_there_is_room() {
