@@ -117,6 +117,9 @@ async fn main() {
     let arguments: Vec<_> = std::env::args().collect();
     let given = arguments.iter().position(|argument| argument == "--rooms").map(|at| arguments[at + 1].clone());
     let counts = given.unwrap_or_else(|| "10000,40000".to_owned());
+    if counts == "0" {
+        return consumers(&config).await;
+    }
 
     let mut large = World::new(&config, LARGE);
     compare(&config, &mut large, 1).await;

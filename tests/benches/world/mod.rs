@@ -130,7 +130,7 @@ impl World {
         let directory = TempDir::new().unwrap();
         let place = Location::Directory { path: directory.path().join("data"), durable: false };
         let store = storage::open(&place, &Template::parse(&streamless).unwrap(), config).unwrap();
-        let (engine, _thread) = Engine::start(store.database, store.stream).unwrap();
+        let (engine, _thread) = Engine::start(store.database).unwrap();
         let meter = Meter { engine, used: Arc::default() };
         let context = context(meter.clone(), config.clone(), Arc::new(Unwritten));
         Self { context, meter, size, rooms: 0, config: config.clone(), record: 0, directory }
@@ -150,11 +150,12 @@ impl World {
     pub(crate) async fn grow(&mut self, rooms: usize) {
         let people = self.rooms * self.size..rooms * self.size;
         let (table, size, is_first) = (self.config.state_table.clone(), self.size, self.rooms == 0);
-        let filled = self.meter.engine.work(move |database, _| {
-            database.enable_bulk_loading().unwrap();
+        let filled = self.meter.engine.work(move |database| {
+            database.storage().enable_bulk_loading().unwrap();
             fill(people, size, |items| {
                 let request = json!({"RequestItems": {&*table: items}});
-                database.batch_write_item(serde_json::from_value(request).unwrap()).unwrap();
+                assert_eq!(database.call("BatchWriteItem", request.to_string().as_bytes(), false).0, 200);
+                assert!(database.commit());
             });
         });
         filled.await.unwrap();
@@ -171,11 +172,11 @@ impl World {
             "TableName": table,
             "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         });
-        let ready = self.meter.engine.work(move |database, _| {
+        let ready = self.meter.engine.work(move |database| {
             if is_first {
                 database.update_table(serde_json::from_value(streamed).unwrap()).unwrap();
             }
-            database.disable_bulk_loading().unwrap();
+            database.storage().disable_bulk_loading().unwrap();
         });
         ready.await.unwrap();
         self.rooms = rooms;
