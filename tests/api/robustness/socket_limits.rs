@@ -265,6 +265,8 @@ fn a_function_is_called_once_for_each_event() {
     socket.ask(json!({"event": "fly"}));
     socket.close();
     bed.await_ids(0);
+    // The item is gone before its function has answered.
+    await_that("the end of the connection was answered", || bed.seen.0.lock().unwrap().len() >= 4);
     bed.stop.send(true).unwrap();
     assert_eq!(*bed.seen.0.lock().unwrap(), ["WS $connect", "WS ping", "WS $default", "WS $disconnect"]);
 }
