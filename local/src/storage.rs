@@ -229,10 +229,7 @@ fn open_directory(path: &Path, durable: bool, template: &Template, config: &Conf
         prepare_table(&database, template, logical_id, table)?;
     }
     if found != Some(LAYOUT) {
-        let (draft, marker) = (path.join("layout.new"), path.join(MARKER));
-        private::write(&draft, LAYOUT)
-            .and_then(|()| std::fs::rename(draft, &marker))
-            .map_err(|source| StorageError::Unusable { path: marker, source })?;
+        replace(path, MARKER, LAYOUT).map_err(|source| StorageError::Unusable { path: path.join(MARKER), source })?;
     }
     Ok(Storage { database, lock: Some(lock) })
 }
@@ -336,9 +333,14 @@ pub fn seal(location: &Location) -> io::Result<()> {
         // The last user did not close the database, so a part of it is still in the write-ahead log.
         return Ok(());
     }
-    let draft = path.join("seal.new");
-    private::write(&draft, digest(&path.join(DATABASE))?)?;
-    std::fs::rename(draft, path.join(SEAL))
+    replace(path, SEAL, digest(&path.join(DATABASE))?)
+}
+
+/// Writes a file of the directory by way of a draft, so that it has its old content or the new one.
+fn replace(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let draft = directory.join(format!("{name}.new"));
+    private::write(&draft, content)?;
+    std::fs::rename(draft, directory.join(name))
 }
 
 /// Compares the database with its seal, if there is one, and removes the seal, because the database changes from now

@@ -156,7 +156,6 @@ impl Observer for LambdaLog {
     fn answered(&self, line: &RequestLine<'_>) {
         let table_throttled = Some(throttled::count()).filter(|count| *count > 0);
         let Some(before) = self.due(line, table_throttled.is_some()) else { return };
-        // Read once per line and not per request: this takes longer than the rest of the line, and a peak never falls.
         let memory_used_mb = telemetry::process::memory_peak().map(megabytes);
         let attestation_rejected = rejected(line, before.len());
         let of_function = line.is_error.then(|| OfFunction {

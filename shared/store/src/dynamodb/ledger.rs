@@ -74,6 +74,17 @@ pub struct Part {
     pub has_more: bool,
 }
 
+/// Where a chain ends, compared with what this process knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Where this process thought.
+    Same,
+    /// Others have added blocks, which this process knows now.
+    Further,
+    /// Too far away, or in another chain: it must be read anew.
+    Elsewhere,
+}
+
 /// An append that broke off: the records before `index` are in the ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
@@ -144,7 +155,7 @@ impl Ledger {
         failures.into_iter().min_by_key(|failure| failure.index).map_or(Ok(()), Err)
     }
 
-    /// Reads a record. `None`: it concerns no room.
+    /// Reads a record. `None`: its item is not a state.
     fn pending(&self, index: usize, record: &StreamRecord) -> Result<Option<Pending>, StoreError> {
         let Some(user_id) = record.user_id() else { return Ok(None) };
         let image = |image: Option<Item>| image.map(|image| recorded(image, self.policy)).transpose();
@@ -194,24 +205,26 @@ impl Ledger {
             };
             if chain.looks > 0 && !has_looked {
                 has_looked = true;
-                let known = chain.head;
-                if !self.follow(chain, &name, now, false).await.map_err(failed)? {
-                    *slot = None;
-                    continue;
+                match self.follow(chain, &name, now, false).await.map_err(failed)? {
+                    End::Same => chain.looks -= 1,
+                    End::Further => chain.looks = LOOKS,
+                    End::Elsewhere => {
+                        *slot = None;
+                        continue;
+                    }
                 }
-                chain.looks = if chain.head == known { chain.looks - 1 } else { LOOKS };
             }
             self.mark(chain, &name, records).await.map_err(failed)?;
             let addition = chain.add(room, &name, records, now);
             // A stored block shows that this process knew the end of the chain. Without one it must look.
             if addition.doubts && addition.block.is_none() {
-                let known = chain.head;
-                if !self.follow(chain, &name, now, true).await.map_err(failed)? {
-                    *slot = None;
-                    continue;
-                }
-                if chain.head != known {
-                    continue;
+                match self.follow(chain, &name, now, true).await.map_err(failed)? {
+                    End::Same => {}
+                    End::Further => continue,
+                    End::Elsewhere => {
+                        *slot = None;
+                        continue;
+                    }
                 }
             }
             if let Some(block) = &addition.block
@@ -223,7 +236,7 @@ impl Ledger {
                     return Err(failed(StoreError::Unavailable(cause)));
                 }
                 (chain.looks, has_looked) = (LOOKS, true);
-                if !self.follow(chain, &name, now, true).await.map_err(failed)? {
+                if self.follow(chain, &name, now, true).await.map_err(failed)? == End::Elsewhere {
                     *slot = None;
                 }
                 tokio::time::sleep(APPEND_PAUSE * (tries - 1)).await;
@@ -290,24 +303,23 @@ impl Ledger {
         }
     }
 
-    /// Takes in the blocks that others have added to a chain. `false`: this process knew another chain. A read that is not
-    /// `consistent` can miss the last blocks.
-    async fn follow(
-        &self,
-        chain: &mut Chain,
-        name: &str,
-        now: Timestamp,
-        consistent: bool,
-    ) -> Result<bool, StoreError> {
+    /// Takes in the blocks that others have added to a chain. A read that is not `consistent` can miss the last ones.
+    async fn follow(&self, chain: &mut Chain, name: &str, now: Timestamp, consistent: bool) -> Result<End, StoreError> {
+        let known = chain.head;
         let request = self.numbered(name, chain.head.seq + 1, SEQ_MAX).consistent_read(consistent);
         let output = request.send().await.map_err(failed)?;
         for item in output.items.unwrap_or_default() {
             match Stored::read(&item, name)? {
                 Stored::Block(block) if block.follows(&chain.head) => chain.follow(block, now),
-                _ => return Ok(false),
+                _ => return Ok(End::Elsewhere),
             }
         }
-        Ok(output.last_evaluated_key.is_none_or(|key| key.is_empty()))
+        let is_whole = output.last_evaluated_key.is_none_or(|key| key.is_empty());
+        Ok(match is_whole {
+            false => End::Elsewhere,
+            true if chain.head == known => End::Same,
+            true => End::Further,
+        })
     }
 
     /// Reads the markers of the people of whom the chain's blocks say nothing.

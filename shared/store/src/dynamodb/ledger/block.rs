@@ -104,7 +104,7 @@ impl Block {
         let people = if item.contains_key("people") { Some(read_people(json(item, "people")?)?) } else { None };
         Ok(Self {
             entries: entries(item, chain)?,
-            key: DigestKey::from(bytes(item, "digestKey")?),
+            key: digest_key(item)?,
             applied: applied.ok_or(StoreError::Corrupt { attribute: "applied" })?,
             people,
             is_cut: item.contains_key("isCut"),
@@ -184,9 +184,9 @@ pub(super) fn entries_of(item: &Item, chain: &str) -> Result<Vec<Entry>, StoreEr
     if is_block(item) { entries(item, chain) } else { Ok(vec![entry(item, chain)?]) }
 }
 
-/// The key of the room's digests, which the `HEAD` of the older form holds.
-pub(super) fn digest_key(head: &Item) -> Result<DigestKey, StoreError> {
-    Ok(DigestKey::from(bytes(head, "digestKey")?))
+/// The key of the room's digests, which a block holds, and the `HEAD` of the older form.
+pub(super) fn digest_key(item: &Item) -> Result<DigestKey, StoreError> {
+    Ok(DigestKey::from(bytes(item, "digestKey")?))
 }
 
 /// The person of a marker, and the position of their last record in the older form.

@@ -5,7 +5,7 @@ use super::block::{Block, People, Person, Stored};
 use domain::ledger::{Change, DigestKey, Entry, Head};
 use domain::user::User;
 use domain::{RoomId, Timestamp, UserId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Most entries in one block: about 10 KB. A reader of the end of a chain reads the whole block.
@@ -21,7 +21,7 @@ pub(super) const LOOKS: u8 = 8;
 /// Most people that a block names, about 250 KB with the longest ids. An item has at most 400 KB.
 pub(super) const PEOPLE_MAX: usize = 1_500;
 
-/// A record that concerns at least one room.
+/// A record of a state, read from the stream.
 #[derive(Debug)]
 pub(super) struct Pending {
     /// Its place in the batch.
@@ -104,28 +104,28 @@ impl Chain {
 
     /// Takes in the next block.
     pub(super) fn follow(&mut self, block: Block, now: Timestamp) {
-        let Block { entries, key, applied, people, is_cut, has_markers } = block;
-        // Of two consumers that begin a chain, the one whose block was stored has chosen its key.
-        (self.key, self.is_cut, self.has_markers) = (key, is_cut, has_markers);
-        let positions: HashMap<_, _> = applied.into_iter().collect();
-        self.since += entries.len();
-        for entry in &entries {
+        let positions: HashMap<_, _> = block.applied.iter().cloned().collect();
+        for entry in &block.entries {
             let user = entry.data.get("userId").and_then(|user| user.as_str()?.parse::<UserId>().ok());
             if let Some((user, applied)) = user.and_then(|user| positions.get_key_value(&user)) {
                 let left_at = (entry.action == "left").then_some(now);
                 self.people.insert(user.clone(), Person { applied: applied.clone(), left_at });
             }
         }
-        if let Some(last) = entries.last() {
-            self.head = last.head();
-        }
-        if let Some(people) = people {
-            self.list(people);
-        }
+        self.end_with(block);
     }
 
-    fn list(&mut self, people: People) {
-        (self.listed, self.since, self.people) = (people.len(), 0, people);
+    /// Makes a stored block the end of the chain, after its people were taken in.
+    fn end_with(&mut self, block: Block) {
+        self.since += block.entries.len();
+        if let Some(last) = block.entries.last() {
+            self.head = last.head();
+        }
+        // Of two consumers that begin a chain, the one whose block was stored has chosen its key.
+        (self.key, self.is_cut, self.has_markers) = (block.key, block.is_cut, block.has_markers);
+        if let Some(people) = block.people {
+            (self.listed, self.since, self.people) = (people.len(), 0, people);
+        }
     }
 
     /// Number of people that this consumer remembers for the chain.
@@ -194,8 +194,10 @@ impl Chain {
         if entries.is_empty() {
             return None;
         }
-        let in_block = |user: &UserId| entries.iter().any(|entry| entry.data["userId"] == user.as_str());
-        let applied = changed.iter().filter(|(user, _)| in_block(user));
+        // A person whose record only came again has no entry here.
+        let is_new =
+            |user, person: &Person| self.people.get(user).is_none_or(|known: &Person| known.applied < person.applied);
+        let applied = changed.iter().filter(|(user, person)| is_new(*user, person));
         let applied = applied.map(|(user, person)| (user.clone(), person.applied.clone())).collect();
         let (mut people, mut is_cut) = (None, self.is_cut);
         if self.since + entries.len() >= ENTRIES_BETWEEN.max(self.listed) {
@@ -211,14 +213,8 @@ impl Chain {
     pub(super) fn commit(&mut self, addition: Addition) {
         let Addition { block, people, .. } = addition;
         self.people.extend(people);
-        let Some(block) = block else { return };
-        self.since += block.entries.len();
-        if let Some(last) = block.entries.last() {
-            self.head = last.head();
-        }
-        self.is_cut = block.is_cut;
-        if let Some(people) = block.people {
-            self.list(people);
+        if let Some(block) = block {
+            self.end_with(block);
         }
     }
 }
@@ -231,12 +227,12 @@ fn cut(people: &mut People, now: Timestamp) -> bool {
     if too_many == 0 {
         return false;
     }
-    let here = people.values().filter(|person| person.left_at.is_none()).count();
-    let mut order: Vec<_> = people.iter().collect();
-    order.sort_unstable_by_key(|(_, person)| (person.left_at.is_none(), &person.applied));
-    let gone: HashSet<UserId> = order.into_iter().take(too_many).map(|(user, _)| user.clone()).collect();
-    people.retain(|user, _| !gone.contains(user));
-    people.values().filter(|person| person.left_at.is_none()).count() < here
+    let is_here = |person: &Person| person.left_at.is_none();
+    let mut order: Vec<_> = people.drain().collect();
+    order.sort_unstable_by(|(_, a), (_, b)| (is_here(a), &a.applied).cmp(&(is_here(b), &b.applied)));
+    let is_cut = order.drain(..too_many).any(|(_, person)| is_here(&person));
+    people.extend(order);
+    is_cut
 }
 
 #[cfg(test)]
