@@ -1,19 +1,21 @@
 //! The makers of changes.
 
-use crate::{AgentId, Refused};
+use crate::{AgentId, Refused, UserId};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
 /// The maker of a change. `changedBy` of a stored item holds its text, and so does `actor` of a ledger entry.
 ///
-/// When callers have tokens, they get a variant each: `person:<participantId>` and `account:<accountId>`. `user:<id>`
+/// When accounts have tokens, they get a variant, `account:<accountId>`. `user:<id>`
 /// is not an actor: a ledger entry contains it if the maker of the change is unknown, and it then names the user whose
 /// state changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// `open`: a caller without a token, which `AUTH_MODE=open` lets act for anybody.
     Open,
+    /// `person:<participantId>`: the participant whose token came with the request.
+    Person(UserId),
     /// `agent:<id>`: the agent that signed the request.
     Agent(AgentId),
     /// `service`: Greenroom itself, such as its canary, a restore, or the removal of an item past its time.
@@ -24,6 +26,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("open"),
+            Self::Person(id) => write!(f, "person:{id}"),
             Self::Agent(id) => write!(f, "agent:{id}"),
             Self::Service => f.write_str("service"),
         }
@@ -43,8 +46,9 @@ impl FromStr for Actor {
         match text.split_once(':') {
             None if text == "open" => Ok(Self::Open),
             None if text == "service" => Ok(Self::Service),
+            Some(("person", id)) => id.parse().map(Self::Person),
             Some(("agent", id)) => id.parse().map(Self::Agent),
-            _ => Err(Refused("be open, service or agent:<id>")),
+            _ => Err(Refused("be open, service, person:<id> or agent:<id>")),
         }
     }
 }
@@ -55,7 +59,8 @@ mod tests {
 
     #[test]
     fn an_actor_is_read_back_as_it_was_written() {
-        for actor in [Actor::Open, Actor::Agent(AgentId::from_bits(7)), Actor::Service] {
+        let ada = Actor::Person("ada".parse().unwrap());
+        for actor in [Actor::Open, ada, Actor::Agent(AgentId::from_bits(7)), Actor::Service] {
             assert_eq!(actor.to_string().parse(), Ok(actor));
         }
     }

@@ -1,6 +1,6 @@
 //! Identifiers that come from outside.
 
-use crate::Refused;
+use crate::{Refused, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,56 @@ macro_rules! open {
 
 open!(UserId, RoomId);
 
+/// The prefix of the ids of participants.
+const PARTICIPANT_PREFIX: &str = "p_";
+/// The prefix of the ids of rooms that somebody created.
+const ROOM_PREFIX: &str = "rm_";
+
+impl UserId {
+    /// A new id of a participant. A person who joins later has an id that sorts later.
+    #[must_use]
+    pub fn participant(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(format!("{PARTICIPANT_PREFIX}{}", ulid(at, random)))
+    }
+
+    /// Whether Greenroom made the id for somebody who joined a room.
+    #[must_use]
+    pub fn is_participant(&self) -> bool {
+        is_ulid(&self.0, PARTICIPANT_PREFIX)
+    }
+}
+
+impl RoomId {
+    /// A new id of a room that somebody creates.
+    #[must_use]
+    pub fn created(at: Timestamp, random: [u8; 10]) -> Self {
+        Self(format!("{ROOM_PREFIX}{}", ulid(at, random)))
+    }
+
+    /// Whether Greenroom made the id for a room that somebody created. Any other room exists only while somebody's
+    /// state names it.
+    #[must_use]
+    pub fn is_created(&self) -> bool {
+        is_ulid(&self.0, ROOM_PREFIX)
+    }
+}
+
+/// Whether a text is this prefix and a ULID.
+fn is_ulid(text: &str, prefix: &str) -> bool {
+    let digits = text.strip_prefix(prefix).unwrap_or_default().as_bytes();
+    // 26 digits hold 130 bits: the first one is at most 7.
+    digits.len() == 26 && digits[0] <= b'7' && digits.iter().all(|digit| BASE32.contains(digit))
+}
+
+/// A ULID (<https://github.com/ulid/spec>): ids that are made later sort later, to the millisecond.
+#[must_use]
+pub fn ulid(at: Timestamp, random: [u8; 10]) -> String {
+    let mut bits = [0; 16];
+    bits[..6].copy_from_slice(&at.ms().to_be_bytes()[2..]);
+    bits[6..].copy_from_slice(&random);
+    base32(u128::from_be_bytes(bits))
+}
+
 /// Digits of Crockford's base32, as a ULID is written (<https://www.crockford.com/base32.html>).
 pub(crate) const BASE32: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// The same digits in a pattern.
@@ -118,13 +168,7 @@ impl AgentId {
 }
 
 fn agent(text: &str) -> Result<(), Refused> {
-    let digits = text.strip_prefix(AGENT_PREFIX).unwrap_or_default().as_bytes();
-    // 26 digits hold 130 bits: the first one is at most 7.
-    if digits.len() == 26 && digits[0] <= b'7' && digits.iter().all(|digit| BASE32.contains(digit)) {
-        Ok(())
-    } else {
-        Err(Refused("be agt_ and 26 digits of Crockford's base32"))
-    }
+    if is_ulid(text, AGENT_PREFIX) { Ok(()) } else { Err(Refused("be agt_ and 26 digits of Crockford's base32")) }
 }
 
 id! {
@@ -177,6 +221,23 @@ mod tests {
         fn every_agent_id_is_read_back(bits in any::<u128>()) {
             let id = AgentId::from_bits(bits);
             prop_assert_eq!(id.as_str().parse::<AgentId>(), Ok(id.clone()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn later_ids_sort_later(ms in 0..253_402_300_799_998_u64, a in any::<[u8; 10]>(), b in any::<[u8; 10]>()) {
+            let at = Timestamp::from_ms(ms);
+            let (first, second) = (UserId::participant(at, a), UserId::participant(Timestamp::from_ms(ms + 1), b));
+            prop_assert!(first < second && first.is_participant() && second.is_participant());
+            prop_assert!(RoomId::created(at, a).is_created());
+        }
+    }
+
+    #[test]
+    fn an_id_that_a_client_chose_is_no_participants() {
+        for free in ["p_", "p_ada", "p_81KBA8M3Q4V4W5X6Y7Z8A9BCDE", "p_01kba8m3q4v4w5x6y7z8a9bcde", "ada"] {
+            assert!(!free.parse::<UserId>().unwrap().is_participant(), "{free}");
         }
     }
 

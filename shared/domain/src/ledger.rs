@@ -453,7 +453,7 @@ pub struct Entry {
 }
 
 /// The pattern of the maker of a change: an [`Actor`], or the user whose state changed.
-pub const ACTOR_PATTERN: &str = "^(open|user:.+|agent:.+|service)$";
+pub const ACTOR_PATTERN: &str = "^(open|person:.+|user:.+|agent:.+|service)$";
 
 /// The schema of an entry's `action`: the names of all facts.
 #[must_use]

@@ -7,10 +7,12 @@ mod connection;
 mod evidence;
 mod id;
 pub mod ledger;
-mod room;
+pub mod room;
+mod safety;
 mod schema;
 mod text;
 mod time;
+mod token;
 pub mod user;
 pub mod verdict;
 
@@ -22,11 +24,12 @@ pub use attestation::{
 pub use connection::{BEARER_SUBPROTOCOL, CONNECTION_LEASE, PING_EVERY, SUBPROTOCOL};
 pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
-pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId};
-pub use room::{Blocking, Counts, RoomSafety};
+pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId, ulid};
+pub use safety::{Blocking, Counts, RoomSafety};
 pub use schema::Nullable;
-pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, Name};
+pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, MessageText, Name, Slug, Title};
 pub use time::Timestamp;
+pub use token::{RoomToken, TOKEN_KEYS_MAX, TOKEN_LIFE_MAX, TokenKeys, TokenSigner};
 
 /// The rule that a refused value breaks, phrased to complete "must …".
 ///

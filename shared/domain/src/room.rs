@@ -1,175 +1,272 @@
-//! Whether everybody in a room is verified to be muted: the combined verdicts of the people present.
+//! Rooms that somebody created: their settings, their people's roles, and how they end.
 
-use crate::user::User;
-use crate::verdict::{Value, Verdict};
-use crate::{RoomId, Timestamp, UserId};
+use crate::evidence::words;
+use crate::user::Version;
+use crate::verdict::MinEvidence;
+use crate::{Name, Refused, RoomId, Slug, Timestamp, Title};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Most people that an answer names; the counts include everybody.
-const BLOCKING_MAX: usize = 100;
+/// The rule of `maxParticipants`: how many people a room may hold, its presenters included.
+pub const PARTICIPANTS: std::ops::RangeInclusive<u32> = 2..=1000;
+/// `maxParticipants` of a room that states none.
+pub const PARTICIPANTS_DEFAULT: u32 = 50;
+/// Above this many people, answers carry a warning: a presenter who sends to each of them directly needs much upload.
+const WARN_ABOVE: u32 = 25;
+/// Longest password, in bytes. Hashing a longer text would cost more time.
+const PASSWORD_BYTES_MAX: usize = 128;
 
-/// Whether everybody in a room is verified to be muted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("examples" = [{
-    "roomId": "demo", "safe": true, "asOf": "2026-11-21T11:44:18.082Z", "expiresAt": "2026-11-21T11:44:36.020Z",
-    "counts": {"total": 2, "muted": 2, "verified": 2, "contradicted": 0, "stale": 0, "unverified": 0}, "blocking": [],
-}]))]
-pub struct RoomSafety {
-    /// The room.
-    pub room_id: RoomId,
-    /// True if everybody present claims to be muted and every mute verdict is `verified`. An unknown state is never
-    /// safe, and neither is an empty room.
-    pub safe: bool,
-    /// The moment that this answer describes.
-    pub as_of: Timestamp,
-    /// When the first verdict expires, and this answer with it; null if the room is not safe.
-    pub expires_at: Option<Timestamp>,
-    /// Number of people by mute verdict; `muted` counts their claims.
-    pub counts: Counts,
-    /// The people who keep the room from being safe; at most 100 are named, and all are counted.
-    #[schemars(length(max = BLOCKING_MAX))]
-    pub blocking: Vec<Blocking>,
+words! {
+    /// What a participant may do in a room.
+    Role {
+        /// Leads the room: may change and end it, and moderate its people.
+        Presenter = "presenter",
+        /// Takes part.
+        Attendee = "attendee",
+    }
 }
 
-/// People present, by their claim and by their mute verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+words! {
+    /// Which paths media may take between two people, as in `RTCConfiguration`.
+    #[schemars(inline)]
+    IceTransportPolicy {
+        /// Any path.
+        All = "all",
+        /// Only over a TURN relay, which hides people's addresses from each other.
+        Relay = "relay",
+    }
+}
+
+words! {
+    /// A video codec that a room prefers.
+    #[schemars(inline)]
+    VideoCodec {
+        /// VP9
+        Vp9 = "VP9",
+        /// VP8
+        Vp8 = "VP8",
+        /// H.264
+        H264 = "H264",
+        /// AV1
+        Av1 = "AV1",
+    }
+}
+
+words! {
+    /// An audio codec that a room prefers.
+    #[schemars(inline)]
+    AudioCodec {
+        /// Opus
+        Opus = "opus",
+        /// G.722
+        G722 = "G722",
+        /// PCMU
+        Pcmu = "PCMU",
+        /// PCMA
+        Pcma = "PCMA",
+    }
+}
+
+/// How the people of a room exchange media. Greenroom hands it to the clients and does nothing with it itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
-pub struct Counts {
-    /// Everybody present.
-    pub total: u64,
-    /// People who claim to be muted.
-    pub muted: u64,
-    /// People whose mute verdict is `verified`: the microphone is as claimed, muted or open.
-    pub verified: u64,
-    /// People whose mute verdict is `contradicted`.
-    pub contradicted: u64,
-    /// People whose mute verdict is `stale`.
-    pub stale: u64,
-    /// People whose mute verdict is `unverified`.
-    pub unverified: u64,
+pub struct Media {
+    /// Preferred video codecs, the best first.
+    #[schemars(length(max = 4))]
+    pub video_codecs: Vec<VideoCodec>,
+    /// Preferred audio codecs, the best first.
+    #[schemars(length(max = 4))]
+    pub audio_codecs: Vec<AudioCodec>,
+    /// Which paths media may take.
+    pub ice_transport_policy: IceTransportPolicy,
+    /// Whether clients should send no video.
+    pub audio_only: bool,
 }
 
-/// A person who keeps the room from being safe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub struct Blocking {
-    /// The person.
-    pub user_id: UserId,
-    /// Their claim: muted or open.
-    pub is_muted: bool,
-    /// The mute verdict.
-    pub verdict: Verdict,
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            video_codecs: vec![VideoCodec::Vp9, VideoCodec::Vp8],
+            audio_codecs: vec![AudioCodec::Opus],
+            ice_transport_policy: IceTransportPolicy::All,
+            audio_only: false,
+        }
+    }
 }
 
-impl RoomSafety {
-    /// An empty room.
+/// The settings of a room. Members that are left out have their default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(rename = "RoomSettings")]
+pub struct Settings {
+    /// Whether people's claims start as muted.
+    pub mute_on_join: bool,
+    /// Whether an attendee may claim an open microphone only with a presenter's permission (`mayUnmute`).
+    pub moderated_unmute: bool,
+    /// Whether people wait until a presenter admits them.
+    pub lobby: bool,
+    /// Whether people may write messages.
+    pub chat: bool,
+    /// Whether people may ask questions.
+    pub questions: bool,
+    /// The weakest evidence that verifies a mute in this room, if it is stricter than the service's. It is fixed when
+    /// the room is created.
+    pub min_evidence: Option<MinEvidence>,
+    /// How people exchange media.
+    pub media: Media,
+    /// Above this many people, answers carry the warning `star_size`.
+    #[schemars(range(max = 1000))]
+    pub warn_above: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mute_on_join: false,
+            moderated_unmute: false,
+            lobby: false,
+            chat: true,
+            questions: true,
+            min_evidence: None,
+            media: Media::default(),
+            warn_above: WARN_ABOVE,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks the rules that their types do not express.
+    ///
+    /// # Errors
+    /// The rule that they break.
+    pub fn check(&self) -> Result<(), Refused> {
+        if self.media.video_codecs.len() > 4 || self.media.audio_codecs.len() > 4 {
+            return Err(Refused("name at most 4 codecs of each kind"));
+        }
+        if self.warn_above > *PARTICIPANTS.end() {
+            return Err(Refused("have a warnAbove of at most 1000"));
+        }
+        Ok(())
+    }
+}
+
+/// A room's password, as a person typed it. It is neither stored nor shown.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(inline, extend("minLength" = 1, "maxLength" = PASSWORD_BYTES_MAX))]
+pub struct Password(String);
+
+impl Password {
+    /// Its bytes.
     #[must_use]
-    pub fn new(room_id: RoomId, as_of: Timestamp) -> Self {
-        Self { room_id, safe: false, as_of, expires_at: None, counts: Counts::default(), blocking: Vec::new() }
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
+}
 
-    /// Counts a person who is present. The verdicts of `user` must be those at `as_of`.
-    pub fn add(&mut self, user: User) {
-        let verdict = user.verdict.mute;
-        let Counts { total, muted, verified, contradicted, stale, unverified } = &mut self.counts;
-        *total += 1;
-        *muted += u64::from(user.is_muted);
-        *match verdict.value {
-            Value::Verified => verified,
-            Value::Contradicted => contradicted,
-            Value::Stale => stale,
-            Value::Unverified => unverified,
-        } += 1;
-        let silent = user.is_muted && verdict.value == Value::Verified;
-        if silent {
-            self.expires_at = [self.expires_at, verdict.expires_at].into_iter().flatten().min();
-        } else if self.blocking.len() < BLOCKING_MAX {
-            self.blocking.push(Blocking { user_id: user.user_id, is_muted: user.is_muted, verdict });
-        }
-        self.safe = self.blocking.is_empty();
-        if !self.safe {
-            self.expires_at = None;
-        }
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
     }
+}
+
+impl TryFrom<String> for Password {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        if (1..=PASSWORD_BYTES_MAX).contains(&text.len()) { Ok(Self(text)) } else { Err(Refused("be 1 to 128 bytes")) }
+    }
+}
+
+/// A room, as its people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [room_example()]))]
+pub struct Room {
+    /// Its id.
+    pub room_id: RoomId,
+    /// Its name in links.
+    pub slug: Slug,
+    /// Its title.
+    pub title: Title,
+    /// The name of the person who created it.
+    pub presenter_name: Name,
+    /// Whether people need a password to join.
+    pub has_password: bool,
+    /// How many people it may hold, presenters included.
+    #[schemars(range(min = 2, max = 1000))]
+    pub max_participants: u32,
+    /// How many people have a seat in it now. A person whose page has gone silent keeps the seat until others need it.
+    pub present: u32,
+    /// Whether it has not ended.
+    pub is_active: bool,
+    /// Its settings.
+    pub settings: Settings,
+    /// Number of changes of its title, password, size and settings. Clients send it back as `If-Match`.
+    #[schemars(range(min = 1))]
+    pub version: Version,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it ended, or will end at the latest.
+    #[serde(skip)]
+    pub expires_at: Timestamp,
+    /// When it ended; null while it is active.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Room {
+    /// Whether so many people are in it that a star of direct connections may not carry them.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        self.present > self.settings.warn_above
+    }
+}
+
+/// An example for the API's description.
+#[must_use]
+pub fn room_example() -> serde_json::Value {
+    serde_json::json!({
+        "roomId": "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", "slug": "weekly-review-4f7k2m9q3x8tn", "title": "Weekly review",
+        "presenterName": "Ada", "hasPassword": false, "maxParticipants": 50, "present": 1, "isActive": true,
+        "settings": Settings::default(), "version": 1, "createdAt": "2026-11-21T11:44:18.027Z", "endedAt": null,
+    })
+}
+
+/// What happened in a room, counted when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct SessionStats {
+    /// The most people who had a seat at the same time.
+    pub max_concurrent_participants: u32,
+    /// How many times somebody joined, the presenter included.
+    pub total_participants: u32,
+    /// Messages and reactions.
+    pub total_messages: u32,
+    /// Questions.
+    pub total_questions: u32,
+    /// From creation to end, in whole minutes, rounded.
+    pub session_duration_minutes: u32,
+    /// When the room ended.
+    pub created_at: Timestamp,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::{MuteScope, Source};
-    use crate::verdict::{Assurance, Reason, Verdicts};
-    use proptest::prelude::*;
 
-    const NOW: Timestamp = Timestamp::from_ms(1_795_257_125_000);
-
-    fn user(is_muted: bool, value: Value, lives_ms: u64) -> User {
-        let verdict = Verdict {
-            value,
-            reason: Reason::DigitalZero,
-            observed_at: Some(NOW),
-            expires_at: Some(Timestamp::from_ms(NOW.ms() + lives_ms)),
-            since: None,
-            assurance: Assurance::SelfHosted,
-        };
-        User {
-            user_id: "ada".parse().unwrap(),
-            name: None,
-            is_muted,
-            mute_scope: MuteScope::App,
-            device_id: None,
-            device_label: None,
-            room_id: None,
-            version: 1,
-            last_updated: NOW,
-            created_at: NOW,
-            source: Source::Open,
-            agent: None,
-            verdict: Verdicts { mute: verdict, device: verdict },
-            lease_until: None,
-            expires_at: Timestamp::from_ms(NOW.ms() + 1_000_000),
-            request_id: None,
-            changed_by: None,
-        }
-    }
-
-    fn room() -> RoomSafety {
-        RoomSafety::new("demo".parse().unwrap(), NOW)
+    #[test]
+    fn settings_that_leave_out_everything_are_the_default() {
+        assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
+        assert!(serde_json::from_str::<Settings>(r#"{"chatt":true}"#).is_err());
+        assert!(Settings { warn_above: 1001, ..Settings::default() }.check().is_err());
     }
 
     #[test]
-    fn an_empty_room_is_not_safe() {
-        assert!(!room().safe && room().expires_at.is_none());
-    }
-
-    #[test]
-    fn an_answer_names_a_hundred_and_counts_all() {
-        let mut room = room();
-        for _ in 0..250 {
-            room.add(user(true, Value::Stale, 0));
-        }
-        assert_eq!((room.blocking.len(), room.counts.stale, room.counts.total), (100, 250, 250));
-    }
-
-    proptest! {
-        #[test]
-        fn a_room_is_safe_if_everybody_is_muted_and_verified(
-            people in proptest::collection::vec((any::<bool>(), 0..4_usize, 0..25_000_u64), 1..12),
-        ) {
-            let mut room = room();
-            for &(is_muted, value, lives_ms) in &people {
-                room.add(user(is_muted, Value::ALL[value], lives_ms));
-            }
-            let silent = |&&(is_muted, value, _): &&(bool, usize, u64)| is_muted && Value::ALL[value] == Value::Verified;
-            let all = people.iter().filter(silent).count() == people.len();
-            prop_assert_eq!(room.safe, all);
-            let first_end = people.iter().map(|&(_, _, lives_ms)| Timestamp::from_ms(NOW.ms() + lives_ms)).min();
-            prop_assert_eq!(room.expires_at, first_end.filter(|_| all));
-            let Counts { total, verified, contradicted, stale, unverified, .. } = room.counts;
-            prop_assert_eq!(total, verified + contradicted + stale + unverified);
-            prop_assert_eq!(room.blocking.len(), people.len() - people.iter().filter(silent).count());
-        }
+    fn a_password_is_never_shown() {
+        let password = Password::try_from("open sesame".to_owned()).unwrap();
+        assert_eq!(format!("{password:?}"), "***");
+        assert!(Password::try_from(String::new()).is_err() && Password::try_from("x".repeat(129)).is_err());
     }
 }

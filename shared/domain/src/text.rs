@@ -1,6 +1,7 @@
 //! Text that people or their browsers choose.
 
 use crate::Refused;
+use crate::id::base32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
@@ -9,6 +10,15 @@ use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 const LABEL_CHARS_MAX: usize = 256;
 /// Longest name of a person, in characters.
 const NAME_CHARS_MAX: usize = 100;
+/// Longest title of a room, in characters.
+const TITLE_CHARS_MAX: usize = 200;
+/// Longest message, in characters and in bytes.
+const MESSAGE_CHARS_MAX: usize = 4000;
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// Length of a slug: characters of the title, random digits, and both with the hyphen.
+const SLUG_TITLE_CHARS_MAX: usize = 36;
+const SLUG_DIGITS: usize = 13;
+const SLUG_CHARS_MAX: usize = SLUG_TITLE_CHARS_MAX + 1 + SLUG_DIGITS;
 /// Length of a lease's id, in bytes. A client chooses one id per page load.
 const LEASE_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 /// Longest `deviceId`, in bytes; Chromium's are 64 hexadecimal digits.
@@ -84,6 +94,156 @@ impl From<Name> for String {
     }
 }
 
+/// The title of a room: 1 to 200 characters, under the rules of a label. Blanks at both ends are removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = readable_pattern(), "minLength" = 1, "maxLength" = TITLE_CHARS_MAX))]
+pub struct Title(String);
+
+/// A message, a question or an answer: 1 to 4 000 characters and at most 8 KiB, under the rules of a label, with line
+/// breaks. Blanks at both ends are removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("minLength" = 1, "maxLength" = MESSAGE_CHARS_MAX))]
+pub struct MessageText(String);
+
+impl Title {
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Title {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        readable(text.trim().to_owned(), TITLE_CHARS_MAX, Refused("be 1 to 200 characters")).map(Self)
+    }
+}
+
+impl From<Title> for String {
+    fn from(title: Title) -> Self {
+        title.0
+    }
+}
+
+impl MessageText {
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for MessageText {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        const LENGTH: Refused = Refused("be 1 to 4000 characters and at most 8192 bytes");
+        // Browsers end lines in different ways.
+        let lines = text.trim().replace("\r\n", "\n");
+        let lines: Vec<String> = lines
+            .split('\n')
+            .map(|line| if line.is_empty() { Ok(String::new()) } else { plain(line.to_owned()) })
+            .collect::<Result<_, _>>()?;
+        let text = lines.join("\n");
+        if text.is_empty() || text.len() > MESSAGE_BYTES_MAX || text.chars().count() > MESSAGE_CHARS_MAX {
+            return Err(LENGTH);
+        }
+        if !text.chars().any(is_visible) {
+            return Err(INVISIBLE);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<MessageText> for String {
+    fn from(text: MessageText) -> Self {
+        text.0
+    }
+}
+
+/// A room's name in links: up to 36 characters of its title, `-`, and 13 digits of Crockford's base32 in lower case,
+/// which hold 65 random bits, so that nobody finds a room by guessing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("minLength" = SLUG_DIGITS, "maxLength" = SLUG_CHARS_MAX))]
+pub struct Slug(String);
+
+impl Slug {
+    /// The slug of a title. Letters and digits of any script are kept, in lower case; everything else becomes hyphens.
+    #[must_use]
+    pub fn of(title: &Title, random: [u8; 16]) -> Self {
+        let mut words = String::new();
+        for c in title.0.chars().flat_map(char::to_lowercase).filter(|c| !is_mark(*c)) {
+            if c.is_alphanumeric() {
+                words.push(c);
+            } else if !words.is_empty() && !words.ends_with('-') {
+                words.push('-');
+            }
+        }
+        let words: String = words.chars().take(SLUG_TITLE_CHARS_MAX).collect();
+        let words = words.trim_end_matches('-');
+        let digits = base32(u128::from_be_bytes(random)).to_ascii_lowercase();
+        let digits = &digits[digits.len() - SLUG_DIGITS..];
+        Self(if words.is_empty() { digits.to_owned() } else { format!("{words}-{digits}") })
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Slug {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("be a room's slug");
+        let text: String = text.nfc().collect();
+        let (words, digits) = text.rsplit_once('-').unwrap_or(("", &text));
+        let is_digit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_word = |c: char| c == '-' || c.is_alphanumeric();
+        if digits.len() == SLUG_DIGITS
+            && digits.bytes().all(is_digit)
+            && text.chars().count() <= SLUG_CHARS_MAX
+            && words.chars().all(is_word)
+        {
+            Ok(Self(text))
+        } else {
+            Err(RULE)
+        }
+    }
+}
+
+impl std::str::FromStr for Slug {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<Slug> for String {
+    fn from(slug: Slug) -> Self {
+        slug.0
+    }
+}
+
+impl std::fmt::Display for Slug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a character only changes the one before it. `char::is_alphanumeric` counts some of them as letters.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{0300}'..='\u{036F}' | '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
+}
+
 /// The id of one page load of a person, so that the end of one page load never ends the presence of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -109,17 +269,25 @@ impl From<LeaseId> for String {
     }
 }
 
+const INVISIBLE: Refused = Refused("contain at least one visible character");
+
 fn readable(text: String, chars_max: usize, length: Refused) -> Result<String, Refused> {
-    // Composing is the one change made: it alters how a text is stored, never how it looks or reads.
-    let text = if is_nfc(&text) { text } else { text.nfc().collect() };
+    let text = plain(text)?;
     if text.is_empty() || text.chars().count() > chars_max {
         return Err(length);
     }
+    if !text.chars().any(is_visible) {
+        return Err(INVISIBLE);
+    }
+    Ok(text)
+}
+
+/// The composed form of a text without deceptive characters.
+fn plain(text: String) -> Result<String, Refused> {
+    // Composing is the one change made: it alters how a text is stored, never how it looks or reads.
+    let text = if is_nfc(&text) { text } else { text.nfc().collect() };
     if text.chars().any(is_deceptive) {
         return Err(Refused("not contain control, bidirectional-control or invisible characters"));
-    }
-    if !text.chars().any(is_visible) {
-        return Err(Refused("contain at least one visible character"));
     }
     Ok(text)
 }
@@ -267,6 +435,39 @@ mod tests {
         assert_eq!(name("  Zoë 👩‍🎤 "), Ok("Zoë 👩‍🎤".to_owned()));
         assert!(name(&"é".repeat(100)).is_ok() && name(&"é".repeat(101)).is_err());
         assert!(name("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_slug_keeps_letters_of_every_script_and_ends_in_random_digits() {
+        let slug = |title: &str| Slug::of(&Title::try_from(title.to_owned()).unwrap(), [0xff; 16]).0;
+        for (title, wanted) in [
+            ("Weekly Review!", "weekly-review-zzzzzzzzzzzzz"),
+            ("  Ünïcode — 会議 №5 ", "ünïcode-会議-5-zzzzzzzzzzzzz"),
+            ("…", "zzzzzzzzzzzzz"),
+            ("a'b\"c/d?e#f", "a-b-c-d-e-f-zzzzzzzzzzzzz"),
+        ] {
+            let made = slug(title);
+            assert_eq!(made.parse::<Slug>().map(String::from), Ok(made.clone()));
+            assert_eq!(made, wanted, "{title}");
+        }
+        let long = slug(&"é".repeat(200));
+        assert_eq!(long.chars().count(), SLUG_CHARS_MAX);
+        assert!(long.parse::<Slug>().is_ok());
+        for bad in ["", "demo", "demo-room", "a-ZZZZZZZZZZZZZ", "a/b-zzzzzzzzzzzzz", "a b-zzzzzzzzzzzzz"] {
+            assert!(bad.parse::<Slug>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_its_lines_and_no_other_control_character() {
+        let message = |text: &str| MessageText::try_from(text.to_owned()).map(String::from);
+        assert_eq!(message(" one\r\n\ntwo \n").unwrap(), "one\n\ntwo");
+        assert_eq!(message("Cafe\u{301} 👩‍🎤").unwrap(), "Café 👩‍🎤");
+        assert!(message(&"é".repeat(4000)).is_ok() && message(&"é".repeat(4001)).is_err());
+        assert!(message(&"漢".repeat(2730)).is_ok() && message(&"漢".repeat(2731)).is_err());
+        for bad in ["", " \n ", "a\u{202e}b", "a\0", "a\tb", "\u{200d}"] {
+            assert!(message(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]
