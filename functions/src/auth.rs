@@ -2,9 +2,11 @@
 
 use crate::{ApiError, Context, Request};
 use config::AuthMode;
-use domain::{Actor, AgentId, PublicKey, Purpose, RoomId, SIGNATURE_HEADER, UserId};
+use domain::{Actor, AgentId, PublicKey, Purpose, RoomId, RoomToken, SIGNATURE_HEADER, UserId};
+use lambda_http::http::header;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use store::dynamodb::TOKEN_INVALID;
 use store::{Kind, Refusal};
 
 /// 401: the call needs a token.
@@ -23,16 +25,19 @@ const PROTOCOL_UNSUPPORTED: Refusal = Refusal::new(
     "this agent speaks protocol 1, and this server needs protocol 2; update the agent",
 );
 /// 403: the caller is known, and may not do this.
-const FORBIDDEN: Refusal = Refusal::new(Kind::Forbidden, "forbidden", "this caller may not do this");
+pub(crate) const FORBIDDEN: Refusal = Refusal::new(Kind::Forbidden, "forbidden", "this caller may not do this");
 
 /// The caller of a request, as far as the request proves it.
 ///
-/// When tokens can be issued, a participant and an account get a variant each: [`Caller::of`] reads it from
-/// `Authorization`, and [`Caller::must`] compares its subject with the ids of the act.
+/// An account gets a variant of its own when accounts exist: [`Caller::of`] reads it from `Authorization`, and
+/// [`Caller::must`] compares its subject with the ids of the act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// Somebody without a token, in open mode.
     Anybody,
+    /// A participant of a room, by their token. Whether they are still in the room is decided where their item is read
+    /// or written.
+    Participant(Box<RoomToken>),
     /// The agent whose key signed the request.
     Agent(AgentId),
 }
@@ -53,12 +58,14 @@ pub(crate) enum Act<'a> {
     },
     /// Enroll or attest as this agent.
     BeAgent(&'a AgentId),
-    /// See who is in a room, and its history.
+    /// See who is in a room, its history, its messages and its questions.
     ReadRoom(&'a RoomId),
-    /// Be in a room, or leave it, as this user.
+    /// Be and act in a room as this user, or leave it.
     BePresent(&'a RoomId, &'a UserId),
     /// See all users of all rooms.
     ListAll,
+    /// See all active rooms.
+    ListRooms,
     /// Read the metrics of the service.
     ReadMetrics,
 }
@@ -67,11 +74,44 @@ impl Caller {
     /// The caller of a request.
     ///
     /// # Errors
-    /// 401 in strict mode: no token can be issued yet.
+    /// 401 in strict mode without a token, and in either mode with one that is not valid. The answer does not tell why.
     pub(crate) fn of(context: &Context, request: &Request) -> Result<Self, ApiError> {
-        match context.config.auth_mode {
-            AuthMode::Open => Ok(Self::Anybody.noted(request)),
-            AuthMode::Strict => Err(AUTHENTICATION_REQUIRED.into()),
+        let mut sent = request.headers().get_all(header::AUTHORIZATION).iter();
+        let caller = match (sent.next(), context.config.auth_mode) {
+            (None, AuthMode::Open) => Self::Anybody,
+            (None, AuthMode::Strict) => return Err(AUTHENTICATION_REQUIRED.into()),
+            (Some(value), _) => {
+                let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
+                let text = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text);
+                let token = text
+                    .filter(|_| sent.next().is_none())
+                    .and_then(|text| context.config.rooms.token_keys.verify(text.trim(), (context.clock)()));
+                Self::Participant(Box::new(token.ok_or(TOKEN_INVALID)?))
+            }
+        };
+        Ok(caller.noted(request))
+    }
+
+    /// The participant in whose name the caller acts in a room: the token's, or without a token the one that the body
+    /// names.
+    ///
+    /// # Errors
+    /// 401 if neither is there; 403 if the body names another person than the token, or the token is of another room.
+    pub(crate) fn acts_as(self, room: &RoomId, named: Option<UserId>) -> Result<(Self, UserId), ApiError> {
+        let participant = match (&self, named) {
+            (Self::Participant(token), None) => token.participant.clone(),
+            (_, Some(named)) => named,
+            (_, None) => return Err(AUTHENTICATION_REQUIRED.into()),
+        };
+        let caller = self.must(Act::BePresent(room, &participant))?;
+        Ok((caller, participant))
+    }
+
+    /// The epoch of the caller's token.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Participant(token) => Some(token.epoch),
+            Self::Anybody | Self::Agent(_) => None,
         }
     }
 
@@ -109,8 +149,11 @@ impl Caller {
         match (&self, act) {
             (Self::Agent(agent), Act::BeAgent(wanted)) if agent == wanted => Ok(self),
             (Self::Anybody, Act::BeAgent(_)) => Err(SIGNATURE_INVALID.into()),
+            // A room that somebody created may have a password.
+            (Self::Anybody, Act::ReadRoom(room)) if room.is_created() => Err(AUTHENTICATION_REQUIRED.into()),
             (Self::Anybody, _) => Ok(self),
-            (Self::Agent(_), _) => {
+            (Self::Participant(token), act) if may(token, act) => Ok(self),
+            (Self::Agent(_) | Self::Participant(_), _) => {
                 tracing::debug!(caller = %self.actor(), %act, "refused");
                 Err(FORBIDDEN.into())
             }
@@ -121,8 +164,20 @@ impl Caller {
     pub(crate) fn actor(&self) -> Actor {
         match self {
             Self::Anybody => Actor::Open,
+            Self::Participant(token) => Actor::Person(token.participant.clone()),
             Self::Agent(id) => Actor::Agent(id.clone()),
         }
+    }
+}
+
+/// Whether the holder of a token may do this.
+fn may(token: &RoomToken, act: Act<'_>) -> bool {
+    match act {
+        Act::ReadUser(user) | Act::ChangeUser(user) => *user == token.participant,
+        Act::ManageAgent { owner, .. } => owner == Some(&token.participant),
+        Act::ReadRoom(room) => *room == token.room,
+        Act::BePresent(room, user) => *room == token.room && *user == token.participant,
+        Act::BeAgent(_) | Act::ListAll | Act::ListRooms | Act::ReadMetrics => false,
     }
 }
 
@@ -137,6 +192,7 @@ impl fmt::Display for Act<'_> {
             Self::ReadRoom(room) => write!(f, "read room {room}"),
             Self::BePresent(room, user) => write!(f, "be in room {room} as user {user}"),
             Self::ListAll => f.write_str("list all users"),
+            Self::ListRooms => f.write_str("list all rooms"),
             Self::ReadMetrics => f.write_str("read metrics"),
         }
     }

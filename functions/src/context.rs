@@ -7,7 +7,7 @@ use std::fmt::Display as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, StreamEvent, Users};
+use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, Rooms, Signing, StreamEvent, Users};
 use telemetry::lag::Lag;
 use telemetry::metrics;
 
@@ -55,6 +55,10 @@ pub struct Context {
     pub users: Users,
     /// The agents.
     pub agents: Agents,
+    /// The rooms that somebody created, and their people.
+    pub rooms: Rooms,
+    /// The key that signs tokens.
+    pub signing: Signing,
     /// The WebSocket connections.
     pub connections: Connections,
     /// The rooms' histories.
@@ -81,6 +85,8 @@ impl Context {
         Self {
             users: Users::new(client.clone(), config.state_table.clone(), keep_for, policy),
             agents: Agents::new(client.clone(), config.state_table.clone(), policy),
+            rooms: Rooms::new(client.clone(), config.state_table.clone(), policy),
+            signing: Signing::new(client.clone(), config.state_table.clone()),
             connections: Connections::new(client.clone(), config.state_table.clone()),
             ledger: Ledger::new(client.clone(), config.ledger_table.clone(), policy),
             database: client,

@@ -2,7 +2,6 @@
 //! `match` turns its kind into a status.
 
 use crate::Response;
-use crate::auth::AUTHENTICATION_REQUIRED;
 use crate::function::SchemaOf;
 use domain::user::{MuteScope, User, Version};
 use domain::{Challenge, DeviceId, Label, Timestamp};
@@ -257,7 +256,11 @@ impl ApiError {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if refusal.kind == Kind::Unauthenticated {
-            let scheme = if *refusal == AUTHENTICATION_REQUIRED { "Bearer" } else { "Greenroom-Signature" };
+            let scheme = match refusal.code {
+                "signature_invalid" | "code_invalid" => "Greenroom-Signature",
+                "token_invalid" => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if let Some((name, value)) = header {
@@ -272,7 +275,7 @@ impl ApiError {
 pub(crate) struct Code(pub(crate) &'static str);
 
 /// Every code that a client can get over HTTP, those of the runner included.
-const CODES: [&str; 23] = [
+const CODES: &[&str] = &[
     "validation_failed",
     "authentication_required",
     "route_not_found",
@@ -294,6 +297,22 @@ const CODES: [&str; 23] = [
     "protocol_unsupported",
     "agent_idle",
     "window_not_newer",
+    "forbidden",
+    "join_first",
+    "last_presenter",
+    "leave_instead",
+    "no_signing_key",
+    "not_admitted",
+    "participant_not_found",
+    "password_required",
+    "password_wrong",
+    "presenter_only",
+    "room_ended",
+    "room_fixed",
+    "room_full",
+    "room_not_found",
+    "token_invalid",
+    "unmute_not_allowed",
     "misdirected_request",
     "origin_forbidden",
 ];

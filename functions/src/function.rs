@@ -171,6 +171,12 @@ pub const BUCKET: &str = "!GetAtt SnapshotBucket.Arn";
 /// The snapshots in the bucket. In S3, only a star can express a prefix of names.
 pub const SNAPSHOTS: &str = "!Sub \"${SnapshotBucket.Arn}/database-backups/*\"";
 
+/// Finds the room of a slug. Every route with `{room}` takes one.
+pub const FINDS_ROOM: Grant = allow(&["dynamodb:GetItem"], &[STATE]).keys(&["SLUG#*"]);
+
+/// Reads the key that signs tokens. Nobody but the functions that issue tokens may.
+pub const SIGNING: Grant = allow(&["dynamodb:GetItem"], &[STATE]).keys(&["SIGNING#tokens"]);
+
 /// Allows these actions on these resources.
 #[must_use]
 pub const fn allow(actions: &'static [&'static str], resources: &'static [&'static str]) -> Grant {
@@ -351,7 +357,11 @@ impl Function {
     }
 
     const fn example(mut self, query: &'static str, body: &'static str, signature: Option<&'static str>) -> Self {
-        self.example = Example::Request { path: None, query, body, signature };
+        let path = match self.example {
+            Example::Request { path, .. } => path,
+            _ => None,
+        };
+        self.example = Example::Request { path, query, body, signature };
         self
     }
 

@@ -6,7 +6,7 @@ use crate::examples::no_agent;
 use crate::{ApiError, Context, Reply, Request, Response};
 use domain::ledger::SEQ_MAX;
 use domain::user::{Seq, User, Version};
-use domain::{RoomId, Timestamp, UserId};
+use domain::{RoomId, Slug, Timestamp, UserId};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
-use store::dynamodb::{Cause, Written};
+use store::dynamodb::{Cause, ROOM_NOT_FOUND, Written};
 use store::{Kind, Refusal, StoreError};
 
 /// Largest request body, in bytes.
@@ -55,6 +55,19 @@ pub(crate) fn room_id(request: &Request) -> Result<RoomId, ApiError> {
     open_room("room", path(request, "room")?)
 }
 
+/// The room that the path parameter `room` names by its id or its slug. Only a slug costs a read.
+///
+/// # Errors
+/// 400 if it is malformed or reserved; 404 if it looks like a slug and is none.
+pub(crate) async fn room(context: &Context, request: &Request) -> Result<RoomId, ApiError> {
+    let Ok(slug) = path::<Slug>(request, "room") else { return room_id(request) };
+    match context.rooms.find(&slug, (context.clock)()).await {
+        // In open mode a room may have any id, also one that looks like a slug.
+        Err(error) if error.is(ROOM_NOT_FOUND) => room_id(request).map_err(|_| ROOM_NOT_FOUND.into()),
+        outcome => Ok(outcome?),
+    }
+}
+
 /// A user that a body names.
 ///
 /// # Errors
@@ -87,7 +100,12 @@ pub(crate) fn cause(context: &Context, request: &Request, caller: &Caller) -> Ca
     let by_client =
         |id: &String| request.headers().get(X_REQUEST_ID).is_some_and(|given| given.as_bytes() == id.as_bytes());
     let request_id = request_id.filter(|id| !by_client(id) || is_random(id));
-    Cause { at: (context.clock)(), request_id, by: caller.actor() }
+    Cause { at: (context.clock)(), request_id, by: caller.actor(), epoch: caller.epoch() }
+}
+
+/// The cause of a change that a person makes who has no token yet: now, and this request.
+pub(crate) fn caused(context: &Context, request: &Request) -> Cause {
+    cause(context, request, &Caller::Anybody)
 }
 
 /// Whether an id looks like a random number, such as a UUID, so that it cannot spell a name.

@@ -53,7 +53,21 @@ macro_rules! functions {
 functions! {
     endpoints {
         agents { attest, enroll_agent, revoke_agent, set_binding }
-        rooms { get_room_audit, get_room_safe, leave_room, list_room_events, list_room_users, renew_presence }
+        rooms {
+            create_room,
+            end_room,
+            get_room,
+            get_room_audit,
+            get_room_safe,
+            join_room,
+            leave_room,
+            list_room_events,
+            list_room_users,
+            list_rooms,
+            renew_presence,
+            update_participant,
+            update_room,
+        }
         system { get_health, get_metrics, get_openapi, get_page, no_route }
         users {
             attach_agent,
@@ -91,7 +105,9 @@ mod event;
 mod examples;
 pub mod function;
 mod http;
+mod links;
 mod log;
+mod password;
 mod runtime;
 mod socket_answer;
 mod socket_event;

@@ -8,6 +8,7 @@ pub mod database;
 pub mod engine;
 pub mod figures;
 pub mod gateway;
+pub mod keys;
 pub mod log;
 pub mod objects;
 pub mod patience;

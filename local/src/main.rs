@@ -1,7 +1,8 @@
 //! `greenroom`: the whole stack on one machine.
 
 use clap::{Parser, Subcommand};
-use config::BadSetting;
+use config::{AuthMode, BadSetting};
+use local::keys;
 use local::private;
 use local::restore;
 use local::runner::{Options, run};
@@ -43,6 +44,9 @@ struct Arguments {
     /// Directory that keeps the data [env: GREENROOM_DATA_DIR] [default: .greenroom]
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Who may call: open, anybody for anybody, or strict, only with tokens [env: AUTH_MODE] [default: open]
+    #[arg(long, value_parser = auth_mode)]
+    auth: Option<AuthMode>,
     /// Keep data only in memory
     #[arg(long, conflicts_with_all = ["data_dir", "durable"])]
     ephemeral: bool,
@@ -98,6 +102,12 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
+    /// Make or rotate the key that signs tokens
+    #[command(after_help = KEYS_HELP)]
+    Keys {
+        #[command(subcommand)]
+        action: KeyAction,
+    },
     /// Check an exported room history; reports the first entry that was altered, is missing or is out of order
     #[command(
         after_help = "Each line of FILE is an answer of GET /api/rooms/{room}/audit, or one of its entries, from entry 1 on.\n\
@@ -109,6 +119,24 @@ enum Command {
         file: PathBuf,
     },
 }
+
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    /// Make the first key, and print what to deploy
+    New {
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Make another key, and print what to deploy; the one before it still verifies
+    Rotate {
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+const KEYS_HELP: &str = "A runner makes its first key by itself.\n\
+    Exit codes: 0 done, 2 bad usage, 3 there is a key already, 4 the data is damaged, 5 data of another version, 6 tables \
+    cannot be reached, 7 data directory in use, 1 anything else.";
 
 const SNAPSHOT_HELP: &str = "Works beside a runner that uses the data directory, and without one.\n\
     Exit codes: 0 done, 2 bad usage, 4 the tables or what was read back are damaged, 5 data of another version, 6 tables \
@@ -149,6 +177,8 @@ fn main() -> ExitCode {
             Some(run_command(restore::restore(&source, &snapshot, keep_agents)))
         }
         Some(Command::RevokeAgents { source }) => Some(run_command(restore::revoke_agents(&source))),
+        Some(Command::Keys { action: KeyAction::New { source } }) => Some(run_command(keys::new(&source))),
+        Some(Command::Keys { action: KeyAction::Rotate { source } }) => Some(run_command(keys::rotate(&source))),
         Some(Command::Drill { source }) => Some(run_command(restore::drill(&source))),
     };
     match done {
@@ -186,6 +216,7 @@ fn options(arguments: Arguments) -> Result<Options, BadSetting> {
         port: arguments.port.map_or_else(runner::port, Ok)?,
         public_url: arguments.public_url.map_or_else(runner::public_url, |url| Ok(Some(url)))?,
         dynamodb_port: arguments.dynamodb_port.map_or_else(runner::dynamodb_port, |port| Ok(Some(port)))?,
+        auth_mode: arguments.auth,
         snapshot_dir: snapshot_dir.or_else(|| (!arguments.ephemeral).then(|| snapshots::default_directory(&data_dir))),
         location: if arguments.ephemeral {
             Location::Memory
@@ -193,6 +224,14 @@ fn options(arguments: Arguments) -> Result<Options, BadSetting> {
             Location::Directory { path: data_dir, durable: arguments.durable }
         },
     })
+}
+
+fn auth_mode(text: &str) -> Result<AuthMode, &'static str> {
+    match text {
+        "open" => Ok(AuthMode::Open),
+        "strict" => Ok(AuthMode::Strict),
+        _ => Err("be open or strict"),
+    }
 }
 
 /// Runs a command on the tables. Returns a summary for people, or an error line and the exit code.

@@ -1,11 +1,12 @@
 //! Starts the runner, announces it, and stops it in order.
 
 use crate::access::Access;
-use crate::client::context;
+use crate::client::{client, context};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::figures::People;
 use crate::gateway::{self, Gateway, Limits};
+use crate::keys;
 use crate::log::Log;
 use crate::pump::{BEHIND_MAX, BEHIND_ON_DISK_MAX, Pump};
 use crate::schedule;
@@ -21,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use store::dynamodb::Signing;
 use telemetry::process;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -48,6 +50,8 @@ pub struct Options {
     pub dynamodb_port: Option<u16>,
     /// Where the data is kept.
     pub location: Location,
+    /// Who may call, if it is not what the environment says.
+    pub auth_mode: Option<AuthMode>,
     /// Directory of the snapshots. `None`: no snapshots are taken.
     pub snapshot_dir: Option<PathBuf>,
 }
@@ -72,6 +76,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The key that signs tokens cannot be read or made.
+    #[error("the key that signs tokens is not usable: {}", telemetry::Chain(.0))]
+    Keys(#[from] store::StoreError),
     /// The embedded template is not usable.
     #[error(transparent)]
     Template(#[from] BadTemplate),
@@ -89,6 +96,7 @@ impl StartError {
             Self::Setting(_) => 2,
             Self::PortTaken(_) | Self::Address { .. } => 3,
             Self::Storage(error) => error.exit_code(),
+            Self::Keys(_) => 4,
             Self::Template(_) | Self::System(_) => 1,
         }
     }
@@ -101,6 +109,12 @@ impl StartError {
 pub async fn run(options: Options) -> Result<(), StartError> {
     process::started();
     let mut config = Config::of_runner_from_env()?;
+    if let Some(auth_mode) = options.auth_mode {
+        config.auth_mode = auth_mode;
+    }
+    if config.rooms.page_url.is_none() {
+        config.rooms.page_url.clone_from(&options.public_url);
+    }
     let snapshots = config::Snapshots::from_env()?;
     let (log, log_thread) = Log::start()?;
     let diagnostics = log.clone();
@@ -121,6 +135,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     };
     let store = storage::open(&options.location, &template, &config)?;
     let (engine, engine_thread) = Engine::start(store.database)?;
+
+    let signing = Signing::new(client(engine.clone()), config.state_table.clone());
+    config.rooms.token_keys = keys::ensure(&signing).await?.public();
+    drop(signing);
 
     let stage = config.stage.clone();
     let mut context = context(engine.admitted(), config, Arc::new(log.clone()));

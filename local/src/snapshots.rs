@@ -75,6 +75,12 @@ pub enum CommandError {
     /// The work itself failed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// There is a key that signs tokens already.
+    #[error("there is a key already; `greenroom keys rotate` makes another one")]
+    HasKeys,
+    /// The table cannot be read or written.
+    #[error("{}", telemetry::Chain(.0))]
+    Store(#[from] store::StoreError),
     /// The system refuses to start a thread.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -91,7 +97,10 @@ impl CommandError {
             Self::Directory(DirectoryError::Locked { .. }) => 7,
             Self::Storage(error) => error.exit_code(),
             Self::Snapshot(error) => error.exit_code(),
-            Self::Template(_) | Self::System(_) => 1,
+            Self::HasKeys => 3,
+            Self::Store(store::StoreError::Unavailable(_)) => 6,
+            Self::Store(store::StoreError::Corrupt { .. }) => 4,
+            Self::Template(_) | Self::System(_) | Self::Store(_) => 1,
         }
     }
 }

@@ -78,7 +78,7 @@ fn operation(
         "tags": [declared.group],
         "summary": purpose.trim_end_matches('.'),
         "parameters": parameters.collect::<Vec<_>>(),
-        "responses": responses(function, method, !in_path.is_empty(), schemas),
+        "responses": responses(function, method, &in_path, schemas),
     });
     if !function.described.text.is_empty() {
         operation["description"] = function.described.text.into();
@@ -105,7 +105,7 @@ pub(crate) fn operation_id(name: &str, method: &str) -> String {
     words.fold(first.to_owned(), |id, word| id + &crate::capitalized(word))
 }
 
-fn responses(function: &Function, method: &str, has_path_parameters: bool, schemas: &mut Schemas) -> Value {
+fn responses(function: &Function, method: &str, in_path: &[&str], schemas: &mut Schemas) -> Value {
     let described = &function.described;
     let reads = method == "GET" || method == "HEAD";
     let mut responses = json!({});
@@ -129,8 +129,10 @@ fn responses(function: &Function, method: &str, has_path_parameters: bool, schem
     let unwritten = described.gives[0].is_none();
     let usual = [
         (reads && !described.momentary, 304, "NotModified"),
-        (has_path_parameters || has_query || takes, 400, "Invalid"),
+        (!in_path.is_empty() || has_query || takes, 400, "Invalid"),
         (function.callers == Callers::Person, 401, "Unauthenticated"),
+        (function.callers == Callers::Person, 403, "Forbidden"),
+        (in_path.contains(&"room"), 404, "RoomNotFound"),
         (matches!(function.callers, Callers::SelfProving(_)), 401, "SignatureInvalid"),
         (takes, 408, "RequestTimeout"),
         (takes, 413, "BodyTooLarge"),

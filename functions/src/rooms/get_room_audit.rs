@@ -1,8 +1,8 @@
 //! `GET /api/rooms/{room}/audit`: reads a room's history with its hashes, so that others can check it.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, LEDGER, allow, route};
-use crate::http::{LIMIT_MAX, ok, replay_query, room_id};
+use crate::function::{FINDS_ROOM, Function, LEDGER, allow, route};
+use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
 use domain::ledger::{Entry, Head};
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
-    .may(&[allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes("Answers the entries as they are stored. `greenroom verify-ledger` checks them offline.")
     .parameters(&["Since", "EventLimit"])
@@ -44,9 +44,9 @@ struct RoomAudit {
 /// this.
 ///
 /// # Errors
-/// 400 malformed room or query; 401 no caller.
+/// 404 no such slug; 400 malformed room or query; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 

@@ -1,13 +1,14 @@
 //! `GET /api/rooms/{room}/safe`: tells whether everybody in the room is verified to be muted.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, ROOM_INDEX, STATE, allow, route};
-use crate::http::{momentary, ok, room_id};
+use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::http::{momentary, ok, room};
 use crate::{Context, Reply, Request};
 use domain::RoomSafety;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
     .may(&[
+        FINDS_ROOM,
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
         allow(&["dynamodb:BatchGetItem"], &[STATE])
             .keys(&["USER#*"])
@@ -26,9 +27,9 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
 /// count as silent.
 ///
 /// # Errors
-/// 400 malformed room; 401 no caller.
+/// 404 no such slug; 400 malformed room; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let as_of = (context.clock)();
 

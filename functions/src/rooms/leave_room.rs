@@ -1,34 +1,46 @@
-//! `POST /api/rooms/{room}/leave`: a page reports that it closes, which ends its person's presence.
+//! `POST /api/rooms/{room}/leave`: a person leaves, or a page reports that it closes.
 
-use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
-use crate::http::{cause, json, ok, open_user, room_id};
+use crate::auth::Caller;
+use crate::function::{FINDS_ROOM, Function, STATE, allow, route};
+use crate::http::{cause, json, ok, open_user, room};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::dynamodb::USER_NOT_FOUND;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
-    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("device* isMuted mute* name pairing*")])
+    .may(&[
+        FINDS_ROOM,
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("device* isMuted muteScope muteSeq pairing*"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
+    ])
     .costs(1, 0.0, 2.0)
     .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
     .describes(
-        "Ends the lease at once, and detaches the agent. The state stays, so a page that was only asleep makes its \
-         person present again by renewing presence.",
+        "With `lease`, a page reports that it closes: its lease ends at once, and the agent is detached. The state \
+         stays, so a page that was only asleep makes its person present again by renewing presence. Without `lease`, a \
+         participant leaves for good: the token ends, the seat is free, the agent is detached and stays paired with the \
+         browser, and the name is forgotten.",
     )
     .takes::<LeaveRoom>()
-    .gives::<Left>(200, "The report was accepted; `left` says whether it ended the presence.");
+    .gives::<Left>(200, "The report was accepted; `left` says whether it ended the presence.")
+    .refuses(&[(404, "UserNotFound")]);
 
-/// A page load of a person in a room.
+/// A person who leaves a room.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LeaveRoom {
-    participant_id: UserId,
-    /// The page load that closes.
-    lease: LeaseId,
+    /// The person. Needed if no token is sent, and otherwise equal to the token's subject.
+    #[serde(default)]
+    participant_id: Option<UserId>,
+    /// The page load that closes. Left out: the participant leaves for good.
+    #[serde(default)]
+    lease: Option<LeaseId>,
 }
 
-/// The answer to a page that closes.
+/// The answer to a person who leaves.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{"participantId": "ada", "left": true}]))]
@@ -38,20 +50,29 @@ struct Left {
     left: bool,
 }
 
-/// Ends the lease at once, and detaches the agent. `left` is false if the person is still present through another page
-/// load, which then holds the lease, or was not present. The state stays, so a page that was only asleep makes its person
-/// present again by renewing presence.
+/// With a lease, only that page load ends: `left` is false if the person is still present through another one, which
+/// then holds the lease, or was not present. Without a lease, a participant leaves for good.
 ///
 /// # Errors
-/// 400 malformed room or body; 401 no caller.
+/// 400 malformed room or body; 401 no caller, or a token that has ended; 403 another person's token; 404 nobody to leave
+/// for good.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: LeaveRoom = json(&request)?;
-    let participant_id = open_user("participantId", body.participant_id)?;
-    let caller = caller.must(Act::BePresent(&room_id, &participant_id))?;
+    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
+    let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    let cause = cause(&context, &request, &caller);
 
-    let left = context.users.leave(&participant_id, &room_id, body.lease, &cause(&context, &request, &caller)).await?;
+    let left = match body.lease {
+        Some(lease) => context.users.leave(&participant_id, &room_id, lease, &cause).await?,
+        None if participant_id.is_participant() => {
+            context.rooms.take_out(&room_id, &participant_id, &cause).await?;
+            true
+        }
+        // Only joining gives a person something to leave for good.
+        None => return Err(USER_NOT_FOUND.into()),
+    };
 
     ok(&Left { participant_id, left })
 }

@@ -1,8 +1,8 @@
 //! `GET /api/rooms/{room}/events`: lists the changes in a room since an event, without gaps.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, LEDGER, allow, route};
-use crate::http::{LIMIT_MAX, ok, replay_query, room_id};
+use crate::function::{FINDS_ROOM, Function, LEDGER, allow, route};
+use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::ledger::{ACTOR_PATTERN, SEQ_MAX, action_schema, data_schema};
 use domain::{RoomId, Timestamp};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use store::StoreError;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
-    .may(&[allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes(
         "Every change since an event, in order and without gaps. A room without changes has no events. The history \
@@ -68,9 +68,9 @@ struct Event {
 /// A room without changes has no events. The history follows a change within moments.
 ///
 /// # Errors
-/// 400 malformed room or query; 401 no caller; 500 if events are missing.
+/// 404 no such slug; 400 malformed room or query; 401 no caller; 500 if events are missing.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = replay_query(&request)?;
 

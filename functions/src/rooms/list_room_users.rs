@@ -2,8 +2,8 @@
 
 use crate::auth::{Act, Caller};
 use crate::examples::listed_user;
-use crate::function::{Function, ROOM_INDEX, allow, route};
-use crate::http::{LIMIT_MAX, ok, page_query, room_id};
+use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, allow, route};
+use crate::http::{LIMIT_MAX, ok, page_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
 use domain::user::User;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use store::dynamodb::Cursor;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
-    .may(&[allow(&["dynamodb:Query"], &[ROOM_INDEX])])
+    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[ROOM_INDEX])])
     .costs(1, 2.0, 0.0)
     .describes(
         "An empty room is an empty list, not a 404. On AWS the list may lag behind a write by moments. People whose \
@@ -37,9 +37,9 @@ struct RoomPage {
 /// An empty room is an empty list.
 ///
 /// # Errors
-/// 400 malformed room, query or cursor; 401 no caller.
+/// 404 no such slug; 400 malformed room, query or cursor; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
     let query = page_query(&request)?;
 

@@ -1,33 +1,43 @@
 //! `POST /api/rooms/{room}/presence`: a page reports that its person is still in the room.
 
-use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
-use crate::http::{json, momentary, ok, open_user, room_id};
+use crate::auth::Caller;
+use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::http::{cause, json, momentary, ok, open_user, room};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::dynamodb::NO_SEAT;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
-    .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
-        .keys(&["USER#*"])
-        .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing*")])
+    .may(&[
+        FINDS_ROOM,
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#*"])
+            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing*"),
+        // A participant who was silent may have lost the seat, and takes one again.
+        allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
+        allow(&["dynamodb:Query"], &[ROOM_INDEX]),
+    ])
     .costs(1, 0.0, 2.0)
     .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
     .describes(
         "Presence ends 35 s after the last renewal. Of two page loads, the one that renewed last holds the lease. A \
-         renewal also makes a person present again who has lapsed or left.",
+         renewal also makes a person present again who has lapsed or left, if the room still has a seat for them.",
     )
     .momentary()
     .takes::<RenewPresence>()
     .gives::<Renewed>(200, "The person is present until `leaseUntil`.")
-    .refuses(&[(404, "UserNotFound")]);
+    .refuses(&[(404, "UserNotFound"), (409, "RoomFull"), (410, "RoomEnded")]);
 
 /// A page load of a person in a room.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RenewPresence {
-    participant_id: UserId,
+    /// The person. Needed if no token is sent, and otherwise equal to the token's subject.
+    #[serde(default)]
+    participant_id: Option<UserId>,
     /// The page load that sends the request.
     lease: LeaseId,
 }
@@ -44,15 +54,23 @@ struct Renewed {
 /// Presence ends 35 s after the last renewal. A renewal also makes a person present again who has lapsed or left.
 ///
 /// # Errors
-/// 400 malformed room or body; 401 no caller; 404 no such user in this room.
+/// 400 malformed room or body; 401 no caller; 403 another person's token; 404 no such user in this room; 409 the room
+/// is full; 410 it has ended.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
-    let room_id = room_id(&request)?;
+    let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: RenewPresence = json(&request)?;
-    let participant_id = open_user("participantId", body.participant_id)?;
-    caller.must(Act::BePresent(&room_id, &participant_id))?;
+    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
+    let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    let cause = cause(&context, &request, &caller);
 
-    let lease_until = context.users.renew_presence(&participant_id, &room_id, body.lease, (context.clock)()).await?;
+    let renewed = context.users.renew_presence(&participant_id, &room_id, body.lease.clone(), &cause).await;
+    let lease_until = match renewed {
+        Err(error) if error.is(NO_SEAT) => {
+            context.rooms.come_back(&room_id, &participant_id, body.lease, &cause).await?
+        }
+        renewed => renewed?,
+    };
 
     Ok(momentary(ok(&Renewed { participant_id, lease_until })?))
 }

@@ -176,7 +176,8 @@ async fn write(context: &Context, user: &UserId, room: &RoomId, request_id: &str
         name: None,
         lease: None,
     };
-    let cause = Cause { at: (context.clock)(), request_id: Some(request_id.to_owned()), by: Actor::Service };
+    let cause =
+        Cause { at: (context.clock)(), request_id: Some(request_id.to_owned()), by: Actor::Service, epoch: None };
     context.users.set_state(user, claim, Guard::default(), &cause).await.map_err(|error| text(&error))
 }
 

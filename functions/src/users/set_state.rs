@@ -10,6 +10,7 @@ use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::dynamodb::Guard;
+use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -29,6 +30,9 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
     .gives::<Applied<'_>>(200, "The state was replaced, or the `seq` was not newer and nothing changed.")
     .gives::<Applied<'_>>(201, "This was the user's first claim.")
     .refuses(&[(412, "VersionConflict")]);
+
+/// 403: a state cannot name its way into a room that somebody created.
+const JOIN_FIRST: Refusal = Refusal::new(Kind::Forbidden, "join_first", "join this room to be in it");
 
 /// All claims of a client at once. Members that are left out or null are cleared.
 #[derive(Deserialize, JsonSchema)]
@@ -72,6 +76,9 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: SetState = json(&request)?;
+    if !user_id.is_participant() && body.room_id.as_ref().is_some_and(RoomId::is_created) {
+        return Err(JOIN_FIRST.into());
+    }
     let cause = cause(&context, &request, &caller);
     let guard = Guard { if_match: if_match(&request)?, seq: near(body.seq, cause.at)? };
     let claim = Claim {

@@ -1,7 +1,7 @@
 //! Our own environment variables on the server side, with their defaults. Only this crate reads them.
 
-use domain::Timestamp;
 use domain::verdict::MinEvidence;
+use domain::{Timestamp, TokenKeys};
 
 /// One environment variable.
 #[derive(Debug)]
@@ -76,6 +76,27 @@ const DEPLOYED_AT: Variable = Variable {
     meaning: "Time of the deployment in UTC, such as `2026-11-21T10:32:05Z`, shown as `deployedAt` by `/api/health?deep=1`.",
 };
 
+const TOKEN_KEYS: Variable = Variable {
+    name: "TOKEN_KEYS",
+    default: "",
+    meaning: "Public keys that verify room tokens, as `greenroom keys` prints them: one, or two separated by a comma. A function in strict mode does not start without one. The runner keeps its keys in its data.",
+};
+const PAGE_URL: Variable = Variable {
+    name: "PAGE_URL",
+    default: "",
+    meaning: "Origin of the page in links to rooms, such as `https://meet.example`. Unset: the address of the request.",
+};
+const SOCKET_URL: Variable = Variable {
+    name: "SOCKET_URL",
+    default: "",
+    meaning: "Address of the WebSocket API, such as `wss://live.example/`. Unset: `/ws` at the address of the request.",
+};
+const ICE_SERVERS: Variable = Variable {
+    name: "ICE_SERVERS",
+    default: "stun:stun.l.google.com:19302",
+    meaning: "STUN and TURN servers that people's browsers may use, as `stun:` and `turn:` URLs separated by commas; `none`: no server.",
+};
+
 const SNAPSHOT_BUCKET: Variable = Variable {
     name: "SNAPSHOT_BUCKET",
     default: "greenroom-snapshots",
@@ -121,6 +142,10 @@ pub const VARIABLES: &[Variable] = &[
     LOG_SAMPLE_PERCENT,
     GIT_COMMIT,
     DEPLOYED_AT,
+    TOKEN_KEYS,
+    PAGE_URL,
+    SOCKET_URL,
+    ICE_SERVERS,
 ];
 
 /// Variables that only the snapshot functions read.
@@ -210,6 +235,8 @@ pub struct Config {
     pub commit: Option<String>,
     /// `DEPLOYED_AT`
     pub deployed_at: Option<Timestamp>,
+    /// The settings of rooms that somebody creates.
+    pub rooms: Rooms,
 }
 
 /// A variable whose value cannot be used.
@@ -226,9 +253,14 @@ impl Config {
     /// Reads the settings of a function.
     ///
     /// # Errors
-    /// The first variable whose value is invalid, or that has no default and is unset.
+    /// The first variable whose value is invalid, or that has no default and is unset. In strict mode, nobody could get
+    /// in without a key that verifies tokens.
     pub fn from_env() -> Result<Self, BadSetting> {
-        Self::read(environment)
+        let config = Self::read(environment)?;
+        if config.auth_mode == AuthMode::Strict && config.rooms.token_keys.is_empty() {
+            return Err(refuse(&TOKEN_KEYS, "be set in strict mode; `greenroom keys new` makes a key"));
+        }
+        Ok(config)
     }
 
     /// Reads the settings of a runner or one of its commands. Their `AUTH_MODE` is `open` if unset.
@@ -332,7 +364,51 @@ impl Config {
             log_sample_percent,
             commit,
             deployed_at,
+            rooms: Rooms::read(&lookup)?,
         })
+    }
+}
+
+/// The validated settings of rooms that somebody creates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rooms {
+    /// `TOKEN_KEYS`
+    pub token_keys: TokenKeys,
+    /// `PAGE_URL`
+    pub page_url: Option<String>,
+    /// `SOCKET_URL`
+    pub socket_url: Option<String>,
+    /// `ICE_SERVERS`
+    pub ice_servers: Vec<String>,
+}
+
+impl Rooms {
+    fn read(lookup: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSetting> {
+        let text = |variable: &Variable| text(&lookup, variable);
+        let token_keys = match text(&TOKEN_KEYS).as_str() {
+            "" => TokenKeys::default(),
+            keys => keys.parse().map_err(|_| {
+                refuse(&TOKEN_KEYS, "be one or two Ed25519 public keys in base64url, separated by a comma")
+            })?,
+        };
+        let page_url = Some(text(&PAGE_URL)).filter(|url| !url.is_empty());
+        let page_url = page_url.map(|url| public_url(&url).map_err(|rule| refuse(&PAGE_URL, rule))).transpose()?;
+        let socket_url = Some(text(&SOCKET_URL)).filter(|url| !url.is_empty());
+        if socket_url.as_ref().is_some_and(|url| !url.starts_with("wss://") && !url.starts_with("ws://")) {
+            return Err(refuse(&SOCKET_URL, "be an address like wss://live.example/"));
+        }
+        let ice_servers: Vec<_> = match text(&ICE_SERVERS).as_str() {
+            "none" => Vec::new(),
+            list => list.split(',').map(|server| server.trim().to_owned()).collect(),
+        };
+        let is_ice = |server: &String| {
+            let scheme = server.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
+            ["stun", "stuns", "turn", "turns"].contains(&scheme) && server.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !ice_servers.iter().all(is_ice) {
+            return Err(refuse(&ICE_SERVERS, "be none, or URLs like stun:stun.example:3478, separated by commas"));
+        }
+        Ok(Self { token_keys, page_url, socket_url, ice_servers })
     }
 }
 
@@ -610,6 +686,12 @@ mod tests {
             ("LOG_LEVEL", "verbose"),
             ("GIT_COMMIT", "<b>"),
             ("DEPLOYED_AT", "yesterday"),
+            ("TOKEN_KEYS", "development-secret-key"),
+            ("TOKEN_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            ("PAGE_URL", "meet.example"),
+            ("SOCKET_URL", "https://live.example"),
+            ("ICE_SERVERS", "https://stun.example"),
+            ("ICE_SERVERS", "stun:a b"),
         ] {
             assert_eq!(with(name, value).unwrap_err().name, name, "{value}");
         }

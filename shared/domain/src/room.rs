@@ -98,7 +98,8 @@ impl Default for Media {
 /// The settings of a room. Members that are left out have their default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(rename = "RoomSettings")]
+#[schemars(inline)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Whether people's claims start as muted.
     pub mute_on_join: bool,

@@ -128,6 +128,7 @@ mod tests {
             source: Source::Open,
             agent: None,
             verdict: Verdicts { mute: verdict, device: verdict },
+            participant: None,
             lease_until: None,
             expires_at: Timestamp::from_ms(NOW.ms() + 1_000_000),
             request_id: None,

@@ -150,6 +150,18 @@ impl fmt::Display for TokenKeys {
 }
 
 impl TokenKeys {
+    /// The public halves of these keys.
+    #[must_use]
+    pub fn of<'a>(signers: impl Iterator<Item = &'a TokenSigner>) -> Self {
+        Self(signers.map(|signer| (signer.kid.clone(), signer.key.verifying_key())).collect())
+    }
+
+    /// Whether the first key is the public half of this one.
+    #[must_use]
+    pub fn begin_with(&self, signer: &TokenSigner) -> bool {
+        self.0.first().is_some_and(|(_, key)| *key == signer.key.verifying_key())
+    }
+
     /// Whether there is no key, so that no token is valid.
     #[must_use]
     pub fn is_empty(&self) -> bool {

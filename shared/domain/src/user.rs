@@ -1,6 +1,7 @@
 //! A user's audio state: what their client claims.
 
 use crate::evidence::words;
+use crate::room::Role;
 use crate::verdict::Verdicts;
 use crate::{Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId};
 use schemars::JsonSchema;
@@ -31,6 +32,8 @@ words! {
 pub enum Source {
     /// Written without a token (`AUTH_MODE=open`), so anybody could have written it.
     Open,
+    /// Written with the participant's own token.
+    Token,
 }
 
 /// A client's own counter. With it, changes that arrive out of order still end in the person's last choice.
@@ -158,6 +161,10 @@ pub struct User {
     pub agent: Option<PairedAgent>,
     /// Greenroom's verdicts on the claim.
     pub verdict: Verdicts,
+    /// What the person is in a room that somebody created; left out for anybody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Participant")]
+    pub participant: Option<Participant>,
     /// When the person's presence ends unless it is renewed; none for a client without leases. Not part of an answer,
     /// because it changes every few seconds.
     #[serde(skip)]
@@ -171,6 +178,23 @@ pub struct User {
     /// Who changed the state last; none if it was not recorded.
     #[serde(skip)]
     pub changed_by: Option<Actor>,
+}
+
+/// A person in a room that somebody created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Participant {
+    /// What they may do.
+    pub role: Role,
+    /// When they joined.
+    pub joined_at: Timestamp,
+    /// Whether they say that their camera is on.
+    pub is_video_on: bool,
+    /// Whether they raise their hand.
+    pub hand_raised: bool,
+    /// Whether a presenter lets them unmute in a room that moderates that.
+    pub may_unmute: bool,
 }
 
 impl User {

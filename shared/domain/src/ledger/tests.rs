@@ -76,6 +76,7 @@ fn user(step: &Step, version: u64) -> User {
             device_label: Some("Canary Mic".to_owned().try_into().unwrap()),
         }),
         verdict: Verdicts { mute: verdict, device: verdict },
+        participant: None,
         lease_until: None,
         expires_at: Timestamp::from_ms(START_MS + 1_000_000),
         request_id: Some(format!("request-{version}")),

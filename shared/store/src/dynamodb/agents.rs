@@ -10,7 +10,7 @@ use super::item::{Item, binding, bytes, checked, integer, is_expired, names, sec
 use super::keys;
 use super::lists::present;
 use super::table::{Table, Write};
-use super::users::{USER_NOT_FOUND, unexpired};
+use super::users::{missing, outdated, unexpired};
 use crate::{Kind, NextAttestation, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
 use domain::user::User;
@@ -257,11 +257,14 @@ impl Agents {
         let user_id = agent.user_id.as_ref().ok_or(AGENT_IDLE)?;
         for _ in 0..TRIES_MAX {
             let is_attached = is("agentId", id).and(absent("agentRevoked")).and(unexpired(now));
-            let told = said(Write::update(keys::user(user_id)), Some(&word)).by(cause).when(is_attached);
+            let told = said(Write::update(keys::user(user_id)), Some(&word)).own(cause).when(is_attached);
             let remembered = said(Write::update(keys::agent(id)), Some(&word));
             let remembered = remembered.set(keys::CHANGED_BY, cause.by.to_string()).when(lives());
             let made = self.table.transact(vec![told, remembered]).await?;
             let item = self.read_user(user_id, now).await?.filter(|item| names(item, id)).ok_or(AGENT_IDLE)?;
+            if let Some(refusal) = outdated(&item, cause)? {
+                return Err(refusal.into());
+            }
             if item.contains_key("agentRevoked") {
                 return Err(AGENT_REVOKED.into());
             }
@@ -290,9 +293,9 @@ impl Agents {
     /// gone, a tombstone keeps its key from being enrolled again for [`PAIRED_FOR`].
     ///
     /// # Errors
-    /// [`USER_NOT_FOUND`]; [`AGENT_NOT_FOUND`] if the state names no agent.
+    /// [`USER_NOT_FOUND`](super::USER_NOT_FOUND); [`AGENT_NOT_FOUND`] if the state names no agent.
     pub async fn revoke_of(&self, id: &UserId, cause: &Cause) -> Result<(), StoreError> {
-        let mut item = self.read_user(id, cause.at).await?.ok_or(USER_NOT_FOUND)?;
+        let mut item = self.read_own(id, cause).await?;
         let agent = checked(&mut item, "agentId")?.ok_or(AGENT_NOT_FOUND)?;
         let mut ended = self.table.change(ending(&agent, cause)).await?.unwrap_or_default();
         // The agent may have been attached to another user in the meantime.
@@ -313,6 +316,12 @@ impl Agents {
             .when(is("agentId", agent).and(absent("agentRevoked")));
         // A refusal means that the user's item is gone, names another agent, or was changed already.
         self.table.write(forgotten).await.map(drop)
+    }
+
+    /// The caller's own item, read consistently.
+    pub(super) async fn read_own(&self, id: &UserId, cause: &Cause) -> Result<Item, StoreError> {
+        let item = self.read_user(id, cause.at).await?.ok_or(missing(cause))?;
+        outdated(&item, cause)?.map_or(Ok(item), |refusal| Err(refusal.into()))
     }
 
     /// A user's item, read consistently. `None`: there is none, or it has expired.

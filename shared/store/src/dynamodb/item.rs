@@ -1,12 +1,12 @@
 //! Reads items of the `state` table. A missing or malformed attribute is an error, so that a list is never silently
 //! shorter.
 
-use super::keys::{self, CHANGED_BY, PK, REQUEST_ID, ROOM_ID};
+use super::keys::{self, BY_TOKEN, CHANGED_BY, MAY_UNMUTE, PK, REQUEST_ID, ROLE, ROOM_ID, WAITING};
 use crate::StoreError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ledger::{DigestKey, Hash, moment};
-use domain::user::{PairedAgent, Source, User};
+use domain::user::{PairedAgent, Participant, Source, User};
 use domain::verdict::{Claimed, Policy, Verdicts, Witness};
 use domain::{
     AgentDevice, AgentId, Binding, Challenge, Condition, DeviceBinding, Evidence, Fingerprint, PublicKey, RoomId,
@@ -30,7 +30,8 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     let mute_scope = parsed(&mut item, "muteScope")?.unwrap_or_default();
     let device_id = checked(&mut item, "deviceId")?;
     let device_label = checked(&mut item, "deviceLabel")?;
-    let room_id = checked(&mut item, ROOM_ID)?;
+    // Somebody who waits in the lobby is in the room's index, but not in the room.
+    let room_id = checked(&mut item, ROOM_ID)?.filter(|_| !item.contains_key(WAITING));
     let name = checked(&mut item, "name")?;
     let expires_at = Timestamp::from_ms(integer(&item, "expiresAt")?.saturating_mul(1000));
     let lease_until = moment_at(&item, "leaseUntil")?;
@@ -43,6 +44,11 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
         heard = if revoked { None } else { evidence(&mut item)? };
         word = binding(&mut item)?;
     }
+    // A room may ask for more than the service does.
+    let policy = match parsed(&mut item, "minEvidence")? {
+        Some(strict) => Policy { min_evidence: policy.min_evidence.min(strict), ..policy },
+        None => policy,
+    };
     let witness = match (&agent_id, &heard) {
         (None, _) => Witness::Nobody,
         (Some(_), _) if revoked => Witness::Revoked,
@@ -53,6 +59,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     let bound = Binding::of(device_id.as_ref(), device_label.as_ref(), word.as_ref(), opened);
     let claimed = Claimed { is_muted, mute_scope, at: last_updated, version };
     let verdict = Verdicts::of(claimed, witness, bound, policy, now);
+    let participant = participant(&mut item, created_at)?;
     let (agent_device_id, agent_device_label) =
         heard.and_then(|evidence| evidence.device).map(|device| (device.id, device.label)).unzip();
     Ok(User {
@@ -66,7 +73,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
         version,
         last_updated,
         created_at,
-        source: Source::Open,
+        source: if item.contains_key(BY_TOKEN) { Source::Token } else { Source::Open },
         agent: agent_id.map(|agent_id| PairedAgent {
             agent_id,
             revoked,
@@ -74,11 +81,24 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
             device_label: agent_device_label,
         }),
         verdict,
+        participant,
         lease_until,
         expires_at,
         request_id,
         changed_by,
     })
+}
+
+/// What a person is in a room that somebody created. `None`: they did not join one.
+fn participant(item: &mut Item, joined_at: Timestamp) -> Result<Option<Participant>, StoreError> {
+    let Some(role) = parsed(item, ROLE)? else { return Ok(None) };
+    Ok(Some(Participant {
+        role,
+        joined_at,
+        is_video_on: item.contains_key("isVideoOn"),
+        hand_raised: item.contains_key("handRaised"),
+        may_unmute: item.contains_key(MAY_UNMUTE),
+    }))
 }
 
 /// The user of an item, or of a key alone.

@@ -6,6 +6,10 @@
 //! | agent | state | `AGENT#<agentId>` | `META` |
 //! | witness token: the agent that it attaches | state | `WITNESS#<fingerprint>` | `META` |
 //! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
+//! | room that somebody created | state | `ROOM#<roomId>` | `META` |
+//! | slug of such a room | state | `SLUG#<slug>` | `META` |
+//! | such a room in the list of active rooms | state | `ACTIVE#rooms` | `<roomId>` |
+//! | key that signs tokens | state | `SIGNING#tokens` | `META` |
 //! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
 //! | block of entries of a history | ledger | `CHAIN#room:<roomId>` | number of its first entry in 12 digits |
 //!
@@ -22,7 +26,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ledger::SEQ_MAX;
-use domain::{AgentId, ConnectionId, Fingerprint, RoomId, UserId};
+use domain::{AgentId, ConnectionId, Fingerprint, RoomId, Slug, UserId};
 
 /// Name of the partition key.
 pub const PK: &str = "pk";
@@ -40,6 +44,18 @@ pub const WITNESS: &str = "WITNESS#";
 pub const CONNECTION: &str = "CONN#";
 /// Prefix of the partition key of a lease. Snapshots leave leases out.
 pub const LEASE: &str = "LEASE#";
+/// Prefix of the partition key of a room that somebody created. Snapshots leave out everything with this prefix and the
+/// next two, because tokens and sessions do not outlive a restore, and texts of people are never in a snapshot.
+pub const ROOM_ITEMS: &str = "ROOM#";
+/// Prefix of the partition key of a slug.
+pub const SLUG: &str = "SLUG#";
+/// Prefix of the sort key of a message, in the partition of its room.
+pub(super) const MESSAGE: &str = "MSG#";
+/// Partition key of the list of active rooms.
+pub const ACTIVE: &str = "ACTIVE#rooms";
+/// Prefix of the partition key of the key that signs tokens. Only the functions that issue tokens may read it, and no
+/// snapshot holds it.
+pub const SIGNING: &str = "SIGNING#";
 /// Prefix of the partition key of a history.
 pub const CHAIN: &str = "CHAIN#";
 /// Prefix of the partition key of a room's history.
@@ -66,6 +82,22 @@ pub(super) const ROOM_ID: &str = "roomId";
 /// The actor of the last change of a state or an agent, as the text of an [`Actor`](domain::Actor). Every change sets
 /// it; a write that only prolongs a lease or a pairing does not.
 pub const CHANGED_BY: &str = "changedBy";
+/// The number that a participant's token must have. Leaving and removal raise it, which ends all tokens with a lower
+/// one.
+pub(super) const EPOCH: &str = "epoch";
+/// What a participant may do in their room.
+pub(super) const ROLE: &str = "role";
+/// Exists while a participant has a seat, which the room counts.
+pub(super) const SEATED: &str = "seated";
+/// Exists while a participant waits in the lobby.
+pub(super) const WAITING: &str = "waiting";
+/// Exists for an attendee of a room that lets attendees unmute only with permission.
+pub(super) const MODERATED: &str = "moderated";
+/// Exists if a presenter gave that permission.
+pub(super) const MAY_UNMUTE: &str = "mayUnmute";
+/// Exists if the participant's own token came with their last claim.
+pub(super) const BY_TOKEN: &str = "byToken";
+
 /// The id of the request that made that change, if a request did.
 pub const REQUEST_ID: &str = "requestId";
 
@@ -111,6 +143,26 @@ pub(super) fn agent(id: &AgentId) -> Key {
 /// A WebSocket connection.
 pub(super) fn connection(id: &ConnectionId) -> Key {
     Key::new(format!("{CONNECTION}{id}"), META)
+}
+
+/// A room that somebody created.
+pub(super) fn room(id: &RoomId) -> Key {
+    Key::new(format!("{ROOM_ITEMS}{id}"), META)
+}
+
+/// The item of a slug, which names its room.
+pub(super) fn slug(slug: &Slug) -> Key {
+    Key::new(format!("{SLUG}{slug}"), META)
+}
+
+/// A room's place in the list of active rooms.
+pub(super) fn active(id: &RoomId) -> Key {
+    Key::new(ACTIVE.to_owned(), id.as_str())
+}
+
+/// The key that signs tokens.
+pub(super) fn signing() -> Key {
+    Key::new(format!("{SIGNING}tokens"), META)
 }
 
 /// The key of an item that never exists, for health checks.

@@ -3,7 +3,7 @@
 use super::expression::{Condition, above, absent, is};
 use super::failed;
 use super::item::{Item, Stored as _, user, user_id_of};
-use super::keys::{self, PK, ROOM_ID, ROOM_INDEX, SK, STATE, USER};
+use super::keys::{self, PK, ROOM_ID, ROOM_INDEX, SK, STATE, USER, WAITING};
 use super::page::{Cursor, Page};
 use super::users::{Users, unexpired};
 use crate::StoreError;
@@ -21,13 +21,18 @@ const COUNTED_MAX: i32 = 20_000;
 /// Items a scan reads per page: 1 MB holds about 3 000 states.
 const SCAN_PAGE: i32 = 3000;
 
-/// A condition on a state: neither the state nor its lease has expired.
+/// A condition on a state: neither the state nor its lease has expired, and the person does not wait in a lobby.
 pub(super) fn present(now: Timestamp) -> Condition {
+    leased(now).and(absent(WAITING))
+}
+
+/// A condition on a state: neither the state nor its lease has expired.
+pub(super) fn leased(now: Timestamp) -> Condition {
     unexpired(now).and(absent("leaseUntil").or(above("leaseUntil", now)))
 }
 
 /// The states in a room.
-fn within(room: &RoomId) -> Condition {
+pub(super) fn within(room: &RoomId) -> Condition {
     is(ROOM_ID, room).and(Condition::BeginsWith(PK, USER))
 }
 

@@ -10,6 +10,9 @@ mod ledger;
 mod lists;
 mod page;
 mod pairing;
+mod participants;
+mod rooms;
+mod signing;
 mod stream;
 mod table;
 mod users;
@@ -23,8 +26,16 @@ pub use connections::Connections;
 pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
 pub use page::{CURSOR_INVALID, Cursor, Page};
 pub use pairing::{CODE_INVALID, KEY_BOUND};
+pub use participants::{Member, NOT_IN_ROOM, PRESENTER_ONLY, People, PersonChange, Seat};
+pub use rooms::{
+    NewParticipant, NewPassword, NewRoom, ROOM_ENDED, ROOM_FULL, ROOM_NOT_FOUND, RoomChange, Rooms, StoredRoom,
+};
+pub use signing::{NO_SIGNING_KEY, Signing, SigningKeys};
 pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord, stream_began};
-pub use users::{Guard, USER_NOT_FOUND, Users, VERSION_CONFLICT, Written};
+pub use users::{
+    Guard, LEAVE_INSTEAD, NO_SEAT, NOT_ADMITTED, ROOM_FIXED, TOKEN_INVALID, UNMUTE_NOT_ALLOWED, USER_NOT_FOUND, Users,
+    VERSION_CONFLICT, Written,
+};
 
 use crate::StoreError;
 use aws::{ConnectError, Environment, bounded, retries, time_outs};

@@ -9,7 +9,7 @@ use super::expression::{absent, is};
 use super::item::{bytes, checked, integer, is_expired, names, user};
 use super::keys;
 use super::table::Write;
-use super::users::{USER_NOT_FOUND, unexpired};
+use super::users::{USER_NOT_FOUND, missing, unexpired};
 use crate::{Kind, Refusal, StoreError};
 use domain::user::User;
 use domain::{AgentId, Challenge, Enrolment, Fingerprint, PairingCode, Timestamp, UserId, WitnessToken};
@@ -39,13 +39,13 @@ impl Agents {
         cause: &Cause,
     ) -> Result<(), StoreError> {
         let pairing = Write::update(keys::user(id))
-            .by(cause)
+            .own(cause)
             .set("pairingCode", code.fingerprint())
             .set("pairingWitness", token.fingerprint())
             .set("pairingUntil", until)
             .remove(&["pairingAgent"])
             .when(unexpired(cause.at));
-        self.table.write(pairing).await?.map_err(|_| USER_NOT_FOUND.into())
+        self.table.write(pairing).await?.map_err(|_| missing(cause).into())
     }
 
     /// Pairs an agent with the browser that showed the code, and uses the code up. The agent is not attached yet: only
@@ -121,7 +121,7 @@ impl Agents {
         let now = cause.at;
         for _ in 0..TRIES_MAX {
             let agent = self.agent_of(&token, now).await?;
-            let item = self.read_user(id, now).await?.ok_or(USER_NOT_FOUND)?;
+            let item = self.read_own(id, cause).await?;
             let is_attached =
                 names(&item, &agent.id) && !item.contains_key("agentRevoked") && agent.user_id.as_ref() == Some(id);
             let mut writes = vec![served(&agent, id, !is_attached, cause), extended(&token, now)];
@@ -172,7 +172,7 @@ fn served(agent: &Agent, id: &UserId, is_new: bool, cause: &Cause) -> Write {
 /// A write to the user's item: a new agent without evidence. The stored device binding of this agent applies again.
 fn gained(id: &UserId, agent: &Agent, challenge: Challenge, cause: &Cause) -> Write {
     said(Write::update(keys::user(id)), agent.binding.as_ref())
-        .by(cause)
+        .own(cause)
         .set("agentId", &agent.id)
         .set("agentSeq", 0)
         .set("challenge", challenge)

@@ -4,7 +4,7 @@ use super::cause::Cause;
 use super::expression::{Change, Condition, Scope};
 use super::failed;
 use super::item::{Item, Stored};
-use super::keys::{CHANGED_BY, Key, REQUEST_ID};
+use super::keys::{CHANGED_BY, EPOCH, Key, REQUEST_ID};
 use crate::StoreError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
@@ -25,6 +26,11 @@ const BATCH: usize = 100;
 /// Attempts to read the items that a call left out, and the first pause between them; each further one doubles it.
 const BATCH_TRIES_MAX: u32 = 6;
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
+/// Attempts of a transaction that collides with others, and the longest pause between two.
+const COLLISIONS_MAX: u32 = 12;
+const COLLISION_PAUSE_MAX: Duration = Duration::from_millis(320);
+/// The reason of a cancelled transaction if a condition failed.
+const CONDITION: &str = "ConditionalCheckFailed";
 
 /// A table of the database.
 #[derive(Debug, Clone)]
@@ -102,6 +108,12 @@ impl Write {
         self
     }
 
+    /// Takes one from a counter.
+    pub(super) fn uncount(mut self, attribute: &'static str) -> Self {
+        self.change.add(attribute, AttributeValue::N("-1".to_owned()));
+        self
+    }
+
     /// Removes attributes.
     pub(super) fn remove(mut self, attributes: &[&'static str]) -> Self {
         for attribute in attributes {
@@ -119,6 +131,16 @@ impl Write {
     /// Records the actor and the request of the change, in place of those of the previous change.
     pub(super) fn by(self, cause: &Cause) -> Self {
         self.set(CHANGED_BY, cause.by.to_string()).set_or_remove(REQUEST_ID, cause.request_id.as_deref())
+    }
+
+    /// Records the change as [`Write::by`] does. If a participant's token came with the request, the item must be that
+    /// participant's, with the token's epoch.
+    pub(super) fn own(self, cause: &Cause) -> Self {
+        let write = self.by(cause);
+        match cause.epoch {
+            Some(epoch) => write.when(super::expression::is(EPOCH, epoch)),
+            None => write,
+        }
     }
 
     /// Adds a condition to the write.
@@ -268,25 +290,65 @@ impl Table {
         }
     }
 
+    /// Makes all of these writes, or none of them. If conditions fail, the current item of each refused write is returned
+    /// in its place (empty if there is none), and `None` for the others. Transactions that collide with others are
+    /// repeated.
+    pub(super) async fn try_transact(&self, writes: Vec<Write>) -> Result<Result<(), Vec<Option<Item>>>, StoreError> {
+        let writes =
+            writes.into_iter().map(|write| self.part(write)).collect::<Result<Vec<_>, _>>().map_err(unbuilt)?;
+        let mut pause = BATCH_PAUSE;
+        for _ in 0..COLLISIONS_MAX {
+            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let Err(error) = request.send().await else { return Ok(Ok(())) };
+            let Some(TransactWriteItemsError::TransactionCanceledException(refusal)) = error.as_service_error() else {
+                return Err(failed(error));
+            };
+            let reasons = refusal.cancellation_reasons();
+            let is = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
+            if is(CONDITION) {
+                let old = reasons.iter().map(|reason| {
+                    (reason.code() == Some(CONDITION)).then(|| reason.item().cloned().unwrap_or_default())
+                });
+                return Ok(Err(old.collect()));
+            }
+            if !is("TransactionConflict") {
+                // Throttling has a reason of its own; everything else is our fault.
+                let is_throttled = is("ThrottlingError") || is("ProvisionedThroughputExceeded");
+                return Err(if is_throttled {
+                    StoreError::Unavailable(error.into())
+                } else {
+                    StoreError::Internal(error.into())
+                });
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + fraction())).await;
+            pause = (2 * pause).min(COLLISION_PAUSE_MAX);
+        }
+        Err(StoreError::Unavailable("other transactions kept colliding with this one".into()))
+    }
+
     fn part(&self, write: Write) -> Result<TransactWriteItem, BuildError> {
         let kind = write.kind;
         let Parts { item, update, condition, names, values } = write.into_parts();
         let part = TransactWriteItem::builder();
+        let shown = ReturnValuesOnConditionCheckFailure::AllOld;
         let part = match kind {
             WriteKind::Put => {
                 let put =
                     Put::builder().table_name(&self.name).set_item(Some(item)).set_condition_expression(condition);
+                let put = put.return_values_on_condition_check_failure(shown.clone());
                 let put = put.set_expression_attribute_names(names).set_expression_attribute_values(values);
                 part.put(put.build()?)
             }
             WriteKind::Update => {
                 let update = Update::builder().table_name(&self.name).set_key(Some(item)).set_update_expression(update);
+                let update = update.return_values_on_condition_check_failure(shown.clone());
                 let update = update.set_condition_expression(condition).set_expression_attribute_names(names);
                 let update = update.set_expression_attribute_values(values);
                 part.update(update.build()?)
             }
             WriteKind::Delete => {
                 let delete = Delete::builder().table_name(&self.name).set_key(Some(item));
+                let delete = delete.return_values_on_condition_check_failure(shown);
                 let delete = delete.set_condition_expression(condition).set_expression_attribute_names(names);
                 let delete = delete.set_expression_attribute_values(values);
                 part.delete(delete.build()?)
@@ -313,6 +375,11 @@ impl Table {
         let request = request.set_expression_attribute_names(scope.names());
         request.set_expression_attribute_values(scope.into_values())
     }
+}
+
+/// A number from 0 to 1, so that callers who collided do not collide again.
+fn fraction() -> f64 {
+    crate::random::<1>().map_or(0.5, |[byte]| f64::from(byte) / 255.0)
 }
 
 fn unbuilt(error: BuildError) -> StoreError {

@@ -3,14 +3,15 @@
 use super::agents::{AGENT, BINDING, EVIDENCE};
 use super::cause::Cause;
 use super::expression::{Condition, above, absent, at_most, exists, is};
-use super::item::{integer, is_expired, seconds, user};
-use super::keys::{self, PK, ROOM_ID};
+use super::item::{Item, integer, is_expired, seconds, user};
+use super::keys::{self, BY_TOKEN, EPOCH, MAY_UNMUTE, MODERATED, PK, ROOM_ID, SEATED, WAITING};
 use super::table::{Table, Write};
 use crate::{Kind, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::user::{Claim, DeviceClaim, LEASE, MuteClaim, MuteScope, Seq, User, Version};
 use domain::verdict::Policy;
-use domain::{LeaseId, RoomId, Timestamp, UserId};
+use domain::{LeaseId, Name, RoomId, Timestamp, UserId};
 use std::time::Duration;
 
 /// 404: there is no state of this user, or it has expired.
@@ -20,6 +21,28 @@ pub const VERSION_CONFLICT: Refusal = Refusal::new(
     Kind::Changed,
     "version_conflict",
     "the state is not at the version in If-Match; read it and try again",
+);
+
+/// 401: the token was valid once; its participant has left or was removed, or the room has ended.
+pub const TOKEN_INVALID: Refusal =
+    Refusal::new(Kind::Unauthenticated, "token_invalid", "this token is not valid; join the room again");
+/// 403: the participant waits in the lobby.
+pub const NOT_ADMITTED: Refusal =
+    Refusal::new(Kind::Forbidden, "not_admitted", "wait until a presenter admits you to the room");
+/// 403: the room lets attendees unmute only with a presenter's permission.
+pub const UNMUTE_NOT_ALLOWED: Refusal =
+    Refusal::new(Kind::Forbidden, "unmute_not_allowed", "a presenter must allow you to unmute first");
+/// 403: a participant's state stays in the room that they joined.
+pub const ROOM_FIXED: Refusal =
+    Refusal::new(Kind::Forbidden, "room_fixed", "a participant's state cannot change rooms; join the other room");
+
+/// 409: the participant has lost the seat.
+pub const NO_SEAT: Refusal = Refusal::new(Kind::Conflict, "no_seat", "the seat in the room was given away");
+/// 409: the room counts its participants, so they leave it and are not deleted.
+pub const LEAVE_INSTEAD: Refusal = Refusal::new(
+    Kind::Conflict,
+    "leave_instead",
+    "a participant leaves the room instead: POST /api/rooms/{room}/leave",
 );
 
 /// Attempts when the stored time is ahead of this machine's clock. The second attempt uses the stored time, so it fails
@@ -65,6 +88,65 @@ struct Claiming {
     /// The client counters that it sets. Mute and device have separate counters, so a device change never blocks a
     /// mute.
     counters: &'static [&'static str],
+    /// The limits of a participant; none for anybody else.
+    limits: Option<Limits>,
+}
+
+/// What a participant's claim must fit.
+#[derive(Debug, Clone)]
+struct Limits {
+    /// Whether it says that the microphone is open.
+    opens: bool,
+    /// The room that it names.
+    room: Option<RoomId>,
+}
+
+impl Limits {
+    fn of(mute: Option<&MuteClaim>) -> Self {
+        Self { opens: mute.is_some_and(|mute| !mute.is_muted), room: None }
+    }
+
+    /// The write, on condition that it fits.
+    fn on(&self, write: Write, cause: &Cause) -> Write {
+        let by_token = cause.epoch.map(|_| true);
+        let mut write = write.own(cause).set_or_remove(BY_TOKEN, by_token).when(absent(WAITING));
+        if self.opens {
+            write = write.when(absent(MODERATED).or(exists(MAY_UNMUTE)));
+        }
+        match &self.room {
+            Some(room) => write.when(is(ROOM_ID, room)),
+            None => write,
+        }
+    }
+
+    /// Why it does not fit this item.
+    fn refusal(&self, old: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
+        if let Some(refusal) = outdated(old, cause)? {
+            return Ok(Some(refusal));
+        }
+        let is_there = |room: &RoomId| matches!(old.get(ROOM_ID), Some(AttributeValue::S(id)) if id == room.as_str());
+        Ok(if old.contains_key(WAITING) {
+            Some(NOT_ADMITTED)
+        } else if self.opens && old.contains_key(MODERATED) && !old.contains_key(MAY_UNMUTE) {
+            Some(UNMUTE_NOT_ALLOWED)
+        } else if self.room.as_ref().is_some_and(|room| !is_there(room)) {
+            Some(ROOM_FIXED)
+        } else {
+            None
+        })
+    }
+}
+
+/// Why the token that came with a request is not valid for this item; none if it is, or if no token came.
+pub(super) fn outdated(item: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
+    let Some(epoch) = cause.epoch else { return Ok(None) };
+    let is_current = item.contains_key(EPOCH) && integer(item, EPOCH)? == epoch;
+    Ok((!is_current).then_some(TOKEN_INVALID))
+}
+
+/// Why there is no state: a participant whose token came has had one.
+pub(super) fn missing(cause: &Cause) -> Refusal {
+    if cause.epoch.is_some() { TOKEN_INVALID } else { USER_NOT_FOUND }
 }
 
 impl Users {
@@ -87,7 +169,12 @@ impl Users {
     ) -> Result<Written, StoreError> {
         let write = muting(Write::update(keys::user(id)), &claim.mute)
             .set_or_remove("deviceId", claim.device_id.map(String::from))
-            .set_or_remove("deviceLabel", claim.device_label.map(String::from))
+            .set_or_remove("deviceLabel", claim.device_label.map(String::from));
+        if id.is_participant() {
+            let limits = Limits { room: claim.room_id, ..Limits::of(Some(&claim.mute)) };
+            return self.set_state_in_room(write, claim.name, limits, guard, cause).await;
+        }
+        let write = write
             // An item without a room is not in the index.
             .set_or_remove(ROOM_ID, claim.room_id.as_ref())
             .set_or_remove("name", claim.name.map(String::from))
@@ -95,7 +182,7 @@ impl Users {
             // A claim without a lease ends an existing lease, because its client will not renew any.
             .set_or_remove("leaseUntil", claim.lease.as_ref().map(|_| cause.at.plus(LEASE)))
             .set_or_remove("leaseId", claim.lease.map(String::from));
-        let claiming = Claiming { write, creates: true, counters: &["muteSeq", "deviceSeq"] };
+        let claiming = Claiming { write, creates: true, counters: &["muteSeq", "deviceSeq"], limits: None };
         for _ in 0..EXPIRED_TRIES_MAX {
             match self.claim(claiming.clone(), guard, cause).await {
                 // The stored state has expired: remove it together with its agent.
@@ -104,6 +191,24 @@ impl Users {
             }
         }
         Err(StoreError::Unavailable("others kept creating and removing this state".into()))
+    }
+
+    /// Replaces a participant's claims of mute and device. Joining has created the state, and the room, the lease and the
+    /// name stay unless the claim has another name.
+    async fn set_state_in_room(
+        &self,
+        mut write: Write,
+        name: Option<Name>,
+        limits: Limits,
+        guard: Guard,
+        cause: &Cause,
+    ) -> Result<Written, StoreError> {
+        write = write.remove(&["muteSeq", "deviceSeq"]);
+        if let Some(name) = name {
+            write = write.set("name", String::from(name));
+        }
+        let counters = &["muteSeq", "deviceSeq"];
+        self.claim(Claiming { write, creates: false, counters, limits: Some(limits) }, guard, cause).await
     }
 
     /// Removes an expired state. Does nothing if there is none, or if it was renewed.
@@ -124,7 +229,8 @@ impl Users {
         cause: &Cause,
     ) -> Result<Written, StoreError> {
         let write = muting(Write::update(keys::user(id)), &claim);
-        self.claim(Claiming { write, creates: false, counters: &["muteSeq"] }, guard, cause).await
+        let limits = id.is_participant().then(|| Limits::of(Some(&claim)));
+        self.claim(Claiming { write, creates: false, counters: &["muteSeq"], limits }, guard, cause).await
     }
 
     /// Changes a user's device claim, and nothing else.
@@ -141,13 +247,18 @@ impl Users {
         let write = Write::update(keys::user(id))
             .set_or_remove("deviceId", claim.device_id.map(String::from))
             .set_or_remove("deviceLabel", claim.device_label.map(String::from));
-        self.claim(Claiming { write, creates: false, counters: &["deviceSeq"] }, guard, cause).await
+        let limits = id.is_participant().then(|| Limits::of(None));
+        self.claim(Claiming { write, creates: false, counters: &["deviceSeq"], limits }, guard, cause).await
     }
 
     /// Makes a change by one conditional `UpdateItem`. The item in a refusal tells which condition failed.
     async fn claim(&self, claiming: Claiming, guard: Guard, cause: &Cause) -> Result<Written, StoreError> {
-        let Claiming { mut write, creates, counters } = claiming;
-        write = write.by(cause).count("version");
+        let Claiming { mut write, creates, counters, limits } = claiming;
+        write = match &limits {
+            Some(limits) => limits.on(write, cause),
+            None => write.by(cause),
+        };
+        write = write.count("version");
         if let Some(seq) = guard.seq {
             write = counters.iter().fold(write, |write, counter| write.newer(counter, seq.get()));
         }
@@ -157,7 +268,11 @@ impl Users {
         let mut now = cause.at;
         for _ in 0..CLOCK_TRIES_MAX {
             let held = at_most("lastUpdated", now).and(unexpired(cause.at));
-            let dated = write.clone().set("lastUpdated", now).set("expiresAt", seconds(now.plus(self.keep_for)));
+            let mut dated = write.clone().set("lastUpdated", now);
+            // A participant's state lives as long as their token.
+            if limits.is_none() {
+                dated = dated.set("expiresAt", seconds(now.plus(self.keep_for)));
+            }
             let dated =
                 if creates { dated.set_once("createdAt", now).when(absent(PK).or(held)) } else { dated.when(held) };
             let old = match self.table.change(dated).await? {
@@ -170,10 +285,13 @@ impl Users {
             if old.is_empty() {
                 // A change that creates fails here only because of `If-Match`. Any other change has no version to
                 // compare with (RFC 9110, 13.2.1).
-                return Err(if creates { conflict(None) } else { USER_NOT_FOUND.into() });
+                return Err(if creates { conflict(None) } else { missing(cause).into() });
             }
             if is_expired(&old, cause.at)? {
-                return Err(USER_NOT_FOUND.into());
+                return Err(missing(cause).into());
+            }
+            if let Some(refusal) = limits.as_ref().map(|limits| limits.refusal(&old, cause)).transpose()?.flatten() {
+                return Err(refusal.into());
             }
             // A repeated request has itself increased the version, so its counter is checked first.
             if let Some(seq) = guard.seq {
@@ -197,28 +315,45 @@ impl Users {
     /// last one holds the lease, and the end of the other lease is stored beside it.
     ///
     /// # Errors
-    /// [`USER_NOT_FOUND`] if they have no state in this room.
+    /// [`USER_NOT_FOUND`] if they have no state in this room; [`TOKEN_INVALID`]; [`NO_SEAT`] if a participant has lost
+    /// the seat in the room, which [`Rooms::come_back`](super::Rooms::come_back) takes again.
     pub async fn renew_presence(
         &self,
         id: &UserId,
         room: &RoomId,
         lease: LeaseId,
-        now: Timestamp,
+        cause: &Cause,
     ) -> Result<Timestamp, StoreError> {
+        let now = cause.at;
         let until = now.plus(LEASE);
         let lease = String::from(lease);
-        let renewal = Write::update(keys::user(id))
+        let mut renewal = Write::update(keys::user(id))
             .set("leaseId", &lease)
             .set("leaseUntil", until)
-            .set("expiresAt", seconds(now.plus(self.keep_for)))
             .when(is(ROOM_ID, room).and(unexpired(now)));
+        if let Some(epoch) = cause.epoch {
+            renewal = renewal.when(is(EPOCH, epoch));
+        }
+        renewal = if id.is_participant() {
+            renewal.when(exists(SEATED).or(exists(WAITING)))
+        } else {
+            renewal.set("expiresAt", seconds(now.plus(self.keep_for)))
+        };
         let is_free = absent("leaseId").or(is("leaseId", &lease)).or(at_most("leaseUntil", now));
         if self.table.write(renewal.clone().when(is_free)).await?.is_ok() {
             return Ok(until);
         }
         // Another page load of the same person holds the lease, or the person is not in the room.
         let beside = renewal.copy("leaseOtherUntil", "leaseUntil").when(exists("leaseUntil"));
-        self.table.write(beside).await?.map(|()| until).map_err(|_| USER_NOT_FOUND.into())
+        let Err(old) = self.table.write(beside).await? else { return Ok(until) };
+        if old.is_empty() || is_expired(&old, now)? {
+            return Err(missing(cause).into());
+        }
+        if let Some(refusal) = outdated(&old, cause)? {
+            return Err(refusal.into());
+        }
+        let is_here = matches!(old.get(ROOM_ID), Some(AttributeValue::S(id)) if id == room.as_str());
+        Err(if is_here && id.is_participant() { NO_SEAT } else { USER_NOT_FOUND }.into())
     }
 
     /// Ends a person's presence in a room and detaches their agent. The state stays, so that the person can come back.
@@ -231,7 +366,7 @@ impl Users {
             .when(is(ROOM_ID, room).and(is("leaseId", String::from(lease))).and(unexpired(cause.at)));
         let end = held
             .clone()
-            .by(cause)
+            .own(cause)
             .set("leaseUntil", cause.at)
             .remove(&["leaseOtherUntil"])
             .remove(AGENT)
@@ -265,6 +400,9 @@ impl Users {
     /// # Errors
     /// [`USER_NOT_FOUND`]; [`VERSION_CONFLICT`] if `if_match` is not the stored version.
     pub async fn delete(&self, id: &UserId, if_match: Option<Version>, now: Timestamp) -> Result<(), StoreError> {
+        if id.is_participant() {
+            return Err(LEAVE_INSTEAD.into());
+        }
         let mut removal = Write::delete(keys::user(id)).when(unexpired(now));
         if let Some(version) = if_match {
             removal = removal.when(is("version", version));

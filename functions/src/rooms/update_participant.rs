@@ -1,0 +1,141 @@
+//! `PATCH /api/rooms/{room}/participants/{participantId}`: a participant changes what others see of them, or a presenter
+//! moderates a participant.
+
+use crate::auth::Caller;
+use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::http::{cause, json, ok, open_user, path, room};
+use crate::{ApiError, Context, Reply, Request};
+use domain::room::Role;
+use domain::user::User;
+use domain::{Name, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::dynamodb::{NOT_IN_ROOM, PersonChange};
+use store::{Kind, Refusal};
+
+pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
+    .may(&[
+        FINDS_ROOM,
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
+        allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("isMuted mute* device* pairing*"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
+        allow(&["dynamodb:Query"], &[ROOM_INDEX]),
+    ])
+    .costs(2, 4.0, 2.0)
+    .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/participants/p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF")
+    .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "handRaised": true}"#)
+    // No table holds this room.
+    .answers(404, 404)
+    .describes(
+        "A participant may change their own `handRaised`, `isVideoOn` and `name`. A presenter may change the `mayUnmute` \
+         and the `role` of everybody, admit somebody who waits in the lobby (`admitted: true`), and remove somebody \
+         (`removed: true`), whose token ends at once. A presenter may also lower a hand.",
+    )
+    .takes::<UpdateParticipant>()
+    .gives::<Updated>(200, "The participant as they are now.")
+    .refuses(&[(404, "ParticipantNotFound"), (409, "RoomFull"), (410, "RoomEnded")]);
+
+/// 409: a room needs a presenter.
+const LAST_PRESENTER: Refusal =
+    Refusal::new(Kind::Conflict, "last_presenter", "make somebody else a presenter first, or end the room");
+
+/// A change of a participant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UpdateParticipant {
+    /// Who makes the change. Needed if no token is sent, and otherwise equal to the token's subject.
+    #[serde(default)]
+    participant_id: Option<UserId>,
+    /// Whether they raise their hand.
+    #[serde(default)]
+    hand_raised: Option<bool>,
+    /// Whether they say that their camera is on.
+    #[serde(default)]
+    is_video_on: Option<bool>,
+    /// Their name.
+    #[serde(default)]
+    name: Option<Name>,
+    /// Whether they may unmute in a room that moderates that.
+    #[serde(default)]
+    may_unmute: Option<bool>,
+    /// What they may do.
+    #[serde(default)]
+    role: Option<Role>,
+    /// True lets somebody in who waits in the lobby.
+    #[serde(default)]
+    admitted: Option<bool>,
+    /// True takes somebody out of the room or the lobby.
+    #[serde(default)]
+    removed: Option<bool>,
+}
+
+/// A changed participant.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "UpdatedParticipant", extend("examples" = [{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "removed": true}]))]
+struct Updated {
+    participant_id: UserId,
+    /// Whether the participant is not in the room any more.
+    removed: bool,
+    /// The participant; left out if they were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "User")]
+    participant: Option<User>,
+}
+
+/// # Errors
+/// 400 malformed id or body; 401 no caller; 403 a change that the caller may not make; 404 no such participant; 409 the
+/// room is full, or would have no presenter; 410 it has ended.
+pub(crate) async fn handle(context: Context, request: Request) -> Reply {
+    let room_id = room(&context, &request).await?;
+    let target = open_user("participantId", path(&request, "participantId")?)?;
+    let caller = Caller::of(&context, &request)?;
+    let body: UpdateParticipant = json(&request)?;
+    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
+    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let cause = cause(&context, &request, &caller);
+    for (name, value) in [("admitted", body.admitted), ("removed", body.removed)] {
+        if value == Some(false) {
+            return Err(ApiError::invalid(name, "must be true or left out"));
+        }
+    }
+    if !target.is_participant() {
+        return Err(NOT_IN_ROOM.into());
+    }
+    let is_own = target == participant;
+    let moderates =
+        body.may_unmute.is_some() || body.role.is_some() || body.admitted.is_some() || body.removed.is_some();
+    let member = context.rooms.member(&room_id, &participant, &cause).await?;
+    // Who waits in the lobby may only wait or leave.
+    let member = if moderates || !is_own { member.presenter()? } else { member.admitted()? };
+    if !is_own && (body.name.is_some() || body.is_video_on.is_some() || body.hand_raised == Some(true)) {
+        return Err(crate::auth::FORBIDDEN.into());
+    }
+    if is_own && (body.removed.is_some() || body.role == Some(Role::Attendee)) {
+        let people = context.rooms.people(&room_id, cause.at).await?.present;
+        let presents = |user: &User| user.participant.is_some_and(|own| own.role == Role::Presenter);
+        if !people.iter().any(|user| user.user_id != participant && presents(user)) {
+            return Err(LAST_PRESENTER.into());
+        }
+    }
+
+    if body.removed.is_some() {
+        context.rooms.take_out(&room_id, &target, &cause).await?;
+        return ok(&Updated { participant_id: target, removed: true, participant: None });
+    }
+    if body.admitted.is_some() {
+        context.rooms.admit(&room_id, &target, &cause).await?;
+    }
+    let change = PersonChange {
+        name: body.name,
+        is_video_on: body.is_video_on,
+        hand_raised: body.hand_raised,
+        may_unmute: body.may_unmute,
+        role: body.role,
+        is_moderated: member.stored.room.settings.moderated_unmute,
+    };
+    let user = context.rooms.change_person(&room_id, &target, &change, &cause).await?;
+
+    ok(&Updated { participant_id: target, removed: false, participant: Some(user) })
+}

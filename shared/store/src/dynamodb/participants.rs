@@ -1,0 +1,327 @@
+//! The people of rooms that somebody created: who acts, who is there, and how they leave.
+
+use super::agents::{AGENT, BINDING, EVIDENCE};
+use super::cause::Cause;
+use super::expression::{absent, exists, is};
+use super::failed;
+use super::item::{Item, integer, is_expired, seconds, user, user_id_of};
+use super::keys::{self, EPOCH, MAY_UNMUTE, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING};
+use super::lists::{leased, within};
+use super::rooms::{Rooms, StoredRoom, left, room, room_id_of};
+use super::table::Write;
+use super::users::{NOT_ADMITTED, missing, outdated, unexpired};
+use crate::{Kind, Refusal, StoreError};
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::room::Role;
+use domain::user::{LEASE, User};
+use domain::{LeaseId, Name, RoomId, Timestamp, UserId};
+
+/// 404: this person is not in the room.
+pub const NOT_IN_ROOM: Refusal =
+    Refusal::new(Kind::NotFound, "participant_not_found", "there is no such participant in this room");
+
+/// 403: only presenters may do this.
+pub const PRESENTER_ONLY: Refusal =
+    Refusal::new(Kind::Forbidden, "presenter_only", "only a presenter of this room may do this");
+
+/// Attempts to take a seat again while others join.
+const SEAT_TRIES_MAX: u32 = 40;
+
+/// A participant who acts in a room.
+#[derive(Debug)]
+pub struct Member {
+    /// The room.
+    pub stored: StoredRoom,
+    /// The person.
+    pub user: User,
+    /// Their place.
+    pub seat: Seat,
+}
+
+/// A participant's place in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// In the lobby.
+    Waiting,
+    /// In the room.
+    Taken,
+    /// Given away while the person was silent.
+    Lost,
+}
+
+impl Member {
+    /// What the person may do.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.user.participant.map_or(Role::Attendee, |participant| participant.role)
+    }
+
+    /// Refuses anybody but a presenter.
+    ///
+    /// # Errors
+    /// [`NOT_ADMITTED`], [`PRESENTER_ONLY`].
+    pub fn presenter(self) -> Result<Self, StoreError> {
+        let member = self.admitted()?;
+        if member.role() == Role::Presenter { Ok(member) } else { Err(PRESENTER_ONLY.into()) }
+    }
+
+    /// Refuses a person who waits in the lobby.
+    ///
+    /// # Errors
+    /// [`NOT_ADMITTED`]
+    pub fn admitted(self) -> Result<Self, StoreError> {
+        if self.seat == Seat::Waiting { Err(NOT_ADMITTED.into()) } else { Ok(self) }
+    }
+}
+
+/// The people of a room, whatever they do.
+#[derive(Debug, Default)]
+pub struct People {
+    /// Everybody who is present, in the order in which they joined.
+    pub present: Vec<User>,
+    /// Everybody who waits in the lobby, in the same order.
+    pub waiting: Vec<User>,
+}
+
+/// A change of a participant. Members that are `None` stay as they are.
+#[derive(Debug, Default)]
+pub struct PersonChange {
+    /// The name.
+    pub name: Option<Name>,
+    /// Whether they say that their camera is on.
+    pub is_video_on: Option<bool>,
+    /// Whether they raise their hand.
+    pub hand_raised: Option<bool>,
+    /// Whether a presenter lets them unmute.
+    pub may_unmute: Option<bool>,
+    /// What they may do.
+    pub role: Option<Role>,
+    /// Whether the room lets attendees unmute only with permission.
+    pub is_moderated: bool,
+}
+
+impl Rooms {
+    /// The participant who acts in a room, and the room, both read consistently in one call.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`](super::ROOM_NOT_FOUND); [`ROOM_ENDED`](super::ROOM_ENDED);
+    /// [`TOKEN_INVALID`](super::TOKEN_INVALID) or, if no token came, [`NOT_IN_ROOM`].
+    pub async fn member(&self, id: &RoomId, person: &UserId, cause: &Cause) -> Result<Member, StoreError> {
+        let now = cause.at;
+        let (mut stored, mut found) = (None, None);
+        for item in self.table.get_all_now(vec![keys::room(id), keys::user(person)]).await? {
+            match room_id_of(&item) {
+                Ok(_) => stored = Some(room(id, item, now)?),
+                Err(_) => found = Some(item),
+            }
+        }
+        let stored = stored.ok_or(super::ROOM_NOT_FOUND)?.active()?;
+        let unknown = if cause.epoch.is_some() { super::TOKEN_INVALID } else { NOT_IN_ROOM };
+        let item = found.ok_or(unknown)?;
+        if is_expired(&item, now)? || !is_in(&item, id) {
+            return Err(unknown.into());
+        }
+        if let Some(refusal) = outdated(&item, cause)? {
+            return Err(refusal.into());
+        }
+        let seat = seat(&item);
+        Ok(Member { stored, user: user(item, self.policy, now)?, seat })
+    }
+
+    /// The people of a room. The index is eventually consistent, so somebody who has just joined may be missing.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn people(&self, id: &RoomId, now: Timestamp) -> Result<People, StoreError> {
+        let mut people = People::default();
+        let request = self.table.query(within(id), Some(leased(now))).index_name(ROOM_INDEX);
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(failed)?.items.unwrap_or_default() {
+                let to = if item.contains_key(WAITING) { &mut people.waiting } else { &mut people.present };
+                to.push(user(item, self.policy, now)?);
+            }
+        }
+        Ok(people)
+    }
+
+    /// Renews the presence of a participant who has lost the seat while they were silent: they take one again.
+    ///
+    /// # Errors
+    /// As [`Rooms::member`], and [`ROOM_FULL`](super::ROOM_FULL).
+    pub async fn come_back(
+        &self,
+        id: &RoomId,
+        person: &UserId,
+        lease: LeaseId,
+        cause: &Cause,
+    ) -> Result<Timestamp, StoreError> {
+        let (now, lease) = (cause.at, String::from(lease));
+        let until = now.plus(LEASE);
+        for _ in 0..SEAT_TRIES_MAX {
+            let mut member = self.member(id, person, cause).await?;
+            let mut back = Write::update(keys::user(person))
+                .set("leaseId", &lease)
+                .set("leaseUntil", until)
+                .when(is(ROOM_ID, id).and(unexpired(now)));
+            if let Some(epoch) = cause.epoch {
+                back = back.when(is(EPOCH, epoch));
+            }
+            if member.seat != Seat::Lost {
+                // Another request of the same person came first.
+                if self.table.write(back).await?.is_ok() {
+                    return Ok(until);
+                }
+                continue;
+            }
+            let back = back.set(SEATED, true).when(absent(SEATED));
+            if self.take_seat(&mut member.stored, back, SEATED, now).await? {
+                return Ok(until);
+            }
+        }
+        Err(StoreError::Unavailable("others kept joining and leaving this room".into()))
+    }
+
+    /// Takes a participant out of a room for good: their token ends, their agent is detached, and their name is
+    /// forgotten. Repeating the call changes nothing.
+    ///
+    /// # Errors
+    /// [`NOT_IN_ROOM`]; with a token of the same person, [`TOKEN_INVALID`](super::TOKEN_INVALID).
+    pub async fn take_out(&self, id: &RoomId, person: &UserId, cause: &Cause) -> Result<(), StoreError> {
+        for _ in 0..SEAT_TRIES_MAX {
+            let item = self.table.get_now(keys::user(person)).await?;
+            let item = item.filter(|item| is_in(item, id)).ok_or_else(|| gone(cause, person))?;
+            if is_expired(&item, cause.at)? {
+                return Err(gone(cause, person).into());
+            }
+            let is_own = is_own(cause, person);
+            if is_own && let Some(refusal) = outdated(&item, cause)? {
+                return Err(refusal.into());
+            }
+            let epoch = integer(&item, EPOCH)?;
+            let is_seated = seat(&item) == Seat::Taken;
+            let out = Write::update(keys::user(person))
+                .by(cause)
+                .set(EPOCH, epoch + 1)
+                .set("expiresAt", seconds(cause.at))
+                .remove(&[ROOM_ID, SEATED, WAITING, MODERATED, MAY_UNMUTE, "name", "handRaised", "isVideoOn"])
+                .remove(&["leaseId", "leaseUntil", "leaseOtherUntil"])
+                .remove(AGENT)
+                .remove(EVIDENCE)
+                .remove(BINDING)
+                .when(is(EPOCH, epoch).and(is(ROOM_ID, id)))
+                .when(if is_seated { exists(SEATED) } else { absent(SEATED) });
+            let writes = if is_seated { vec![out, left(id)] } else { vec![out] };
+            if self.table.try_transact(writes).await?.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("others kept changing this participant".into()))
+    }
+
+    /// Lets somebody who waits in the lobby into the room. Repeating the call changes nothing.
+    ///
+    /// # Errors
+    /// [`NOT_IN_ROOM`], [`ROOM_FULL`](super::ROOM_FULL), [`ROOM_ENDED`](super::ROOM_ENDED).
+    pub async fn admit(&self, id: &RoomId, person: &UserId, cause: &Cause) -> Result<(), StoreError> {
+        for _ in 0..SEAT_TRIES_MAX {
+            let unsigned = Cause { epoch: None, ..cause.clone() };
+            let mut member = self.member(id, person, &unsigned).await?;
+            if member.seat != Seat::Waiting {
+                return Ok(());
+            }
+            let admitted = Write::update(keys::user(person))
+                .by(cause)
+                .remove(&[WAITING])
+                .set(SEATED, true)
+                .when(exists(WAITING).and(is(ROOM_ID, id)));
+            if self.take_seat(&mut member.stored, admitted, "joined", cause.at).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("others kept joining and leaving this room".into()))
+    }
+
+    /// Stores with each attendee whether they need permission to unmute.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. Repeating the call completes an interrupted one.
+    pub async fn moderate(&self, id: &RoomId, is_moderated: bool, cause: &Cause) -> Result<(), StoreError> {
+        let request = self.table.query(within(id), Some(is(ROLE, Role::Attendee.as_str()))).index_name(ROOM_INDEX);
+        let mut pages = request.projection_expression(PK).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(failed)?.items.unwrap_or_default() {
+                let write = Write::update(keys::user(&user_id_of(&item)?))
+                    .by(cause)
+                    .set_or_remove(MODERATED, is_moderated.then_some(true))
+                    .when(is(ROOM_ID, id).and(is(ROLE, Role::Attendee.as_str())));
+                // A refusal means that the person has left, or is a presenter now.
+                let _ = self.table.write(write).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a participant of a room. Claims and versions stay as they are.
+    ///
+    /// # Errors
+    /// [`NOT_IN_ROOM`]; with a token of the same person, [`TOKEN_INVALID`](super::TOKEN_INVALID).
+    pub async fn change_person(
+        &self,
+        id: &RoomId,
+        person: &UserId,
+        change: &PersonChange,
+        cause: &Cause,
+    ) -> Result<User, StoreError> {
+        let flag = |value: bool| value.then_some(true);
+        let mut write = Write::update(keys::user(person)).when(is(ROOM_ID, id).and(unexpired(cause.at)));
+        write = if is_own(cause, person) { write.own(cause) } else { write.by(cause) };
+        if let Some(name) = &change.name {
+            write = write.set("name", name.as_str());
+        }
+        if let Some(on) = change.is_video_on {
+            write = write.set_or_remove("isVideoOn", flag(on));
+        }
+        if let Some(raised) = change.hand_raised {
+            write = write.set_or_remove("handRaised", flag(raised));
+        }
+        if let Some(may) = change.may_unmute {
+            write = write.set_or_remove(MAY_UNMUTE, flag(may));
+        }
+        if let Some(role) = change.role {
+            write = write.set(ROLE, role.as_str());
+            write = write.set_or_remove(MODERATED, flag(change.is_moderated && role == Role::Attendee));
+        }
+        match self.table.change(write).await? {
+            Ok(item) => user(item, self.policy, cause.at),
+            Err(old) if is_own(cause, person) && !old.is_empty() => {
+                Err(outdated(&old, cause)?.unwrap_or(NOT_IN_ROOM).into())
+            }
+            Err(_) => Err(gone(cause, person).into()),
+        }
+    }
+}
+
+/// Whether the request came with this person's own token.
+fn is_own(cause: &Cause, person: &UserId) -> bool {
+    matches!(&cause.by, domain::Actor::Person(id) if id == person)
+}
+
+fn gone(cause: &Cause, person: &UserId) -> Refusal {
+    if is_own(cause, person) { missing(cause) } else { NOT_IN_ROOM }
+}
+
+/// Whether a person's item names this room.
+fn is_in(item: &Item, id: &RoomId) -> bool {
+    matches!(item.get(ROOM_ID), Some(AttributeValue::S(room)) if room == id.as_str())
+}
+
+fn seat(item: &Item) -> Seat {
+    if item.contains_key(WAITING) {
+        Seat::Waiting
+    } else if item.contains_key(SEATED) {
+        Seat::Taken
+    } else {
+        Seat::Lost
+    }
+}

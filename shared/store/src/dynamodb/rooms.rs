@@ -1,0 +1,524 @@
+//! Rooms that somebody created: one item each, with the counters of its people.
+
+use super::cause::Cause;
+use super::expression::{Condition, above, absent, at_most, below, exists, is};
+use super::failed;
+use super::item::{Item, checked, integer, is_expired, seconds};
+use super::keys::{self, EPOCH, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
+use super::lists::within;
+use super::page::{Cursor, Page};
+use super::table::{Table, Write};
+use super::users::VERSION_CONFLICT;
+use crate::{Kind, Refusal, Shown, StoreError};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use domain::room::{Role, Room, SessionStats, Settings};
+use domain::user::{LEASE, Version};
+use domain::verdict::{MinEvidence, Policy};
+use domain::{Name, RoomId, Slug, Timestamp, Title, UserId};
+use std::time::Duration;
+
+/// 404: there is no such room, or it has been forgotten.
+pub const ROOM_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "room_not_found", "there is no such room");
+/// 410: the room has ended.
+pub const ROOM_ENDED: Refusal = Refusal::new(Kind::Gone, "room_ended", "this room has ended");
+/// 409: every seat is taken by somebody who is present.
+pub const ROOM_FULL: Refusal = Refusal::new(Kind::Conflict, "room_full", "this room is full").retry_after(30);
+
+/// How long an ended room is remembered.
+const REMEMBERED_FOR: Duration = Duration::from_hours(1);
+/// Attempts to take a seat while others join. Each attempt reads the room anew.
+const SEAT_TRIES_MAX: u32 = 40;
+/// Attempts of a change without `If-Match` while others change the room.
+const CHANGE_TRIES_MAX: u32 = 5;
+/// Seats of people who have gone silent that one call frees.
+const FREED_MAX: usize = 25;
+
+/// The attributes of a room's item.
+mod attribute {
+    pub(super) const ENDED_AT: &str = "endedAt";
+    pub(super) const ENDS_AT: &str = "endsAt";
+    pub(super) const JOINED: &str = "joined";
+    pub(super) const MAX: &str = "maxParticipants";
+    pub(super) const MESSAGES: &str = "messages";
+    pub(super) const PASSWORD: &str = "passwordHash";
+    pub(super) const PEAK: &str = "peak";
+    pub(super) const PRESENT: &str = "present";
+    pub(super) const QUESTIONS: &str = "questions";
+    pub(super) const SETTINGS: &str = "settings";
+}
+use attribute::{ENDED_AT, ENDS_AT, JOINED, MAX, MESSAGES, PASSWORD, PEAK, PRESENT, QUESTIONS, SETTINGS};
+
+/// The rooms that somebody created, and their people.
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    pub(super) table: Table,
+    pub(super) policy: Policy,
+}
+
+/// A room to create.
+#[derive(Debug)]
+pub struct NewRoom {
+    /// Its id.
+    pub id: RoomId,
+    /// Its name in links.
+    pub slug: Slug,
+    /// Its title.
+    pub title: Title,
+    /// The name of the person who creates it.
+    pub presenter_name: Name,
+    /// The hash of its password, if it has one.
+    pub password_hash: Option<String>,
+    /// How many people it may hold.
+    pub max_participants: u32,
+    /// Its settings.
+    pub settings: Settings,
+    /// When it ends at the latest.
+    pub ends_at: Timestamp,
+}
+
+/// A person who joins.
+#[derive(Debug)]
+pub struct NewParticipant {
+    /// Their id.
+    pub id: UserId,
+    /// Their name.
+    pub name: Name,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What a change makes of a room's password.
+#[derive(Debug, Clone, Default)]
+pub enum NewPassword {
+    /// It stays as it is.
+    #[default]
+    Same,
+    /// The room needs none any more.
+    None,
+    /// The password with this hash.
+    Hash(String),
+}
+
+/// A change of a room. Members that are `None` stay as they are.
+#[derive(Debug, Default)]
+pub struct RoomChange {
+    /// The title.
+    pub title: Option<Title>,
+    /// The password.
+    pub password: NewPassword,
+    /// How many people the room may hold. A lower number than there are people throws nobody out.
+    pub max_participants: Option<u32>,
+    /// All settings.
+    pub settings: Option<Settings>,
+}
+
+/// A room with what only the service sees.
+#[derive(Debug)]
+pub struct StoredRoom {
+    /// What its people see.
+    pub room: Room,
+    /// The hash of its password.
+    pub password_hash: Option<String>,
+    /// The most people who were in it at the same time.
+    peak: u32,
+    /// How many times somebody joined.
+    joined: u32,
+    /// Questions that were asked.
+    questions: u32,
+    /// Messages, if the room has ended.
+    messages: u32,
+}
+
+impl StoredRoom {
+    /// Refuses a room that has ended.
+    ///
+    /// # Errors
+    /// [`ROOM_ENDED`]
+    pub fn active(self) -> Result<Self, StoreError> {
+        if self.room.is_active { Ok(self) } else { Err(ROOM_ENDED.into()) }
+    }
+
+    fn stats(&self, ended_at: Timestamp, messages: u32) -> SessionStats {
+        let ms = ended_at.ms().saturating_sub(self.room.created_at.ms());
+        SessionStats {
+            max_concurrent_participants: self.peak,
+            total_participants: self.joined,
+            total_messages: messages,
+            total_questions: self.questions,
+            session_duration_minutes: u32::try_from((ms + 30_000) / 60_000).unwrap_or(u32::MAX),
+            created_at: ended_at,
+        }
+    }
+}
+
+impl Rooms {
+    /// The rooms in `table`; `policy` gives the verdicts on their people.
+    #[must_use]
+    pub fn new(client: Client, table: String, policy: Policy) -> Self {
+        Self { table: Table::new(client, table), policy }
+    }
+
+    /// Creates a room with its presenter in it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn create(&self, new: &NewRoom, presenter: &NewParticipant, cause: &Cause) -> Result<Room, StoreError> {
+        let forgotten_at = seconds(new.ends_at.plus(REMEMBERED_FOR));
+        let room = Write::put(keys::room(&new.id))
+            .set("slug", new.slug.as_str())
+            .set("title", new.title.as_str())
+            .set("presenterName", new.presenter_name.as_str())
+            .set_or_remove(PASSWORD, new.password_hash.as_deref())
+            .set(MAX, u64::from(new.max_participants))
+            .set(SETTINGS, json(&new.settings)?)
+            .set(PRESENT, 1)
+            .set(PEAK, 1)
+            .set(JOINED, 1)
+            .set(QUESTIONS, 0)
+            .set("version", 1)
+            .set("createdAt", cause.at)
+            .set(ENDS_AT, new.ends_at)
+            .set("expiresAt", forgotten_at)
+            .when(absent(PK));
+        let slug =
+            Write::put(keys::slug(&new.slug)).set("room", &new.id).set("expiresAt", forgotten_at).when(absent(PK));
+        let active = Write::put(keys::active(&new.id)).set("expiresAt", seconds(new.ends_at)).when(absent(PK));
+        let presenter = born(presenter, &new.id, &new.settings, new.ends_at, cause).set(SEATED, true);
+        // All of these ids are random.
+        let met = |_| StoreError::Unavailable("a new room met another one".into());
+        self.table.try_transact(vec![room, slug, active, presenter]).await?.map_err(met)?;
+        Ok(Room {
+            room_id: new.id.clone(),
+            slug: new.slug.clone(),
+            title: new.title.clone(),
+            presenter_name: new.presenter_name.clone(),
+            has_password: new.password_hash.is_some(),
+            max_participants: new.max_participants,
+            present: 1,
+            is_active: true,
+            settings: new.settings.clone(),
+            version: 1,
+            created_at: cause.at,
+            expires_at: new.ends_at,
+            ended_at: None,
+        })
+    }
+
+    /// The room of a slug.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`]
+    pub async fn find(&self, slug: &Slug, now: Timestamp) -> Result<RoomId, StoreError> {
+        let mut item = self.table.get(keys::slug(slug)).await?.ok_or(ROOM_NOT_FOUND)?;
+        if is_expired(&item, now)? {
+            return Err(ROOM_NOT_FOUND.into());
+        }
+        checked(&mut item, "room")?.ok_or(StoreError::Corrupt { attribute: "room" })
+    }
+
+    /// Reads a room; eventually consistent.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`]
+    pub async fn get(&self, id: &RoomId, now: Timestamp) -> Result<StoredRoom, StoreError> {
+        let item = self.table.get(keys::room(id)).await?.ok_or(ROOM_NOT_FOUND)?;
+        room(id, item, now)
+    }
+
+    /// Reads a room consistently.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`]
+    pub async fn get_now(&self, id: &RoomId, now: Timestamp) -> Result<StoredRoom, StoreError> {
+        let item = self.table.get_now(keys::room(id)).await?.ok_or(ROOM_NOT_FOUND)?;
+        room(id, item, now)
+    }
+
+    /// Lists the active rooms, the newest first.
+    ///
+    /// # Errors
+    /// [`CURSOR_INVALID`](super::CURSOR_INVALID) if no list has returned `cursor`.
+    pub async fn list(&self, limit: u16, cursor: Option<&str>, now: Timestamp) -> Result<Page<Room>, StoreError> {
+        let after = cursor.map(Cursor::place::<RoomId>).transpose()?;
+        let start = after.map(|after| Item::from(keys::active(&after)));
+        let request = self.table.query(is(PK, keys::ACTIVE), Some(above("expiresAt", seconds(now))));
+        let request = request.scan_index_forward(false).limit(i32::from(limit)).set_exclusive_start_key(start);
+        let output = request.send().await.map_err(failed)?;
+        let ids = output.items.unwrap_or_default().into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let next_cursor = output.last_evaluated_key.map(place).transpose()?.map(Cursor::after);
+        let mut items = Vec::with_capacity(ids.len());
+        for item in self.table.get_all_now(ids.iter().map(keys::room).collect()).await? {
+            let id = room_id_of(&item)?;
+            if !is_expired(&item, now)? {
+                items.push(room(&id, item, now)?.room);
+            }
+        }
+        items.retain(|room| room.is_active);
+        items.sort_by(|a, b| b.room_id.cmp(&a.room_id));
+        Ok(Page { items, next_cursor })
+    }
+
+    /// Lets a person into a room, or into its lobby if it has one and they are no presenter. `stored` is the room as it
+    /// was read last. Returns the room with the person in it.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`], [`ROOM_ENDED`], [`ROOM_FULL`].
+    pub async fn join(
+        &self,
+        mut stored: StoredRoom,
+        person: &NewParticipant,
+        cause: &Cause,
+    ) -> Result<StoredRoom, StoreError> {
+        let id = stored.room.room_id.clone();
+        for _ in 0..SEAT_TRIES_MAX {
+            stored = stored.active()?;
+            let settings = &stored.room.settings;
+            let born = born(person, &id, settings, stored.room.expires_at, cause);
+            if settings.lobby && person.role == Role::Attendee {
+                let waits = born.set(WAITING, true);
+                return match self.table.write(waits).await? {
+                    Ok(()) => Ok(stored),
+                    Err(_) => Err(met()),
+                };
+            }
+            if self.take_seat(&mut stored, born.set(SEATED, true), JOINED, cause.at).await? {
+                stored.joined += 1;
+                return Ok(stored);
+            }
+            stored = self.get_now(&id, cause.at).await?;
+        }
+        Err(StoreError::Unavailable("others kept joining and leaving this room".into()))
+    }
+
+    /// Takes a seat together with the write of the person's item. Returns whether it was taken; if not, others have
+    /// changed the room since it was read, or the person's item does not fit.
+    ///
+    /// # Errors
+    /// [`ROOM_FULL`], after seats of people who have gone silent were looked for.
+    pub(super) async fn take_seat(
+        &self,
+        stored: &mut StoredRoom,
+        person: Write,
+        counted: &'static str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Room { room_id: id, present, max_participants: max, .. } = &stored.room;
+        if present >= max {
+            return match self.free_seats(id, now).await? {
+                0 => Err(ROOM_FULL.into()),
+                _ => Ok(false),
+            };
+        }
+        let (present, max) = (u64::from(*present), u64::from(*max));
+        let seat = Write::update(keys::room(id)).count(PRESENT).when(is_active(now).and(is(MAX, max)));
+        let seat = if counted == JOINED { seat.count(JOINED) } else { seat };
+        let seat = if present >= u64::from(stored.peak) {
+            // A new peak: nobody may come or go in between, or it would be wrong.
+            seat.set(PEAK, present + 1).when(is(PRESENT, present))
+        } else {
+            seat.when(below(PRESENT, max.min(u64::from(stored.peak))))
+        };
+        if self.table.try_transact(vec![seat, person]).await?.is_err() {
+            return Ok(false);
+        }
+        stored.room.present += 1;
+        stored.peak = stored.peak.max(stored.room.present);
+        Ok(true)
+    }
+
+    /// Frees seats of people who have gone silent, and returns their number.
+    async fn free_seats(&self, id: &RoomId, now: Timestamp) -> Result<usize, StoreError> {
+        let silent = exists(SEATED).and(at_most("leaseUntil", now));
+        let request = self.table.query(within(id), Some(silent)).index_name(ROOM_INDEX).projection_expression(PK);
+        let mut pages = request.into_paginator().send();
+        let mut freed = 0;
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(failed)?.items.unwrap_or_default() {
+                let person = Write::update(keys::user(&super::item::user_id_of(&item)?))
+                    .remove(&[SEATED])
+                    .when(exists(SEATED).and(at_most("leaseUntil", now)).and(is(ROOM_ID, id)));
+                freed += usize::from(self.table.try_transact(vec![person, left(id)]).await?.is_ok());
+                if freed == FREED_MAX {
+                    return Ok(freed);
+                }
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Changes a room. `change` gets the stored room and returns what to set; it is called again if others change the
+    /// room at the same time, unless there is an `if_match`.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`], [`ROOM_ENDED`], [`VERSION_CONFLICT`].
+    pub async fn change<E: From<StoreError>>(
+        &self,
+        id: &RoomId,
+        if_match: Option<Version>,
+        now: Timestamp,
+        mut change: impl FnMut(&StoredRoom) -> Result<RoomChange, E>,
+    ) -> Result<(StoredRoom, StoredRoom), E> {
+        for _ in 0..CHANGE_TRIES_MAX {
+            let before = self.get_now(id, now).await?.active()?;
+            if if_match.is_some_and(|expected| expected != before.room.version) {
+                return Err(StoreError::Refused(VERSION_CONFLICT, Shown::Version(Some(before.room.version))).into());
+            }
+            let RoomChange { title, password, max_participants, settings } = change(&before)?;
+            let mut write = Write::update(keys::room(id)).count("version");
+            if let Some(title) = &title {
+                write = write.set("title", title.as_str());
+            }
+            write = match password {
+                NewPassword::Same => write,
+                NewPassword::None => write.remove(&[PASSWORD]),
+                NewPassword::Hash(hash) => write.set(PASSWORD, hash),
+            };
+            if let Some(max) = max_participants {
+                write = write.set(MAX, u64::from(max));
+            }
+            if let Some(settings) = &settings {
+                write = write.set(SETTINGS, json(settings)?);
+            }
+            write = write.when(is_active(now).and(is("version", before.room.version)));
+            if let Ok(item) = self.table.change(write).await? {
+                return Ok((before, room(id, item, now)?));
+            }
+        }
+        Err(StoreError::Unavailable("others kept changing this room".into()).into())
+    }
+
+    /// Ends a room for everybody. The first call counts what happened in it; any further one returns the same.
+    ///
+    /// # Errors
+    /// [`ROOM_NOT_FOUND`]
+    pub async fn end(&self, id: &RoomId, cause: &Cause) -> Result<SessionStats, StoreError> {
+        let stored = self.get_now(id, cause.at).await?;
+        if let Some(ended_at) = stored.room.ended_at {
+            return Ok(stored.stats(ended_at, stored.messages));
+        }
+        let messages = self.count_messages(id).await?;
+        let end = Write::update(keys::room(id))
+            .set(ENDED_AT, cause.at)
+            .set(MESSAGES, u64::from(messages))
+            .set("expiresAt", seconds(cause.at.plus(REMEMBERED_FOR)))
+            .when(exists(PK).and(absent(ENDED_AT)));
+        let unlisted = Write::delete(keys::active(id));
+        let _ = self.table.try_transact(vec![end, unlisted]).await?;
+        // Somebody may have joined or asked since, and another call may have come first: the stored end counts.
+        let stored = self.get_now(id, cause.at).await?;
+        let ended_at = stored.room.ended_at.ok_or(StoreError::Corrupt { attribute: ENDED_AT })?;
+        Ok(stored.stats(ended_at, stored.messages))
+    }
+
+    /// Number of messages in a room.
+    async fn count_messages(&self, id: &RoomId) -> Result<u32, StoreError> {
+        let all = is(PK, format!("{}{id}", keys::ROOM_ITEMS)).and(Condition::BeginsWith(SK, keys::MESSAGE));
+        let mut pages = self.table.query(all, None).select(Select::Count).into_paginator().send();
+        let mut counted = 0_u32;
+        while let Some(page) = pages.next().await {
+            counted = counted.saturating_add(u32::try_from(page.map_err(failed)?.count).unwrap_or(0));
+        }
+        Ok(counted)
+    }
+}
+
+/// The write of a participant's item. It creates it.
+fn born(person: &NewParticipant, room: &RoomId, settings: &Settings, ends_at: Timestamp, cause: &Cause) -> Write {
+    let is_moderated = settings.moderated_unmute && person.role == Role::Attendee;
+    let is_muted = settings.mute_on_join || is_moderated;
+    Write::put(keys::user(&person.id))
+        .by(cause)
+        .set("isMuted", is_muted)
+        .set("version", 1)
+        .set("lastUpdated", cause.at)
+        .set("createdAt", cause.at)
+        .set("expiresAt", seconds(ends_at))
+        .set("leaseUntil", cause.at.plus(LEASE))
+        .set("name", person.name.as_str())
+        .set(keys::BY_TOKEN, true)
+        .set(ROOM_ID, room)
+        .set(ROLE, person.role.as_str())
+        .set(EPOCH, 1)
+        .set_or_remove(MODERATED, is_moderated.then_some(true))
+        .set_or_remove("minEvidence", settings.min_evidence.map(MinEvidence::as_str))
+        .when(absent(PK))
+}
+
+/// The write of a room's item when a seat becomes free.
+pub(super) fn left(id: &RoomId) -> Write {
+    Write::update(keys::room(id)).uncount(PRESENT).when(above(PRESENT, 0))
+}
+
+/// The room has not ended.
+pub(super) fn is_active(now: Timestamp) -> Condition {
+    absent(ENDED_AT).and(above(ENDS_AT, now))
+}
+
+/// A new id met an existing one.
+fn met() -> StoreError {
+    StoreError::Unavailable("a new participant met another one".into())
+}
+
+fn json(settings: &Settings) -> Result<String, StoreError> {
+    serde_json::to_string(settings).map_err(|error| StoreError::Internal(error.into()))
+}
+
+/// The room of a place in the list of active rooms.
+fn place(mut item: Item) -> Result<RoomId, StoreError> {
+    checked(&mut item, SK)?.ok_or(StoreError::Corrupt { attribute: SK })
+}
+
+/// The room of its item.
+pub(super) fn room_id_of(item: &Item) -> Result<RoomId, StoreError> {
+    let id = match item.get(PK) {
+        Some(AttributeValue::S(key)) => key.strip_prefix(keys::ROOM_ITEMS).and_then(|id| id.parse().ok()),
+        _ => None,
+    };
+    id.ok_or(StoreError::Corrupt { attribute: PK })
+}
+
+/// Reads a room's item.
+pub(super) fn room(id: &RoomId, mut item: Item, now: Timestamp) -> Result<StoredRoom, StoreError> {
+    if is_expired(&item, now)? {
+        return Err(ROOM_NOT_FOUND.into());
+    }
+    let number = |attribute| integer(&item, attribute).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    let ends_at = Timestamp::from_ms(integer(&item, ENDS_AT)?);
+    let ended_at = if item.contains_key(ENDED_AT) {
+        Some(Timestamp::from_ms(integer(&item, ENDED_AT)?))
+    } else {
+        Some(ends_at).filter(|ends_at| *ends_at <= now)
+    };
+    let messages = if item.contains_key(MESSAGES) { number(MESSAGES)? } else { 0 };
+    let (peak, joined, questions, present, max_participants) =
+        (number(PEAK)?, number(JOINED)?, number(QUESTIONS)?, number(PRESENT)?, number(MAX)?);
+    let version = integer(&item, "version")?;
+    let created_at = Timestamp::from_ms(integer(&item, "createdAt")?);
+    let settings: String = checked(&mut item, SETTINGS)?.ok_or(StoreError::Corrupt { attribute: SETTINGS })?;
+    let settings = serde_json::from_str(&settings).map_err(|_| StoreError::Corrupt { attribute: SETTINGS })?;
+    let password_hash: Option<String> = checked(&mut item, PASSWORD)?;
+    Ok(StoredRoom {
+        room: Room {
+            room_id: id.clone(),
+            slug: checked(&mut item, "slug")?.ok_or(StoreError::Corrupt { attribute: "slug" })?,
+            title: checked(&mut item, "title")?.ok_or(StoreError::Corrupt { attribute: "title" })?,
+            presenter_name: checked(&mut item, "presenterName")?
+                .ok_or(StoreError::Corrupt { attribute: "presenterName" })?,
+            has_password: password_hash.is_some(),
+            max_participants,
+            present,
+            is_active: ended_at.is_none(),
+            settings,
+            version,
+            created_at,
+            expires_at: ends_at,
+            ended_at,
+        },
+        password_hash,
+        peak,
+        joined,
+        questions,
+        messages,
+    })
+}
