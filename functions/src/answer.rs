@@ -10,11 +10,12 @@ use aws::deadline;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use config::CorsOrigins;
-use domain::{Actor, UserId};
+use domain::{Actor, Slug, UserId};
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use store::StoreError;
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 const LOGGED_METHOD_BYTES_MAX: usize = 20;
 /// The longest path in a line of the log, in bytes. The paths of the API have at most 200.
 const LOGGED_PATH_BYTES_MAX: usize = 512;
+/// The place of the room in `/api/rooms/{room}`.
+const ROOM_SEGMENT: usize = 3;
 /// An answer that takes longer counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Time for one request, including all calls that it makes: one second less than the limit of a function on Lambda, so
@@ -74,7 +77,7 @@ impl Seen {
             started: Instant::now(),
             request_id: request_id(request),
             method: request.method().clone(),
-            path: shortened(request.uri().path(), LOGGED_PATH_BYTES_MAX).to_owned(),
+            path: shortened(&logged_path(request), LOGGED_PATH_BYTES_MAX).to_owned(),
             user_id,
             caller: SeenCaller::default(),
             if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
@@ -177,6 +180,17 @@ impl Answered<'_> {
             is_critical_endpoint: ["POST ", "PATCH ", "PUT ", "DELETE "].iter().any(|method| route.starts_with(method)),
         });
     }
+}
+
+/// The path of a request for the log. A slug contains the title of a room, which somebody wrote.
+fn logged_path(request: &Request) -> Cow<'_, str> {
+    let path = request.uri().path();
+    let room = request.path_parameters_ref().and_then(|parameters| parameters.first("room"));
+    if room.is_none_or(|room| room.parse::<Slug>().is_err()) {
+        return path.into();
+    }
+    let hidden = path.split('/').enumerate().map(|(place, segment)| if place == ROOM_SEGMENT { "{slug}" } else { segment });
+    hidden.collect::<Vec<_>>().join("/").into()
 }
 
 /// The beginning of a text: at most `bytes_max` bytes, cut between two characters.

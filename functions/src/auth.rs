@@ -92,6 +92,31 @@ impl Caller {
         Ok(caller.noted(request))
     }
 
+    /// The caller, who wants to read what is in a room. Whether a participant is still there may be seen some moments
+    /// late.
+    ///
+    /// # Errors
+    /// 401 no caller, or one who is not in the room any more; 403 a token of another room, or somebody in the lobby.
+    pub(crate) async fn reads(context: &Context, request: &Request, room: &RoomId) -> Result<Self, ApiError> {
+        let caller = Self::of(context, request)?.must(Act::ReadRoom(room))?;
+        if let Self::Participant(token) = &caller {
+            context.rooms.look(token, (context.clock)()).await?;
+        }
+        Ok(caller)
+    }
+
+    /// The caller, for a write that does not touch their own item, where the token's epoch would be compared.
+    ///
+    /// # Errors
+    /// As [`Caller::of`], and 401 a participant who is not in the room any more, 403 one who waits in the lobby.
+    pub(crate) async fn current(context: &Context, request: &Request) -> Result<Self, ApiError> {
+        let caller = Self::of(context, request)?;
+        if let Self::Participant(token) = &caller {
+            context.rooms.look_now(token, (context.clock)()).await?;
+        }
+        Ok(caller)
+    }
+
     /// The participant in whose name the caller acts in a room: the token's, or without a token the one that the body
     /// names.
     ///

@@ -103,10 +103,18 @@ pub enum Trigger {
 pub enum Callers {
     /// Everybody, in strict mode too.
     Anybody,
+    /// Everybody, in strict mode too, but the token of somebody in the room shows more. One that is sent must be valid.
+    Visitor,
     /// Callers who prove their identity by the body itself. Holds the code of the refusal if they do not.
     SelfProving(&'static str),
-    /// A person: everybody in open mode, nobody in strict mode while no tokens exist.
-    Person,
+    /// The participant whose own things these are. In open mode everybody without a token.
+    Oneself,
+    /// Everybody in the room. In open mode everybody without a token, unless somebody created the room.
+    Member,
+    /// The presenters of the room.
+    Presenter,
+    /// In open mode everybody without a token; in strict mode nobody, while no accounts exist.
+    Administrator,
     /// AWS, and operators who may invoke functions; no client.
     Service,
 }
@@ -126,6 +134,14 @@ pub enum Class {
     List,
     /// The page, which loads many files at once.
     Page,
+}
+
+impl Callers {
+    /// Whether only a valid token lets somebody in, in strict mode.
+    #[must_use]
+    pub const fn need_token(self) -> bool {
+        matches!(self, Self::Oneself | Self::Member | Self::Presenter | Self::Administrator)
+    }
 }
 
 impl Class {
@@ -173,6 +189,9 @@ pub const SNAPSHOTS: &str = "!Sub \"${SnapshotBucket.Arn}/database-backups/*\"";
 
 /// Finds the room of a slug. Every route with `{room}` takes one.
 pub const FINDS_ROOM: Grant = allow(&["dynamodb:GetItem"], &[STATE]).keys(&["SLUG#*"]);
+
+/// Finds the room of a slug, and looks whether the caller is still in the room.
+pub const READS_ROOM: Grant = allow(&["dynamodb:GetItem"], &[STATE]).keys(&["SLUG#*", "USER#p_*"]);
 
 /// Reads the key that signs tokens. Nobody but the functions that issue tokens may.
 pub const SIGNING: Grant = allow(&["dynamodb:GetItem"], &[STATE]).keys(&["SIGNING#tokens"]);
@@ -285,7 +304,7 @@ impl Function {
     pub(crate) const fn endpoint(triggers: &'static [Trigger]) -> Self {
         Self {
             triggers,
-            callers: Callers::Person,
+            callers: Callers::Administrator,
             class: None,
             grants: &[],
             budget: NOTHING,
@@ -303,7 +322,7 @@ impl Function {
         }
     }
 
-    /// Sets the callers that its handler accepts. The default is a person.
+    /// Sets the callers that its handler accepts. The default is an administrator.
     #[must_use]
     pub const fn callers(mut self, callers: Callers) -> Self {
         self.callers = callers;
@@ -462,8 +481,8 @@ impl Function {
         let reads = self.routes().all(|(method, _)| method == "GET" || method == "HEAD");
         self.class.unwrap_or(match self.callers {
             Callers::Anybody | Callers::SelfProving(_) => Class::Anonymous,
-            Callers::Person | Callers::Service if reads => Class::Read,
-            Callers::Person | Callers::Service => Class::Write,
+            _ if reads => Class::Read,
+            _ => Class::Write,
         })
     }
 }

@@ -83,7 +83,7 @@ functions! {
     }
     consumers {
         /// Consumers of a table's stream.
-        consumers { on_state_change }
+        consumers { on_room_end, on_state_change }
     }
     jobs {
         /// Jobs that an operator starts by hand.

@@ -1,4 +1,4 @@
-//! Feeds the stream's consumer, as Lambda does on AWS: in batches, in order, with retries after failures. The engine
+//! Feeds the stream's consumers, as Lambda does on AWS: in batches, in order, with retries after failures. The engine
 //! writes each change of the state table together with a stream record, and a record is removed only after the consumer
 //! has processed it. So every change is delivered at least once, even after a crash.
 
@@ -29,29 +29,29 @@ const YIELD: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The consumer of the state table's stream.
+/// The consumers of the state table's stream.
 pub struct Pump {
     engine: Engine,
     table: String,
     context: Context,
-    consumer: Consumer,
+    consumers: Vec<Consumer>,
     behind_max: usize,
     lag: Arc<Lag>,
 }
 
 impl Pump {
-    /// Feeds `consumer` from the state table's stream on `engine`, with a backlog of at most `behind_max` records.
+    /// Feeds `consumers` from the state table's stream on `engine`, with a backlog of at most `behind_max` records.
     #[must_use]
     pub fn new(
         engine: &Engine,
         config: &Config,
         observer: Arc<dyn Observer>,
-        consumer: Consumer,
+        consumers: Vec<Consumer>,
         behind_max: usize,
     ) -> Self {
         let table = config.state_table.clone();
         let context = client::context(engine.ahead(), config.clone(), observer);
-        Self { engine: engine.ahead(), table, context, consumer, behind_max, lag: Arc::default() }
+        Self { engine: engine.ahead(), table, context, consumers, behind_max, lag: Arc::default() }
     }
 
     /// How far the consumer is behind, at every moment.
@@ -149,20 +149,24 @@ impl Pump {
             }
         };
         let numbers: Vec<_> = event.records.iter().map(|record| record.sequence_number().to_owned()).collect();
-        // The consumer runs in a task of its own, so that a panic counts as a failure.
-        let outcome = tokio::spawn((self.consumer)(self.context.clone(), event)).await;
-        let failed = match &outcome {
-            Ok(outcome) => outcome.batch_item_failures.first().map(|failure| failure.item_identifier.as_str()),
-            Err(_) => numbers.first().map(String::as_str),
-        };
-        let done = failed.map_or(numbers.len(), |failed| {
-            // As on Lambda, an identifier from outside the batch means that the whole batch failed.
-            numbers.iter().position(|number| number == failed).unwrap_or(0)
-        });
+        // Every consumer gets the whole batch again from the first record that one of them did not process.
+        let mut done = numbers.len();
+        for consumer in &self.consumers {
+            // A consumer runs in a task of its own, so that a panic counts as a failure.
+            let outcome = tokio::spawn(consumer(self.context.clone(), event.clone())).await;
+            let failed = match &outcome {
+                Ok(outcome) => outcome.batch_item_failures.first().map(|failure| failure.item_identifier.as_str()),
+                Err(_) => numbers.first().map(String::as_str),
+            };
+            if let Some(failed) = failed {
+                // As on Lambda, an identifier from outside the batch means that the whole batch failed.
+                done = done.min(numbers.iter().position(|number| number == failed).unwrap_or(0));
+            }
+        }
         let last = *done.checked_sub(1).and_then(|last| ids.get(last))?;
         let table = self.table.clone();
         match self.engine.work(move |database| remove(database.connection(), &table, last)).await? {
-            Ok(left) => failed.is_none().then_some(left),
+            Ok(left) => (done == numbers.len()).then_some(left),
             Err(error) => {
                 tracing::warn!(%error, "failed to remove processed records; they will be delivered again");
                 None

@@ -108,13 +108,7 @@ impl StartError {
 /// See [`StartError`]; nothing has been served then.
 pub async fn run(options: Options) -> Result<(), StartError> {
     process::started();
-    let mut config = Config::of_runner_from_env()?;
-    if let Some(auth_mode) = options.auth_mode {
-        config.auth_mode = auth_mode;
-    }
-    if config.rooms.page_url.is_none() {
-        config.rooms.page_url.clone_from(&options.public_url);
-    }
+    let mut config = settings(&options)?;
     let snapshots = config::Snapshots::from_env()?;
     let (log, log_thread) = Log::start()?;
     let diagnostics = log.clone();
@@ -148,7 +142,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         Location::Memory => BEHIND_MAX,
         Location::Directory { .. } => BEHIND_ON_DISK_MAX,
     };
-    let pump = Pump::new(&engine, &context.config, Arc::new(log.clone()), consumer(&template)?, behind_max);
+    let pump = Pump::new(&engine, &context.config, Arc::new(log.clone()), consumers(&template)?, behind_max);
     context.lag = Some(pump.lag());
     let gateway = Gateway::new(&template, context.clone(), engine.clone(), access, Limits::default())?;
     let gateway = Arc::new(gateway);
@@ -220,13 +214,24 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The consumer of the state table's stream, as the template names it.
-fn consumer(template: &Template) -> Result<Consumer, BadTemplate> {
+/// The settings of the environment, where no option overrides them.
+fn settings(options: &Options) -> Result<Config, BadSetting> {
+    let mut config = Config::of_runner_from_env()?;
+    config.auth_mode = options.auth_mode.unwrap_or(config.auth_mode);
+    config.rooms.page_url = config.rooms.page_url.or_else(|| options.public_url.clone());
+    Ok(config)
+}
+
+/// The consumers of the state table's stream, as the template names them.
+fn consumers(template: &Template) -> Result<Vec<Consumer>, BadTemplate> {
     let functions = template.functions()?;
-    let named = CONSUMERS.iter().find(|(name, _)| functions.iter().any(|function| function.binary == *name));
-    let nobody =
-        || BadTemplate::Resource { resource: "StateTable".to_owned(), problem: "no function follows its stream" };
-    named.map(|(_, consumer)| *consumer).ok_or_else(nobody)
+    let named = CONSUMERS.iter().filter(|(name, _)| functions.iter().any(|function| function.binary == *name));
+    let named: Vec<_> = named.map(|(_, consumer)| *consumer).collect();
+    if named.is_empty() {
+        let problem = "no function follows its stream";
+        return Err(BadTemplate::Resource { resource: "StateTable".to_owned(), problem });
+    }
+    Ok(named)
 }
 
 /// Warns that every web page in a browser on this machine can act for every user.

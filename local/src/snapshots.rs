@@ -93,12 +93,13 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting(_) | Self::Connect(_) => 2,
-            Self::NoData(_) | Self::Directory(DirectoryError::Unusable { .. }) => 6,
+            Self::NoData(_)
+            | Self::Directory(DirectoryError::Unusable { .. })
+            | Self::Store(store::StoreError::Unavailable(_)) => 6,
             Self::Directory(DirectoryError::Locked { .. }) => 7,
             Self::Storage(error) => error.exit_code(),
             Self::Snapshot(error) => error.exit_code(),
             Self::HasKeys => 3,
-            Self::Store(store::StoreError::Unavailable(_)) => 6,
             Self::Store(store::StoreError::Corrupt { .. }) => 4,
             Self::Template(_) | Self::System(_) | Self::Store(_) => 1,
         }

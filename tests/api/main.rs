@@ -21,6 +21,7 @@ mod emf;
 mod lambda;
 mod layers;
 mod log;
+mod matrix;
 mod openapi;
 mod page_and_agent;
 mod privileges;

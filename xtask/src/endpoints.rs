@@ -9,8 +9,10 @@ const INTRODUCTION: &str = "<!-- Written by `cargo xtask docs` from the declarat
 
 Each function is a file of its own. [openapi.json](openapi.json) is the exact contract of the endpoints.
 
-* *Callers*: **anybody**, also in strict mode; **person**, which is everybody in open mode and nobody yet in strict
-  mode; **self-proving**, whose body is signed or holds a code.
+* *Callers*, in strict mode: **anybody**; **visitor**, who is anybody, but the token of somebody in the room shows more;
+  **oneself**, the participant whose own things these are; **member**, who is in the room; **presenter** of the room;
+  **administrator**, who is nobody yet; **self-proving**, whose body is signed or holds a code. In open mode, a call
+  without a token may do all of that, except in rooms that somebody created.
 * *Throttle*: the class whose rate and burst in `template.yaml` bound the routes.
 * *Calls, reads, writes*: what one call may use of DynamoDB at most, in requests and in request units.
 * A refusal is a problem document (RFC 9457) with a stable `code`.
@@ -55,8 +57,12 @@ pub(crate) fn markdown(purpose: impl Fn(&Declared) -> Result<String, String>) ->
             let started = if started.is_empty() { "hand".to_owned() } else { started.join(", ") };
             let callers = match function.callers {
                 Callers::Anybody => "anybody",
+                Callers::Visitor => "visitor",
                 Callers::SelfProving(_) => "self-proving",
-                Callers::Person => "person",
+                Callers::Oneself => "oneself",
+                Callers::Member => "member",
+                Callers::Presenter => "presenter",
+                Callers::Administrator => "administrator",
                 Callers::Service => "AWS",
             };
             let throttle = if kind == FunctionKind::Endpoint { function.class().parameter() } else { "" };

@@ -83,7 +83,9 @@ fn operation(
     if !function.described.text.is_empty() {
         operation["description"] = function.described.text.into();
     }
-    if function.callers != Callers::Person {
+    if function.callers == Callers::Visitor {
+        operation["security"] = json!([{}, {"bearer": []}]);
+    } else if !function.callers.need_token() {
         operation["security"] = json!([]);
     }
     if let Some(body) = function.described.takes {
@@ -124,15 +126,16 @@ fn responses(function: &Function, method: &str, in_path: &[&str], schemas: &mut 
         responses[status.to_string()] = response;
     }
     // An endpoint that anybody may call ignores unknown parameters of the query.
-    let has_query = function.callers == Callers::Person && described.parameters.iter().any(|name| *name != "IfMatch");
+    let has_query = function.callers.need_token() && described.parameters.iter().any(|name| *name != "IfMatch");
     let takes = described.takes.is_some();
     let unwritten = described.gives[0].is_none();
     let usual = [
         (reads && !described.momentary, 304, "NotModified"),
         (!in_path.is_empty() || has_query || takes, 400, "Invalid"),
-        (function.callers == Callers::Person, 401, "Unauthenticated"),
-        (function.callers == Callers::Person, 403, "Forbidden"),
+        (function.callers.need_token(), 401, "Unauthenticated"),
+        (function.callers.need_token(), 403, "Forbidden"),
         (in_path.contains(&"room"), 404, "RoomNotFound"),
+        (function.callers == Callers::Visitor, 401, "TokenInvalid"),
         (matches!(function.callers, Callers::SelfProving(_)), 401, "SignatureInvalid"),
         (takes, 408, "RequestTimeout"),
         (takes, 413, "BodyTooLarge"),

@@ -1,7 +1,7 @@
 //! `DELETE /api/agents/{agentId}`: a person revokes an agent; it may never attest again.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, ok, path};
 use crate::{Context, Reply, Request};
 use domain::AgentId;
@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
+    .callers(Callers::Oneself)
     .may(&[
-        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["AGENT#*"]),
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["AGENT#*", "USER#p_*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
             .sparing("challenge device* isMuted lease* mute* name pairing* roomId"),
@@ -38,7 +39,7 @@ struct Revoked {
 /// 400 malformed id; 401 no caller; 404 no such agent.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    let caller = Caller::of(&context, &request)?;
+    let caller = Caller::current(&context, &request).await?;
     let owner = context.agents.owner(&agent_id, (context.clock)()).await?;
     let caller = caller.must(Act::ManageAgent { agent: &agent_id, owner: owner.as_ref() })?;
 

@@ -1,7 +1,7 @@
 //! `PUT /api/agents/{agentId}/binding`: a person states which of the agent's devices is a device of their browser.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path};
 use crate::{ApiError, Context, Reply, Request};
 use domain::user::User;
@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding")
+    .callers(Callers::Oneself)
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -42,7 +43,7 @@ struct SetBinding {
 /// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
-    let caller = Caller::of(&context, &request)?;
+    let caller = Caller::current(&context, &request).await?;
     let body: SetBinding = json(&request)?;
     if body.device_id.is_alias() {
         return Err(ApiError::invalid("deviceId", "must name one device, not an alias such as default"));

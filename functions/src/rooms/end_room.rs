@@ -1,7 +1,7 @@
 //! `DELETE /api/rooms/{room}`: a presenter ends a room for everybody.
 
 use crate::auth::Caller;
-use crate::function::{FINDS_ROOM, Function, STATE, allow, route};
+use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, no_form, ok, room};
 use crate::{Context, Reply, Request};
 use domain::room::SessionStats;
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
+    .callers(Callers::Presenter)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -27,7 +28,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
          statistics.",
     )
     .gives::<Ended>(200, "The room has ended.")
-    .refuses(&[(404, "RoomNotFound"), (410, "RoomEnded")]);
+    .refuses(&[(410, "RoomEnded")]);
 
 /// A room that has ended.
 #[derive(Serialize, JsonSchema)]

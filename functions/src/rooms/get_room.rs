@@ -15,7 +15,7 @@ use serde::Serialize;
 use store::dynamodb::People;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}")
-    .callers(Callers::Anybody)
+    .callers(Callers::Visitor)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -29,7 +29,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}")
          is described as `implicit`, with the people whose states name it.",
     )
     .gives::<RoomView>(200, "The room, its people, and whether it has not ended.")
-    .refuses(&[(401, "TokenInvalid"), (404, "RoomNotFound"), (410, "RoomEnded")]);
+    .refuses(&[(403, "Forbidden"), (410, "RoomEnded")]);
 
 /// A room, as far as the caller may see it.
 #[derive(Serialize, JsonSchema)]

@@ -1,7 +1,7 @@
 //! `GET /api/rooms/{room}/audit`: reads a room's history with its hashes, so that others can check it.
 
-use crate::auth::{Act, Caller};
-use crate::function::{FINDS_ROOM, Function, LEDGER, allow, route};
+use crate::auth::Caller;
+use crate::function::{Callers, READS_ROOM, Function, LEDGER, allow, route};
 use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
-    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .callers(Callers::Member)
+    .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes("Answers the entries as they are stored. `greenroom verify-ledger` checks them offline.")
     .parameters(&["Since", "EventLimit"])
@@ -47,7 +48,7 @@ struct RoomAudit {
 /// 404 no such slug; 400 malformed room or query; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
-    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::reads(&context, &request, &room_id).await?;
     let query = replay_query(&request)?;
 
     let part = context.ledger.read(&room_id, query.since(), query.limit()).await?;

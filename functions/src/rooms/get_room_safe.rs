@@ -1,14 +1,15 @@
 //! `GET /api/rooms/{room}/safe`: tells whether everybody in the room is verified to be muted.
 
-use crate::auth::{Act, Caller};
-use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::auth::Caller;
+use crate::function::{Callers, READS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{momentary, ok, room};
 use crate::{Context, Reply, Request};
 use domain::RoomSafety;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
+    .callers(Callers::Member)
     .may(&[
-        FINDS_ROOM,
+        READS_ROOM,
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
         allow(&["dynamodb:BatchGetItem"], &[STATE])
             .keys(&["USER#*"])
@@ -30,7 +31,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
 /// 404 no such slug; 400 malformed room; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
-    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::reads(&context, &request, &room_id).await?;
     let as_of = (context.clock)();
 
     let mut safety = RoomSafety::new(room_id.clone(), as_of);

@@ -37,7 +37,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/join")
     .takes::<JoinRoom>()
     .gives::<Joined>(200, "The person is in the room.")
     .gives::<Joined>(202, "The person waits in the lobby.")
-    .refuses(&[(401, "PasswordNeeded"), (404, "RoomNotFound"), (409, "RoomFull"), (410, "RoomEnded")])
+    .refuses(&[(401, "PasswordNeeded"), (409, "RoomFull"), (410, "RoomEnded")])
     // Lambda gives a function processor in proportion to its memory, and a hash takes some 40 ms of a whole one.
     .properties("MemorySize: 1024");
 

@@ -1,7 +1,7 @@
 //! `POST /api/rooms/{room}/leave`: a person leaves, or a page reports that it closes.
 
 use crate::auth::Caller;
-use crate::function::{FINDS_ROOM, Function, STATE, allow, route};
+use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, room};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, UserId};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use store::dynamodb::USER_NOT_FOUND;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
+    .callers(Callers::Oneself)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),

@@ -1,7 +1,7 @@
 //! `GET /api/rooms/{room}/events`: lists the changes in a room since an event, without gaps.
 
-use crate::auth::{Act, Caller};
-use crate::function::{FINDS_ROOM, Function, LEDGER, allow, route};
+use crate::auth::Caller;
+use crate::function::{Callers, READS_ROOM, Function, LEDGER, allow, route};
 use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::ledger::{ACTOR_PATTERN, SEQ_MAX, action_schema, data_schema};
@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use store::StoreError;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
-    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
+    .callers(Callers::Member)
+    .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
     .costs(2, 14.0, 0.0)
     .describes(
         "Every change since an event, in order and without gaps. A room without changes has no events. The history \
@@ -71,7 +72,7 @@ struct Event {
 /// 404 no such slug; 400 malformed room or query; 401 no caller; 500 if events are missing.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
-    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::reads(&context, &request, &room_id).await?;
     let query = replay_query(&request)?;
 
     let part = context.ledger.read(&room_id, query.since(), query.limit()).await?;

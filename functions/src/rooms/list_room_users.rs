@@ -1,8 +1,8 @@
 //! `GET /api/rooms/{room}/users`: lists the states of everybody in a room, by user id.
 
-use crate::auth::{Act, Caller};
+use crate::auth::Caller;
 use crate::examples::listed_user;
-use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, allow, route};
+use crate::function::{Callers, READS_ROOM, Function, ROOM_INDEX, allow, route};
 use crate::http::{LIMIT_MAX, ok, page_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;
@@ -12,7 +12,8 @@ use serde::Serialize;
 use store::dynamodb::Cursor;
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
-    .may(&[FINDS_ROOM, allow(&["dynamodb:Query"], &[ROOM_INDEX])])
+    .callers(Callers::Member)
+    .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[ROOM_INDEX])])
     .costs(1, 2.0, 0.0)
     .describes(
         "An empty room is an empty list, not a 404. On AWS the list may lag behind a write by moments. People whose \
@@ -40,7 +41,7 @@ struct RoomPage {
 /// 404 no such slug; 400 malformed room, query or cursor; 401 no caller.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
-    Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?;
+    Caller::reads(&context, &request, &room_id).await?;
     let query = page_query(&request)?;
 
     let page = context.users.list_room(&room_id, query.limit(), query.cursor(), (context.clock)()).await?;

@@ -1,7 +1,7 @@
 //! `POST /api/rooms/{room}/presence`: a page reports that its person is still in the room.
 
 use crate::auth::Caller;
-use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, json, momentary, ok, open_user, room};
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, Timestamp, UserId};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use store::dynamodb::NO_SEAT;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
+    .callers(Callers::Oneself)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:UpdateItem"], &[STATE])

@@ -2,7 +2,7 @@
 //! moderates a participant.
 
 use crate::auth::Caller;
-use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, path, room};
 use crate::{ApiError, Context, Reply, Request};
 use domain::room::Role;
@@ -14,6 +14,7 @@ use store::dynamodb::{NOT_IN_ROOM, PersonChange};
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
+    .callers(Callers::Member)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
@@ -24,7 +25,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
     ])
     .costs(2, 4.0, 2.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/participants/p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF")
-    .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "handRaised": true}"#)
+    .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "handRaised": false}"#)
     // No table holds this room.
     .answers(404, 404)
     .describes(

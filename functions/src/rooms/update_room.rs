@@ -3,7 +3,7 @@
 use super::create_room::{checked, max_participants};
 use super::join_room::Warning;
 use crate::auth::Caller;
-use crate::function::{FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, if_match, json, ok, open_user, room};
 use crate::{ApiError, Context, Reply, Request, password};
 use domain::room::{Password, Room, Settings, room_example};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use store::dynamodb::{NewPassword, RoomChange};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
+    .callers(Callers::Presenter)
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -35,7 +36,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
     .parameters(&["IfMatch"])
     .takes::<UpdateRoom>()
     .gives::<Updated>(200, "The room as it is now.")
-    .refuses(&[(404, "RoomNotFound"), (410, "RoomEnded"), (412, "VersionConflict")])
+    .refuses(&[(410, "RoomEnded"), (412, "VersionConflict")])
     // Lambda gives a function processor in proportion to its memory, and a hash takes some 40 ms of a whole one.
     .properties("MemorySize: 1024");
 

@@ -2,7 +2,7 @@
 //! measure their microphone.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::WitnessToken;
@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
+    .callers(Callers::Oneself)
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*", "WITNESS#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])

@@ -1,7 +1,7 @@
 //! `POST /api/users/{userId}/pairing`: a person asks for a code that pairs an agent with their browser.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, no_form, user_id, with_status};
 use crate::{Context, Reply, Request};
 use domain::{PairingCode, Timestamp, UserId, WitnessToken};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
+    .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
         .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId")])

@@ -1,7 +1,7 @@
 //! `DELETE /api/users/{userId}`: deletes one user's state.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{if_match, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::UserId;
@@ -9,7 +9,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
-    .may(&[allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#*"])])
+    .callers(Callers::Oneself)
+    .may(&[
+        allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#*"]),
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
+    ])
     .costs(1, 0.0, 2.0)
     .answers(200, 404)
     .describes(
@@ -34,7 +38,7 @@ struct Deleted {
 /// 400 malformed id; 401 no caller; 404 no such user; 412 the state has another version.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
+    Caller::current(&context, &request).await?.must(Act::ChangeUser(&user_id))?;
 
     context.users.delete(&user_id, if_match(&request)?, (context.clock)()).await?;
 

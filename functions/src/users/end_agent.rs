@@ -1,7 +1,7 @@
 //! `DELETE /api/users/{userId}/agent`: a person revokes the agent in their state; the agent may never attest again.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::UserId;
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
+    .callers(Callers::Oneself)
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])

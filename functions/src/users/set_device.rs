@@ -1,7 +1,7 @@
 //! `PATCH /api/users/{userId}/device`: a person claims which microphone they use.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::user::{DeviceClaim, Seq};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use store::dynamodb::Guard;
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
+    .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
         .sparing("agent* attested bound* challenge heard* isMuted lease* mute* name pairing* roomId")])

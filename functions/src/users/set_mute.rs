@@ -1,7 +1,7 @@
 //! `PATCH /api/users/{userId}/mute`: a person claims their own microphone is muted or open.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, ok, user_id};
 use crate::{Context, Reply, Request};
 use domain::user::{MuteClaim, MuteScope, Seq};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use store::dynamodb::Guard;
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
+    .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
         .sparing("agent* attested bound* challenge device* heard* lease* name pairing* roomId")])

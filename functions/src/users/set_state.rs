@@ -1,7 +1,7 @@
 //! `POST /api/users/{userId}/state`: a person claims everything about their microphone at once.
 
 use crate::auth::{Act, Caller};
-use crate::function::{Function, STATE, allow, route};
+use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{Applied, cause, if_match, json, near, open_room, user_id, with_status};
 use crate::{Context, Reply, Request};
 use domain::user::{Claim, MuteClaim, MuteScope, Seq};
@@ -13,6 +13,7 @@ use store::dynamodb::Guard;
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/state")
+    .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
         .sparing("agent* attested bound* challenge heard* pairing*")])

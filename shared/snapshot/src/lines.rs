@@ -17,12 +17,10 @@ use store::dynamodb::{LedgerItem, keys};
 /// Bytes of lines that are decoded at once.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Whether an item of the state table is left out of snapshots: a lease, which only our own runs write, or a WebSocket
-/// connection, because no connection survives until a restore.
+/// Whether an item of the state table is left out of snapshots: [`keys::is_transient`] says which and why.
 #[must_use]
 pub fn is_transient(item: &Item) -> bool {
-    let transient = |key: &str| key.starts_with(keys::LEASE) || key.starts_with(keys::CONNECTION);
-    matches!(item.get(keys::PK), Some(AttributeValue::S(key)) if transient(key))
+    matches!(item.get(keys::PK), Some(AttributeValue::S(key)) if keys::is_transient(key))
 }
 
 /// Counts and checksums of an object, updated as its bytes pass.

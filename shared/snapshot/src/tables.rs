@@ -138,7 +138,10 @@ impl Tables {
         loop {
             let request = self.client.scan().table_name(self.name(table)).select(Select::Count).consistent_read(true);
             let request = request
-                .filter_expression("NOT begins_with(pk, :lease) AND NOT begins_with(pk, :connection)")
+                .filter_expression(
+                    "NOT begins_with(pk, :lease) AND NOT begins_with(pk, :connection) AND NOT begins_with(pk, :signing)",
+                )
+                .expression_attribute_values(":signing", AttributeValue::S(keys::SIGNING.to_owned()))
                 .expression_attribute_values(":lease", AttributeValue::S(keys::LEASE.to_owned()))
                 .expression_attribute_values(":connection", AttributeValue::S(keys::CONNECTION.to_owned()))
                 .set_exclusive_start_key(after);

@@ -6,7 +6,7 @@ use crate::support::refused;
 use crate::support::scene::{Scene, join};
 use aws::deadline::under;
 use functions::DECLARED;
-use functions::function::{Callers, FunctionKind, declared};
+use functions::function::{FunctionKind, declared};
 use serde_json::{Value, json};
 use std::future::Future as _;
 use std::pin::pin;
@@ -177,7 +177,7 @@ fn reads() -> Vec<Command> {
     let of_tables = |reading: &Command| {
         let function = declared(reading.binary).unwrap().function;
         let actions = function.grants.iter().flat_map(|grant| grant.actions);
-        function.callers == Callers::Person && actions.clone().all(|action| action.starts_with("dynamodb:"))
+        function.callers.need_token() && actions.clone().all(|action| action.starts_with("dynamodb:"))
     };
     Command::readings().into_iter().filter(of_tables).collect()
 }

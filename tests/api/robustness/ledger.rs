@@ -240,7 +240,7 @@ async fn a_failing_history_delays_nobody() {
         Box::pin(async { BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: first }] } })
     };
     let (_stop, stopping) = tokio::sync::watch::channel(false);
-    let pump = tokio::spawn(Pump::new(&bed.engine, &config, Arc::new(Nobody), fails, BEHIND_MAX).run(stopping));
+    let pump = tokio::spawn(Pump::new(&bed.engine, &config, Arc::new(Nobody), vec![fails], BEHIND_MAX).run(stopping));
     let claim = || Claim {
         mute: MuteClaim { is_muted: true, mute_scope: MuteScope::App },
         device_id: None,

@@ -155,17 +155,16 @@ impl Faulty {
         Client::from_conf(config.build())
     }
 
-    /// Runs the consumer of the stream, without faults, until the returned sender sends `true`.
+    /// Runs the consumers of the stream, without faults, until the returned sender sends `true`.
     pub(crate) fn follow(&self) -> watch::Sender<bool> {
-        let [(_, consumer)] = functions::CONSUMERS else { panic!("one consumer") };
-        self.follow_by(*consumer).1
+        self.follow_by(functions::CONSUMERS.iter().map(|(_, consumer)| *consumer).collect()).1
     }
 
-    /// Runs another consumer of the stream. Returns its lag, and the sender that stops it.
-    pub(crate) fn follow_by(&self, consumer: Consumer) -> (Arc<Lag>, watch::Sender<bool>) {
+    /// Runs other consumers of the stream. Returns its lag, and the sender that stops it.
+    pub(crate) fn follow_by(&self, consumers: Vec<Consumer>) -> (Arc<Lag>, watch::Sender<bool>) {
         let (stop, stopped) = watch::channel(false);
         let config = Config::of_runner(|_| None).unwrap();
-        let pump = Pump::new(&self.engine, &config, Arc::new(Silent), consumer, BEHIND_MAX);
+        let pump = Pump::new(&self.engine, &config, Arc::new(Silent), consumers, BEHIND_MAX);
         let lag = pump.lag();
         tokio::spawn(pump.run(stopped));
         (lag, stop)

@@ -11,6 +11,7 @@ pub(crate) mod iam;
 pub(crate) mod lambda;
 pub(crate) mod process;
 pub(crate) mod pulse;
+pub(crate) mod rooms;
 pub(crate) mod runner;
 pub(crate) mod scene;
 pub(crate) mod socket;

@@ -10,7 +10,7 @@ use super::item::{Item, binding, bytes, checked, integer, is_expired, names, sec
 use super::keys;
 use super::lists::present;
 use super::table::{Table, Write};
-use super::users::{missing, outdated, unexpired};
+use super::users::{barred, missing, unexpired};
 use crate::{Kind, NextAttestation, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
 use domain::user::User;
@@ -262,7 +262,7 @@ impl Agents {
             let remembered = remembered.set(keys::CHANGED_BY, cause.by.to_string()).when(lives());
             let made = self.table.transact(vec![told, remembered]).await?;
             let item = self.read_user(user_id, now).await?.filter(|item| names(item, id)).ok_or(AGENT_IDLE)?;
-            if let Some(refusal) = outdated(&item, cause)? {
+            if let Some(refusal) = barred(&item, cause)? {
                 return Err(refusal.into());
             }
             if item.contains_key("agentRevoked") {
@@ -321,7 +321,7 @@ impl Agents {
     /// The caller's own item, read consistently.
     pub(super) async fn read_own(&self, id: &UserId, cause: &Cause) -> Result<Item, StoreError> {
         let item = self.read_user(id, cause.at).await?.ok_or(missing(cause))?;
-        outdated(&item, cause)?.map_or(Ok(item), |refusal| Err(refusal.into()))
+        barred(&item, cause)?.map_or(Ok(item), |refusal| Err(refusal.into()))
     }
 
     /// A user's item, read consistently. `None`: there is none, or it has expired.

@@ -39,13 +39,11 @@ pub const USER: &str = "USER#";
 pub const AGENT: &str = "AGENT#";
 /// Prefix of the partition key of a witness token.
 pub const WITNESS: &str = "WITNESS#";
-/// Prefix of the partition key of a WebSocket connection. Snapshots and restores leave connections out, because none of
-/// them is still open after a restore.
+/// Prefix of the partition key of a WebSocket connection.
 pub const CONNECTION: &str = "CONN#";
-/// Prefix of the partition key of a lease. Snapshots leave leases out.
+/// Prefix of the partition key of a lease.
 pub const LEASE: &str = "LEASE#";
-/// Prefix of the partition key of a room that somebody created. Snapshots leave out everything with this prefix and the
-/// next two, because tokens and sessions do not outlive a restore, and texts of people are never in a snapshot.
+/// Prefix of the partition key of a room that somebody created.
 pub const ROOM_ITEMS: &str = "ROOM#";
 /// Prefix of the partition key of a slug.
 pub const SLUG: &str = "SLUG#";
@@ -53,8 +51,7 @@ pub const SLUG: &str = "SLUG#";
 pub(super) const MESSAGE: &str = "MSG#";
 /// Partition key of the list of active rooms.
 pub const ACTIVE: &str = "ACTIVE#rooms";
-/// Prefix of the partition key of the key that signs tokens. Only the functions that issue tokens may read it, and no
-/// snapshot holds it.
+/// Prefix of the partition key of the key that signs tokens. Only the functions that issue tokens may read it.
 pub const SIGNING: &str = "SIGNING#";
 /// Prefix of the partition key of a history.
 pub const CHAIN: &str = "CHAIN#";
@@ -68,7 +65,7 @@ pub const LEASE_SORT: &str = "LEASE";
 /// Sort key of a user's state.
 pub(super) const STATE: &str = "STATE";
 /// Sort key of an item that is the only one in its partition.
-const META: &str = "META";
+pub const META: &str = "META";
 /// Sort key of the head of a history in the older form.
 pub const HEAD: &str = "HEAD";
 
@@ -118,6 +115,15 @@ impl From<Key> for Item {
     fn from(key: Key) -> Self {
         Self::from([(PK.to_owned(), AttributeValue::S(key.pk)), (SK.to_owned(), AttributeValue::S(key.sk))])
     }
+}
+
+/// Whether snapshots leave out what has this partition key. A lease is written by our own runs alone, and no WebSocket
+/// connection survives until a restore. Rooms that somebody created, their people and their texts end within hours, and
+/// names and texts are never in a snapshot. The key that signs tokens must not be in a backup.
+#[must_use]
+pub fn is_transient(pk: &str) -> bool {
+    [LEASE, CONNECTION, ROOM_ITEMS, SLUG, ACTIVE, SIGNING].iter().any(|prefix| pk.starts_with(prefix))
+        || user_id(pk).is_some_and(|id| id.is_participant())
 }
 
 /// A user's state.

@@ -9,7 +9,7 @@ use super::expression::{absent, is};
 use super::item::{bytes, checked, integer, is_expired, names, user};
 use super::keys;
 use super::table::Write;
-use super::users::{USER_NOT_FOUND, missing, unexpired};
+use super::users::{USER_NOT_FOUND, barred, missing, unexpired};
 use crate::{Kind, Refusal, StoreError};
 use domain::user::User;
 use domain::{AgentId, Challenge, Enrolment, Fingerprint, PairingCode, Timestamp, UserId, WitnessToken};
@@ -44,8 +44,9 @@ impl Agents {
             .set("pairingWitness", token.fingerprint())
             .set("pairingUntil", until)
             .remove(&["pairingAgent"])
-            .when(unexpired(cause.at));
-        self.table.write(pairing).await?.map_err(|_| missing(cause).into())
+            .when(unexpired(cause.at).and(absent(keys::WAITING)));
+        let Err(old) = self.table.write(pairing).await? else { return Ok(()) };
+        Err(if old.is_empty() { None } else { barred(&old, cause)? }.unwrap_or_else(|| missing(cause)).into())
     }
 
     /// Pairs an agent with the browser that showed the code, and uses the code up. The agent is not attached yet: only
@@ -120,8 +121,8 @@ impl Agents {
         let token = token.fingerprint();
         let now = cause.at;
         for _ in 0..TRIES_MAX {
-            let agent = self.agent_of(&token, now).await?;
             let item = self.read_own(id, cause).await?;
+            let agent = self.agent_of(&token, now).await?;
             let is_attached =
                 names(&item, &agent.id) && !item.contains_key("agentRevoked") && agent.user_id.as_ref() == Some(id);
             let mut writes = vec![served(&agent, id, !is_attached, cause), extended(&token, now)];

@@ -14,7 +14,7 @@ use crate::{Kind, Refusal, StoreError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::room::Role;
 use domain::user::{LEASE, User};
-use domain::{LeaseId, Name, RoomId, Timestamp, UserId};
+use domain::{LeaseId, Name, RoomId, RoomToken, Timestamp, UserId};
 
 /// 404: this person is not in the room.
 pub const NOT_IN_ROOM: Refusal =
@@ -128,6 +128,21 @@ impl Rooms {
         Ok(Member { stored, user: user(item, self.policy, now)?, seat })
     }
 
+    /// Looks whether the participant of a token is in the room; eventually consistent.
+    ///
+    /// # Errors
+    /// [`TOKEN_INVALID`](super::TOKEN_INVALID), [`NOT_ADMITTED`].
+    pub async fn look(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
+        valid(token, self.table.get(keys::user(&token.participant)).await?, now)
+    }
+
+    /// Looks consistently whether the participant of a token is in the room, for a write that touches other items.
+    ///
+    /// # Errors
+    /// [`TOKEN_INVALID`](super::TOKEN_INVALID), [`NOT_ADMITTED`].
+    pub async fn look_now(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
+        valid(token, self.table.get_now(keys::user(&token.participant)).await?, now)
+    }
     /// The people of a room. The index is eventually consistent, so somebody who has just joined may be missing.
     ///
     /// # Errors
@@ -300,6 +315,15 @@ impl Rooms {
             Err(_) => Err(gone(cause, person).into()),
         }
     }
+}
+
+/// Whether a token is valid for its participant's item.
+fn valid(token: &RoomToken, item: Option<Item>, now: Timestamp) -> Result<(), StoreError> {
+    let item = item.ok_or(super::TOKEN_INVALID)?;
+    if !is_in(&item, &token.room) || is_expired(&item, now)? || integer(&item, EPOCH)? != token.epoch {
+        return Err(super::TOKEN_INVALID.into());
+    }
+    if seat(&item) == Seat::Waiting { Err(NOT_ADMITTED.into()) } else { Ok(()) }
 }
 
 /// Whether the request came with this person's own token.

@@ -11,6 +11,7 @@ use super::table::{Table, Write};
 use super::users::VERSION_CONFLICT;
 use crate::{Kind, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::room::{Role, Room, SessionStats, Settings};
 use domain::user::{LEASE, Version};
@@ -409,6 +410,33 @@ impl Rooms {
         let stored = self.get_now(id, cause.at).await?;
         let ended_at = stored.room.ended_at.ok_or(StoreError::Corrupt { attribute: ENDED_AT })?;
         Ok(stored.stats(ended_at, stored.messages))
+    }
+
+    /// Removes the people of a room that has ended, and everything that belongs to it but its own item. Repeating the call
+    /// completes an interrupted one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn forget(&self, id: &RoomId) -> Result<(), StoreError> {
+        let people = self.table.query(within(id), None).index_name(ROOM_INDEX);
+        self.remove_all(people).await?;
+        let others = is(PK, format!("{}{id}", keys::ROOM_ITEMS));
+        self.remove_all(self.table.query(others, None)).await
+    }
+
+    /// Removes what a query finds, but rooms.
+    async fn remove_all(&self, query: QueryFluentBuilder) -> Result<(), StoreError> {
+        let mut pages = query.projection_expression(format!("{PK}, {SK}")).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let mut found = page.map_err(failed)?.items.unwrap_or_default();
+            found.retain(|item| !matches!(item.get(SK), Some(AttributeValue::S(sort)) if sort == keys::META));
+            // An index also answers its own key.
+            for item in &mut found {
+                item.retain(|name, _| name == PK || name == SK);
+            }
+            self.table.delete_all(found).await?;
+        }
+        Ok(())
     }
 
     /// Number of messages in a room.

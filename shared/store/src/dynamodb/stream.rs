@@ -7,7 +7,7 @@ use crate::StoreError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use domain::{Timestamp, UserId};
+use domain::{RoomId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
@@ -127,6 +127,15 @@ impl StreamRecord {
     pub(super) fn user_id(&self) -> Option<UserId> {
         let key = |name: &str| self.dynamodb.keys.get(name)?["S"].as_str();
         if key(SK)? == STATE { keys::user_id(key(PK)?) } else { None }
+    }
+
+    /// The room that somebody created, if this is a change of its item and it has ended.
+    #[must_use]
+    pub fn ended_room(&self) -> Option<RoomId> {
+        let key = |name: &str| self.dynamodb.keys.get(name)?["S"].as_str();
+        let room = key(PK)?.strip_prefix(keys::ROOM_ITEMS).filter(|_| key(SK) == Some(keys::META))?;
+        let new = self.new_image().ok()??;
+        new.contains_key("endedAt").then(|| room.parse().ok())?
     }
 
     /// Whether the table deleted the item because it had expired.

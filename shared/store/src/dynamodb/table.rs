@@ -15,15 +15,17 @@ use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
+    AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update, WriteRequest,
 };
 use std::collections::HashMap;
 use std::time::Duration;
 
 /// Items that one call reads, at most.
 const BATCH: usize = 100;
-/// Attempts to read the items that a call left out, and the first pause between them; each further one doubles it.
+/// Items that one call writes, at most.
+const WRITTEN: usize = 25;
+/// Attempts for the items that a call left out, and the first pause between them; each further one doubles it.
 const BATCH_TRIES_MAX: u32 = 6;
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 /// Attempts of a transaction that collides with others, and the longest pause between two.
@@ -278,6 +280,33 @@ impl Table {
             Err(Ok(old)) => Ok(Err(old.unwrap_or_default())),
             Err(Err(failure)) => Err(failure),
         }
+    }
+
+    /// Removes the items with these keys.
+    pub(super) async fn delete_all(&self, keys: Vec<Item>) -> Result<(), StoreError> {
+        for batch in keys.chunks(WRITTEN) {
+            let removal = |key: &Item| {
+                let removal = DeleteRequest::builder().set_key(Some(key.clone())).build().map_err(unbuilt)?;
+                Ok(WriteRequest::builder().delete_request(removal).build())
+            };
+            let mut wanted = Some(batch.iter().map(removal).collect::<Result<Vec<_>, StoreError>>()?);
+            let mut pause = BATCH_PAUSE;
+            for _ in 0..BATCH_TRIES_MAX {
+                let Some(left) = wanted.take() else { break };
+                let request = self.client.batch_write_item().request_items(&self.name, left);
+                let output = request.send().await.map_err(failed)?;
+                let left = output.unprocessed_items.and_then(|mut tables| tables.remove(&self.name));
+                wanted = left.filter(|left| !left.is_empty());
+                if wanted.is_some() {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+            if wanted.is_some() {
+                return Err(StoreError::Unavailable("items were left unwritten".into()));
+            }
+        }
+        Ok(())
     }
 
     /// Makes all of these writes, or none of them if a condition fails. Returns whether they were made.

@@ -121,13 +121,11 @@ impl Limits {
 
     /// Why it does not fit this item.
     fn refusal(&self, old: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
-        if let Some(refusal) = outdated(old, cause)? {
+        if let Some(refusal) = barred(old, cause)? {
             return Ok(Some(refusal));
         }
         let is_there = |room: &RoomId| matches!(old.get(ROOM_ID), Some(AttributeValue::S(id)) if id == room.as_str());
-        Ok(if old.contains_key(WAITING) {
-            Some(NOT_ADMITTED)
-        } else if self.opens && old.contains_key(MODERATED) && !old.contains_key(MAY_UNMUTE) {
+        Ok(if self.opens && old.contains_key(MODERATED) && !old.contains_key(MAY_UNMUTE) {
             Some(UNMUTE_NOT_ALLOWED)
         } else if self.room.as_ref().is_some_and(|room| !is_there(room)) {
             Some(ROOM_FIXED)
@@ -142,6 +140,11 @@ pub(super) fn outdated(item: &Item, cause: &Cause) -> Result<Option<Refusal>, St
     let Some(epoch) = cause.epoch else { return Ok(None) };
     let is_current = item.contains_key(EPOCH) && integer(item, EPOCH)? == epoch;
     Ok((!is_current).then_some(TOKEN_INVALID))
+}
+
+/// Why the participant of this item may not act: their token is not valid, or they wait in the lobby.
+pub(super) fn barred(item: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
+    Ok(outdated(item, cause)?.or(item.contains_key(WAITING).then_some(NOT_ADMITTED)))
 }
 
 /// Why there is no state: a participant whose token came has had one.
@@ -381,6 +384,9 @@ impl Users {
                     .remove(&["leaseOtherUntil", "leaseId"])
                     .when(exists("leaseOtherUntil"));
                 self.table.write(other).await.map(|_| false)
+            }
+            Err(old) if cause.epoch.is_some() && (old.is_empty() || outdated(&old, cause)?.is_some()) => {
+                Err(TOKEN_INVALID.into())
             }
             Err(_) => Ok(false),
         }

@@ -193,7 +193,7 @@ fn in_the_runner_the_history_is_as_late_as_its_oldest_waiting_change() {
 #[tokio::test]
 async fn in_the_runner_a_history_that_cannot_be_written_becomes_late() {
     let faulty = Faulty::new();
-    let (lag, stop) = faulty.follow_by(|_, _| Box::pin(std::future::pending()));
+    let (lag, stop) = faulty.follow_by(vec![|_, _| Box::pin(std::future::pending())]);
     let mut state = faulty.context();
     state.lag = Some(Arc::clone(&lag));
     let history = async |state: &functions::Context| {

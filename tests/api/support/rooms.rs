@@ -1,0 +1,147 @@
+//! Rooms that somebody created, and their people, for tests that run handlers in this process.
+
+use super::faults::{Command, Faulty};
+use config::AuthMode;
+use super::witness::{enrolment, fresh_key};
+use domain::{AgentId, Purpose, RoomToken, Timestamp, TokenSigner};
+use functions::Context;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The seed of the key that signs tokens in tests.
+const SEED: [u8; 32] = *b"the seed of a test, not a secret";
+
+/// The key that signs tokens in tests.
+pub(crate) fn signer() -> TokenSigner {
+    TokenSigner::from_seed(&SEED).unwrap()
+}
+
+/// The context of functions in strict mode, with a key that signs tokens.
+pub(crate) async fn strict(faulty: &Faulty) -> Context {
+    with_keys(faulty, AuthMode::Strict).await
+}
+
+/// The context of functions with a key that signs tokens.
+pub(crate) async fn with_keys(faulty: &Faulty, auth_mode: AuthMode) -> Context {
+    let mut context = faulty.context();
+    let keys = context.signing.rotate(SEED).await.unwrap();
+    let config = Arc::make_mut(&mut context.config);
+    config.rooms.token_keys = keys.public();
+    config.auth_mode = auth_mode;
+    context
+}
+
+/// A room to create: members of the body, besides title and name.
+#[derive(Debug, Default)]
+pub(crate) struct NewRoom(pub(crate) Value);
+
+/// A room.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) id: String,
+    pub(crate) slug: String,
+}
+
+/// Somebody in a room.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) token: String,
+    claims: RoomToken,
+}
+
+impl NewRoom {
+    /// Creates the room, and returns it with its presenter Ada.
+    pub(crate) async fn create(self, context: &Context) -> (Room, Person) {
+        let mut body = json!({"title": "Weekly review", "presenterName": "Ada"});
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, self.0) {
+            body.extend(more);
+        }
+        let reply = Command::new("create_room", "none", "").with(body).run(context).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
+        (Room { id: text("roomId"), slug: text("slug") }, Person::new(text("participantId"), text("presenterToken")))
+    }
+}
+
+impl Room {
+    /// Somebody joins the room, or its lobby.
+    pub(crate) async fn join(&self, context: &Context, name: &str) -> Person {
+        let reply = Command::new("join_room", "room", &self.id).with(json!({"name": name})).run(context).await;
+        assert!(matches!(reply.status, 200 | 202), "{}", reply.text);
+        let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
+        Person::new(text("participantId"), text("token"))
+    }
+
+    /// A call about this room with somebody's token.
+    pub(crate) fn call(&self, endpoint: &'static str, by: &Person) -> Command {
+        Command::new(endpoint, "room", &self.id).header("authorization", format!("Bearer {}", by.token))
+    }
+
+    /// A presenter changes the room.
+    pub(crate) async fn set(&self, context: &Context, by: &Person, change: Value) {
+        let reply = self.call("update_room", by).with(change).run(context).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+
+    /// A presenter changes somebody.
+    pub(crate) fn moderate(&self, by: &Person, person: &Person, change: Value) -> Command {
+        let mut command = self.call("update_participant", by).with(change);
+        command.parameters.push(("participantId", person.id.clone()));
+        command
+    }
+
+    /// A presenter removes somebody.
+    pub(crate) async fn remove(&self, context: &Context, by: &Person, person: &Person) {
+        let reply = self.moderate(by, person, json!({"removed": true})).run(context).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+}
+
+impl Person {
+    fn new(id: String, token: String) -> Self {
+        let claims = signer().public().parse::<domain::TokenKeys>().unwrap();
+        let claims = claims.verify(&token, now()).unwrap();
+        Self { id, token, claims }
+    }
+
+    /// A call about this person with their token.
+    pub(crate) fn call(&self, endpoint: &'static str) -> Command {
+        Command::new(endpoint, "userId", &self.id).header("authorization", format!("Bearer {}", self.token))
+    }
+
+    /// Pairs a new agent with this person and attaches it. Returns its id.
+    pub(crate) async fn pair(&self, context: &Context) -> String {
+        let pairing = self.call("create_pairing").run(context).await;
+        let text = |name: &str| pairing.json()[name].as_str().unwrap().to_owned();
+        let key = fresh_key();
+        let body = enrolment(&self.id, &text("code"), &key);
+        let signature = Purpose::Enrolment.sign(&key, body.to_string().as_bytes());
+        let enroll = Command::new("enroll_agent", "none", "").header("greenroom-signature", signature).with(body);
+        assert_eq!(enroll.run(context).await.status, 201);
+        let attached = self.call("attach_agent").with(json!({"witness": text("witness")})).run(context).await;
+        assert_eq!(attached.status, 200, "{}", attached.text);
+        AgentId::of(&key.verifying_key().to_bytes().into()).to_string()
+    }
+
+    /// The person's token, but past its time.
+    pub(crate) fn expired(&self) -> String {
+        let ms = now().ms();
+        let (issued_at, expires_at) = (Timestamp::from_ms(ms - 20_000), Timestamp::from_ms(ms - 10_000));
+        signer().sign(&RoomToken { issued_at, expires_at, ..self.claims.clone() })
+    }
+
+    /// The person's token, with another epoch.
+    pub(crate) fn of_epoch(&self, epoch: u64) -> String {
+        signer().sign(&RoomToken { epoch, ..self.claims.clone() })
+    }
+
+    /// The person's token, signed by another key.
+    pub(crate) fn signed_by(&self, signer: &TokenSigner) -> String {
+        signer.sign(&self.claims)
+    }
+}
+
+fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
