@@ -7,6 +7,7 @@ mod connection;
 mod evidence;
 mod id;
 pub mod ledger;
+mod limit;
 pub mod room;
 mod safety;
 mod schema;
@@ -25,6 +26,7 @@ pub use connection::{BEARER_SUBPROTOCOL, CONNECTION_LEASE, PING_EVERY, SUBPROTOC
 pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
 pub use id::{AgentId, ConnectionId, RESERVED_PREFIX, RoomId, UserId, ulid};
+pub use limit::{Draw, Limit};
 pub use safety::{Blocking, Counts, RoomSafety};
 pub use schema::Nullable;
 pub use text::{AgentDeviceId, DeviceId, Label, LeaseId, MessageText, Name, Slug, Title};

@@ -43,7 +43,7 @@ impl Pages {
         Self { pages, _readers: readers }
     }
 
-    /// The next page, without leases and connections. `None`: all segments were read to their end.
+    /// The next page, without the items that snapshots leave out. `None`: all segments were read to their end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Item>>, SnapshotError> {
         self.pages.recv().await.transpose()
     }

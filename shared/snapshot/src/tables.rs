@@ -5,6 +5,7 @@ use crate::SnapshotError;
 use crate::format::Table;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, Projection, Select,
     TableDescription, TableStatus,
@@ -116,7 +117,7 @@ impl Tables {
         }
     }
 
-    /// Number of items in a table, without leases and connections.
+    /// Number of items in a table, without those that snapshots leave out.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`]; an incomplete count is an error, never a smaller number.
@@ -124,7 +125,7 @@ impl Tables {
         self.counted(table, u64::MAX).await
     }
 
-    /// Whether a table holds no items but leases and connections.
+    /// Whether a table holds no items but those that snapshots leave out.
     ///
     /// # Errors
     /// [`SnapshotError::Unreachable`].
@@ -137,14 +138,7 @@ impl Tables {
         let (mut count, mut after) = (0, None);
         loop {
             let request = self.client.scan().table_name(self.name(table)).select(Select::Count).consistent_read(true);
-            let request = request
-                .filter_expression(
-                    "NOT begins_with(pk, :lease) AND NOT begins_with(pk, :connection) AND NOT begins_with(pk, :signing)",
-                )
-                .expression_attribute_values(":signing", AttributeValue::S(keys::SIGNING.to_owned()))
-                .expression_attribute_values(":lease", AttributeValue::S(keys::LEASE.to_owned()))
-                .expression_attribute_values(":connection", AttributeValue::S(keys::CONNECTION.to_owned()))
-                .set_exclusive_start_key(after);
+            let request = kept(request).set_exclusive_start_key(after);
             let page = request.send().await.map_err(|error| refused(self.name(table), &error))?;
             count += u64::try_from(page.count).unwrap_or_default();
             after = page.last_evaluated_key.filter(|key| !key.is_empty());
@@ -153,6 +147,17 @@ impl Tables {
             }
         }
     }
+}
+
+/// Leaves out what snapshots leave out.
+fn kept(mut request: ScanFluentBuilder) -> ScanFluentBuilder {
+    let mut conditions = Vec::new();
+    for (number, prefix) in keys::TRANSIENT.iter().enumerate() {
+        conditions.push(format!("NOT begins_with(pk, :transient{number})"));
+        let value = AttributeValue::S((*prefix).to_owned());
+        request = request.expression_attribute_values(format!(":transient{number}"), value);
+    }
+    request.filter_expression(conditions.join(" AND "))
 }
 
 fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {

@@ -244,7 +244,7 @@ async fn tables_with_an_older_stream_are_refused() {
 }
 
 #[tokio::test]
-async fn leases_and_connections_do_not_count_as_items() {
+async fn transient_items_do_not_count() {
     let archive = archive();
     let vault = with(&archive).await;
     for what in ["snapshot", "drill"] {
@@ -252,9 +252,12 @@ async fn leases_and_connections_do_not_count_as_items() {
         vault.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": lease})).await;
     }
     let connection = json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "epoch": {"N": "1"}});
-    vault.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": connection})).await;
+    let bucket = json!({"pk": {"S": "LIMIT#other#nobody"}, "sk": {"S": "META"}, "fullAt": {"N": "1"}});
+    for item in [connection, bucket] {
+        vault.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": item})).await;
+    }
     assert_eq!(vault.exit_code(ID).await.0, 0);
-    assert_eq!(vault.lines().await.len(), archive.lines.len() + 3);
+    assert_eq!(vault.lines().await.len(), archive.lines.len() + 4);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_snapshot_holds_all_items_except_leases_and_connections() {
+async fn a_snapshot_holds_all_items_except_transient_ones() {
     for compression in [Compression::Gzip, Compression::None] {
         for segments in [1, 2, 7, 64] {
             let mut taking = Taking::with_people().await;
@@ -20,7 +20,9 @@ async fn a_snapshot_holds_all_items_except_leases_and_connections() {
             let lease = json!({"pk": {"S": "LEASE#restore"}, "sk": {"S": "LEASE"}, "until": {"N": "0"}});
             let connection =
                 json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "leaseUntil": {"N": "1"}});
-            taking.fill(&[line("state", lease), line("state", connection)]).await;
+            let bucket = json!({"pk": {"S": "LIMIT#other#nobody"}, "sk": {"S": "META"}, "fullAt": {"N": "1"}});
+            let secret = json!({"pk": {"S": "LIMIT#key#20787"}, "sk": {"S": "META"}, "secret": {"B": "AAEC"}});
+            taking.fill(&[lease, connection, bucket, secret].map(|item| line("state", item))).await;
             let manifest = taking.take().await.unwrap().taken.unwrap();
             assert_eq!(taking.contents(&manifest.snapshot).await, taking.stored().await);
             let items: Vec<_> = manifest.tables.iter().map(|table| (table.table, table.items)).collect();

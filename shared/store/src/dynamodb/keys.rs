@@ -11,6 +11,8 @@
 //! | such a room in the list of active rooms | state | `ACTIVE#rooms` | `<roomId>` |
 //! | key that signs tokens | state | `SIGNING#tokens` | `META` |
 //! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
+//! | bucket of a limit | state | `LIMIT#<limit>#<subject>` | `META` |
+//! | secret of a day, by which addresses become subjects | state | `LIMIT#key#<day>` | `META` |
 //! | block of entries of a history | ledger | `CHAIN#room:<roomId>` | number of its first entry in 12 digits |
 //!
 //! Older versions stored a history in another form. It is still read, and goes on with blocks:
@@ -26,7 +28,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ledger::SEQ_MAX;
-use domain::{AgentId, ConnectionId, Fingerprint, RoomId, Slug, UserId};
+use domain::{AgentId, ConnectionId, Fingerprint, Limit, RoomId, Slug, UserId};
 
 /// Name of the partition key.
 pub const PK: &str = "pk";
@@ -53,12 +55,20 @@ pub(super) const MESSAGE: &str = "MSG#";
 pub const ACTIVE: &str = "ACTIVE#rooms";
 /// Prefix of the partition key of the key that signs tokens. Only the functions that issue tokens may read it.
 pub const SIGNING: &str = "SIGNING#";
+/// Prefix of the partition key of a limit's bucket, and of a day's secret.
+pub const LIMIT: &str = "LIMIT#";
 /// Prefix of the partition key of a history.
 pub const CHAIN: &str = "CHAIN#";
 /// Prefix of the partition key of a room's history.
 pub const ROOM_HISTORY: &str = "CHAIN#room:";
 /// Prefix of the name of a room's history.
 const ROOM: &str = "room:";
+
+/// Prefixes of the partition keys that snapshots leave out and a restore refuses: leases, which only our own runs write,
+/// connections, of which none is still open after a restore, and limits, which are over by then. Rooms that somebody
+/// created, and their texts, end within hours, and names and texts are never in a snapshot. The key that signs tokens
+/// must not be in a backup.
+pub const TRANSIENT: &[&str] = &[LEASE, CONNECTION, LIMIT, ROOM_ITEMS, SLUG, ACTIVE, SIGNING];
 
 /// Sort key of a lease.
 pub const LEASE_SORT: &str = "LEASE";
@@ -117,13 +127,11 @@ impl From<Key> for Item {
     }
 }
 
-/// Whether snapshots leave out what has this partition key. A lease is written by our own runs alone, and no WebSocket
-/// connection survives until a restore. Rooms that somebody created, their people and their texts end within hours, and
-/// names and texts are never in a snapshot. The key that signs tokens must not be in a backup.
+/// Whether snapshots leave out what has this partition key: one of [`TRANSIENT`], or a participant, who ends with the
+/// room.
 #[must_use]
 pub fn is_transient(pk: &str) -> bool {
-    [LEASE, CONNECTION, ROOM_ITEMS, SLUG, ACTIVE, SIGNING].iter().any(|prefix| pk.starts_with(prefix))
-        || user_id(pk).is_some_and(|id| id.is_participant())
+    TRANSIENT.iter().any(|prefix| pk.starts_with(prefix)) || user_id(pk).is_some_and(|id| id.is_participant())
 }
 
 /// A user's state.
@@ -169,6 +177,16 @@ pub(super) fn active(id: &RoomId) -> Key {
 /// The key that signs tokens.
 pub(super) fn signing() -> Key {
     Key::new(format!("{SIGNING}tokens"), META)
+}
+
+/// The bucket of a subject.
+pub(super) fn bucket(limit: Limit, subject: &str) -> Key {
+    Key::new(format!("{LIMIT}{limit}#{subject}"), META)
+}
+
+/// The secret of a day, counted since 1970. No limit has the name `key`.
+pub(super) fn secret(day: u64) -> Key {
+    Key::new(format!("{LIMIT}key#{day}"), META)
 }
 
 /// The key of an item that never exists, for health checks.

@@ -105,8 +105,13 @@ impl Write {
     }
 
     /// Adds one to a counter.
-    pub(super) fn count(mut self, attribute: &'static str) -> Self {
-        self.change.add(attribute, 1.stored());
+    pub(super) fn count(self, attribute: &'static str) -> Self {
+        self.add(attribute, 1)
+    }
+
+    /// Adds a number, which may be negative, to an attribute.
+    pub(super) fn add(mut self, attribute: &'static str, number: i64) -> Self {
+        self.change.add(attribute, AttributeValue::N(number.to_string()));
         self
     }
 
