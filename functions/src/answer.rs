@@ -240,7 +240,7 @@ fn allow_origin(headers: &mut HeaderMap, origins: &CorsOrigins, origin: Option<&
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Allow, ETag, Retry-After, X-Request-Id"),
+        HeaderValue::from_static("Allow, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"),
     );
 }
 

@@ -185,6 +185,15 @@ impl Caller {
         }
     }
 
+    /// The name under which limits count the caller, with a prefix for its kind. `None`: the address counts. A key of an
+    /// agent is no name, because anybody can make any number of keys.
+    pub(crate) fn subject(&self) -> Option<String> {
+        match self {
+            Self::Participant(token) => Some(format!("p:{}", token.participant)),
+            Self::Anybody | Self::Agent(_) => None,
+        }
+    }
+
     /// The caller as the maker of a change.
     pub(crate) fn actor(&self) -> Actor {
         match self {

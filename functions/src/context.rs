@@ -7,7 +7,7 @@ use std::fmt::Display as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, Rooms, Signing, StreamEvent, Users};
+use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, Limits, Rooms, Signing, StreamEvent, Users};
 use telemetry::lag::Lag;
 use telemetry::metrics;
 
@@ -44,7 +44,8 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
     }
 }
 
-/// Everything that a handler may use. It is cheap to clone. Between calls it holds only connections and counts.
+/// Everything that a handler may use. It is cheap to clone. Between calls it holds only connections, counts
+/// and the day's secret of the limits.
 #[derive(Clone)]
 pub struct Context {
     /// The settings.
@@ -63,6 +64,8 @@ pub struct Context {
     pub connections: Connections,
     /// The rooms' histories.
     pub ledger: Ledger,
+    /// The limits on calls.
+    pub limits: Limits,
     /// Reads the time.
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
@@ -89,6 +92,7 @@ impl Context {
             signing: Signing::new(client.clone(), config.state_table.clone()),
             connections: Connections::new(client.clone(), config.state_table.clone()),
             ledger: Ledger::new(client.clone(), config.ledger_table.clone(), policy),
+            limits: Limits::new(client.clone(), config.state_table.clone()),
             database: client,
             config: Arc::new(config),
             clock: || SystemTime::now().into(),

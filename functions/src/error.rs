@@ -37,6 +37,8 @@ const fn status(kind: Kind) -> StatusCode {
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::Format => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        Kind::Reused => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unwritten => StatusCode::NOT_IMPLEMENTED,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -64,7 +66,7 @@ struct Answer {
     detail: Option<String>,
     /// Its code in the log and in the counts, if they distinguish it from others with the same code.
     logged_as: Option<&'static str>,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    headers: Vec<(header::HeaderName, HeaderValue)>,
     members: Members,
     /// The failure, for the log alone.
     cause: Option<StoreError>,
@@ -108,7 +110,7 @@ impl From<Refusal> for ApiError {
             refusal,
             detail: None,
             logged_as: None,
-            header: None,
+            headers: Vec::new(),
             members: Members::default(),
             cause: None,
         }))
@@ -184,7 +186,7 @@ impl ApiError {
 
     /// Adds a header that the status requires or the client needs.
     pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.0.header = Some((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
@@ -235,7 +237,7 @@ impl ApiError {
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response {
         self.log(request_id);
-        let Answer { refusal, logged_as, header, members, .. } = &*self.0;
+        let Answer { refusal, logged_as, headers: own, members, .. } = &*self.0;
         let status = self.status();
         let problem = Problem {
             kind: "about:blank",
@@ -263,7 +265,7 @@ impl ApiError {
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        if let Some((name, value)) = header {
+        for (name, value) in own {
             headers.insert(name, value.clone());
         }
         response
@@ -315,6 +317,8 @@ const CODES: &[&str] = &[
     "unmute_not_allowed",
     "misdirected_request",
     "origin_forbidden",
+    "rate_limited",
+    "idempotency_key_reused",
 ];
 
 /// The schema of every refusal.

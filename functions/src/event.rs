@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::panic::UnwindSafe;
 
 /// Payload version 2.0. Members that no handler needs are not read.
@@ -39,14 +40,19 @@ struct Context {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Http {
     method: Option<String>,
+    source_ip: Option<String>,
 }
 
 /// The id that API Gateway gave to a request, kept beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayId(pub(crate) String);
+
+/// The client's address as the gateway saw it, kept beside its request. No header of a request makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub IpAddr);
 
 /// A request, as far as the event could be read.
 pub(crate) struct Incoming {
@@ -98,7 +104,12 @@ fn fill(request: &mut Request, event: Event<'_>) -> Result<(), ApiError> {
     let parameters: HashMap<_, _> = parameters.into_iter().map(|(name, value)| (name, vec![value])).collect();
     *request = std::mem::take(request).with_path_parameters(parameters);
 
-    let method = context.http.unwrap_or_default().method.unwrap_or_default();
+    let http = context.http.unwrap_or_default();
+    // An event that somebody has written by hand may have no address.
+    if let Some(address) = http.source_ip.and_then(|address| address.parse().ok()) {
+        request.extensions_mut().insert(Address(address));
+    }
+    let method = http.method.unwrap_or_default();
     *request.method_mut() =
         Method::from_bytes(method.as_bytes()).map_err(|_| ApiError::invalid("method", "must be an HTTP method"))?;
     let path = path(&event.raw_path.unwrap_or_default());
@@ -231,6 +242,18 @@ mod tests {
         let broken = json!({"isBase64Encoded": true, "body": "*"});
         let event = [event(), broken].iter().flat_map(|part| part.as_object().unwrap().clone()).collect();
         assert_eq!(refused(&Value::Object(event)).as_deref(), Some("body"));
+    }
+
+    #[test]
+    fn the_address_is_the_gateways_and_no_headers() {
+        let address = |event: &Value| read(&event.to_string()).request.extensions().get().copied();
+        let mut event = event();
+        event["headers"] = json!({"x-forwarded-for": "198.51.100.1", "forwarded": "for=198.51.100.1"});
+        assert_eq!(address(&event), None);
+        for (given, read) in [("203.0.113.7", Some("203.0.113.7")), ("2001:db8::1", Some("2001:db8::1")), ("", None)] {
+            event["requestContext"]["http"]["sourceIp"] = given.into();
+            assert_eq!(address(&event), read.map(|read| Address(read.parse().unwrap())), "{given}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! `get_metrics` links their triggers.
 
 use crate::{DECLARED, TRIGGERS};
+use domain::Limit;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 /// A function as its handler declares it.
@@ -17,10 +18,12 @@ pub struct Function {
     pub callers: Callers,
     /// The throttling class of its routes, if it is not the usual one; see [`Function::class`].
     class: Option<Class>,
-    /// The permissions of its role, apart from writing its log.
-    pub grants: &'static [Grant],
-    /// The most that one call may use of DynamoDB.
-    pub budget: Budget,
+    /// The limits under which its handler counts calls.
+    pub limits: &'static [Limit],
+    /// Its permissions, apart from those that its limits need; see [`Function::grants`].
+    own_grants: &'static [Grant],
+    /// Its budget, apart from that of its limits; see [`Function::budget`].
+    own_budget: Budget,
     /// The event in `events/`.
     pub example: Example,
     /// The statuses that answer its example: the first time, on a table that holds its person, and the second time.
@@ -306,8 +309,9 @@ impl Function {
             triggers,
             callers: Callers::Administrator,
             class: None,
-            grants: &[],
-            budget: NOTHING,
+            limits: &[],
+            own_grants: &[],
+            own_budget: NOTHING,
             example: Example::Request { path: None, query: "", body: "", signature: None },
             statuses: (200, 200),
             described: Described {
@@ -336,24 +340,32 @@ impl Function {
         self
     }
 
-    /// Sets the permissions of its role.
+    /// Sets the limits under which its handler counts calls, by [`within`](crate::limit::within) or
+    /// [`guess`](crate::limit::guess). Their permissions, their part of the budget and their refusal follow.
     #[must_use]
-    pub const fn may(mut self, grants: &'static [Grant]) -> Self {
-        self.grants = grants;
+    pub const fn limited(mut self, limits: &'static [Limit]) -> Self {
+        self.limits = limits;
         self
     }
 
-    /// Sets the budget of one call: calls of DynamoDB, read units, write units.
+    /// Sets the permissions of its role, apart from those that its limits need.
+    #[must_use]
+    pub const fn may(mut self, grants: &'static [Grant]) -> Self {
+        self.own_grants = grants;
+        self
+    }
+
+    /// Sets the budget of one call, apart from its limits: calls of DynamoDB, read units, write units.
     #[must_use]
     pub const fn costs(mut self, calls: usize, reads: f64, writes: f64) -> Self {
-        self.budget = Budget::Units { calls, reads, writes };
+        self.own_budget = Budget::Units { calls, reads, writes };
         self
     }
 
     /// Declares that it reads or writes whole tables.
     #[must_use]
     pub const fn whole_tables(mut self) -> Self {
-        self.budget = Budget::WholeTables;
+        self.own_budget = Budget::WholeTables;
         self
     }
 
@@ -475,6 +487,24 @@ impl Function {
         })
     }
 
+    /// The permissions of its role, apart from writing its log.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> {
+        let of_limits = self.limits.iter().map(|limit| {
+            let buckets = allow(&["dynamodb:UpdateItem"], &[STATE]);
+            buckets.keys(buckets_of(*limit)).because("The buckets of its limit, and the day's secret for addresses.")
+        });
+        self.own_grants.iter().copied().chain(of_limits)
+    }
+
+    /// The most that one call may use of DynamoDB. For a limit it counts the usual call, which finds a full bucket. A
+    /// caller in a hurry costs one write more, and the first caller of a process in a day too.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let Budget::Units { calls, reads, writes } = self.own_budget else { return Budget::WholeTables };
+        let of_limits: u8 = self.limits.iter().copied().map(writes_of).sum();
+        Budget::Units { calls: calls + usize::from(of_limits), reads, writes: writes + f64::from(of_limits) }
+    }
+
     /// The class with which its routes are throttled.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -484,6 +514,26 @@ impl Function {
             _ if reads => Class::Read,
             _ => Class::Write,
         })
+    }
+}
+
+/// The partition keys that a limit needs. IAM takes patterns, so a function can spend from no other limit's buckets.
+const fn buckets_of(limit: Limit) -> &'static [&'static str] {
+    match limit {
+        Limit::CreateRoom => &["LIMIT#key#*", "LIMIT#create_room#*"],
+        Limit::Join => &["LIMIT#key#*", "LIMIT#join#*"],
+        Limit::Message => &["LIMIT#key#*", "LIMIT#message#*"],
+        Limit::Presence => &["LIMIT#key#*", "LIMIT#presence#*"],
+        Limit::Other => &["LIMIT#key#*", "LIMIT#other#*"],
+        Limit::WrongPassword => &["LIMIT#key#*", "LIMIT#wrong_password#*"],
+    }
+}
+
+/// Writes for a limit: a password that turns out to be right gives its token back.
+const fn writes_of(limit: Limit) -> u8 {
+    match limit {
+        Limit::WrongPassword => 2,
+        Limit::CreateRoom | Limit::Join | Limit::Message | Limit::Presence | Limit::Other => 1,
     }
 }
 
@@ -554,4 +604,16 @@ pub(crate) fn socket_route(route: &str) -> String {
 #[must_use]
 pub fn route_key(method: &str, path: &str) -> String {
     if path == "$default" { path.to_owned() } else { format!("{method} {path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_may_write_its_own_buckets_and_the_secrets() {
+        for limit in Limit::ALL.iter().copied() {
+            assert_eq!(buckets_of(limit), ["LIMIT#key#*".to_owned(), format!("LIMIT#{limit}#*")]);
+        }
+    }
 }

@@ -222,8 +222,24 @@ fn each_route_is_throttled_by_its_class() {
     }
     // An endpoint that scans a table is in the class of lists.
     for declared in DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint) {
-        let scans = declared.function.grants.iter().any(|grant| grant.actions.contains(&"dynamodb:Scan"));
+        let scans = declared.function.grants().any(|grant| grant.actions.contains(&"dynamodb:Scan"));
         assert_eq!(scans, declared.function.class() == Class::List, "{}", declared.name);
+    }
+}
+
+/// Endpoints that change something and have no limit: each is one call of the database, as a limit's own write is, and
+/// comes as often as people press a key or an agent measures. The throttle of their routes bounds them.
+const UNLIMITED: &[&str] = &["attest", "set_device", "set_mute", "set_state"];
+
+#[test]
+fn every_endpoint_that_changes_something_has_a_limit_or_a_reason() {
+    let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
+    let changes = |method: &str| ["POST", "PUT", "PATCH", "DELETE"].contains(&method);
+    for declared in endpoints {
+        let wants = declared.function.routes().any(|(method, _)| changes(method));
+        let is_limited = !declared.function.limits.is_empty();
+        let expected = wants && !UNLIMITED.contains(&declared.name);
+        assert_eq!(is_limited, expected, "{}: `.limited(…)` it, or say in UNLIMITED why not", declared.name);
     }
 }
 

@@ -50,9 +50,14 @@ fn units(call: &Call) -> f64 {
     call.answer["ConsumedCapacity"]["CapacityUnits"].as_f64().unwrap_or_default()
 }
 
-/// The calls, read units and write units since the calls were last taken.
+/// The calls, read units and write units since the calls were last taken. A process fetches the secret of the limits
+/// once a day, so that call is not counted.
 fn used(bill: &Bill) -> (usize, f64, f64) {
-    let calls = bill.database.take_calls();
+    let mut calls = bill.database.take_calls();
+    calls.retain(|call| {
+        let key = call.answer["Attributes"]["pk"]["S"].as_str();
+        !key.is_some_and(|key| key.starts_with("LIMIT#key#"))
+    });
     let (mut reads, mut writes) = (0.0, 0.0);
     for call in &calls {
         let consumed = &call.answer["ConsumedCapacity"];
@@ -100,8 +105,12 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         "delete_user",
     ];
     names.sort_by_key(|name| last.iter().position(|last| last == name));
-    for name in &names {
+    for (number, name) in names.iter().enumerate() {
         let mut event = event(name);
+        // Each function has a caller of its own, who is not in a hurry.
+        if let Some(address) = event.pointer_mut("/requestContext/http/sourceIp") {
+            *address = format!("203.0.113.{number}").into();
+        }
         match *name {
             "attest" => event = attesting(&witness, &json!({})),
             // The event is from a newer stream than the runner's own, whose records of the same people are already in
@@ -198,10 +207,11 @@ fn a_room_of_25_costs_one_call_and_at_most_one_and_a_half_read_units() {
 }
 
 #[test]
-fn a_deletion_costs_one_call_and_two_write_units() {
+fn a_deletion_costs_two_write_units_and_its_limit_one() {
     let bill = Bill::new();
     bill.join("demo-user", ada());
-    assert_eq!(bill.of("delete_user", 200), ("DeleteItem".into(), 2.0));
+    assert_eq!(Lambda::start("delete_user", &bill.database.url).invoke(&event("delete_user")).status, 200);
+    assert_eq!(used(&bill), (2, 0.0, 3.0));
 }
 
 /// The agent that signed the example event is unknown here, so this event has the attestation of a real agent.
@@ -442,7 +452,6 @@ fn health_costs_one_call_and_half_a_read_unit() {
 fn a_refusal_costs_one_call_and_no_second_read() {
     let bill = Bill::new();
     assert_eq!(bill.of("set_mute", 404).0, "UpdateItem");
-    assert_eq!(bill.of("delete_user", 404).0, "DeleteItem");
     assert_eq!(bill.of("get_user", 404).0, "GetItem");
     bill.join("demo-user", ada());
     let mut lost = event("set_mute");

@@ -113,7 +113,8 @@ fn no_other_origin_may_read_unless_it_is_listed() {
     }
     for reply in answers(&Runner::with_env(&[("CORS_ORIGIN", "*")])) {
         assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
-        assert_eq!(reply.header("access-control-expose-headers"), Some("Allow, ETag, Retry-After, X-Request-Id"));
+        let exposed = "Allow, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
+        assert_eq!(reply.header("access-control-expose-headers"), Some(exposed));
         assert_eq!(reply.header("access-control-allow-credentials"), None);
     }
 }

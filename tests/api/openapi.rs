@@ -5,9 +5,11 @@ use crate::support::cloudwatch::Mode as CloudWatchMode;
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, event};
 use crate::support::template::routes;
-use crate::support::witness::{Witness, code, enrolment, fresh_key, join};
+use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join, now_ms};
 use crate::support::{Reply, Runner};
-use domain::Purpose;
+use domain::{Limit, Purpose, Timestamp};
+use functions::DECLARED;
+use functions::function::route_key;
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -218,6 +220,7 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     let Scenario { runner, description, mut seen } = scenario;
     strangers(&description, &mut seen);
     out_of_order(&runner, &description, &mut seen);
+    hurried(&runner, &description, &mut seen);
     every_described_answer_was_seen(&description, &seen);
 }
 
@@ -367,6 +370,28 @@ fn out_of_order(runner: &Runner, description: &Description, seen: &mut Seen) {
             assert!(reply.status == status || reply.status == 200 || binary == "get_health", "{route}: {}", reply.text);
             description.check(&route.to_string(), &reply);
             seen.insert((route.to_string(), reply.status));
+        }
+    }
+}
+
+/// The answers of functions to a caller who has made too many calls.
+fn hurried(runner: &Runner, description: &Description, seen: &mut Seen) {
+    for declared in DECLARED.iter().filter(|declared| !declared.function.limits.is_empty()) {
+        let lambda = Lambda::start(declared.name, runner.dynamodb.as_deref().unwrap());
+        // The first call makes the buckets, and they are emptied here.
+        lambda.invoke(&event(declared.name));
+        let everything = engine(runner, "Scan", &json!({"TableName": "greenroom-state"}));
+        for bucket in everything["Items"].as_array().unwrap().iter().filter(|item| item.get("fullAt").is_some()) {
+            let full_at = Timestamp::from_ms(now_ms()).plus(Limit::WINDOW).ms();
+            let mut bucket = bucket.clone();
+            bucket["fullAt"] = json!({"N": full_at.to_string()});
+            engine(runner, "PutItem", &json!({"TableName": "greenroom-state", "Item": bucket}));
+        }
+        let reply = lambda.invoke(&event(declared.name));
+        for (method, path) in declared.function.routes() {
+            let key = route_key(method, path);
+            description.check(&key, &reply);
+            seen.insert((key, reply.status));
         }
     }
 }

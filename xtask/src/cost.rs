@@ -21,7 +21,7 @@ pub struct Units {
 /// The declared budget of a function. `None`: there is no such function, or it reads whole tables.
 #[must_use]
 pub fn budget(name: &str) -> Option<Units> {
-    match declared(name)?.function.budget {
+    match declared(name)?.function.budget() {
         Budget::Units { calls, reads, writes } => Some(Units { calls, reads, writes }),
         Budget::WholeTables => None,
     }
@@ -566,7 +566,7 @@ fn calls(page: &mut String) {
     let mut functions: Vec<_> = DECLARED.iter().collect();
     functions.sort_by_key(|declared| declared.name);
     for declared in functions {
-        let Budget::Units { calls, reads, writes } = declared.function.budget else { continue };
+        let Budget::Units { calls, reads, writes } = declared.function.budget() else { continue };
         let function = declared.name;
         let table = reads * price::READS + writes * price::WRITES;
         let per_million = |bytes: f64| bytes * price::LOGS[0].1 / 1e3;

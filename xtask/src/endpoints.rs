@@ -14,7 +14,9 @@ Each function is a file of its own. [openapi.json](openapi.json) is the exact co
   **administrator**, who is nobody yet; **self-proving**, whose body is signed or holds a code. In open mode, a call
   without a token may do all of that, except in rooms that somebody created.
 * *Throttle*: the class whose rate and burst in `template.yaml` bound the routes.
-* *Calls, reads, writes*: what one call may use of DynamoDB at most, in requests and in request units.
+* *Limit*: the class of calls in which a caller may make so many in 15 minutes; [limits.md](limits.md).
+* *Calls, reads, writes*: what one call may use of DynamoDB at most, in requests and in request units. A limit's write
+  is among them.
 * A refusal is a problem document (RFC 9457) with a stable `code`.
 * `If-Match: \"<version>\"` on a write makes it fail with 412 when the state has another version.
 * `If-None-Match` on a read answers 304 when nothing has changed.
@@ -49,7 +51,7 @@ pub(crate) fn markdown(purpose: impl Fn(&Declared) -> Result<String, String>) ->
     ] {
         let _ = write!(
             page,
-            "\n## {title}\n\n| Function | Started by | Callers | Throttle | Calls | Reads | Writes | What it does |\n|---|---|---|---|---|---|---|---|\n"
+            "\n## {title}\n\n| Function | Started by | Callers | Throttle | Limit | Calls | Reads | Writes | What it does |\n|---|---|---|---|---|---|---|---|---|\n"
         );
         for declared in DECLARED.iter().filter(|declared| declared.kind == kind) {
             let Declared { group, name, function, .. } = declared;
@@ -66,13 +68,15 @@ pub(crate) fn markdown(purpose: impl Fn(&Declared) -> Result<String, String>) ->
                 Callers::Service => "AWS",
             };
             let throttle = if kind == FunctionKind::Endpoint { function.class().parameter() } else { "" };
-            let units = match function.budget {
+            let limits = function.limits.iter().map(|limit| format!("{limit} {}", limit.calls()));
+            let limits = limits.collect::<Vec<_>>().join(", ");
+            let units = match function.budget() {
                 Budget::Units { calls, reads, writes } => format!("{calls} | {reads} | {writes}"),
                 Budget::WholeTables => "whole tables | | ".to_owned(),
             };
             let _ = writeln!(
                 page,
-                "| [`{name}`](../functions/src/{group}/{name}.rs) | {started} | {callers} | {throttle} | {units} | {} |",
+                "| [`{name}`](../functions/src/{group}/{name}.rs) | {started} | {callers} | {throttle} | {limits} | {units} | {} |",
                 purpose(declared)?
             );
         }

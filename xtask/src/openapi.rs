@@ -140,10 +140,11 @@ fn responses(function: &Function, method: &str, in_path: &[&str], schemas: &mut 
         (takes, 408, "RequestTimeout"),
         (takes, 413, "BodyTooLarge"),
         (takes, 415, "MediaTypeNotSupported"),
+        (!function.limits.is_empty(), 429, "Limited"),
         (true, 500, "Failed"),
         (unwritten, 501, "NotImplemented"),
         (
-            function.grants.iter().any(|grant| grant.actions.iter().any(|action| action.starts_with("dynamodb:"))),
+            function.grants().any(|grant| grant.actions.iter().any(|action| action.starts_with("dynamodb:"))),
             503,
             "Unavailable",
         ),

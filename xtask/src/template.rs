@@ -95,10 +95,11 @@ fn function(text: &mut String, declared: &Declared) {
     for line in function.properties.lines() {
         let _ = writeln!(text, "      {line}");
     }
-    if !function.grants.is_empty() {
+    let mut grants = function.grants().peekable();
+    if grants.peek().is_some() {
         text.push_str("      Policies:\n        - Version: \"2012-10-17\"\n          Statement:\n");
-        for grant in function.grants {
-            statement(text, grant);
+        for grant in grants {
+            statement(text, &grant);
         }
     }
     events(text, function);

@@ -3,14 +3,16 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, with_status};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
 use domain::verdict::{MinEvidence, Policy, RECENT};
-use domain::{AgentId, Enrolment, Purpose, UserId};
+use domain::{AgentId, Enrolment, Limit, Purpose, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
+    .limited(&[Limit::Other])
     .callers(Callers::SelfProving("code_invalid"))
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
@@ -81,12 +83,14 @@ impl From<Policy> for PolicyView {
 /// Needs no token: the code and the signature are the permission. The agent is not attached to anybody yet.
 ///
 /// # Errors
-/// 400 malformed body; 401 wrong signature or code; 409 the key already has an agent; 410 that agent was revoked.
+/// 400 malformed body; 401 wrong signature or code; 409 the key already has an agent; 410 that agent was revoked; 429
+/// too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let enrolment: Enrolment = json(&request)?;
     let agent_id = AgentId::of(&enrolment.public_key);
     let caller = Caller::signed(&request, Purpose::Enrolment, &enrolment.public_key)?;
     let caller = caller.must(Act::BeAgent(&agent_id))?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
 
     context.agents.enroll(&enrolment, &cause).await?;

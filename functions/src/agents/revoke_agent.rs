@@ -3,13 +3,15 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, ok, path};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::AgentId;
+use domain::{AgentId, Limit};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["AGENT#*", "USER#p_*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -36,10 +38,11 @@ struct Revoked {
 /// Revokes the agent. A repeated request is harmless.
 ///
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such agent.
+/// 400 malformed id; 401 no caller; 404 no such agent; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
     let caller = Caller::current(&context, &request).await?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let owner = context.agents.owner(&agent_id, (context.clock)()).await?;
     let caller = caller.must(Act::ManageAgent { agent: &agent_id, owner: owner.as_ref() })?;
 

@@ -3,14 +3,16 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path};
+use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request};
 use domain::user::User;
-use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId};
+use domain::{AgentDeviceId, AgentId, DeviceBinding, DeviceId, Limit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -40,7 +42,8 @@ struct SetBinding {
 /// Answers the state with the verdicts that follow. One binding is kept: that of the last request.
 ///
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked.
+/// 400 malformed id or body; 401 no caller; 404 no such agent; 409 attached to nobody; 410 revoked; 429 too many such
+/// calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let agent_id: AgentId = path(&request, "agentId")?;
     let caller = Caller::current(&context, &request).await?;
@@ -49,6 +52,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         return Err(ApiError::invalid("deviceId", "must name one device, not an alias such as default"));
     }
     let word = DeviceBinding { device_id: body.device_id, agent_device_id: body.agent_device_id };
+    within(&context, &request, &caller, Limit::Other).await?;
     let agent = context.agents.get(&agent_id, (context.clock)()).await?;
     let caller = caller.must(Act::ManageAgent { agent: &agent.id, owner: agent.user_id.as_ref() })?;
 

@@ -3,14 +3,16 @@
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, room};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::{LeaseId, UserId};
+use domain::{LeaseId, Limit, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::dynamodb::USER_NOT_FOUND;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Presence])
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
@@ -56,13 +58,14 @@ struct Left {
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller, or a token that has ended; 403 another person's token; 404 nobody to leave
-/// for good.
+/// for good; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: LeaveRoom = json(&request)?;
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    within(&context, &request, &caller, Limit::Presence).await?;
     let cause = cause(&context, &request, &caller);
 
     let left = match body.lease {

@@ -3,14 +3,16 @@
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, json, momentary, ok, open_user, room};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::{LeaseId, Timestamp, UserId};
+use domain::{LeaseId, Limit, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::dynamodb::NO_SEAT;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Presence])
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -56,13 +58,14 @@ struct Renewed {
 ///
 /// # Errors
 /// 400 malformed room or body; 401 no caller; 403 another person's token; 404 no such user in this room; 409 the room
-/// is full; 410 it has ended.
+/// is full; 410 it has ended; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: RenewPresence = json(&request)?;
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    within(&context, &request, &caller, Limit::Presence).await?;
     let cause = cause(&context, &request, &caller);
 
     let renewed = context.users.renew_presence(&participant_id, &room_id, body.lease.clone(), &cause).await;

@@ -4,14 +4,16 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, user_id};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::WitnessToken;
 use domain::user::User;
+use domain::{Limit, WitnessToken};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*", "WITNESS#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -45,11 +47,12 @@ struct AttachAgent {
 ///
 /// # Errors
 /// 400 malformed id or body; 401 no caller; 404 no such user, or no agent has enrolled with this token; 410 the agent
-/// is revoked or its pairing has expired.
+/// is revoked or its pairing has expired; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     let body: AttachAgent = json(&request)?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let challenge = store::random::<16>()?.into();
 
     ok(&context.agents.attach(&user_id, &body.witness, challenge, &cause(&context, &request, &caller)).await?)

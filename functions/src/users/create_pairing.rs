@@ -3,8 +3,9 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, no_form, user_id, with_status};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::{PairingCode, Timestamp, UserId, WitnessToken};
+use domain::{Limit, PairingCode, Timestamp, UserId, WitnessToken};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
         .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId")])
@@ -48,11 +50,12 @@ struct Pairing {
 /// Creates a code. It makes the previous one useless.
 ///
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user; 415 a content type other than JSON.
+/// 400 malformed id; 401 no caller; 404 no such user; 415 a content type other than JSON; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
     no_form(&request)?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let (code, witness) = (PairingCode::from_random(store::random()?), store::random::<32>()?.into());
     let cause = cause(&context, &request, &caller);
     let expires_at = cause.at.plus(CODE_LIFE);

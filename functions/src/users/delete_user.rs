@@ -3,13 +3,15 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{if_match, ok, user_id};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::UserId;
+use domain::{Limit, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[
         allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#*"]),
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
@@ -35,12 +37,14 @@ struct Deleted {
 }
 
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user; 412 the state has another version.
+/// 400 malformed id; 401 no caller; 404 no such user; 412 the state has another version; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
-    Caller::current(&context, &request).await?.must(Act::ChangeUser(&user_id))?;
+    let caller = Caller::current(&context, &request).await?.must(Act::ChangeUser(&user_id))?;
+    let version = if_match(&request)?;
+    within(&context, &request, &caller, Limit::Other).await?;
 
-    context.users.delete(&user_id, if_match(&request)?, (context.clock)()).await?;
+    context.users.delete(&user_id, version, (context.clock)()).await?;
 
     ok(&Deleted { success: true, user_id })
 }

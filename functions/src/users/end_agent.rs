@@ -3,13 +3,15 @@
 use crate::auth::{Act, Caller};
 use crate::function::{Callers, Function, STATE, allow, route};
 use crate::http::{cause, ok, user_id};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::UserId;
+use domain::{Limit, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
     .callers(Callers::Oneself)
+    .limited(&[Limit::Other])
     .may(&[
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
@@ -39,10 +41,11 @@ struct EndedAgent {
 /// Revokes the agent that the state shows, even if nothing else is left of it. A repeated request is harmless.
 ///
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user, or their state shows no agent.
+/// 400 malformed id; 401 no caller; 404 no such user, or their state shows no agent; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::of(&context, &request)?.must(Act::ChangeUser(&user_id))?;
+    within(&context, &request, &caller, Limit::Other).await?;
 
     context.agents.revoke_of(&user_id, &cause(&context, &request, &caller)).await?;
 

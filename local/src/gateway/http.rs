@@ -6,7 +6,7 @@ use super::sockets::{Limits, Management, Sockets};
 use crate::access::Access;
 use crate::engine::{Engine, GROUP_MAX};
 use crate::template::{BadTemplate, DEFAULT_ROUTE, Template};
-use functions::{Context, ENDPOINTS, Handler, Request, SOCKET_PATH, answer, refuse};
+use functions::{Address, Context, ENDPOINTS, Handler, Request, SOCKET_PATH, answer, refuse};
 use http_body_util::Full;
 use hyper::Method;
 use hyper::body::{Bytes, Incoming};
@@ -150,6 +150,7 @@ impl Gateway {
             None
         };
         let mut request = Request::from_parts(parts, body);
+        request.extensions_mut().insert(Address(client));
         if let Some(found) = found {
             let decode = |value: &str| percent_decode_str(value).decode_utf8_lossy().into_owned();
             let parameters: HashMap<_, _> =

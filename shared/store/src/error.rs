@@ -32,6 +32,10 @@ pub enum Kind {
     Format,
     /// Use one of this server's own host names.
     Misdirected,
+    /// Use a new key: this one belongs to another request.
+    Reused,
+    /// Wait: the caller has made too many such calls.
+    Limited,
     /// Wait for a newer version: the operation is not implemented yet.
     Unwritten,
     /// Try again later: the service is busy, or cannot reach what it needs.

@@ -176,8 +176,8 @@ async fn a_database_that_only_throttles_hangs_or_conflicts_is_503_within_the_dea
 fn reads() -> Vec<Command> {
     let of_tables = |reading: &Command| {
         let function = declared(reading.binary).unwrap().function;
-        let actions = function.grants.iter().flat_map(|grant| grant.actions);
-        function.callers.need_token() && actions.clone().all(|action| action.starts_with("dynamodb:"))
+        let mut actions = function.grants().flat_map(|grant| grant.actions);
+        function.callers.need_token() && actions.all(|action| action.starts_with("dynamodb:"))
     };
     Command::readings().into_iter().filter(of_tables).collect()
 }

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use config::Config;
 use functions::function::{Declared, FunctionKind};
-use functions::{Consumer, Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
+use functions::{Address, Consumer, Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
 use lambda_http::{Body, RequestExt as _};
 use local::engine::Engine;
 use local::pump::{BEHIND_MAX, Pump};
@@ -369,7 +369,8 @@ impl Command {
             request = request.header(*name, value);
         }
         let body = self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.clone()));
-        let request: Request = request.body(body).unwrap();
+        let mut request: Request = request.body(body).unwrap();
+        request.extensions_mut().insert(Address([203, 0, 113, 7].into()));
         let parameters: HashMap<String, Vec<String>> =
             self.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
         let answered = answer("TEST", handler, state, request.with_path_parameters(parameters)).await;
