@@ -7,7 +7,9 @@ use std::fmt::Display as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::dynamodb::{Agents, BatchOutcome, Client, Connections, Ledger, Limits, Rooms, Signing, StreamEvent, Users};
+use store::dynamodb::{
+    Agents, Answers, BatchOutcome, Client, Connections, Ledger, Limits, Rooms, Signing, StreamEvent, Users,
+};
 use telemetry::lag::Lag;
 use telemetry::metrics;
 
@@ -66,6 +68,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// The limits on calls.
     pub limits: Limits,
+    /// The answers that repeated requests get again.
+    pub answers: Answers,
     /// Reads the time.
     pub clock: fn() -> domain::Timestamp,
     /// The requests answered by this process.
@@ -93,6 +97,7 @@ impl Context {
             connections: Connections::new(client.clone(), config.state_table.clone()),
             ledger: Ledger::new(client.clone(), config.ledger_table.clone(), policy),
             limits: Limits::new(client.clone(), config.state_table.clone()),
+            answers: Answers::new(client.clone(), config.state_table.clone()),
             database: client,
             config: Arc::new(config),
             clock: || SystemTime::now().into(),

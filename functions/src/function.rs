@@ -20,9 +20,11 @@ pub struct Function {
     class: Option<Class>,
     /// The limits under which its handler counts calls.
     pub limits: &'static [Limit],
-    /// Its permissions, apart from those that its limits need; see [`Function::grants`].
+    /// Whether it takes an `Idempotency-Key`.
+    pub once: bool,
+    /// Its permissions, apart from those that its limits and its given answers need; see [`Function::grants`].
     own_grants: &'static [Grant],
-    /// Its budget, apart from that of its limits; see [`Function::budget`].
+    /// Its budget, apart from that of its limits and its given answers; see [`Function::budget`].
     own_budget: Budget,
     /// The event in `events/`.
     pub example: Example,
@@ -310,6 +312,7 @@ impl Function {
             callers: Callers::Administrator,
             class: None,
             limits: &[],
+            once: false,
             own_grants: &[],
             own_budget: NOTHING,
             example: Example::Request { path: None, query: "", body: "", signature: None },
@@ -348,14 +351,22 @@ impl Function {
         self
     }
 
-    /// Sets the permissions of its role, apart from those that its limits need.
+    /// Declares that it takes an `Idempotency-Key`, by [`Once`](crate::Once). Its permissions, its part of the budget, the
+    /// parameter and its refusal follow. It needs a limit too, whose secret names callers without a token.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    /// Sets the permissions of its role, apart from those that its limits and its given answers need.
     #[must_use]
     pub const fn may(mut self, grants: &'static [Grant]) -> Self {
         self.own_grants = grants;
         self
     }
 
-    /// Sets the budget of one call, apart from its limits: calls of DynamoDB, read units, write units.
+    /// Sets the budget of one call, apart from its limits and its given answers: calls of DynamoDB, read units, write units.
     #[must_use]
     pub const fn costs(mut self, calls: usize, reads: f64, writes: f64) -> Self {
         self.own_budget = Budget::Units { calls, reads, writes };
@@ -493,7 +504,11 @@ impl Function {
             let buckets = allow(&["dynamodb:UpdateItem"], &[STATE]);
             buckets.keys(buckets_of(*limit)).because("The buckets of its limit, and the day's secret for addresses.")
         });
-        self.own_grants.iter().copied().chain(of_limits)
+        let of_answers = [allow(&["dynamodb:GetItem", "dynamodb:PutItem"], &[STATE])
+            .keys(&["ONCE#*"])
+            .because("What a request with an Idempotency-Key was answered.")];
+        let of_answers = of_answers.into_iter().filter(|_| self.once);
+        self.own_grants.iter().copied().chain(of_limits).chain(of_answers)
     }
 
     /// The most that one call may use of DynamoDB. For a limit it counts the usual call, which finds a full bucket. A
@@ -502,7 +517,12 @@ impl Function {
     pub fn budget(&self) -> Budget {
         let Budget::Units { calls, reads, writes } = self.own_budget else { return Budget::WholeTables };
         let of_limits: u8 = self.limits.iter().copied().map(writes_of).sum();
-        Budget::Units { calls: calls + usize::from(of_limits), reads, writes: writes + f64::from(of_limits) }
+        let Answered { calls: more, reads: read, writes: written } = if self.once { ANSWERED } else { Answered::NONE };
+        Budget::Units {
+            calls: calls + usize::from(of_limits) + more,
+            reads: reads + read,
+            writes: writes + f64::from(of_limits) + written,
+        }
     }
 
     /// The class with which its routes are throttled.
@@ -528,6 +548,21 @@ const fn buckets_of(limit: Limit) -> &'static [&'static str] {
         Limit::WrongPassword => &["LIMIT#key#*", "LIMIT#wrong_password#*"],
     }
 }
+
+/// What given answers cost a call with an `Idempotency-Key`.
+struct Answered {
+    calls: usize,
+    reads: f64,
+    writes: f64,
+}
+
+impl Answered {
+    const NONE: Self = Self { calls: 0, reads: 0.0, writes: 0.0 };
+}
+
+/// Without a token, two answers are looked for, each consistently. The record of an answer of up to two kilobytes is a
+/// part of a transaction, where a write costs twice.
+const ANSWERED: Answered = Answered { calls: 2, reads: 2.0, writes: 4.0 };
 
 /// Writes for a limit: a password that turns out to be right gives its token back.
 const fn writes_of(limit: Limit) -> u8 {
@@ -609,6 +644,23 @@ pub fn route_key(method: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_an_idempotency_key_has_a_limit() {
+        for declared in DECLARED.iter().filter(|declared| declared.function.once) {
+            assert!(!declared.function.limits.is_empty(), "{}", declared.name);
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_brings_its_permission_and_its_cost() {
+        let plain = Function::endpoint(&[]).costs(1, 0.5, 2.0).limited(&[Limit::CreateRoom]);
+        assert_eq!(plain.budget(), Budget::Units { calls: 2, reads: 0.5, writes: 3.0 });
+        let once = plain.once();
+        assert_eq!(once.budget(), Budget::Units { calls: 4, reads: 2.5, writes: 7.0 });
+        let keys: Vec<_> = once.grants().map(|grant| grant.keys).collect();
+        assert_eq!(keys, [["LIMIT#key#*", "LIMIT#create_room#*"].as_slice(), &["ONCE#*"]]);
+    }
 
     #[test]
     fn a_limit_may_write_its_own_buckets_and_the_secrets() {

@@ -86,7 +86,7 @@ impl Guess {
 }
 
 /// The subject of the client's address. There is none if somebody has invoked the function by hand.
-async fn anonymous(context: &Context, request: &Request, now: Timestamp) -> Result<Subject, StoreError> {
+pub(crate) async fn anonymous(context: &Context, request: &Request, now: Timestamp) -> Result<Subject, StoreError> {
     let address = request.extensions().get().map(|Address(address)| *address);
     in_time(context.limits.anonymous(address, now)).await
 }

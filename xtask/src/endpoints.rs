@@ -20,6 +20,7 @@ Each function is a file of its own. [openapi.json](openapi.json) is the exact co
 * A refusal is a problem document (RFC 9457) with a stable `code`.
 * `If-Match: \"<version>\"` on a write makes it fail with 412 when the state has another version.
 * `If-None-Match` on a read answers 304 when nothing has changed.
+* `Idempotency-Key` on a request that creates something lets it take effect once; [idempotency.md](idempotency.md).
 * `seq` in a body numbers a client's changes, so that a late change never overwrites a newer one.
 ";
 

@@ -71,7 +71,9 @@ fn operation(
     };
     let signature = matches!(function.callers, Callers::SelfProving(_)).then_some("Signature");
     let tag = (reads && !function.described.momentary).then_some("IfNoneMatch");
-    let others = function.described.parameters.iter().copied().chain(signature).chain(tag).chain(["RequestId"]);
+    let key = function.once.then_some("IdempotencyKey");
+    let others =
+        function.described.parameters.iter().copied().chain(key).chain(signature).chain(tag).chain(["RequestId"]);
     let parameters = in_path.iter().map(parameter).chain(others.map(|name| reference("parameters", name)));
     let mut operation = json!({
         "operationId": operation_id(declared.name, method),
@@ -140,6 +142,7 @@ fn responses(function: &Function, method: &str, in_path: &[&str], schemas: &mut 
         (takes, 408, "RequestTimeout"),
         (takes, 413, "BodyTooLarge"),
         (takes, 415, "MediaTypeNotSupported"),
+        (function.once, 422, "IdempotencyKeyReused"),
         (!function.limits.is_empty(), 429, "Limited"),
         (true, 500, "Failed"),
         (unwritten, 501, "NotImplemented"),

@@ -27,7 +27,7 @@ struct Described<'a> {
 /// How long browsers may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 /// Headers that a page of another origin may send: the same list as in `template.yaml`.
-const ALLOWED_HEADERS: &str = "authorization, content-type, if-match, if-none-match, x-request-id";
+const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id";
 
 /// 404: there is no such path.
 const ROUTE_NOT_FOUND: Refusal = Refusal::new(Kind::NotFound, "route_not_found", "there is nothing at this path");

@@ -197,7 +197,7 @@ fn rewrite(archive: &mut Archive, place: usize, change: impl Fn(&mut Value)) {
 #[tokio::test]
 async fn damage_with_correct_checksums_is_found_by_the_chains_and_the_keys() {
     type Change = fn(&mut Archive);
-    let changes: [(&str, Change); 25] = [
+    let changes: [(&str, Change); 26] = [
         ("an entry altered", |archive| rewrite(archive, 1, |line| line["item"]["actor"]["S"] = "user:eve".into())),
         ("an entry's data altered", |archive| rewrite(archive, 1, |line| line["item"]["data"]["S"] = "{}".into())),
         ("an entry removed", |archive| drop(archive.lines.remove(1))),
@@ -247,6 +247,10 @@ async fn damage_with_correct_checksums_is_found_by_the_chains_and_the_keys() {
         ("a bucket of a limit", |archive| {
             let bucket = json!({"pk": {"S": "LIMIT#other#nobody"}, "sk": {"S": "META"}, "fullAt": {"N": "1"}});
             archive.lines.push(line("state", bucket));
+        }),
+        ("an answer that was given", |archive| {
+            let answer = json!({"pk": {"S": "ONCE#AAEC"}, "sk": {"S": "META"}, "answer": {"S": "{}"}});
+            archive.lines.push(line("state", answer));
         }),
     ];
     for (said, change) in changes {

@@ -22,7 +22,8 @@ async fn a_snapshot_holds_all_items_except_transient_ones() {
                 json!({"pk": {"S": "CONN#L0SM9cOFvHcCIhw="}, "sk": {"S": "META"}, "leaseUntil": {"N": "1"}});
             let bucket = json!({"pk": {"S": "LIMIT#other#nobody"}, "sk": {"S": "META"}, "fullAt": {"N": "1"}});
             let secret = json!({"pk": {"S": "LIMIT#key#20787"}, "sk": {"S": "META"}, "secret": {"B": "AAEC"}});
-            taking.fill(&[lease, connection, bucket, secret].map(|item| line("state", item))).await;
+            let answer = json!({"pk": {"S": "ONCE#AAEC"}, "sk": {"S": "META"}, "answer": {"S": "{}"}});
+            taking.fill(&[lease, connection, bucket, secret, answer].map(|item| line("state", item))).await;
             let manifest = taking.take().await.unwrap().taken.unwrap();
             assert_eq!(taking.contents(&manifest.snapshot).await, taking.stored().await);
             let items: Vec<_> = manifest.tables.iter().map(|table| (table.table, table.items)).collect();

@@ -253,7 +253,7 @@ pub(super) fn names(item: &Item, agent: &AgentId) -> bool {
     matches!(item.get("agentId"), Some(AttributeValue::S(id)) if id == agent.as_str())
 }
 
-fn text(item: &mut Item, attribute: &'static str) -> Result<Option<String>, StoreError> {
+pub(super) fn text(item: &mut Item, attribute: &'static str) -> Result<Option<String>, StoreError> {
     match item.remove(attribute) {
         None => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),

@@ -13,6 +13,7 @@
 //! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
 //! | bucket of a limit | state | `LIMIT#<limit>#<subject>` | `META` |
 //! | secret of a day, by which addresses become subjects | state | `LIMIT#key#<day>` | `META` |
+//! | answer that a request got, for when it is repeated | state | `ONCE#<hash of the request>` | `META` |
 //! | block of entries of a history | ledger | `CHAIN#room:<roomId>` | number of its first entry in 12 digits |
 //!
 //! Older versions stored a history in another form. It is still read, and goes on with blocks:
@@ -57,6 +58,8 @@ pub const ACTIVE: &str = "ACTIVE#rooms";
 pub const SIGNING: &str = "SIGNING#";
 /// Prefix of the partition key of a limit's bucket, and of a day's secret.
 pub const LIMIT: &str = "LIMIT#";
+/// Prefix of the partition key of an answer that a request got.
+pub const ONCE: &str = "ONCE#";
 /// Prefix of the partition key of a history.
 pub const CHAIN: &str = "CHAIN#";
 /// Prefix of the partition key of a room's history.
@@ -65,10 +68,11 @@ pub const ROOM_HISTORY: &str = "CHAIN#room:";
 const ROOM: &str = "room:";
 
 /// Prefixes of the partition keys that snapshots leave out and a restore refuses: leases, which only our own runs write,
-/// connections, of which none is still open after a restore, and limits, which are over by then. Rooms that somebody
+/// connections, of which none is still open after a restore, and limits, which are over by then, and given answers, which may
+/// hold tokens. Rooms that somebody
 /// created, and their texts, end within hours, and names and texts are never in a snapshot. The key that signs tokens
 /// must not be in a backup.
-pub const TRANSIENT: &[&str] = &[LEASE, CONNECTION, LIMIT, ROOM_ITEMS, SLUG, ACTIVE, SIGNING];
+pub const TRANSIENT: &[&str] = &[LEASE, CONNECTION, LIMIT, ONCE, ROOM_ITEMS, SLUG, ACTIVE, SIGNING];
 
 /// Sort key of a lease.
 pub const LEASE_SORT: &str = "LEASE";
@@ -187,6 +191,11 @@ pub(super) fn bucket(limit: Limit, subject: &str) -> Key {
 /// The secret of a day, counted since 1970. No limit has the name `key`.
 pub(super) fn secret(day: u64) -> Key {
     Key::new(format!("{LIMIT}key#{day}"), META)
+}
+
+/// The answer that the request with this hash got.
+pub(super) fn once(request: &[u8; 32]) -> Key {
+    Key::new(format!("{ONCE}{}", BASE64_URL_SAFE_NO_PAD.encode(request)), META)
 }
 
 /// The key of an item that never exists, for health checks.

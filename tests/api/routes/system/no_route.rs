@@ -55,7 +55,10 @@ fn a_preflight_is_answered_for_origins_that_are_listed() {
     for (name, value) in [
         ("access-control-allow-origin", "https://page.example"),
         ("access-control-allow-methods", "PATCH"),
-        ("access-control-allow-headers", "authorization, content-type, if-match, if-none-match, x-request-id"),
+        (
+            "access-control-allow-headers",
+            "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id",
+        ),
         ("access-control-max-age", "600"),
         ("vary", "Origin"),
     ] {
