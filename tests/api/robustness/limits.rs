@@ -3,6 +3,7 @@
 use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::lambda::{Lambda, event};
 use crate::support::scene::Scene;
+use crate::support::witness::engine;
 use crate::support::{Reply, Runner, refused};
 use domain::{Draw, Limit, Timestamp};
 use serde_json::{Value, json};
@@ -31,6 +32,15 @@ fn waits(reply: &Reply, limit: Limit) -> u64 {
     seconds
 }
 
+/// The keys of all items that limits have in the state table, sorted.
+fn keys(runner: &Runner) -> Vec<String> {
+    let scanned = engine(runner, "Scan", &json!({"TableName": "greenroom-state"}));
+    let keys = scanned["Items"].as_array().unwrap().iter().map(|item| item["pk"]["S"].as_str().unwrap().to_owned());
+    let mut keys: Vec<_> = keys.filter(|key| key.starts_with("LIMIT#")).collect();
+    keys.sort_unstable();
+    keys
+}
+
 #[test]
 fn the_call_after_the_last_one_is_refused_until_the_time_that_it_names() {
     let runner = Runner::ephemeral();
@@ -55,6 +65,9 @@ fn the_call_after_the_last_one_is_refused_until_the_time_that_it_names() {
     assert_eq!(runner.patch("/api/users/ada/mute", json!({"isMuted": false})).status, 200);
     assert_eq!(runner.get("/api/users/ada").status, 200);
     waits(&runner.post("/api/users/ada/pairing", json!({})), Limit::Other);
+    let buckets: Vec<_> = keys(&runner).into_iter().filter(|key| !key.starts_with("LIMIT#key#")).collect();
+    let [other, presence] = buckets.as_slice() else { panic!("{buckets:?}") };
+    assert!(other.starts_with("LIMIT#other#a:") && presence.starts_with("LIMIT#presence#a:"), "{buckets:?}");
 
     std::thread::sleep(Duration::from_secs(seconds));
     assert_eq!(runner.delete("/api/users/nobody").status, 404);
