@@ -189,7 +189,8 @@ fn logged_path(request: &Request) -> Cow<'_, str> {
     if room.is_none_or(|room| room.parse::<Slug>().is_err()) {
         return path.into();
     }
-    let hidden = path.split('/').enumerate().map(|(place, segment)| if place == ROOM_SEGMENT { "{slug}" } else { segment });
+    let hidden =
+        path.split('/').enumerate().map(|(place, segment)| if place == ROOM_SEGMENT { "{slug}" } else { segment });
     hidden.collect::<Vec<_>>().join("/").into()
 }
 

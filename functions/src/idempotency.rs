@@ -8,7 +8,7 @@ use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 use store::StoreError;
-use store::dynamodb::{Given, Record, Repeatable};
+use store::dynamodb::{ANSWERED, Given, Record, Repeatable};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest key, in characters.
@@ -62,6 +62,17 @@ impl Once {
             }
         }
         Ok(None)
+    }
+
+    /// The answer that an equal request got, in place of this failure, if the failure is that the equal one came first.
+    ///
+    /// # Errors
+    /// The failure, if it is another one or there is no such answer any more.
+    pub(crate) async fn instead(&self, context: &Context, failure: ApiError) -> Reply {
+        if failure.refusal() != ANSWERED {
+            return Err(failure);
+        }
+        self.earlier(context).await?.ok_or(failure)
     }
 
     /// The record of the answer with this body, if the request has a key.

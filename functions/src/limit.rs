@@ -64,7 +64,6 @@ pub(crate) struct Guess(Subject);
 ///
 /// # Errors
 /// 429 after too many wrong passwords; 503 if the bucket is out of reach.
-#[expect(dead_code, reason = "rooms have no passwords yet")]
 pub(crate) async fn guess(context: &Context, request: &Request, room: &RoomId) -> Result<Guess, ApiError> {
     let now = (context.clock)();
     let spending = async {
@@ -77,7 +76,6 @@ pub(crate) async fn guess(context: &Context, request: &Request, room: &RoomId) -
 
 impl Guess {
     /// The password was right: it does not count. If the bucket is out of reach, it counts nevertheless.
-    #[expect(dead_code, reason = "rooms have no passwords yet")]
     pub(crate) async fn was_right(self, context: &Context) {
         if let Err(error) = in_time(context.limits.give_back(Limit::WrongPassword, &self.0)).await {
             note(&error);

@@ -62,8 +62,10 @@ fn wanted(declared: &Declared, column: Column) -> Option<(u16, &'static str)> {
     let path = declared.function.routes().next().unwrap().1;
     let names_a_person = path.contains("{userId}") || path.contains("{agentId}");
     let no_token = matches!(column, Nobody | Agent);
-    let is_signed =
-        matches!(column, Participant | ParticipantOfAnotherRoom | Presenter | PresenterOfAnotherRoom | Waiting | Removed);
+    let is_signed = matches!(
+        column,
+        Participant | ParticipantOfAnotherRoom | Presenter | PresenterOfAnotherRoom | Waiting | Removed
+    );
     match callers {
         Callers::Anybody => None,
         Callers::SelfProving(_) => Some((401, "signature_invalid")),
@@ -124,9 +126,7 @@ impl Scene {
             NotBearer => Some("Basic YTpi".to_owned()),
             Expired => bearer(&self.participant.expired()),
             AlgNone => with_header(json!({"alg": "none", "typ": "room+jwt"}), ""),
-            SignedWithThePublicKey => {
-                with_header(json!({"alg": "HS256", "typ": "room+jwt", "kid": "a"}), signature)
-            }
+            SignedWithThePublicKey => with_header(json!({"alg": "HS256", "typ": "room+jwt", "kid": "a"}), signature),
             SignedWithAnotherKey => {
                 bearer(&self.participant.signed_by(&TokenSigner::from_seed(&std::array::from_fn(|n| n as u8)).unwrap()))
             }
@@ -208,17 +208,34 @@ async fn sixty_bad_tokens_are_refused_alike() {
     let scene = Scene::new(&context).await;
     let good = &scene.participant.token;
     let parts: Vec<&str> = good.split('.').collect();
-    let mut bad: Vec<String> = (0..good.len()).step_by(good.len() / 40).map(|place| {
-        let mut bytes = good.clone().into_bytes();
-        bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
-        String::from_utf8(bytes).unwrap()
-    }).collect();
+    let mut bad: Vec<String> = (0..good.len())
+        .step_by(good.len() / 40)
+        .map(|place| {
+            let mut bytes = good.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+            String::from_utf8(bytes).unwrap()
+        })
+        .collect();
     bad.extend([
-        String::new(), ".".to_owned(), "..".to_owned(), "a.b.c".to_owned(), format!("{good}."), format!("{good}="),
-        format!(".{good}"), format!("{good} {good}"), format!("{}.{}", parts[0], parts[1]), format!("{}.{}.", parts[0], parts[1]),
-        format!("{}..{}", parts[0], parts[2]), format!("{}.{}.{}", parts[1], parts[0], parts[2]), good.to_lowercase(),
-        "A".repeat(100_000), "é".to_owned(), scene.participant.expired(), scene.participant.of_epoch(0),
-        scene.participant.of_epoch(2), scene.participant.of_epoch(u64::MAX),
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        "a.b.c".to_owned(),
+        format!("{good}."),
+        format!("{good}="),
+        format!(".{good}"),
+        format!("{good} {good}"),
+        format!("{}.{}", parts[0], parts[1]),
+        format!("{}.{}.", parts[0], parts[1]),
+        format!("{}..{}", parts[0], parts[2]),
+        format!("{}.{}.{}", parts[1], parts[0], parts[2]),
+        good.to_lowercase(),
+        "A".repeat(100_000),
+        "é".to_owned(),
+        scene.participant.expired(),
+        scene.participant.of_epoch(0),
+        scene.participant.of_epoch(2),
+        scene.participant.of_epoch(u64::MAX),
         scene.participant.signed_by(&TokenSigner::from_seed(&std::array::from_fn(|n| 255 - n as u8)).unwrap()),
     ]);
     assert!(bad.len() >= 60, "{}", bad.len());

@@ -118,8 +118,12 @@ const KINDS: &[&str] = &[
     "mute*",
     "name",
     "pairing*",
+    "role",
     "roomId",
 ];
+
+/// The same for the item of a room that somebody created.
+const KINDS_OF_ROOM: &[&str] = &["passwordHash", "present", "settings", "title"];
 
 /// The reason why a grant is wider than the calls that were made. `None`: it is not wider.
 fn wider(grant: &Grant, used: &Uses) -> Option<String> {
@@ -143,11 +147,20 @@ fn wider(grant: &Grant, used: &Uses) -> Option<String> {
     } else if !grant.keys.is_empty() {
         return Some("such calls name no key, so dynamodb:LeadingKeys is always true".to_owned());
     }
-    let writes_states = ["PutItem", "UpdateItem"].contains(&action)
-        && uses.iter().flat_map(|asked| &asked.keys).any(|key| key.starts_with("USER#"))
-        && grant.resource == "greenroom-state";
+    let writes = |prefix: &str| {
+        ["PutItem", "UpdateItem"].contains(&action)
+            && uses.iter().flat_map(|asked| &asked.keys).any(|key| key.starts_with(prefix))
+            && grant.resource == "greenroom-state"
+    };
     let named = |kind: &str| uses.iter().flat_map(|asked| &asked.attributes).any(|attribute| matches(kind, attribute));
-    let kinds: Vec<_> = KINDS.iter().filter(|kind| writes_states && !named(kind)).copied().collect();
+    let kinds = if writes("USER#") {
+        KINDS
+    } else if writes("ROOM#") {
+        KINDS_OF_ROOM
+    } else {
+        &[]
+    };
+    let kinds: Vec<_> = kinds.iter().filter(|kind| !named(kind)).copied().collect();
     (grant.avoided != kinds).then(|| format!("dynamodb:Attributes must avoid {kinds:?}"))
 }
 
@@ -206,6 +219,17 @@ async fn on_state_change() -> Uses {
         used.extend(scene.faulty.used());
     }
     used
+}
+
+/// The calls of `on_room_end` for a room with people in it.
+async fn on_room_end() -> Uses {
+    let scene = Scene::new().await;
+    scene.says_something().await;
+    scene.faulty.be_well();
+    let event = scene.end_of_the_room();
+    let outcome = functions::consumers::on_room_end::run(scene.faulty.context(), event).await;
+    assert!(outcome.batch_item_failures.is_empty());
+    scene.faulty.used()
 }
 
 /// The calls of each function of the WebSocket API.
@@ -279,6 +303,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
     uses.insert("on_state_change", on_state_change().await);
+    uses.insert("on_room_end", on_room_end().await);
     uses.extend(sockets().await);
     uses.extend(restored().await);
     uses

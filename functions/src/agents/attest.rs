@@ -19,7 +19,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents/{agentId}/attesta
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("bound* device* isMuted mute* name pairing* roomId"),
+            .sparing("bound* device* isMuted mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
     ])
     .costs(2, 0.5, 2.0)

@@ -19,7 +19,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/agents")
         allow(&["dynamodb:PutItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId"),
+            .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name role roomId"),
     ])
     .costs(2, 1.0, 7.0)
     .signed_body(

@@ -16,7 +16,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["AGENT#*", "USER#p_*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("challenge device* isMuted lease* mute* name pairing* roomId"),
+            .sparing("challenge device* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
     ])
     .costs(3, 0.5, 3.0)

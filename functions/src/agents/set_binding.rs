@@ -17,7 +17,7 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding"
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("attested challenge device* heard* isMuted lease* mute* name pairing* roomId"),
+            .sparing("attested challenge device* heard* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
     ])
     .costs(3, 1.5, 5.0)

@@ -1,11 +1,13 @@
 //! `POST /api/rooms`: a person creates a room and becomes its presenter.
 
+use crate::auth::Caller;
 use crate::function::{Callers, Function, SIGNING, STATE, allow, route};
-use crate::http::{json, with_status};
+use crate::http::{json, momentary, with_status};
+use crate::limit::within;
 use crate::links::{join_url, socket_url};
-use crate::{ApiError, Context, Reply, Request, password};
+use crate::{ApiError, Context, Once, Reply, Request, password};
 use domain::room::{PARTICIPANTS, PARTICIPANTS_DEFAULT, Password, Role, Room, Settings, room_example};
-use domain::{Actor, Name, RoomId, RoomToken, Slug, TOKEN_LIFE_MAX, Timestamp, Title, UserId};
+use domain::{Actor, Limit, Name, RoomId, RoomToken, Slug, TOKEN_LIFE_MAX, Timestamp, Title, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,9 +15,12 @@ use store::dynamodb::{Cause, NewParticipant, NewRoom};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms")
     .callers(Callers::Anybody)
+    .limited(&[Limit::CreateRoom])
+    .once()
     .may(&[
         SIGNING,
-        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["ROOM#*", "SLUG#*", "ACTIVE#rooms", "USER#p_*"]),
+        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["ROOM#*", "SLUG#*", "ACTIVE#rooms", "USER#p_*"])
+            .sparing("agent* attested bound* challenge device* heard* mute* pairing*"),
     ])
     .costs(2, 1.0, 9.0)
     .body(r#"{"title": "Weekly review", "presenterName": "Ada"}"#)
@@ -76,11 +81,16 @@ struct Created {
 }
 
 /// # Errors
-/// 400 malformed body; 503 nobody has made a key that signs tokens.
+/// 400 malformed body; 422 the key was sent with another body; 429 too many new rooms; 503 nobody has made a key that signs tokens.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let body: CreateRoom = json(&request)?;
     let max_participants = max_participants(body.max_participants)?;
     let settings = checked(&context, body.settings)?;
+    let once = Once::of(&context, &request, None).await?;
+    if let Some(earlier) = once.earlier(&context).await? {
+        return Ok(earlier);
+    }
+    within(&context, &request, &Caller::Anybody, Limit::CreateRoom).await?;
     let now = (context.clock)();
     let signer = context.signing.signer(&context.config.rooms.token_keys).await?;
     let password_hash = match body.password {
@@ -106,28 +116,30 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     };
     let made_by = Cause { by: Actor::Person(presenter.id.clone()), ..crate::http::caused(&context, &request) };
 
-    let room = context.rooms.create(&new, &presenter, &made_by).await?;
-
     let token = RoomToken {
-        room: new.id,
-        participant: presenter.id,
+        room: new.id.clone(),
+        participant: presenter.id.clone(),
         role: presenter.role,
         epoch: 1,
         issued_at: now,
         expires_at: ends_at,
     };
-    with_status(
-        StatusCode::CREATED,
-        &Created {
-            room_id: token.room.clone(),
-            join_url: join_url(&context, &request, &new.slug),
-            slug: new.slug,
-            participant_id: token.participant.clone(),
-            presenter_token: signer.sign(&token),
-            ws_url: socket_url(&context, &request),
-            room,
-        },
-    )
+    let presenter_token = signer.sign(&token);
+    let answer = |room: &Room| Created {
+        room_id: new.id.clone(),
+        join_url: join_url(&context, &request, &new.slug),
+        slug: new.slug.clone(),
+        participant_id: presenter.id.clone(),
+        presenter_token: presenter_token.clone(),
+        ws_url: socket_url(&context, &request),
+        room: room.clone(),
+    };
+
+    let record = |room: &Room| once.record(StatusCode::CREATED, &answer(room));
+    match context.rooms.create(&new, &presenter, record, &made_by).await {
+        Ok(room) => Ok(momentary(with_status(StatusCode::CREATED, &answer(&room))?)),
+        Err(error) => once.instead(&context, error).await,
+    }
 }
 
 /// Checks how many people a room may hold.

@@ -2,20 +2,23 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, no_form, ok, room};
+use crate::http::{cause, json, no_form, ok, open_user, room};
+use crate::limit::within;
 use crate::{Context, Reply, Request};
 use domain::room::SessionStats;
+use domain::{Limit, UserId};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     .callers(Callers::Presenter)
+    .limited(&[Limit::Other])
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(&["dynamodb:Query"], &[STATE]).keys(&["ROOM#*"]),
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title present"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash present settings title"),
         allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["ACTIVE#rooms"]),
     ])
     .costs(5, 6.0, 4.0)
@@ -25,10 +28,18 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     .describes(
         "Ends the room at once for everybody. Its people, their names, messages and questions are removed within moments, \
          and the room itself is forgotten after an hour. A second presenter who ends it at the same time gets the same \
-         statistics.",
+         statistics. In open mode without a token, a body `{\"participantId\": …}` names the presenter.",
     )
     .gives::<Ended>(200, "The room has ended.")
     .refuses(&[(410, "RoomEnded")]);
+
+/// Who ends the room, in open mode.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EndRoom {
+    #[serde(default)]
+    participant_id: Option<UserId>,
+}
 
 /// A room that has ended.
 #[derive(Serialize, JsonSchema)]
@@ -48,7 +59,11 @@ struct Ended {
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     no_form(&request)?;
-    let (caller, participant) = Caller::of(&context, &request)?.acts_as(&room_id, None)?;
+    let caller = Caller::of(&context, &request)?;
+    let named = if request.body().is_empty() { None } else { json::<EndRoom>(&request)?.participant_id };
+    let named = named.map(|id| open_user("participantId", id)).transpose()?;
+    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;
 

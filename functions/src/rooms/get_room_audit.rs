@@ -1,7 +1,7 @@
 //! `GET /api/rooms/{room}/audit`: reads a room's history with its hashes, so that others can check it.
 
 use crate::auth::Caller;
-use crate::function::{Callers, READS_ROOM, Function, LEDGER, allow, route};
+use crate::function::{Callers, Function, LEDGER, READS_ROOM, allow, route};
 use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;

@@ -1,7 +1,7 @@
 //! `GET /api/rooms/{room}/safe`: tells whether everybody in the room is verified to be muted.
 
 use crate::auth::Caller;
-use crate::function::{Callers, READS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
+use crate::function::{Callers, Function, READS_ROOM, ROOM_INDEX, STATE, allow, route};
 use crate::http::{momentary, ok, room};
 use crate::{Context, Reply, Request};
 use domain::RoomSafety;

@@ -1,12 +1,14 @@
 //! `POST /api/rooms/{room}/join`: a person joins a room, or its lobby.
 
+use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, SIGNING, STATE, allow, route};
-use crate::http::{caused, json, room, with_status};
+use crate::http::{caused, json, momentary, room, with_status};
+use crate::limit::{guess, within};
 use crate::links::socket_url;
 use crate::password::{self, PASSWORD_REQUIRED};
-use crate::{Context, Reply, Request};
+use crate::{Context, Once, Reply, Request};
 use domain::room::{Password, Role, Room, room_example};
-use domain::{Actor, Name, RoomToken, UserId};
+use domain::{Actor, Limit, Name, RoomToken, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,14 +16,20 @@ use store::dynamodb::{Cause, NewParticipant};
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/join")
     .callers(Callers::Anybody)
+    .limited(&[Limit::Join, Limit::WrongPassword])
+    .once()
     .may(&[
         FINDS_ROOM,
         SIGNING,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
-        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["USER#p_*"]),
+        allow(&["dynamodb:PutItem"], &[STATE])
+            .keys(&["USER#p_*"])
+            .sparing("agent* attested bound* challenge device* heard* mute* pairing*"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
         // A full room gives away the seats of people who have gone silent.
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("isMuted mute* role epoch roomId name"),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["USER#p_*"])
+            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing* role"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
     .costs(3, 2.0, 5.0)
@@ -128,41 +136,55 @@ impl Warning {
 }
 
 /// # Errors
-/// 400 malformed room or body; 401 no password, or a wrong one; 404 no such room; 409 it is full; 410 it has ended; 503
-/// nobody has made a key that signs tokens.
+/// 400 malformed room or body; 401 no password, or a wrong one; 404 no such room; 409 it is full; 410 it has ended; 422 the
+/// key was sent with another body; 429 too many joins or wrong passwords; 503 nobody has made a key that signs tokens.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let body: JoinRoom = json(&request)?;
+    let once = Once::of(&context, &request, None).await?;
+    if let Some(earlier) = once.earlier(&context).await? {
+        return Ok(earlier);
+    }
+    within(&context, &request, &Caller::Anybody, Limit::Join).await?;
     let now = (context.clock)();
     let signer = context.signing.signer(&context.config.rooms.token_keys).await?;
     let stored = context.rooms.get_now(&room_id, now).await?.active()?;
     if let Some(hash) = &stored.password_hash {
-        password::verify(body.password.ok_or(PASSWORD_REQUIRED)?, hash.clone()).await?;
+        let password = body.password.ok_or(PASSWORD_REQUIRED)?;
+        // The guess is counted first, so that no more guesses are hashed than the limit allows.
+        let guess = guess(&context, &request, &room_id).await?;
+        password::verify(password, hash.clone()).await?;
+        guess.was_right(&context).await;
     }
-    let has_lobby = stored.room.settings.lobby;
     let person =
         NewParticipant { id: UserId::participant(now, store::random()?), name: body.name, role: Role::Attendee };
     let made_by = Cause { by: Actor::Person(person.id.clone()), ..caused(&context, &request) };
 
-    let stored = context.rooms.join(stored, &person, &made_by).await?;
-
     let token = RoomToken {
         room: room_id,
-        participant: person.id,
+        participant: person.id.clone(),
         role: person.role,
         epoch: 1,
         issued_at: now,
         expires_at: stored.room.expires_at,
     };
-    let ice_servers = context.config.rooms.ice_servers.iter().map(|urls| IceServer { urls: urls.clone() }).collect();
-    let joined = Joined {
-        participant_id: token.participant.clone(),
-        state: if has_lobby { Place::Waiting } else { Place::Joined },
-        warning: Warning::of(&stored.room),
-        room_details: stored.room,
-        token: signer.sign(&token),
+    let token = signer.sign(&token);
+    let servers = &context.config.rooms.ice_servers;
+    // A setting that changes in between counts as it was when the person took the seat.
+    let answer = |room: &Room| Joined {
+        participant_id: person.id.clone(),
+        state: if room.settings.lobby { Place::Waiting } else { Place::Joined },
+        warning: Warning::of(room),
+        room_details: room.clone(),
+        token: token.clone(),
         ws_url: socket_url(&context, &request),
-        ice_servers,
+        ice_servers: servers.iter().map(|urls| IceServer { urls: urls.clone() }).collect(),
     };
-    with_status(if has_lobby { StatusCode::ACCEPTED } else { StatusCode::OK }, &joined)
+    let status = |room: &Room| if room.settings.lobby { StatusCode::ACCEPTED } else { StatusCode::OK };
+
+    let record = |room: &Room| once.record(status(room), &answer(room));
+    match context.rooms.join(stored, &person, record, &made_by).await {
+        Ok(room) => Ok(momentary(with_status(status(&room), &answer(&room))?)),
+        Err(error) => once.instead(&context, error).await,
+    }
 }

@@ -1,7 +1,7 @@
 //! `GET /api/rooms/{room}/events`: lists the changes in a room since an event, without gaps.
 
 use crate::auth::Caller;
-use crate::function::{Callers, READS_ROOM, Function, LEDGER, allow, route};
+use crate::function::{Callers, Function, LEDGER, READS_ROOM, allow, route};
 use crate::http::{LIMIT_MAX, ok, replay_query, room};
 use crate::{Context, Reply, Request};
 use domain::ledger::{ACTOR_PATTERN, SEQ_MAX, action_schema, data_schema};

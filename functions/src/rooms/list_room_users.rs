@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::examples::listed_user;
-use crate::function::{Callers, READS_ROOM, Function, ROOM_INDEX, allow, route};
+use crate::function::{Callers, Function, READS_ROOM, ROOM_INDEX, allow, route};
 use crate::http::{LIMIT_MAX, ok, page_query, room};
 use crate::{Context, Reply, Request};
 use domain::RoomId;

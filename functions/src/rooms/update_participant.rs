@@ -4,10 +4,11 @@
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, json, ok, open_user, path, room};
+use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request};
 use domain::room::Role;
 use domain::user::User;
-use domain::{Name, UserId};
+use domain::{Limit, Name, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::dynamodb::{NOT_IN_ROOM, PersonChange};
@@ -15,11 +16,12 @@ use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
     .callers(Callers::Member)
+    .limited(&[Limit::Other])
     .may(&[
         FINDS_ROOM,
-        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("isMuted mute* device* pairing*"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("device* isMuted mute* pairing*"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
@@ -95,6 +97,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let body: UpdateParticipant = json(&request)?;
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant) = caller.acts_as(&room_id, named)?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     for (name, value) in [("admitted", body.admitted), ("removed", body.removed)] {
         if value == Some(false) {

@@ -5,9 +5,10 @@ use super::join_room::Warning;
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, if_match, json, ok, open_user, room};
+use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request, password};
 use domain::room::{Password, Room, Settings, room_example};
-use domain::{Title, UserId};
+use domain::{Limit, Title, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -15,13 +16,14 @@ use store::dynamodb::{NewPassword, RoomChange};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
     .callers(Callers::Presenter)
+    .limited(&[Limit::Other])
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("present joined peak endedAt"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("present"),
         // Whether a room moderates unmuting is stored with each of its people.
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("isMuted mute* role epoch roomId name"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name pairing*"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
     .costs(3, 3.0, 1.0)
@@ -102,6 +104,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let if_match = if_match(&request)?;
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant) = caller.acts_as(&room_id, named)?;
+    within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     let max_participants = body.max_participants.map(max_participants).transpose()?;
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;
@@ -111,7 +114,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         PasswordWish::Keep => NewPassword::Same,
     };
 
-    let (before, after) = context
+    let stored = context
         .rooms
         .change(&room_id, if_match, cause.at, |stored| {
             let settings = body.settings.clone().map(|patch| merged(&context, &stored.room.settings, patch));
@@ -123,12 +126,12 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
             })
         })
         .await?;
-    let is_moderated = after.room.settings.moderated_unmute;
-    if before.room.settings.moderated_unmute != is_moderated {
-        context.rooms.moderate(&room_id, is_moderated, &cause).await?;
+    // Also if the room is so already: an earlier call may have been interrupted here.
+    if body.settings.is_some_and(|settings| settings.contains_key("moderatedUnmute")) {
+        context.rooms.moderate(&room_id, stored.room.settings.moderated_unmute, &cause).await?;
     }
 
-    ok(&Updated { warning: Warning::of(&after.room), room: after.room })
+    ok(&Updated { warning: Warning::of(&stored.room), room: stored.room })
 }
 
 /// The settings with this merge patch.

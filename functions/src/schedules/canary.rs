@@ -24,7 +24,7 @@ pub(crate) const FUNCTION: Function =
             allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#greenroom-canary"]),
             allow(&["dynamodb:UpdateItem"], &[STATE])
                 .keys(&["USER#greenroom-canary"])
-                .sparing("agent* attested bound* challenge heard* pairing*"),
+                .sparing("agent* attested bound* challenge heard* pairing* role"),
             allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:greenroom-canary"]),
             allow(&["dynamodb:Scan"], &[ROOM_INDEX])
                 .counting()

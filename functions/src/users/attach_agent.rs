@@ -18,7 +18,7 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/users/{userId}/agent")
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*", "AGENT#*", "WITNESS#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("device* isMuted lease* mute* name pairing* roomId"),
+            .sparing("device* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*", "WITNESS#*"]),
     ])
     .costs(6, 5.0, 10.0)

@@ -16,7 +16,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/users/{userId}/pairing")
     .limited(&[Limit::Other])
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
-        .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name roomId")])
+        .sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name role roomId")])
     .costs(1, 0.0, 2.0)
     .answers(201, 201)
     .describes(

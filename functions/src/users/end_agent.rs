@@ -16,7 +16,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}/agent")
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("challenge device* isMuted lease* mute* name pairing* roomId"),
+            .sparing("challenge device* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
     ])
     .costs(3, 1.0, 3.0)

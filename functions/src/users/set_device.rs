@@ -14,7 +14,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/device")
     .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
-        .sparing("agent* attested bound* challenge heard* isMuted lease* mute* name pairing* roomId")])
+        .sparing("agent* attested bound* challenge heard* isMuted lease* mute* name pairing* role roomId")])
     .costs(1, 0.0, 2.0)
     .body(r#"{"deviceId":"usb-podcast","deviceLabel":"USB Podcast Microphone"}"#)
     .describes(

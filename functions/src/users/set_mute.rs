@@ -13,7 +13,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/users/{userId}/mute")
     .callers(Callers::Oneself)
     .may(&[allow(&["dynamodb:UpdateItem"], &[STATE])
         .keys(&["USER#*"])
-        .sparing("agent* attested bound* challenge device* heard* lease* name pairing* roomId")])
+        .sparing("agent* attested bound* challenge device* heard* lease* name pairing* role roomId")])
     .costs(1, 0.0, 2.0)
     .body(r#"{"isMuted":false}"#)
     .describes(

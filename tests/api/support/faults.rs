@@ -142,7 +142,9 @@ impl Faulty {
 
     /// The context that handlers get on AWS, with this database.
     pub(crate) fn context(&self) -> Context {
-        Context::new(self.client(), Config::of_runner(|_| None).unwrap(), Arc::new(Silent))
+        let mut config = Config::of_runner(|_| None).unwrap();
+        config.rooms.token_keys = super::rooms::signer().public().parse().unwrap();
+        Context::new(self.client(), config, Arc::new(Silent))
     }
 
     /// The client of a function, with this database.
@@ -319,11 +321,20 @@ pub(crate) struct Command {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<String>,
     pub(crate) query: &'static str,
+    /// The client's address.
+    pub(crate) address: [u8; 4],
 }
 
 impl Command {
     pub(crate) fn new(binary: &'static str, parameter: &'static str, value: &str) -> Self {
-        Self { binary, parameters: vec![(parameter, value.to_owned())], headers: Vec::new(), body: None, query: "" }
+        Self {
+            binary,
+            parameters: vec![(parameter, value.to_owned())],
+            headers: Vec::new(),
+            body: None,
+            query: "",
+            address: [203, 0, 113, 7],
+        }
     }
 
     /// One command for each endpoint that only reads, about Ada and her room.
@@ -370,7 +381,7 @@ impl Command {
         }
         let body = self.body.as_ref().map_or(Body::Empty, |body| Body::Text(body.clone()));
         let mut request: Request = request.body(body).unwrap();
-        request.extensions_mut().insert(Address([203, 0, 113, 7].into()));
+        request.extensions_mut().insert(Address(self.address.into()));
         let parameters: HashMap<String, Vec<String>> =
             self.parameters.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect();
         let answered = answer("TEST", handler, state, request.with_path_parameters(parameters)).await;

@@ -31,7 +31,10 @@ pub(crate) fn needed(operation: &str, body: &Value) -> Vec<Use> {
     }
     let Some(tables) = body["RequestItems"].as_object() else { return vec![one(operation, body)] };
     let batch = |(table, requests): (&String, &Value)| {
-        let written = requests.as_array().into_iter().flatten().map(|request| &request["PutRequest"]["Item"]);
+        let written = requests.as_array().into_iter().flatten().map(|request| match &request["PutRequest"]["Item"] {
+            Value::Null => &request["DeleteRequest"]["Key"],
+            item => item,
+        });
         let items: Vec<_> = written.chain(requests["Keys"].as_array().into_iter().flatten()).collect();
         Use {
             action: format!("dynamodb:{operation}"),

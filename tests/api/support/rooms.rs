@@ -1,15 +1,21 @@
 //! Rooms that somebody created, and their people, for tests that run handlers in this process.
 
 use super::faults::{Command, Faulty};
-use config::AuthMode;
 use super::witness::{enrolment, fresh_key};
+use config::AuthMode;
 use domain::{AgentId, Purpose, RoomToken, Timestamp, TokenSigner};
 use functions::Context;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The seed of the key that signs tokens in tests.
 const SEED: [u8; 32] = *b"the seed of a test, not a secret";
+
+/// The password of every room of the tests that has one.
+pub(crate) const PASSWORD: &str = "U*U";
+/// Its hash by bcrypt, from the test vectors of Openwall's crypt_blowfish: a quick one.
+pub(crate) const PASSWORD_HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 /// The key that signs tokens in tests.
 pub(crate) fn signer() -> TokenSigner {
@@ -18,16 +24,15 @@ pub(crate) fn signer() -> TokenSigner {
 
 /// The context of functions in strict mode, with a key that signs tokens.
 pub(crate) async fn strict(faulty: &Faulty) -> Context {
-    with_keys(faulty, AuthMode::Strict).await
+    let mut context = open(faulty).await;
+    Arc::make_mut(&mut context.config).auth_mode = AuthMode::Strict;
+    context
 }
 
-/// The context of functions with a key that signs tokens.
-pub(crate) async fn with_keys(faulty: &Faulty, auth_mode: AuthMode) -> Context {
-    let mut context = faulty.context();
-    let keys = context.signing.rotate(SEED).await.unwrap();
-    let config = Arc::make_mut(&mut context.config);
-    config.rooms.token_keys = keys.public();
-    config.auth_mode = auth_mode;
+/// The context of functions in open mode, with a key that signs tokens.
+pub(crate) async fn open(faulty: &Faulty) -> Context {
+    let context = faulty.context();
+    context.signing.rotate(SEED).await.unwrap();
     context
 }
 
@@ -57,7 +62,7 @@ impl NewRoom {
         if let (Value::Object(body), Value::Object(more)) = (&mut body, self.0) {
             body.extend(more);
         }
-        let reply = Command::new("create_room", "none", "").with(body).run(context).await;
+        let reply = from_anywhere("create_room", "none", "").with(body).run(context).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
         let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
         (Room { id: text("roomId"), slug: text("slug") }, Person::new(text("participantId"), text("presenterToken")))
@@ -65,9 +70,10 @@ impl NewRoom {
 }
 
 impl Room {
-    /// Somebody joins the room, or its lobby.
+    /// Somebody joins the room, or its lobby. The password is that of every room of the tests that has one.
     pub(crate) async fn join(&self, context: &Context, name: &str) -> Person {
-        let reply = Command::new("join_room", "room", &self.id).with(json!({"name": name})).run(context).await;
+        let body = json!({"name": name, "password": PASSWORD});
+        let reply = from_anywhere("join_room", "room", &self.id).with(body).run(context).await;
         assert!(matches!(reply.status, 200 | 202), "{}", reply.text);
         let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
         Person::new(text("participantId"), text("token"))
@@ -140,6 +146,13 @@ impl Person {
     pub(crate) fn signed_by(&self, signer: &TokenSigner) -> String {
         signer.sign(&self.claims)
     }
+}
+
+/// A call from an address of its own, so that its limit is its own.
+fn from_anywhere(endpoint: &'static str, parameter: &'static str, value: &str) -> Command {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let address = (0x0a00_0000 + NEXT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+    Command { address, ..Command::new(endpoint, parameter, value) }
 }
 
 fn now() -> Timestamp {

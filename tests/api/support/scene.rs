@@ -1,9 +1,13 @@
 //! Ada with an agent, on a database whose faults a test chooses.
 
 use super::faults::{Command, Faulty};
+use super::rooms::{self, NewRoom, PASSWORD, PASSWORD_HASH, Person, Room};
 use super::witness::{attestation, enrolment, fresh_key, now_ms, probe};
 use domain::{AgentId, Purpose, SigningKey, WitnessToken};
+use functions::DECLARED;
+use functions::function::{Declared, FunctionKind};
 use serde_json::{Value, json};
+use store::dynamodb::StreamEvent;
 
 pub(crate) fn join(muted: bool) -> Command {
     let body = json!({"isMuted": muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo", "lease": "page-load-1", "seq": 1});
@@ -27,12 +31,42 @@ pub(crate) struct Scene {
     other_token: String,
     next_key: SigningKey,
     next_token: String,
+    /// A room with a password, a presenter, somebody in it, somebody who was silent and lost the seat, and somebody in
+    /// the lobby.
+    room: Room,
+    presenter: Person,
+    guest: Person,
+    silent: Person,
+    waiting: Person,
+    /// The guest's agent.
+    guests_agent: String,
+    /// A full room, where one of the two people is silent, and somebody who has lost the seat there.
+    full: Room,
+    out: Person,
 }
 
 impl Scene {
     pub(crate) async fn new() -> Self {
         let faulty = Faulty::new();
-        let context = faulty.context();
+        let context = rooms::open(&faulty).await;
+        let (room, presenter) = NewRoom::default().create(&context).await;
+        let locks = json!({
+            "TableName": "greenroom-state", "Key": {"pk": {"S": format!("ROOM#{}", room.id)}, "sk": {"S": "META"}},
+            "UpdateExpression": "SET passwordHash = :hash", "ExpressionAttributeValues": {":hash": {"S": PASSWORD_HASH}},
+        });
+        faulty.call("UpdateItem", &locks).await;
+        let guest = room.join(&context, "Grace").await;
+        let silent = room.join(&context, "Sil").await;
+        room.set(&context, &presenter, json!({"settings": {"lobby": true}})).await;
+        let waiting = room.join(&context, "Wu").await;
+        let guests_agent = guest.pair(&context).await;
+        let (full, host) = NewRoom(json!({"maxParticipants": 3})).create(&context).await;
+        let lapsed = full.join(&context, "Lap").await;
+        let out = full.join(&context, "Out").await;
+        falls_silent(&faulty, &lapsed, None).await;
+        falls_silent(&faulty, &out, Some(&full)).await;
+        full.set(&context, &host, json!({"maxParticipants": 2})).await;
+        falls_silent(&faulty, &silent, Some(&room)).await;
         assert_eq!(join(true).run(&context).await.status, 201);
         let key = fresh_key();
         let mut scene = Self {
@@ -47,6 +81,14 @@ impl Scene {
             other_token: String::new(),
             next_key: fresh_key(),
             next_token: String::new(),
+            room,
+            presenter,
+            guest,
+            silent,
+            waiting,
+            guests_agent,
+            full,
+            out,
         };
         (scene.code, scene.token) = scene.pairing().await;
         let enrolled = scene.enroll_with(&scene.key).run(&context).await;
@@ -114,7 +156,86 @@ impl Scene {
             Command::new("end_agent", "userId", "ada"),
             Command::new("renew_presence", "room", "demo").with(lease("page-load-2")),
             Command::new("leave_room", "room", "demo").with(lease("page-load-1")),
+            Command::new("create_room", "none", "")
+                .header("idempotency-key", "k".to_owned())
+                .with(json!({"title": "Another", "presenterName": "Ada"})),
+            self.joins(&self.room),
+            self.room
+                .call("update_room", &self.presenter)
+                .with(json!({"title": "Two", "settings": {"moderatedUnmute": true}})),
+            self.room.call("end_room", &self.presenter),
+            self.room.moderate(&self.presenter, &self.waiting, json!({"admitted": true})),
         ]
+        .into_iter()
+        .chain(self.further_commands())
+        .collect()
+    }
+
+    /// Commands of endpoints that another command is already of, for what only they do.
+    fn further_commands(&self) -> Vec<Command> {
+        let stays = json!({"lease": "page-load-3"});
+        vec![
+            self.joins(&self.full),
+            self.room.call("update_room", &self.presenter).with(json!({"password": null})),
+            self.room.moderate(&self.presenter, &self.guest, json!({"removed": true})),
+            self.room.moderate(&self.presenter, &self.guest, json!({"mayUnmute": true, "role": "presenter"})),
+            self.room.moderate(&self.guest, &self.guest, json!({"handRaised": true, "isVideoOn": true, "name": "G"})),
+            self.room.moderate(&self.presenter, &self.presenter, json!({"role": "attendee"})),
+            self.room.call("renew_presence", &self.silent).with(stays.clone()),
+            self.room.call("renew_presence", &self.waiting).with(stays.clone()),
+            self.full.call("renew_presence", &self.out).with(stays),
+            Command::new("get_room", "room", &self.room.id),
+            self.unsigned("update_room"),
+            self.unsigned("update_participant"),
+            self.unsigned("end_room"),
+            self.room.call("leave_room", &self.guest).with(json!({})),
+            self.guest.call("delete_user"),
+            self.guest.call("set_state").with(json!({"isMuted": true, "name": "Gr", "roomId": self.room.id})),
+            self.guest.call("set_mute").with(json!({"isMuted": false})),
+            Command { parameters: vec![("agentId", self.guests_agent.clone())], ..self.guest.call("revoke_agent") },
+        ]
+        .into_iter()
+        .chain(self.by_slug())
+        .collect()
+    }
+
+    /// One command for each endpoint that names a room, with the slug instead of the id.
+    fn by_slug(&self) -> Vec<Command> {
+        let endpoints = DECLARED.iter().filter(|declared| declared.kind == FunctionKind::Endpoint);
+        let rooms = endpoints.filter(|declared| declared.function.routes().any(|(_, path)| path.contains("{room}")));
+        let call = |declared: &Declared| {
+            let command = self.room.call(declared.name, &self.guest).with(json!({}));
+            let slug = |(name, value)| (name, if name == "room" { self.room.slug.clone() } else { value });
+            let guest = ("participantId", self.guest.id.clone());
+            Command { parameters: command.parameters.into_iter().map(slug).chain([guest]).collect(), ..command }
+        };
+        rooms.map(call).collect()
+    }
+
+    /// Stores a message in the room.
+    pub(crate) async fn says_something(&self) {
+        let item =
+            json!({"pk": {"S": format!("ROOM#{}", self.room.id)}, "sk": {"S": "MSG#1"}, "message": {"S": "Hello"}});
+        self.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": item})).await;
+    }
+
+    /// The event of the stream that says that the room has ended.
+    pub(crate) fn end_of_the_room(&self) -> StreamEvent {
+        let text = super::lambda::event("on_room_end").to_string();
+        serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &self.room.id)).unwrap()
+    }
+
+    /// A call of the presenter in open mode, without their token.
+    fn unsigned(&self, endpoint: &'static str) -> Command {
+        let command = Command::new(endpoint, "room", &self.room.id).with(json!({"participantId": self.presenter.id}));
+        let own = ("participantId", self.presenter.id.clone());
+        Command { parameters: command.parameters.iter().cloned().chain([own]).collect(), ..command }
+    }
+
+    fn joins(&self, room: &Room) -> Command {
+        Command::new("join_room", "room", &room.id)
+            .header("idempotency-key", "k".to_owned())
+            .with(json!({"name": "Heidi", "password": PASSWORD}))
     }
 
     /// The attestation by which an agent asks for its `seq` and its challenge.
@@ -161,6 +282,12 @@ impl Scene {
                 "pairingCode",
                 "attested",
                 "publicKey",
+                "endsAt",
+                "endedAt",
+                "passwordHash",
+                "slug",
+                "answer",
+                "tat",
             ] {
                 if item.contains_key(varying) {
                     item.insert(varying.to_owned(), json!("some"));
@@ -176,6 +303,58 @@ impl Scene {
             let stored = WitnessToken::try_from(token.clone()).unwrap().fingerprint();
             text = text.replace(&format!("WITNESS#{}", String::from(stored)), &format!("WITNESS#{name}"));
         }
-        serde_json::from_str(&text).unwrap()
+        for (place, id) in [&self.room.id, &self.full.id].iter().enumerate() {
+            text = text.replace(id.as_str(), &format!("ROOM{place}"));
+        }
+        for (place, room) in [&self.room, &self.full].iter().enumerate() {
+            text = text.replace(room.slug.as_str(), &format!("SLUG{place}"));
+        }
+        for (place, person) in [&self.presenter, &self.guest, &self.silent, &self.waiting, &self.out].iter().enumerate()
+        {
+            text = text.replace(person.id.as_str(), &format!("PERSON{place}"));
+        }
+        text = text.replace(&self.guests_agent, "GUESTSAGENT");
+        serde_json::from_str(&without_new_ids(&text)).unwrap()
+    }
+}
+
+/// Ids, slugs and names of records that a command has made are random: they are replaced by their kind.
+fn without_new_ids(text: &str) -> String {
+    const KINDS: [(&str, usize); 6] =
+        [("WITNESS#", 22), ("rm_", 26), ("p_", 26), ("SLUG#another-", 13), ("ONCE#", 43), ("LIMIT#key#", 5)];
+    let mut kept = String::new();
+    let mut rest = text;
+    'text: while !rest.is_empty() {
+        for (kind, length) in KINDS {
+            let random = rest.strip_prefix(kind).and_then(|rest| rest.get(..length));
+            let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            if random.is_some_and(is_id) && (length != 26 || random.is_some_and(|id| id.starts_with("01"))) {
+                kept.push_str(kind);
+                rest = &rest[kind.len() + length..];
+                continue 'text;
+            }
+        }
+        let next = rest.chars().next().map_or(1, char::len_utf8);
+        kept.push_str(&rest[..next]);
+        rest = &rest[next..];
+    }
+    kept
+}
+
+/// Lets the lease of somebody lapse; in `room` they have also lost the seat.
+async fn falls_silent(faulty: &Faulty, person: &Person, room: Option<&Room>) {
+    let key = json!({"pk": {"S": format!("USER#{}", person.id)}, "sk": {"S": "STATE"}});
+    let lost = if room.is_some() { " REMOVE seated" } else { "" };
+    let update = json!({
+        "TableName": "greenroom-state", "Key": key, "UpdateExpression": format!("SET leaseUntil = :past{lost}"),
+        "ExpressionAttributeValues": {":past": {"N": "1"}},
+    });
+    faulty.call("UpdateItem", &update).await;
+    if let Some(room) = room {
+        let update = json!({
+            "TableName": "greenroom-state", "Key": {"pk": {"S": format!("ROOM#{}", room.id)}, "sk": {"S": "META"}},
+            "UpdateExpression": "ADD present :less", "ExpressionAttributeValues": {":less": {"N": "-1"}},
+        });
+        faulty.call("UpdateItem", &update).await;
     }
 }

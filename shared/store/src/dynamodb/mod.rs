@@ -27,7 +27,7 @@ pub use cause::Cause;
 pub use connections::Connections;
 pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
 pub use limits::{Limits, Subject};
-pub use once::{Answers, Given, IDEMPOTENCY_KEY_REUSED, Record, Repeatable};
+pub use once::{ANSWERED, Answers, Given, IDEMPOTENCY_KEY_REUSED, Record, Repeatable};
 pub use page::{CURSOR_INVALID, Cursor, Page};
 pub use pairing::{CODE_INVALID, KEY_BOUND};
 pub use participants::{Member, NOT_IN_ROOM, PRESENTER_ONLY, People, PersonChange, Seat};

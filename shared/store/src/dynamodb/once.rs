@@ -26,6 +26,11 @@ pub const IDEMPOTENCY_KEY_REUSED: Refusal = Refusal::new(
     "this Idempotency-Key was sent with another body; a new request needs a new key",
 );
 
+/// 503: an equal request came first, and its answer counts. A handler asks for it again and shows this to nobody, unless
+/// that answer is gone.
+pub const ANSWERED: Refusal =
+    Refusal::new(Kind::Unavailable, "unavailable", "an equal request came first; try again").retry_after(1);
+
 /// A request that its client can repeat: who sends it where under which key, and what it says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Repeatable {

@@ -7,7 +7,7 @@ use super::failed;
 use super::item::{Item, integer, is_expired, seconds, user, user_id_of};
 use super::keys::{self, EPOCH, MAY_UNMUTE, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING};
 use super::lists::{leased, within};
-use super::rooms::{Rooms, StoredRoom, left, room, room_id_of};
+use super::rooms::{JOINED, Rooms, Seated, StoredRoom, left, room, room_id_of};
 use super::table::Write;
 use super::users::{NOT_ADMITTED, missing, outdated, unexpired};
 use crate::{Kind, Refusal, StoreError};
@@ -190,7 +190,7 @@ impl Rooms {
                 continue;
             }
             let back = back.set(SEATED, true).when(absent(SEATED));
-            if self.take_seat(&mut member.stored, back, SEATED, now).await? {
+            if matches!(self.take_seat(&mut member.stored, vec![back], SEATED, now).await?, Seated::Yes) {
                 return Ok(until);
             }
         }
@@ -250,7 +250,7 @@ impl Rooms {
                 .remove(&[WAITING])
                 .set(SEATED, true)
                 .when(exists(WAITING).and(is(ROOM_ID, id)));
-            if self.take_seat(&mut member.stored, admitted, "joined", cause.at).await? {
+            if matches!(self.take_seat(&mut member.stored, vec![admitted], JOINED, cause.at).await?, Seated::Yes) {
                 return Ok(());
             }
         }

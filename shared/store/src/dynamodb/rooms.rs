@@ -6,6 +6,7 @@ use super::failed;
 use super::item::{Item, checked, integer, is_expired, seconds};
 use super::keys::{self, EPOCH, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
 use super::lists::within;
+use super::once::{ANSWERED, Record};
 use super::page::{Cursor, Page};
 use super::table::{Table, Write};
 use super::users::VERSION_CONFLICT;
@@ -39,7 +40,7 @@ const FREED_MAX: usize = 25;
 mod attribute {
     pub(super) const ENDED_AT: &str = "endedAt";
     pub(super) const ENDS_AT: &str = "endsAt";
-    pub(super) const JOINED: &str = "joined";
+    pub(in super::super) const JOINED: &str = "joined";
     pub(super) const MAX: &str = "maxParticipants";
     pub(super) const MESSAGES: &str = "messages";
     pub(super) const PASSWORD: &str = "passwordHash";
@@ -48,7 +49,8 @@ mod attribute {
     pub(super) const QUESTIONS: &str = "questions";
     pub(super) const SETTINGS: &str = "settings";
 }
-use attribute::{ENDED_AT, ENDS_AT, JOINED, MAX, MESSAGES, PASSWORD, PEAK, PRESENT, QUESTIONS, SETTINGS};
+pub(super) use attribute::JOINED;
+use attribute::{ENDED_AT, ENDS_AT, MAX, MESSAGES, PASSWORD, PEAK, PRESENT, QUESTIONS, SETTINGS};
 
 /// The rooms that somebody created, and their people.
 #[derive(Debug, Clone)]
@@ -114,6 +116,29 @@ pub struct RoomChange {
     pub settings: Option<Settings>,
 }
 
+/// The place of an answer's record in the writes that take a seat: after those of the room and of the person.
+const RECORD: usize = 2;
+
+/// Whether a seat was taken.
+pub(super) enum Seated {
+    /// It was.
+    Yes,
+    /// Others have changed the room since it was read, or the person's item does not fit.
+    No,
+    /// An equal request came first.
+    Answered,
+}
+
+impl RoomChange {
+    /// Whether the room is so already.
+    fn is_nothing(&self, room: &Room) -> bool {
+        self.title.as_ref().is_none_or(|title| *title == room.title)
+            && matches!(self.password, NewPassword::Same)
+            && self.max_participants.is_none_or(|max| max == room.max_participants)
+            && self.settings.as_ref().is_none_or(|settings| *settings == room.settings)
+    }
+}
+
 /// A room with what only the service sees.
 #[derive(Debug)]
 pub struct StoredRoom {
@@ -160,11 +185,17 @@ impl Rooms {
         Self { table: Table::new(client, table), policy }
     }
 
-    /// Creates a room with its presenter in it.
+    /// Creates a room with its presenter in it. `answer` makes the record of the answer, if the request can be repeated.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub async fn create(&self, new: &NewRoom, presenter: &NewParticipant, cause: &Cause) -> Result<Room, StoreError> {
+    /// [`ANSWERED`]
+    pub async fn create<E: From<StoreError>>(
+        &self,
+        new: &NewRoom,
+        presenter: &NewParticipant,
+        answer: impl FnOnce(&Room) -> Result<Option<Record>, E>,
+        cause: &Cause,
+    ) -> Result<Room, E> {
         let forgotten_at = seconds(new.ends_at.plus(REMEMBERED_FOR));
         let room = Write::put(keys::room(&new.id))
             .set("slug", new.slug.as_str())
@@ -186,10 +217,7 @@ impl Rooms {
             Write::put(keys::slug(&new.slug)).set("room", &new.id).set("expiresAt", forgotten_at).when(absent(PK));
         let active = Write::put(keys::active(&new.id)).set("expiresAt", seconds(new.ends_at)).when(absent(PK));
         let presenter = born(presenter, &new.id, &new.settings, new.ends_at, cause).set(SEATED, true);
-        // All of these ids are random.
-        let met = |_| StoreError::Unavailable("a new room met another one".into());
-        self.table.try_transact(vec![room, slug, active, presenter]).await?.map_err(met)?;
-        Ok(Room {
+        let created = Room {
             room_id: new.id.clone(),
             slug: new.slug.clone(),
             title: new.title.clone(),
@@ -203,7 +231,14 @@ impl Rooms {
             created_at: cause.at,
             expires_at: new.ends_at,
             ended_at: None,
-        })
+        };
+        let mut writes = vec![room, slug, active, presenter];
+        writes.extend(answer(&created)?.map(|record| record.write(cause.at)));
+        match self.table.try_transact(writes).await? {
+            Ok(()) => Ok(created),
+            // All other ids are random.
+            Err(_) => Err(StoreError::from(ANSWERED).into()),
+        }
     }
 
     /// The room of a slug.
@@ -261,54 +296,61 @@ impl Rooms {
     }
 
     /// Lets a person into a room, or into its lobby if it has one and they are no presenter. `stored` is the room as it
-    /// was read last. Returns the room with the person in it.
+    /// was read last; `answer` makes the record of the answer from the room as it will be, if the request can be repeated.
+    /// Returns the room with the person in it.
     ///
     /// # Errors
-    /// [`ROOM_NOT_FOUND`], [`ROOM_ENDED`], [`ROOM_FULL`].
-    pub async fn join(
+    /// [`ROOM_NOT_FOUND`], [`ROOM_ENDED`], [`ROOM_FULL`], [`ANSWERED`].
+    pub async fn join<E: From<StoreError>>(
         &self,
         mut stored: StoredRoom,
         person: &NewParticipant,
+        answer: impl Fn(&Room) -> Result<Option<Record>, E>,
         cause: &Cause,
-    ) -> Result<StoredRoom, StoreError> {
+    ) -> Result<Room, E> {
         let id = stored.room.room_id.clone();
         for _ in 0..SEAT_TRIES_MAX {
             stored = stored.active()?;
             let settings = &stored.room.settings;
             let born = born(person, &id, settings, stored.room.expires_at, cause);
             if settings.lobby && person.role == Role::Attendee {
-                let waits = born.set(WAITING, true);
-                return match self.table.write(waits).await? {
-                    Ok(()) => Ok(stored),
-                    Err(_) => Err(met()),
+                let mut writes = vec![born.set(WAITING, true)];
+                writes.extend(answer(&stored.room)?.map(|record| record.write(cause.at)));
+                return match self.table.try_transact(writes).await? {
+                    Ok(()) => Ok(stored.room),
+                    // The other id is random.
+                    Err(_) => Err(StoreError::from(ANSWERED).into()),
                 };
             }
-            if self.take_seat(&mut stored, born.set(SEATED, true), JOINED, cause.at).await? {
-                stored.joined += 1;
-                return Ok(stored);
+            let will_be = Room { present: stored.room.present + 1, ..stored.room.clone() };
+            let mut writes = vec![born.set(SEATED, true)];
+            writes.extend(answer(&will_be)?.map(|record| record.write(cause.at)));
+            match self.take_seat(&mut stored, writes, JOINED, cause.at).await? {
+                Seated::Yes => return Ok(stored.room),
+                Seated::Answered => return Err(StoreError::from(ANSWERED).into()),
+                Seated::No => {}
             }
             stored = self.get_now(&id, cause.at).await?;
         }
-        Err(StoreError::Unavailable("others kept joining and leaving this room".into()))
+        Err(StoreError::Unavailable("others kept joining and leaving this room".into()).into())
     }
 
-    /// Takes a seat together with the write of the person's item. Returns whether it was taken; if not, others have
-    /// changed the room since it was read, or the person's item does not fit.
+    /// Takes a seat together with these writes: the person's item first, then the record of the answer, if there is one.
     ///
     /// # Errors
     /// [`ROOM_FULL`], after seats of people who have gone silent were looked for.
     pub(super) async fn take_seat(
         &self,
         stored: &mut StoredRoom,
-        person: Write,
+        others: Vec<Write>,
         counted: &'static str,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Seated, StoreError> {
         let Room { room_id: id, present, max_participants: max, .. } = &stored.room;
         if present >= max {
             return match self.free_seats(id, now).await? {
                 0 => Err(ROOM_FULL.into()),
-                _ => Ok(false),
+                _ => Ok(Seated::No),
             };
         }
         let (present, max) = (u64::from(*present), u64::from(*max));
@@ -320,12 +362,13 @@ impl Rooms {
         } else {
             seat.when(below(PRESENT, max.min(u64::from(stored.peak))))
         };
-        if self.table.try_transact(vec![seat, person]).await?.is_err() {
-            return Ok(false);
+        let writes = std::iter::once(seat).chain(others).collect();
+        if let Err(old) = self.table.try_transact(writes).await? {
+            return Ok(if old.get(RECORD).is_some_and(Option::is_some) { Seated::Answered } else { Seated::No });
         }
         stored.room.present += 1;
         stored.peak = stored.peak.max(stored.room.present);
-        Ok(true)
+        Ok(Seated::Yes)
     }
 
     /// Frees seats of people who have gone silent, and returns their number.
@@ -359,13 +402,17 @@ impl Rooms {
         if_match: Option<Version>,
         now: Timestamp,
         mut change: impl FnMut(&StoredRoom) -> Result<RoomChange, E>,
-    ) -> Result<(StoredRoom, StoredRoom), E> {
+    ) -> Result<StoredRoom, E> {
         for _ in 0..CHANGE_TRIES_MAX {
             let before = self.get_now(id, now).await?.active()?;
             if if_match.is_some_and(|expected| expected != before.room.version) {
                 return Err(StoreError::Refused(VERSION_CONFLICT, Shown::Version(Some(before.room.version))).into());
             }
-            let RoomChange { title, password, max_participants, settings } = change(&before)?;
+            let change = change(&before)?;
+            if change.is_nothing(&before.room) {
+                return Ok(before);
+            }
+            let RoomChange { title, password, max_participants, settings } = change;
             let mut write = Write::update(keys::room(id)).count("version");
             if let Some(title) = &title {
                 write = write.set("title", title.as_str());
@@ -383,7 +430,7 @@ impl Rooms {
             }
             write = write.when(is_active(now).and(is("version", before.room.version)));
             if let Ok(item) = self.table.change(write).await? {
-                return Ok((before, room(id, item, now)?));
+                return Ok(room(id, item, now)?);
             }
         }
         Err(StoreError::Unavailable("others kept changing this room".into()).into())
@@ -481,11 +528,6 @@ pub(super) fn left(id: &RoomId) -> Write {
 /// The room has not ended.
 pub(super) fn is_active(now: Timestamp) -> Condition {
     absent(ENDED_AT).and(above(ENDS_AT, now))
-}
-
-/// A new id met an existing one.
-fn met() -> StoreError {
-    StoreError::Unavailable("a new participant met another one".into())
 }
 
 fn json(settings: &Settings) -> Result<String, StoreError> {
