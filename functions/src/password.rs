@@ -45,7 +45,7 @@ pub(crate) async fn verify(password: Password, hash: String) -> Result<(), Store
         let is_right = if hash.starts_with("$2") {
             bcrypt::verify(password.as_bytes(), &hash).map_err(|_| CORRUPT)?
         } else {
-            let hash = PasswordHash::new(&hash).map_err(|_| CORRUPT)?;
+            let hash = PasswordHash::new(&hash).ok().filter(|hash| hash.hash.is_some()).ok_or(CORRUPT)?;
             match Argon2::default().verify_password(password.as_bytes(), &hash) {
                 Ok(()) => true,
                 Err(argon2::password_hash::Error::Password) => false,

@@ -3,7 +3,7 @@
 use crate::support::database::{Database, Mode};
 use crate::support::lambda::{Lambda, environment, event, reply};
 use crate::support::witness::{Witness, join};
-use crate::support::{Runner, instant, refused, refused_field, state_of};
+use crate::support::{Runner, instant, lambda, refused, refused_field, state_of};
 use functions::DECLARED;
 use functions::function::{Callers, Declared, FunctionKind};
 use serde_json::{Value, json};
@@ -34,11 +34,12 @@ fn event_for(binary: &str, user: &str, body: Option<Value>) -> Value {
 fn every_endpoint_answers_its_event_cold_and_warm() {
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.as_deref().unwrap();
+    lambda::install_key(&runner);
     for declared in in_order() {
         let (binary, (cold, warm)) = (declared.name, declared.function.statuses);
-        let lambda = Lambda::start(binary, database);
+        let function = Lambda::start(binary, database);
         for status in [cold, warm, warm] {
-            let reply = lambda.invoke(&event(binary));
+            let reply = function.invoke(&event(binary));
             assert_eq!(reply.status, status, "{binary}: {}", reply.text);
             assert_eq!(reply.header("x-request-id"), event(binary)["requestContext"]["requestId"].as_str(), "{binary}");
             assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{binary}");
@@ -201,7 +202,7 @@ fn a_strict_function_refuses_a_stranger() {
         env.retain(|(name, _)| *name != "AUTH_MODE");
         env.push(("AUTH_MODE", "strict"));
         let reply = Lambda::start_with(binary, &env).invoke(&event(binary));
-        let public = declared.function.callers == Callers::Anybody;
+        let public = matches!(declared.function.callers, Callers::Anybody | Callers::Visitor);
         assert_eq!(reply.status == 401, !public, "{binary}: {}", reply.text);
     }
     assert_eq!(runner.get("/api/users").json()["items"], json!([]));
@@ -233,6 +234,18 @@ fn a_function_without_an_auth_mode_does_not_start() {
             assert_ne!(code, 0);
             assert!(said.lines().count() == 1 && said.contains("AUTH_MODE"), "{said}");
         }
+    }
+}
+
+#[test]
+fn a_strict_function_without_a_key_that_verifies_tokens_does_not_start() {
+    for bad in ["", "secret", "development-secret-key", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let mut env = environment("get_user", "http://127.0.0.1:9");
+        env.retain(|(set, _)| !["AUTH_MODE", "TOKEN_KEYS"].contains(set));
+        env.extend([("AUTH_MODE", "strict"), ("TOKEN_KEYS", bad)]);
+        let (code, said) = Lambda::start_with("get_user", &env).wait();
+        assert_ne!(code, 0);
+        assert!(said.lines().count() == 1 && said.contains("TOKEN_KEYS") && !said.contains("secret-key"), "{said}");
     }
 }
 

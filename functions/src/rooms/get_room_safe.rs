@@ -15,7 +15,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/safe")
             .keys(&["USER#*"])
             .because("The states of the people: the index may lag behind them."),
     ])
-    .costs(2, 27.0, 0.0)
+    .costs(3, 27.5, 0.0)
     .describes(
         "Combines the mute verdicts of everybody present. Each state is read as it is now. The index that lists the \
          people follows a write within moments, so a person who has just come may be missing. Changes of listed people \

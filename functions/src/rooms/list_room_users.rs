@@ -14,7 +14,7 @@ use store::dynamodb::Cursor;
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/users")
     .callers(Callers::Member)
     .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[ROOM_INDEX])])
-    .costs(1, 2.0, 0.0)
+    .costs(2, 2.5, 0.0)
     .describes(
         "An empty room is an empty list, not a 404. On AWS the list may lag behind a write by moments. People whose \
          lease has lapsed are left out. A page may hold fewer than `limit` states, even none, and still have a \

@@ -3,9 +3,13 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use super::process::Process;
-use super::{PATIENCE, Reply, binary, read};
+use super::witness::engine;
+use super::{PATIENCE, Reply, Runner, binary, read};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tiny_http::{Header, Method, Request, Response, Server};
 use ureq::http::{HeaderMap, HeaderName};
@@ -36,7 +40,18 @@ pub(crate) fn environment<'a>(binary: &'a str, database: &'a str) -> Vec<(&'stat
         ("STAGE", "dev"),
         ("AUTH_MODE", "open"),
         ("CORS_ORIGIN", "https://page.example"),
+        ("TOKEN_KEYS", &TOKEN_KEYS),
     ]
+}
+
+/// The public half of [`signer`](super::rooms::signer).
+static TOKEN_KEYS: LazyLock<String> = LazyLock::new(|| super::rooms::signer().public());
+
+/// Puts the key that signs tokens into a runner's table, for functions on its database. The runner goes on with its own.
+pub(crate) fn install_key(runner: &Runner) {
+    let seed = BASE64_STANDARD.encode(super::rooms::SEED);
+    let item = json!({"pk": {"S": "SIGNING#tokens"}, "sk": {"S": "META"}, "seed": {"B": seed}});
+    engine(runner, "PutItem", &json!({"TableName": "greenroom-state", "Item": item}));
 }
 
 impl Lambda {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The seed of the key that signs tokens in tests.
-const SEED: [u8; 32] = *b"the seed of a test, not a secret";
+pub(crate) const SEED: [u8; 32] = *b"the seed of a test, not a secret";
 
 /// The password of every room of the tests that has one.
 pub(crate) const PASSWORD: &str = "U*U";
