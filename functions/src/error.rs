@@ -299,6 +299,7 @@ const CODES: &[&str] = &[
     "protocol_unsupported",
     "agent_idle",
     "window_not_newer",
+    "chat_off",
     "forbidden",
     "join_first",
     "last_presenter",

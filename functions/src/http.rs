@@ -6,7 +6,7 @@ use crate::examples::no_agent;
 use crate::{ApiError, Context, Reply, Request, Response};
 use domain::ledger::SEQ_MAX;
 use domain::user::{Seq, User, Version};
-use domain::{RoomId, Slug, Timestamp, UserId};
+use domain::{MessageId, RoomId, Slug, Timestamp, UserId};
 use lambda_http::http::{HeaderMap, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use schemars::JsonSchema;
@@ -240,6 +240,51 @@ pub(crate) fn replay_query(request: &Request) -> Result<ReplayQuery, ApiError> {
     }
     Ok(replay)
 }
+
+/// The part of a room's messages in the query, each parameter at most once.
+///
+/// # Errors
+/// 400 that names `limit` or `before` if its value is malformed, and `query` if a parameter is unknown or repeated.
+pub(crate) fn messages_query(request: &Request) -> Result<MessagesQuery, ApiError> {
+    let mut messages = MessagesQuery { limit: None, before: None };
+    for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        let known = match &*name {
+            "limit" => messages.limit.replace(limit(&value)?).is_none(),
+            "before" => messages.before.replace(before(&value)?).is_none(),
+            _ => false,
+        };
+        if !known {
+            return Err(ApiError::invalid("query", "must hold limit and before at most once, and nothing else"));
+        }
+    }
+    Ok(messages)
+}
+
+/// The id of a message, or the place before all messages of an instant.
+fn before(value: &str) -> Result<MessageId, ApiError> {
+    let at = || value.parse().ok().map(MessageId::first);
+    let refuse = || ApiError::invalid("before", "must be the id of a message, or an instant in UTC with milliseconds");
+    value.parse().ok().or_else(at).ok_or_else(refuse)
+}
+
+/// The requested part of a room's messages.
+pub(crate) struct MessagesQuery {
+    limit: Option<u16>,
+    before: Option<MessageId>,
+}
+
+impl MessagesQuery {
+    pub(crate) fn limit(&self) -> u16 {
+        self.limit.unwrap_or(MESSAGES_DEFAULT)
+    }
+
+    pub(crate) fn before(&self) -> Option<&MessageId> {
+        self.before.as_ref()
+    }
+}
+
+/// Messages in one answer, if the client gives no limit.
+const MESSAGES_DEFAULT: u16 = 50;
 
 /// The requested part of a history.
 pub(crate) struct ReplayQuery {

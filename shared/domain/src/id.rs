@@ -128,6 +128,37 @@ impl RoomId {
     }
 }
 
+macro_rules! made {
+    ($(#[$doc:meta])* $name:ident, $check:ident, $prefix:literal) => {
+        id! { $(#[$doc])* $name, $check, format!("^{}[0-7]{BASE32_CLASS}{{25}}$", $prefix) }
+
+        impl $name {
+            /// A new id. One that is made later sorts later.
+            #[must_use]
+            pub fn created(at: Timestamp, random: [u8; 10]) -> Self {
+                Self(format!("{}{}", $prefix, ulid(at, random)))
+            }
+        }
+
+        fn $check(text: &str) -> Result<(), Refused> {
+            if is_ulid(text, $prefix) { Ok(()) } else { Err(Refused(concat!("be ", $prefix, " and a ULID"))) }
+        }
+    };
+}
+
+made! {
+    /// The id of a message: `m_` and a ULID.
+    MessageId, message, "m_"
+}
+
+impl MessageId {
+    /// The place before all messages of this millisecond.
+    #[must_use]
+    pub fn first(at: Timestamp) -> Self {
+        Self::created(at, [0; 10])
+    }
+}
+
 /// Whether a text is this prefix and a ULID.
 fn is_ulid(text: &str, prefix: &str) -> bool {
     let digits = text.strip_prefix(prefix).unwrap_or_default().as_bytes();
@@ -231,6 +262,24 @@ mod tests {
             let (first, second) = (UserId::participant(at, a), UserId::participant(Timestamp::from_ms(ms + 1), b));
             prop_assert!(first < second && first.is_participant() && second.is_participant());
             prop_assert!(RoomId::created(at, a).is_created());
+        }
+    }
+
+    #[test]
+    fn the_first_place_of_a_millisecond_is_before_its_messages_and_after_all_earlier_ones() {
+        let at = Timestamp::from_ms(1_795_257_125_007);
+        let before = MessageId::created(Timestamp::from_ms(at.ms() - 1), [255; 10]);
+        assert!(before < MessageId::first(at) && MessageId::first(at) < MessageId::created(at, [1; 10]));
+    }
+
+    #[test]
+    fn the_id_of_a_message_is_its_prefix_and_a_ulid() {
+        let id = MessageId::created(Timestamp::from_ms(7), [7; 10]);
+        assert_eq!(id.as_str().parse(), Ok(id.clone()));
+        for bad in
+            ["", "m_", "q_01KBA8M3Q4V4W5X6Y7Z8A9BCDG", "m_81KBA8M3Q4V4W5X6Y7Z8A9BCDG", "m_01kba8m3q4v4w5x6y7z8a9bcdg"]
+        {
+            assert!(bad.parse::<MessageId>().is_err(), "{bad}");
         }
     }
 

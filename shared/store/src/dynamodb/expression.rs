@@ -15,7 +15,7 @@ pub(super) enum Condition {
     /// The attribute compares to a value in this way; false if the attribute does not exist.
     Compares(&'static str, Order, AttributeValue),
     /// The text has this prefix.
-    BeginsWith(&'static str, &'static str),
+    BeginsWith(&'static str, String),
     /// The text lies between these two, both included.
     Between(&'static str, [String; 2]),
     /// All of these hold.

@@ -9,8 +9,8 @@ use domain::ledger::{DigestKey, Hash, moment};
 use domain::user::{PairedAgent, Participant, Source, User};
 use domain::verdict::{Claimed, Policy, Verdicts, Witness};
 use domain::{
-    AgentDevice, AgentId, Binding, Challenge, Condition, DeviceBinding, Evidence, Fingerprint, PublicKey, RoomId,
-    Route, Timestamp, UserId,
+    AgentDevice, AgentId, Binding, Challenge, Condition, DeviceBinding, Evidence, Fingerprint, MessageText, Name,
+    PublicKey, RoomId, Route, Timestamp, UserId,
 };
 use std::collections::HashMap;
 
@@ -220,7 +220,7 @@ macro_rules! stored {
     (@bytes $value:ident) => { binary($value.as_bytes()) };
 }
 
-stored!(text: &AgentId, &RoomId, &UserId);
+stored!(text: &AgentId, &MessageText, &Name, &RoomId, &UserId);
 stored!(bytes: Challenge, DigestKey, Fingerprint, Hash, PublicKey);
 
 /// Reads exactly `N` bytes.

@@ -7,6 +7,7 @@
 //! | witness token: the agent that it attaches | state | `WITNESS#<fingerprint>` | `META` |
 //! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
 //! | room that somebody created | state | `ROOM#<roomId>` | `META` |
+//! | message in such a room | state | `ROOM#<roomId>` | `MSG#<messageId>` |
 //! | slug of such a room | state | `SLUG#<slug>` | `META` |
 //! | such a room in the list of active rooms | state | `ACTIVE#rooms` | `<roomId>` |
 //! | key that signs tokens | state | `SIGNING#tokens` | `META` |
@@ -29,7 +30,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ledger::SEQ_MAX;
-use domain::{AgentId, ConnectionId, Fingerprint, Limit, RoomId, Slug, UserId};
+use domain::{AgentId, ConnectionId, Fingerprint, Limit, MessageId, RoomId, Slug, UserId};
 
 /// Name of the partition key.
 pub const PK: &str = "pk";
@@ -98,6 +99,8 @@ pub const CHANGED_BY: &str = "changedBy";
 pub(super) const EPOCH: &str = "epoch";
 /// What a participant may do in their room.
 pub(super) const ROLE: &str = "role";
+/// The participant who wrote a message or asked a question. A message of the server has none.
+pub(super) const PARTICIPANT: &str = "participantId";
 /// Exists while a participant has a seat, which the room counts.
 pub(super) const SEATED: &str = "seated";
 /// Exists while a participant waits in the lobby.
@@ -165,7 +168,17 @@ pub(super) fn connection(id: &ConnectionId) -> Key {
 
 /// A room that somebody created.
 pub(super) fn room(id: &RoomId) -> Key {
-    Key::new(format!("{ROOM_ITEMS}{id}"), META)
+    Key::new(in_room(id), META)
+}
+
+/// The partition key of a room and of everything that its people write.
+pub(super) fn in_room(id: &RoomId) -> String {
+    format!("{ROOM_ITEMS}{id}")
+}
+
+/// A message in a room.
+pub(super) fn message(room: &RoomId, id: &MessageId) -> Key {
+    Key::new(in_room(room), format!("{MESSAGE}{id}"))
 }
 
 /// The item of a slug, which names its room.

@@ -33,7 +33,7 @@ pub(super) fn leased(now: Timestamp) -> Condition {
 
 /// The states in a room.
 pub(super) fn within(room: &RoomId) -> Condition {
-    is(ROOM_ID, room).and(Condition::BeginsWith(PK, USER))
+    is(ROOM_ID, room).and(Condition::BeginsWith(PK, USER.to_owned()))
 }
 
 impl Users {

@@ -4,7 +4,7 @@ use super::cause::Cause;
 use super::expression::{Condition, above, absent, at_most, below, exists, is};
 use super::failed;
 use super::item::{Item, checked, integer, is_expired, seconds};
-use super::keys::{self, EPOCH, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
+use super::keys::{self, EPOCH, MODERATED, PARTICIPANT, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
 use super::lists::within;
 use super::once::{ANSWERED, Record};
 use super::page::{Cursor, Page};
@@ -196,7 +196,7 @@ impl Rooms {
         answer: impl FnOnce(&Room) -> Result<Option<Record>, E>,
         cause: &Cause,
     ) -> Result<Room, E> {
-        let forgotten_at = seconds(new.ends_at.plus(REMEMBERED_FOR));
+        let forgotten_at = forgotten_at(new.ends_at);
         let room = Write::put(keys::room(&new.id))
             .set("slug", new.slug.as_str())
             .set("title", new.title.as_str())
@@ -467,7 +467,7 @@ impl Rooms {
     pub async fn forget(&self, id: &RoomId) -> Result<(), StoreError> {
         let people = self.table.query(within(id), None).index_name(ROOM_INDEX);
         self.remove_all(people).await?;
-        let others = is(PK, format!("{}{id}", keys::ROOM_ITEMS));
+        let others = is(PK, keys::in_room(id));
         self.remove_all(self.table.query(others, None)).await
     }
 
@@ -486,16 +486,27 @@ impl Rooms {
         Ok(())
     }
 
-    /// Number of messages in a room.
+    /// Number of messages that people wrote in a room.
     async fn count_messages(&self, id: &RoomId) -> Result<u32, StoreError> {
-        let all = is(PK, format!("{}{id}", keys::ROOM_ITEMS)).and(Condition::BeginsWith(SK, keys::MESSAGE));
-        let mut pages = self.table.query(all, None).select(Select::Count).into_paginator().send();
+        let of_people = exists(PARTICIPANT);
+        let request = self.table.query(inside(id, keys::MESSAGE), Some(of_people)).select(Select::Count);
+        let mut pages = request.into_paginator().send();
         let mut counted = 0_u32;
         while let Some(page) = pages.next().await {
             counted = counted.saturating_add(u32::try_from(page.map_err(failed)?.count).unwrap_or(0));
         }
         Ok(counted)
     }
+}
+
+/// The items of a room whose sort keys have this prefix.
+pub(super) fn inside(id: &RoomId, prefix: impl Into<String>) -> Condition {
+    is(PK, keys::in_room(id)).and(Condition::BeginsWith(SK, prefix.into()))
+}
+
+/// The end of everything that people write in a room, in seconds: it is forgotten with the room.
+pub(super) fn forgotten_at(ends_at: Timestamp) -> u64 {
+    seconds(ends_at.plus(REMEMBERED_FOR))
 }
 
 /// The write of a participant's item. It creates it.
