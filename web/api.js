@@ -5,12 +5,14 @@ import { createHttp } from './http.js';
 const enc = encodeURIComponent;
 const agent = (agentId) => `/api/agents/${enc(agentId)}`;
 const room = (roomId) => `/api/rooms/${enc(roomId)}`;
+const participant = (roomId, id) => `${room(roomId)}/participants/${enc(id)}`;
+const question = (roomId, id) => `${room(roomId)}/questions/${enc(id)}`;
 const user = (userId) => `/api/users/${enc(userId)}`;
 /** The most pages that are read. A room of more than 10 times 200 people is listed in part. */
 const MAX_PAGES = 10;
 
-/** Everyone in the room, all pages; `changed` is false only if no page has changed. */
-async function readRoom(http, roomId) {
+/** Everyone in a room that nobody created, all pages; `changed` is false only if no page has changed. */
+async function readPeople(http, roomId) {
   const root = `${room(roomId)}/users?limit=200`;
   const items = [];
   let changed = false;
@@ -27,15 +29,24 @@ async function readRoom(http, roomId) {
   return { changed, items, truncated: cursor !== null };
 }
 
-/** Tells the server that the person leaves. The browser is closing the page, so nothing waits for the answer. */
-function sendLeave({ http, sendBeacon, base }, roomId, presence) {
-  const path = `${room(roomId)}/leave`;
-  const body = new Blob([JSON.stringify(presence)], { type: 'application/json' });
-  if (!sendBeacon(base + path, body)) http.send('POST', path, { body: presence, keepalive: true }).catch(() => {});
+/** A created room with its people and, for a presenter, those who wait in its lobby: one request. */
+async function readRoom(http, roomId) {
+  const { changed, body } = await http.get(room(roomId));
+  const { participants, room: details, waiting = [], warning = null } = body;
+  return { changed, items: participants, truncated: false, room: details, waiting, warning };
 }
 
-export function createApi({ sendBeacon = (...args) => globalThis.navigator?.sendBeacon?.(...args) ?? false, base = '', ...options } = {}) {
-  const http = createHttp({ base, ...options });
+/** Tells the server that the person leaves. The browser is closing the page, so nothing waits for the answer. */
+function sendLeave({ http, sendBeacon, base, token }, roomId, presence) {
+  const path = `${room(roomId)}/leave`;
+  // A beacon cannot carry a token.
+  if (token === null && sendBeacon(base + path, new Blob([JSON.stringify(presence)], { type: 'application/json' }))) return;
+  http.send('POST', path, { body: presence, keepalive: true }).catch(() => {});
+}
+
+/** With `token`, the calls are those of a participant in a room that somebody created. */
+export function createApi({ sendBeacon = (...args) => globalThis.navigator?.sendBeacon?.(...args) ?? false, base = '', token = null, ...options } = {}) {
+  const http = createHttp({ base, token, ...options });
   return {
     putState: (userId, state) => http.call('POST', `${user(userId)}/state`, { body: state }),
     patchMute: (userId, mute) => http.call('PATCH', `${user(userId)}/mute`, { body: mute }),
@@ -54,9 +65,37 @@ export function createApi({ sendBeacon = (...args) => globalThis.navigator?.send
     bindAgent: (agentId, binding) => http.call('PUT', `${agent(agentId)}/binding`, { body: binding }),
 
     renewPresence: (roomId, presence) => http.call('POST', `${room(roomId)}/presence`, { body: presence }),
-    leaveRoom: (roomId, presence) => sendLeave({ http, sendBeacon, base }, roomId, presence),
+    leaveRoom: (roomId, presence) => sendLeave({ http, sendBeacon, base, token }, roomId, presence),
     /** The server's answer whether everybody in the room is muted and verified. */
     roomSafety: async (roomId) => (await http.get(`${room(roomId)}/safe`)).body,
-    roomUsers: (roomId) => readRoom(http, roomId),
+    roomUsers: (roomId) => (token === null ? readPeople(http, roomId) : readRoom(http, roomId)),
+
+    createRoom: (wanted) => http.call('POST', '/api/rooms', { body: wanted }),
+    /** What a stranger may know of a room: `{room, isActive}`. `text` is a slug or an id. */
+    lookUp: (text) => http.call('GET', room(text)),
+    joinRoom: (text, person) => http.call('POST', `${room(text)}/join`, { body: person }),
+    /** The participant leaves a created room for good; the token ends. */
+    quitRoom: (roomId) => http.call('POST', `${room(roomId)}/leave`, { body: {}, keepalive: true }),
+    /** Ends a created room for everybody. Resolves to `{sessionStats}`. */
+    endRoom: (roomId) => http.call('DELETE', room(roomId)),
+    changeRoom: (roomId, change) => http.call('PATCH', room(roomId), { body: change }),
+    changeParticipant: (roomId, id, change) => http.call('PATCH', participant(roomId, id), { body: change }),
+
+    /** Asks everybody to mute: `{requestId, targets}`. */
+    muteAll: (roomId) => http.call('POST', `${room(roomId)}/mute-all`),
+    /** What has become of a request to mute: `{targets}`, each `{participantId, outcome}`. */
+    muteOutcome: async (roomId, requestId) => (await http.get(`${room(roomId)}/mute-all/${enc(requestId)}`)).body,
+
+    /** The newest messages, and whether they have changed since the last call. */
+    messages: (roomId) => http.get(`${room(roomId)}/messages?limit=50`),
+    /** The messages before this place, as `nextBefore` gives it. */
+    earlierMessages: (roomId, before) => http.call('GET', `${room(roomId)}/messages?limit=50&before=${enc(before)}`),
+    sendMessage: (roomId, message) => http.call('POST', `${room(roomId)}/messages`, { body: message }),
+
+    questions: (roomId) => http.get(`${room(roomId)}/questions`),
+    ask: (roomId, text) => http.call('POST', `${room(roomId)}/questions`, { body: { question: text } }),
+    vote: (roomId, id, isFor) => http.call(isFor ? 'PUT' : 'DELETE', `${question(roomId, id)}/vote`),
+    answer: (roomId, id, text) => http.call('POST', `${question(roomId, id)}/answer`, { body: { answer: text } }),
+    changeQuestion: (roomId, id, change) => http.call('PATCH', question(roomId, id), { body: change }),
   };
 }

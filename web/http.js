@@ -1,4 +1,4 @@
-// HTTP as the page uses it: JSON bodies, a time limit, entity tags, and failures as `ApiError`.
+// HTTP as the page uses it: JSON bodies, the token, a time limit, entity tags, and failures as `ApiError`.
 
 import { parseRetryAfter } from './backoff.js';
 import { steadyNow } from './time.js';
@@ -37,8 +37,9 @@ async function jsonOf(response) {
   }
 }
 
-/** `clock` learns the server's time from each answer. */
-export function createHttp({ fetch = (...args) => globalThis.fetch(...args), clock = null, timeoutMs = 8000, base = '' } = {}) {
+/** `clock` learns the server's time from each answer. `token` goes with each request; a URL never holds it. */
+export function createHttp({ fetch = (...args) => globalThis.fetch(...args), clock = null, timeoutMs = 8000, base = '', token = null } = {}) {
+  const proof = token === null ? {} : { authorization: `Bearer ${token}` };
   // Dates in answers are in the server's time.
   const now = () => clock?.now() ?? steadyNow();
   // The entity tag and the body of the last answer, by path.
@@ -50,7 +51,7 @@ export function createHttp({ fetch = (...args) => globalThis.fetch(...args), clo
     try {
       response = await fetch(base + path, {
         method,
-        headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
+        headers: body === undefined ? { ...headers, ...proof } : { ...headers, ...proof, 'content-type': 'application/json' },
         body: body === undefined ? undefined : JSON.stringify(body),
         // The page keeps its own entity tags. The browser's cache would turn a 304 into a 200.
         cache: 'no-store',

@@ -1,9 +1,11 @@
 // One person in one room. This file connects the parts of the page's logic, and offers the view one snapshot and the
-// commands; the work is done in the parts, in session/ and beside it.
+// commands; the work is done in the parts, in session/ and beside it. A room that somebody created has a meeting, and
+// its API knows the person by a token.
 //
 // The most important rule: nothing from outside opens the microphone. The page opens it, muted, when this person joins,
 // allows it or presses; no other person and no server can.
 
+import { isOver } from './entrance.js';
 import { createOutbox } from './outbox.js';
 import { createPairing } from './pairing.js';
 import { createPresence } from './presence.js';
@@ -11,6 +13,7 @@ import { createRoomPoller } from './room-poller.js';
 import { arrange } from './room.js';
 import { createContradictionAnnouncer } from './session/contradiction.js';
 import { createDevice } from './session/device.js';
+import { createMeeting } from './session/meeting.js';
 import { createMute } from './session/mute.js';
 import { createOwnState } from './session/own-state.js';
 import { createReconciler } from './session/reconcile.js';
@@ -41,6 +44,8 @@ class Session {
   #room;
   #poller;
   #announceContradiction;
+  /** Null in a room that nobody created. */
+  #meeting = null;
   /** The microphone, for the level meter of the view. */
   mic;
 
@@ -48,6 +53,7 @@ class Session {
     this.#options = options;
     this.#connectClaim(options);
     this.#connectAgent(options);
+    this.#connectMeeting(options);
     this.#connectRoom(options);
   }
 
@@ -56,12 +62,12 @@ class Session {
     this.mic = createMicrophone({ muted: true, onChange: (view) => this.#onMicrophone(view) });
     this.#outbox = createOutbox({
       api, userId, nextSeq, now, random, ...timers,
-      whole: () => this.#claim(), onAck: (state, meta) => this.#onAck(state, meta), onChange: () => this.#emit(),
+      whole: () => this.#claim(), onAck: (state, meta) => this.#onAck(state, meta), onChange: () => this.#onOutbox(),
     });
     this.#reconciler = createReconciler({ roomId, announce, muteTrack: () => this.#mute.setTrack(true) });
     this.#mute = createMute({
       mic: this.mic, outbox: this.#outbox, announce, isEnded,
-      openMicrophone: () => this.#device.open(), onDecided: () => this.#reconciler.decided(), onBlocked: () => this.#emit(),
+      openMicrophone: () => this.#device.open(), mayOpen: () => this.#meeting?.mayOpen() ?? true, onDecided: () => this.#reconciler.decided(), onBlocked: () => this.#emit(),
     });
     this.#device = createDevice({ mic: this.mic, outbox: this.#outbox, store, mute: this.#mute, announce, first: confirmed, wanted: deviceId });
     this.#reopener = createReopener({
@@ -71,7 +77,8 @@ class Session {
     this.#own = createOwnState({
       api, userId, first: confirmed, now, isEnded, isBusy: () => this.#outbox.busy(),
       onState: (state) => this.#onState(state), onRead: () => this.#emit(),
-      onGone: () => this.#outbox.repost(), onMissing: () => this.#presence.renew(),
+      // Only joining makes a participant: a page cannot put itself back into a created room.
+      onGone: () => { if (!this.#meeting) this.#outbox.repost(); }, onMissing: () => this.#presence.renew(),
     });
   }
 
@@ -89,10 +96,19 @@ class Session {
     this.#announceContradiction = createContradictionAnnouncer(announce);
   }
 
+  #connectMeeting({ api, roomId, userId, meeting, timers, announce }) {
+    if (!meeting) return;
+    this.#meeting = createMeeting({
+      ...meeting, api, roomId, participantId: userId, timers, announce,
+      isMuted: () => this.#mute.isMuted(), mute: () => this.#mute.set(true),
+      onChange: () => this.#emit(), nudge: () => this.#poller.nudge(),
+    });
+  }
+
   #connectRoom({ api, roomId, userId, lease, beat, now, serverNow, random, timers, isHidden }) {
     this.#room = createRoomReader({ api, roomId, serverNow });
     this.#poller = createRoomPoller({
-      fetchRoom: () => this.#room.read(), isHidden, now, random, ...timers, onUpdate: (view, meta) => this.#onRoom(view, meta),
+      fetchRoom: () => this.#readRoom(), isHidden, now, random, ...timers, onUpdate: (view, meta) => this.#onRoom(view, meta),
     });
     // The agent is attached once presence is confirmed. Before that the state may carry the lease of an earlier load of
     // this page, and the late `leave` of that load would detach the agent again.
@@ -100,6 +116,18 @@ class Session {
       api, roomId, userId, lease, beat, now, random,
       onBack: () => this.#witness.present(), onLost: () => { if (!this.#own.isReading()) this.#own.read(); },
     });
+  }
+
+  async #readRoom() {
+    const answer = await this.#room.read();
+    if (!this.#isEnded) this.#meeting?.see(answer);
+    return answer;
+  }
+
+  #onOutbox() {
+    const isRefused = this.#outbox.refusal()?.code === 'unmute_not_allowed';
+    if (isRefused && !this.#mute.isMuted()) this.#mute.refuse();
+    this.#emit();
   }
 
   /** The complete claim, as the server stores it. */
@@ -145,6 +173,10 @@ class Session {
       }
       this.#own.lookIn(view.items);
       this.#watchVerdict();
+    } else if (this.#meeting && isOver(view.error)) {
+      this.#quit();
+      this.#options.onOver(view.error);
+      return;
     } else if (view.failures === 1) {
       announce('Connection lost. Reconnecting.');
     }
@@ -176,7 +208,8 @@ class Session {
     return {
       userId, name, roomId, own, others, connection, okAt, error, truncated,
       loaded: items !== null,
-      muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(),
+      meeting: this.#meeting?.view() ?? null,
+      muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(), denied: this.#mute.isDenied(),
       muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
       device: this.#device.claimed(), deviceStatus: this.#outbox.deviceStatus(), deviceRefusal: this.#outbox.deviceRefusal(),
       microphone: this.mic.view(), isStuck: this.#reopener.isStuck(),
@@ -214,22 +247,46 @@ class Session {
     this.#presence.renew();
   }
 
-  async leave() {
-    const { api, userId, store } = this.#options;
+  /** The stay is over: closes the microphone, and stops all that runs. */
+  #quit() {
     this.#isEnded = true;
     this.#poller.stop();
     this.#presence.quit();
     this.#witness.stop();
+    this.#meeting?.stop();
     this.mic.stop();
-    store.endSession();
+    this.#options.store.endSession();
+  }
+
+  async leave() {
+    const { api, userId, roomId } = this.#options;
+    this.#quit();
     // A write that is still under way could arrive after the DELETE and create the state again.
     await this.#outbox.close();
-    await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
+    if (this.#meeting) await api.quitRoom(roomId).catch((error) => { if (!isOver(error)) throw error; });
+    else await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
+  }
+
+  /** Ends the room for everybody. Resolves to what happened in it. */
+  async end() {
+    const { api, roomId } = this.#options;
+    const { sessionStats } = await api.endRoom(roomId);
+    this.#quit();
+    return sessionStats;
   }
 
   // The view passes the following functions to event handlers directly, so each is bound to its session.
 
   toggle = () => this.#mute.toggle();
+
+  /** What a created room adds; see `session/meeting.js`. */
+  get meeting() { return this.#meeting; }
+
+  /** The person does not follow the request to mute: unmutes, and tells the presenters so. */
+  stayUnmuted = async () => {
+    await this.#meeting.refuseRequest();
+    if (this.#mute.isMuted()) await this.#mute.toggle();
+  };
 
   startMicrophone = () => this.#device.open();
 
@@ -278,10 +335,12 @@ class Session {
 
 /**
  * `confirmed` is the state that the server has confirmed for this person, or null; `deviceId` is the microphone that
- * was used before. `onChange` gets a snapshot after each change, `announce` a sentence for the screen reader.
+ * was used before; `meeting` is `{room, role}` in a created room, else null. `onChange` gets a snapshot after each
+ * change, `announce` a sentence for the screen reader, `onOver` the refusal that ends a stay in a created room.
  */
 export function createSession({
-  name = null, deviceId = null, confirmed = null, announce = () => {}, now = steadyNow, serverNow = now, timers = {}, ...others
+  name = null, deviceId = null, confirmed = null, meeting = null, announce = () => {}, onOver = () => {}, now = steadyNow,
+  serverNow = now, timers = {}, ...others
 }) {
-  return new Session({ name, deviceId, confirmed, announce, now, serverNow, timers, ...others });
+  return new Session({ name, deviceId, confirmed, meeting, announce, onOver, now, serverNow, timers, ...others });
 }

@@ -3,6 +3,11 @@
 export const ID_PATTERN = /^[A-Za-z0-9_.:@-]{1,128}$/;
 export const LABEL_MAX = 256;
 export const NAME_MAX = 100;
+export const TITLE_MAX = 200;
+export const MESSAGE_MAX = 4000;
+/** Longest password, in bytes of UTF-8. */
+export const PASSWORD_MAX = 128;
+const MESSAGE_BYTES_MAX = 8192;
 
 // Characters that the server refuses: control characters, bidi controls, which could make a text read differently, and
 // invisible characters (Default_Ignorable_Code_Point without the joiners and variation selectors).
@@ -68,6 +73,36 @@ export function nameProblem(text) {
   return [...name].length > NAME_MAX ? `Enter at most ${NAME_MAX} characters.` : null;
 }
 
+/** Why a room cannot have this title; null if it can. */
+export function titleProblem(text) {
+  const title = readable(text ?? '');
+  if (!title) return 'Enter a title for the room.';
+  return [...title].length > TITLE_MAX ? `Enter at most ${TITLE_MAX} characters.` : null;
+}
+
+/** The title of a room as it is sent and shown. */
+export const cleanTitle = (text) => readable(text ?? '');
+
+/** Why a room cannot have this password; null if it can. It is sent as it was typed. */
+export function passwordProblem(text) {
+  return new TextEncoder().encode(text).length > PASSWORD_MAX ? 'This password is too long.' : null;
+}
+
+/** A message as it is sent: line by line under the rules of a label; empty if nothing readable is left. */
+export function cleanMessage(text) {
+  const lines = String(text ?? '').normalize('NFC').replace(LONE_SURROGATE, ' ').split(/\r\n?|\n/).map((line) => line.replace(UNSAFE, ' ').trimEnd());
+  const clean = lines.join('\n').trim();
+  return clean.replace(UNSEEN, '') === '' ? '' : clean;
+}
+
+/** Why this text cannot be sent; null if it can. */
+export function messageProblem(text) {
+  const clean = cleanMessage(text);
+  if (!clean) return 'Write something first.';
+  const isLong = [...clean].length > MESSAGE_MAX || new TextEncoder().encode(clean).length > MESSAGE_BYTES_MAX;
+  return isLong ? `Too long: at most ${MESSAGE_MAX} characters.` : null;
+}
+
 const latin = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').replace(/ß/g, 'ss').replace(/[øØ]/g, 'o').replace(/[æÆ]/g, 'ae').replace(/[łŁ]/g, 'l');
 const EDGES = /^[-_.:@]+|[-_.:@]+$/g;
 
@@ -103,11 +138,36 @@ export function roomProblem(slug) {
   return /^greenroom-/i.test(slug) ? 'Choose another name: those that begin with “greenroom-” are reserved.' : null;
 }
 
+/** The id of a room that somebody created. */
+const CREATED_ID = /^rm_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+/** A created room's name in links: letters of any script, and 13 random digits. */
+const SLUG = /^(?:[\p{L}\p{N}-]{0,36}-)?[a-z0-9]{13}$/u;
+
 /**
- * The room of a link. A valid id is used unchanged, because another client may have made it; other texts become an id.
+ * Whether this may be the name of a room that somebody created, in letters that an id cannot have. Only the server
+ * knows whether it is one.
+ */
+const isForeignSlug = (text) => SLUG.test(text) && !ID_PATTERN.test(text);
+
+/**
+ * The room of a link. A valid id is used unchanged, because another client may have made it, and so is the name of a
+ * created room; other texts become an id.
  */
 export function roomFromLink(search) {
-  const raw = new URLSearchParams(search).get('room')?.trim() ?? '';
-  if (ID_PATTERN.test(raw) && !/^\.+$/.test(raw)) return raw;
+  const raw = new URLSearchParams(search).get('room')?.trim().normalize('NFC') ?? '';
+  if ((ID_PATTERN.test(raw) && !/^\.+$/.test(raw)) || isForeignSlug(raw)) return raw;
   return roomSlug(raw);
 }
+
+/** The room that a person means who types or pastes this: a link, the id of a created room, or a room's name. */
+export function roomFromText(text) {
+  const typed = String(text ?? '').trim().normalize('NFC');
+  const query = /^(?:https?:\/\/|[^\s/?]*\/?\?)[^\s]*$/i.test(typed) ? typed.slice(typed.indexOf('?') + 1) : '';
+  const linked = query && new URLSearchParams(query.split('#')[0]).has('room') ? roomFromLink(query.split('#')[0]) : '';
+  if (linked) return linked;
+  if (CREATED_ID.test(typed)) return typed;
+  return isForeignSlug(typed) && typed === typed.toLowerCase() ? typed : roomSlug(typed);
+}
+
+/** What to look up for a room, the likelier first: a name in other letters may be a created room's, or anybody's. */
+export const readingsOf = (room) => (isForeignSlug(room) ? [room, roomSlug(room)] : [room]);

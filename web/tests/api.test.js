@@ -33,6 +33,31 @@ test('the whole room is read, page by page, and one changed page makes the room 
   assert.deepEqual(await api.roomUsers('r'), { changed: true, items: ['a', 'c'], truncated: false });
 });
 
+test('a token goes with each request as a header, and never in a URL or a beacon', async () => {
+  const seen = [];
+  const beacons = [];
+  const api = createApi({
+    token: 'T', sendBeacon: (...args) => beacons.push(args),
+    fetch: async (url, init) => { seen.push([init.method, url, init.headers.authorization, init.keepalive]); return reply({ participants: [], room: {} }); },
+  });
+  await api.roomUsers('rm_1');
+  await api.patchMute('p_1', { isMuted: true });
+  api.leaveRoom('rm_1', { lease: 'l' });
+  await api.quitRoom('rm_1');
+  assert.deepEqual(beacons, []);
+  assert.ok(seen.every(([, url, authorization]) => authorization === 'Bearer T' && !url.includes('T')), JSON.stringify(seen));
+  assert.deepEqual(seen.map(([method, url]) => `${method} ${url}`), ['GET /api/rooms/rm_1', 'PATCH /api/users/p_1/mute', 'POST /api/rooms/rm_1/leave', 'POST /api/rooms/rm_1/leave']);
+  assert.deepEqual(seen.map(([, , , keepalive]) => keepalive), [false, false, true, true], 'what is sent while the page closes outlives it');
+});
+
+test('one request reads a created room', async () => {
+  const body = { room: { title: 'Weekly' }, participants: ['a'], waiting: ['b'], warning: 'star_size', isActive: true };
+  let asked = 0;
+  const api = createApi({ token: 'T', fetch: async () => { asked += 1; return asked === 1 ? reply(body, { headers: { etag: '"1"' } }) : new Response(null, { status: 304 }); } });
+  const read = { items: ['a'], truncated: false, room: body.room, waiting: ['b'], warning: 'star_size' };
+  assert.deepEqual([await api.roomUsers('r'), await api.roomUsers('r'), asked], [{ changed: true, ...read }, { changed: false, ...read }, 2]);
+});
+
 test('a problem document becomes an error that says whether a retry may help', async () => {
   const problem = { type: 'about:blank', title: 'T', status: 400, code: 'VALIDATION', detail: 'deviceLabel is too long', errors: [{ field: 'deviceLabel', rule: 'length' }], requestId: 'q1' };
   const { api, seen } = server({

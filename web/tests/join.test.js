@@ -38,11 +38,15 @@ test('any other refusal ends the attempt', async () => {
 
 test('a refusal names the field of the form that it is about', () => {
   assert.deepEqual([refused('roomId', 'name'), refused('roomId'), refused('lease'), new Error('x')].map(fieldOf), ['name', 'room', null, null]);
+  assert.deepEqual([refused('title'), refused('presenterName'), refused('password'), new ApiError({ status: 401, code: 'password_required' })].map(fieldOf), ['title', 'name', 'password', 'password']);
 });
 
 test('a failure is explained by what the person can do about it', () => {
   assert.match(describeProblem(new ApiError({})), /connection/);
   for (const status of [429, 503]) assert.match(describeProblem(new ApiError({ status })), /Wait/);
+  assert.match(describeProblem(new ApiError({ status: 429, retryAfterMs: 21_000 })), /Wait 21 s/);
+  assert.match(describeProblem(new ApiError({ status: 429, retryAfterMs: 60_000 })), /Wait some minutes/, 'the wait was cut to a minute');
+  assert.equal(describeProblem(new ApiError({ status: 401, code: 'password_wrong' })), 'This is not the room’s password.');
   assert.equal(describeProblem(refused('name')), 'The server refused: name is too long');
   assert.match(describeProblem(new TypeError('x')), /Reload/);
 });

@@ -5,7 +5,7 @@ import { createIdentityStore, claimUserId, describeUser, isAlone, isOwnId, makeL
 import { levelOf, smoothLevel } from '../levels.js';
 import { createSequence } from '../seq.js';
 import { isMuteKey } from '../shortcut.js';
-import { cleanLabel, cleanName, cut, graphemes, ID_PATTERN, nameProblem, roomFromLink, roomProblem, roomSlug, sameLabel } from '../text.js';
+import { cleanLabel, cleanMessage, cleanName, cut, graphemes, ID_PATTERN, messageProblem, nameProblem, passwordProblem, readingsOf, roomFromLink, roomFromText, roomProblem, roomSlug, sameLabel, titleProblem } from '../text.js';
 import { createServerClock, createTicker, createTimer, formatAge, formatFor, formatLeft, momentOf } from '../time.js';
 import { fakeClock } from './fake-clock.js';
 
@@ -303,6 +303,39 @@ test('a stored counter of more than a day ahead is ignored', () => {
   time -= 3 * day;
   assert.equal(next(), time, 'a clock that was set back does not freeze the mute');
   assert.ok(before > time);
+});
+
+test('the name of a created room is used as it is, whether it is typed, pasted or followed', () => {
+  const id = 'rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE';
+  const slugs = ['weekly-review-4f7k2m9q3x8tn', 'комната-4f7k2m9q3x8tn', '4f7k2m9q3x8tn'];
+  for (const room of [id, ...slugs]) {
+    assert.equal(roomFromText(` ${room} `), room);
+    assert.equal(roomFromText(`https://meet.example/?room=${encodeURIComponent(room)}`), room);
+    assert.equal(roomFromText(`meet.example/?a=1&room=${encodeURIComponent(room)}#x`), room);
+    assert.equal(roomFromLink(`?room=${encodeURIComponent(room)}`), room);
+  }
+  assert.equal(roomFromText('Weekly Sync'), 'weekly-sync');
+  assert.equal(roomFromText('What now?'), 'what-now', 'a question is no link');
+  assert.equal(roomFromText(''), '');
+});
+
+test('a room in other letters may be a created one or one that somebody names', () => {
+  assert.deepEqual(readingsOf('weekly-sync'), ['weekly-sync']);
+  const name = 'комната-conversations';
+  assert.deepEqual(readingsOf(name), [name, roomSlug(name)]);
+});
+
+test('titles, passwords and messages are checked by the server’s rules', () => {
+  assert.equal(titleProblem('Ретроспектива'), null);
+  assert.match(titleProblem(' \u200b'), /Enter a title/);
+  assert.match(titleProblem('x'.repeat(201)), /at most 200/);
+  assert.deepEqual([passwordProblem('x'.repeat(128)), passwordProblem('')], [null, null]);
+  assert.match(passwordProblem('я'.repeat(65)), /too long/);
+  assert.equal(cleanMessage(' a \r\n\r\n  b\u202e\u0000 '), 'a\n\n  b');
+  assert.equal(messageProblem('👩‍👩‍👧'), null);
+  assert.match(messageProblem(' \n \u200b'), /Write something/);
+  assert.match(messageProblem('x'.repeat(4001)), /at most 4000/);
+  assert.match(messageProblem('字'.repeat(3000)), /at most/, 'the server counts bytes too');
 });
 
 test('blocked storage is replaced by memory', () => {

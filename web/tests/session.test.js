@@ -9,7 +9,7 @@ const ME = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
 const TOKEN = 't'.repeat(43);
 
 /** A session with a server in memory that has one room, and a microphone that the test controls. */
-function setup({ muted = true, joined = true, mic: opens = true, storage = fakeStorage() } = {}) {
+function setup({ muted = true, joined = true, mic: opens = true, storage = fakeStorage(), meeting = null } = {}) {
   const clock = fakeClock();
   const calls = [];
   const said = [];
@@ -32,6 +32,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     putState: call('post', (userId, body) => write(userId, body)),
     patchMute: call('mute', (userId, body) => {
       known(userId);
+      if (world.refusal && !body.isMuted) throw world.refusal;
       if (world.unapplied) return { ...world.states.get(userId), applied: false };
       return { ...write(userId, { isMuted: body.isMuted }), applied: true };
     }),
@@ -40,7 +41,8 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     removeUser: call('delete', (userId) => { known(userId); world.states.delete(userId); }),
     roomUsers: async () => {
       if (world.down) throw new ApiError({});
-      return { changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
+      if (world.over) throw world.over;
+      return { room: meeting?.room, waiting: [], warning: null, changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
     },
   };
   api.roomSafety = async () => {
@@ -59,6 +61,8 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     world.presences.push([roomId, body]);
     if (world.states.get(body.participantId)?.roomId !== roomId) throw new ApiError({ status: 404 });
   };
+  api.quitRoom = call('quit', () => ({ left: true }));
+  api.endRoom = call('end', () => ({ success: true, sessionStats: { totalParticipants: 2 } }));
   api.leaveRoom = (roomId, body) => { world.leaves.push([roomId, body]); };
   api.attachAgent = async (userId, token) => {
     world.offers.push(token);
@@ -94,7 +98,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     witnessStore: createWitnessStore(storage),
     nextSeq: () => { seq += 1; return seq; }, now: clock.now,
     timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout }, onChange: (s) => { snapshot = s; },
-    announce: (text) => said.push(text),
+    announce: (text) => said.push(text), meeting, onOver: (error) => { world.told = error; },
   });
   return {
     clock, calls, said, world, track, session, saved, write, beat, storage,
@@ -455,4 +459,56 @@ test('pairing, binding and stopping an agent never touch the microphone', async 
   assert.deepEqual([t.track.muted, t.me().isMuted, t.view().pairing.stopped, t.view().pairing.kept], [true, true, 'agt_1', false]);
   await t.session.leave();
   assert.equal(t.clock.waiting(), 0);
+});
+
+const meeting = (settings = {}) => ({ role: 'attendee', room: { title: 'Weekly', settings: { moderatedUnmute: false, ...settings }, muteRequest: null } });
+
+test('a stay in a created room is over when the server says so: everything stops, and the page is told why', async () => {
+  const t = await started({ meeting: meeting() });
+  t.world.over = new ApiError({ status: 401, code: 'token_invalid' });
+  await t.clock.advance(2000);
+  assert.deepEqual([t.world.told.code, t.track.status, t.saved.ended, t.beat.running()], ['token_invalid', 'off', true, false]);
+  assert.ok(!t.said.includes('Connection lost. Reconnecting.'));
+  const calls = t.calls.length;
+  await t.clock.advance(60_000);
+  assert.equal(t.calls.length, calls);
+});
+
+test('in a room that nobody created the same refusal is a lost connection', async () => {
+  const t = await started();
+  t.world.over = new ApiError({ status: 401, code: 'token_invalid' });
+  await t.clock.advance(2000);
+  assert.deepEqual([t.world.told, t.view().connection], [undefined, 'reconnecting']);
+});
+
+test('an unmute that the server does not allow closes the microphone again', async () => {
+  const t = await started({ meeting: meeting() });
+  t.world.refusal = new ApiError({ status: 403, code: 'unmute_not_allowed' });
+  await t.session.toggle();
+  await t.clock.settle();
+  assert.deepEqual([t.track.muted, t.view().muted, t.me().isMuted, t.view().muteStatus], [true, true, true, 'sent']);
+  assert.match(t.said.at(-1), /presenter must allow/);
+});
+
+test('without permission a press changes nothing, and says why', async () => {
+  const t = await started({ meeting: meeting({ moderatedUnmute: true }) });
+  const before = t.calls.length;
+  await t.session.toggle();
+  assert.deepEqual([t.track.muted, t.view().denied, t.calls.length], [true, true, before]);
+});
+
+test('leaving a created room ends the token, and does not remove the state by itself', async () => {
+  const t = await started({ meeting: meeting() });
+  await t.session.leave();
+  assert.ok(t.names().includes('quit') && !t.names().includes('delete'));
+});
+
+test('the presenter who ends a room gets its statistics, and stays if the server refuses', async () => {
+  const t = await started({ meeting: { ...meeting(), role: 'presenter' } });
+  t.world.down = true;
+  await assert.rejects(t.session.end(), { status: 0 });
+  assert.equal(t.track.status, 'live');
+  t.world.down = false;
+  assert.deepEqual(await t.session.end(), { totalParticipants: 2 });
+  assert.equal(t.track.status, 'off');
 });

@@ -20,16 +20,17 @@ export function MuteButton({ muted, onToggle }) {
   </button>`;
 }
 
-function syncLine(status, refusal, blocked) {
+function syncLine(status, refusal, blocked, denied) {
+  if (denied) return 'Cannot unmute: a presenter must allow it first. Raise your hand.';
   if (blocked) return 'Cannot unmute: no microphone is open.';
   if (status === 'refused' && refusal) return `Refused by the server: ${refusal.message}`;
   return SYNC[status];
 }
 
-export function MuteState({ muted, status, refusal, blocked }) {
+export function MuteState({ muted, status, refusal, blocked, denied }) {
   return html`<p class="mute-state" id="mute-state" data-sync=${status} data-testid="mute-state">
     <span class="mute-headline">${muted ? 'You say you are muted' : 'You say you are unmuted'}</span>
-    <span class=${status === 'sent' && !blocked ? 'mute-sync' : 'mute-sync pending'}>${syncLine(status, refusal, blocked)}</span>
+    <span class=${status === 'sent' && !blocked && !denied ? 'mute-sync' : 'mute-sync pending'}>${syncLine(status, refusal, blocked, denied)}</span>
   </p>`;
 }
 

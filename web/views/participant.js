@@ -4,7 +4,7 @@ import { html, useMemo } from '../vendor/htm-preact.js';
 import { describeUser } from '../identity.js';
 import { formatFor, formatLeft } from '../time.js';
 import { Age } from './age.js';
-import { AlertIcon, CheckIcon, ClockIcon, MicIcon, MicOffIcon } from './icons.js';
+import { AlertIcon, CheckIcon, ClockIcon, HandIcon, MicIcon, MicOffIcon } from './icons.js';
 
 const SENDING = { sending: 'sending…', unsent: 'not sent yet', refused: 'refused by the server' };
 /**
@@ -58,23 +58,39 @@ function Unverified({ isMuted, verdict, lastUpdated, clock }) {
       plain && lastUpdated && html` · <${Age} at=${lastUpdated} now=${clock.now} testid="participant-age" />`}</span>`;
 }
 
+/** What the person is in a room that somebody created. */
+function Standing({ role, handRaised, mayUnmute }) {
+  if (role !== 'presenter' && !handRaised && !mayUnmute) return null;
+  return html`<p class="person-standing">
+    ${role === 'presenter' && html`<span class="badge" data-testid="participant-role">Presenter</span>`}
+    ${handRaised && html`<span class="badge is-hand" data-testid="participant-hand"><${HandIcon} />Hand raised</span>`}
+    ${mayUnmute && html`<span class="badge" data-testid="participant-permission">May unmute</span>`}
+  </p>`;
+}
+
 const LOOKS = { verified: Verified, contradicted: Contradicted };
 
-/** One person: their claim, and whether a measurement agrees. `verdict` comes from `describeVerdict`. */
-export function Participant({ userId, name = null, isMuted, deviceId, deviceLabel, lastUpdated, verdict, self = false, sync = 'sent', clock }) {
+/**
+ * One person: their claim, and whether a measurement agrees. `verdict` comes from `describeVerdict`; `standing` is what
+ * they are in a created room; `tools` is what a presenter can do about them.
+ */
+export function Participant({ userId, name = null, isMuted, deviceId, deviceLabel, lastUpdated, verdict, standing = {}, tools = null, self = false, sync = 'sent', clock }) {
   const who = describeUser({ userId, name });
   const Look = LOOKS[verdict.value] ?? Unverified;
+  const { role, handRaised, mayUnmute } = standing;
   return useMemo(() => html`<li class=${`person is-${verdict.value}${self ? ' is-self' : ''}`} data-testid="participant" data-user-id=${userId}
       data-muted=${String(isMuted)} data-self=${String(self)} data-sync=${self ? sync : undefined} data-verdict=${verdict.value} data-reason=${verdict.reason}>
     <span class=${`avatar tint-${tintOf(userId)}`} aria-hidden="true">${who.initials}</span>
     <div class="person-text">
       <p class="person-name" title=${name ? `${who.name} (${userId})` : userId}><span class="clamp">${who.name}</span>${who.tag && html`<span class="tag">${who.tag}</span>`}${self && html`<span class="you">You</span>`}</p>
+      <${Standing} role=${role} handRaised=${handRaised} mayUnmute=${mayUnmute} />
       <p class="person-device" data-testid="participant-device" title=${deviceLabel ?? undefined}><span class="clamp">${deviceLabel ?? (deviceId ? 'A microphone without a name' : 'No microphone named')}</span></p>
       <p class="person-claim" data-testid="participant-claim">
         ${sync === 'sent'
           ? html`<${Look} isMuted=${isMuted} verdict=${verdict} lastUpdated=${lastUpdated} self=${self} clock=${clock} />`
           : html`<${ClaimChip} isMuted=${isMuted} /><span class="person-meta pending">${SENDING[sync]}</span>`}
       </p>
+      ${tools}
     </div>
-  </li>`, [userId, name, isMuted, deviceId, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.since, verdict.short, verdict.means]);
+  </li>`, [userId, role, handRaised, mayUnmute, tools, name, isMuted, deviceId, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.since, verdict.short, verdict.means]);
 }

@@ -1,6 +1,7 @@
 // The room: who is in it, and everything that this person can do there.
 
 import { html, useState } from '../vendor/htm-preact.js';
+import { describeProblem } from '../join.js';
 import { steadyNow } from '../time.js';
 import { beforeClaim, describeVerdict, isMoved, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
@@ -8,6 +9,7 @@ import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
 import { useCopy } from './copy.js';
 import { HelpDialog } from './help.js';
 import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
+import { HandButton, LeaveDialog, MuteRequest, PersonTools, Problem, Tools, Waiting } from './meeting.js';
 import { PairingCard } from './pairing.js';
 import { Participant } from './participant.js';
 import { RoomSafety } from './safety.js';
@@ -96,11 +98,16 @@ function TopBar({ connection, onHelp, onLeave }) {
 function Side({ view, session, verdict, isSettled, clock }) {
   return html`<aside class="side" aria-label="You">
     <section class="dock" aria-label="Mute">
-      <${MuteState} muted=${view.muted} status=${view.muteStatus} refusal=${view.refusal} blocked=${view.blocked} />
-      <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
+      <${MuteState} muted=${view.muted} status=${view.muteStatus} refusal=${view.refusal} blocked=${view.blocked} denied=${view.denied} />
+      <div class="dock-row">
+        <${MuteButton} muted=${view.muted} onToggle=${session.toggle} />
+        ${view.meeting && html`<${HandButton} meeting=${view.meeting} session=${session} />`}
+      </div>
+      ${view.meeting && html`<${Problem} meeting=${view.meeting} where="hand" />`}
       <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
     </section>
     <${OwnContradiction} verdict=${verdict} />
+    ${view.meeting && html`<${MuteRequest} meeting=${view.meeting} session=${session} />`}
     <${Notice} notice=${view.notice} session=${session} />
     <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus} refusal=${view.deviceRefusal}
       moved=${view.own !== null && isMoved(view.own, verdict)} isStuck=${view.isStuck} onReopen=${session.reopenMicrophone}
@@ -110,15 +117,19 @@ function Side({ view, session, verdict, isSettled, clock }) {
 }
 
 /** `people` are the states that are shown, this person's first, each with its verdict. */
-function People({ view, people, isStale, clock }) {
+function People({ view, people, isStale, session, clock }) {
+  const { meeting } = view;
+  const isPresenter = meeting?.role === 'presenter';
   return html`<section class="people-section" aria-label="People">
+    ${isPresenter && html`<${Waiting} meeting=${meeting} session=${session} />`}
     <ul class=${isStale ? 'people is-stale' : 'people'} data-testid="people" role="list">
       ${people.map(({ state, verdict }, i) => html`<${Participant} key=${state.userId} userId=${state.userId} name=${state.name} isMuted=${state.isMuted} deviceId=${state.deviceId} deviceLabel=${state.deviceLabel}
-        lastUpdated=${state.lastUpdated} verdict=${verdict} self=${i === 0} sync=${i === 0 ? view.muteStatus : 'sent'} clock=${clock} />`)}
+        lastUpdated=${state.lastUpdated} verdict=${verdict} standing=${state.participant}
+        tools=${isPresenter && i > 0 && state.participant ? html`<${PersonTools} state=${state} meeting=${meeting} session=${session} />` : null} self=${i === 0} sync=${i === 0 ? view.muteStatus : 'sent'} clock=${clock} />`)}
     </ul>
     ${view.loaded && view.others.length === 0 && html`<div class="empty" data-testid="empty-room">
       <p class="empty-title">${isStale ? 'You were the only one here' : 'You are the only one here'}</p>
-      <p>Send the link to this room to the people you are expecting. They appear here as soon as they join.</p>
+      <p>Send the link to this room to the people you are expecting. They appear here as soon as they join${meeting?.room.settings.lobby ? ' and you let them in' : ''}.</p>
     </div>`}
     ${!view.loaded && !isStale && html`<p class="hint">Loading the list of people…</p>`}
     ${view.truncated && html`<p class="hint">This room is larger than this page can list. Not everyone is shown.</p>`}
@@ -134,8 +145,18 @@ function selfOf(view, isSettled) {
   };
 }
 
-export function RoomView({ view, session, clock, onLeave }) {
+/** Whether a presenter has to be asked before they leave, and whether nobody else presents. */
+function departureOf({ meeting, others }) {
+  const isPresenter = meeting?.role === 'presenter';
+  return { mustAsk: isPresenter && others.length > 0, isLast: !others.some((state) => state.participant?.role === 'presenter') };
+}
+
+export function RoomView({ view, session, clock, onLeave, onEnd }) {
   const [help, setHelp] = useState(false);
+  const [leaving, setLeaving] = useState(false);
+  const { meeting } = view;
+  const { mustAsk, isLast } = departureOf(view);
+  const end = () => onEnd().then(() => null, describeProblem);
   const now = clock.now();
   const isSettled = view.muteStatus === 'sent' && view.deviceStatus === 'sent' && view.own?.isMuted === view.muted;
   const isStale = view.connection === 'reconnecting';
@@ -145,18 +166,22 @@ export function RoomView({ view, session, clock, onLeave }) {
   useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
   return html`<div class="room">
-    <${TopBar} connection=${view.connection} onHelp=${() => setHelp(true)} onLeave=${onLeave} />
+    <${TopBar} connection=${view.connection} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
     <${Banner} view=${view} />
     <main class="layout">
       <div class="heading">
-        <h1 data-testid="room-title" title=${view.roomId}>${view.roomId}</h1>
+        <h1 data-testid="room-title" title=${view.roomId}>${meeting?.room.title ?? view.roomId}</h1>
         <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
         ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} people=${people.map(({ state }) => state)} offline=${isStale} />`}
         <${ClaimsNote} verdicts=${verdicts} />
+        ${meeting
+          ? html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} onEnd=${end} />`
+          : html`<p class="claims-note" data-testid="open-note">Nobody is checked in this room: anybody may join it, and act for anybody.</p>`}
       </div>
       <${Side} view=${view} session=${session} verdict=${verdicts[0]} isSettled=${isSettled} clock=${clock} />
-      <${People} view=${view} people=${people} isStale=${isStale} clock=${clock} />
+      <${People} view=${view} people=${people} isStale=${isStale} session=${session} clock=${clock} />
     </main>
+    <${LeaveDialog} open=${leaving} isLast=${isLast} onClose=${() => setLeaving(false)} onLeave=${onLeave} />
     <${HelpDialog} open=${help} onClose=${() => setHelp(false)} />
   </div>`;
 }

@@ -1,0 +1,196 @@
+// What a room that somebody created adds for its people: roles, hands, permission to unmute, requests to mute, and what
+// only a presenter can do.
+
+import { describeUser } from '../identity.js';
+import { describeProblem } from '../join.js';
+import { createTimer } from '../time.js';
+
+/** How often a presenter's page asks what has become of a request to mute, and how often at most. */
+const ROUND_MS = 2000;
+const ROUNDS_MAX = 30;
+/** An outcome that no longer changes. */
+const SETTLED = ['verified', 'refused', 'gone'];
+
+const nameOf = (state) => describeUser(state).name;
+
+class Meeting {
+  #options;
+  #timer;
+  #view;
+  /** The last request to mute that this page has seen. Undefined until the room has been read once. */
+  #seen;
+  #raised = null;
+  #waited = null;
+  #isEnded = false;
+
+  constructor(options) {
+    this.#options = options;
+    this.#timer = createTimer(options.timers);
+    this.#view = {
+      room: options.room, role: options.role, mayUnmute: false, isHandUp: false, waiting: [], warning: null,
+      request: null, round: null, busy: null, problem: null,
+    };
+  }
+
+  view() { return this.#view; }
+
+  isPresenter() { return this.#view.role === 'presenter'; }
+
+  /** Whether this person may claim an open microphone. */
+  mayOpen() {
+    return this.isPresenter() || !this.#view.room.settings.moderatedUnmute || this.#view.mayUnmute;
+  }
+
+  stop() {
+    this.#isEnded = true;
+    this.#timer.clear();
+  }
+
+  #set(change) {
+    if (this.#isEnded) return;
+    this.#view = { ...this.#view, ...change };
+    this.#options.onChange();
+  }
+
+  /** Takes an answer of the room: itself, its people, and who waits. */
+  see({ room, items, waiting, warning }) {
+    const { participantId } = this.#options;
+    const own = items.find((state) => state.userId === participantId)?.participant;
+    const before = { mayOpen: this.mayOpen(), role: this.#view.role };
+    this.#view = {
+      ...this.#view, room, waiting, warning,
+      ...(own ? { role: own.role, mayUnmute: own.mayUnmute, isHandUp: own.handRaised } : {}),
+    };
+    if (own) this.#comparePermission(before);
+    this.#seeRequest(room.muteRequest ?? null);
+    this.#announceHands(items);
+    this.#announceWaiting(waiting);
+  }
+
+  #comparePermission({ mayOpen, role }) {
+    const { announce, isMuted, mute } = this.#options;
+    if (role !== this.#view.role) announce(this.isPresenter() ? 'You are a presenter now.' : 'You are not a presenter any more.');
+    // Permission closes a microphone; it never opens one.
+    if (!this.mayOpen() && !isMuted()) {
+      mute();
+      announce('A presenter has taken back the permission to unmute. You are muted.');
+    } else if (this.mayOpen() && !mayOpen) {
+      announce('You may unmute now.');
+    }
+  }
+
+  #seeRequest(request) {
+    const isNew = this.#seen !== undefined && request !== null && request.requestId !== this.#seen;
+    this.#seen = request?.requestId ?? null;
+    if (!isNew || this.isPresenter()) return;
+    const { announce, isMuted, mute } = this.#options;
+    // The claim is sent even if the page is muted already: it is the answer to the request.
+    const wasOpen = !isMuted();
+    mute();
+    this.#view = { ...this.#view, request: { requestId: request.requestId, wasOpen } };
+    announce('A presenter asks everybody to mute. You are muted.');
+  }
+
+  #announceHands(items) {
+    const raised = items.filter((state) => state.participant?.handRaised && state.userId !== this.#options.participantId);
+    const fresh = this.#raised && raised.filter((state) => !this.#raised.includes(state.userId));
+    this.#raised = raised.map((state) => state.userId);
+    if (fresh?.length) this.#options.announce(`${fresh.map(nameOf).join(', ')} ${fresh.length === 1 ? 'raises a hand' : 'raise their hands'}.`);
+  }
+
+  #announceWaiting(waiting) {
+    const fresh = waiting.filter((state) => !this.#waited?.includes(state.userId));
+    this.#waited = waiting.map((state) => state.userId);
+    if (fresh.length) this.#options.announce(`${fresh.map(nameOf).join(', ')} ${fresh.length === 1 ? 'waits' : 'wait'} to be let in.`);
+  }
+
+  /** Makes one change. `where` names the control, beside which a failure is shown. Resolves to whether it was made. */
+  async #act(where, run, done = null) {
+    if (this.#view.busy) return false;
+    this.#set({ busy: where, problem: null });
+    try {
+      await run();
+      this.#set({ busy: null });
+      if (done) this.#options.announce(done);
+      this.#options.nudge();
+      return true;
+    } catch (error) {
+      this.#set({ busy: null, problem: { where, text: describeProblem(error) } });
+      return false;
+    }
+  }
+
+  #change(where, id, change, done) {
+    const { api, roomId } = this.#options;
+    return this.#act(where, () => api.changeParticipant(roomId, id, change), done);
+  }
+
+  raiseHand(isUp) {
+    return this.#change('hand', this.#options.participantId, { handRaised: isUp }, isUp ? 'Your hand is up.' : 'Your hand is down.');
+  }
+
+  admit(person) { return this.#change(person.userId, person.userId, { admitted: true }, `${nameOf(person)} was let in.`); }
+
+  remove(person, done) { return this.#change(person.userId, person.userId, { removed: true }, done); }
+
+  allow(person, mayUnmute) {
+    const done = mayUnmute ? `${nameOf(person)} may unmute now.` : `${nameOf(person)} may not unmute any more.`;
+    // A raised hand has its answer.
+    const change = mayUnmute && person.participant.handRaised ? { mayUnmute, handRaised: false } : { mayUnmute };
+    return this.#change(person.userId, person.userId, change, done);
+  }
+
+  lowerHand(person) { return this.#change(person.userId, person.userId, { handRaised: false }, `The hand of ${nameOf(person)} is down.`); }
+
+  makePresenter(person) { return this.#change(person.userId, person.userId, { role: 'presenter' }, `${nameOf(person)} is a presenter now.`); }
+
+  changeSettings(settings) {
+    const { api, roomId } = this.#options;
+    return this.#act('settings', () => api.changeRoom(roomId, { settings }));
+  }
+
+  async muteAll() {
+    const { api, roomId } = this.#options;
+    this.#timer.clear();
+    await this.#act('mute-all', async () => {
+      const { requestId, targets } = await api.muteAll(roomId);
+      this.#set({ round: { requestId, targets, isOver: targets.length === 0 } });
+    }, 'Everybody was asked to mute.');
+    const { round } = this.#view;
+    if (round && !round.isOver) this.#follow(round.requestId, 0);
+  }
+
+  /** Asks what has become of a request to mute, until nothing changes any more or the presenter has dismissed it. */
+  #follow(requestId, asked) {
+    this.#timer.set(async () => {
+      const { api, roomId } = this.#options;
+      const answer = await api.muteOutcome(roomId, requestId).catch(() => null);
+      if (this.#isEnded || this.#view.round?.requestId !== requestId) return;
+      const targets = answer?.targets ?? this.#view.round.targets;
+      const isOver = asked + 1 >= ROUNDS_MAX || targets.every(({ outcome }) => SETTLED.includes(outcome));
+      this.#set({ round: { requestId, targets, isOver } });
+      if (!isOver) this.#follow(requestId, asked + 1);
+    }, ROUND_MS);
+  }
+
+  dismissRound() {
+    this.#timer.clear();
+    this.#set({ round: null });
+  }
+
+  dismissRequest() { this.#set({ request: null }); }
+
+  /** Tells the presenters that this person does not follow their request to mute. */
+  refuseRequest() {
+    this.dismissRequest();
+    return this.#change('request', this.#options.participantId, { muteRequest: 'refused' });
+  }
+}
+
+/**
+ * `mute` mutes this page and claims it; `isMuted` says whether it is muted; `nudge` reads the room now. A failure is in
+ * `view().problem`: `{where, text}`, where `where` is `hand`, `settings`, `mute-all`, `request` or somebody's id.
+ */
+export function createMeeting({ announce = () => {}, onChange = () => {}, nudge = () => {}, timers = {}, ...others }) {
+  return new Meeting({ announce, onChange, nudge, timers, ...others });
+}

@@ -1,0 +1,140 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { ApiError } from '../http.js';
+import { createMeeting } from '../session/meeting.js';
+import { fakeClock } from './fake-clock.js';
+
+const ROOM = 'rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE';
+const ME = 'p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF';
+const BOB = 'p_01KBA8M3Q4V4W5X6Y7Z8A9BCDG';
+const person = (userId, name, more = {}) => ({ userId, name, participant: { role: 'attendee', handRaised: false, mayUnmute: false, ...more } });
+
+/** A meeting whose server answers as `answers` says, by the name of the call. */
+function setup({ role = 'attendee', moderated = false, muted = true, answers = {} } = {}) {
+  const clock = fakeClock();
+  const world = { muted, said: [], calls: [], nudges: 0 };
+  const call = (name) => async (...args) => {
+    world.calls.push([name, ...args]);
+    const answer = typeof answers[name] === 'function' ? answers[name]() : answers[name];
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const room = { title: 'Weekly', settings: { moderatedUnmute: moderated }, muteRequest: null };
+  const api = Object.fromEntries(['changeParticipant', 'changeRoom', 'muteAll', 'muteOutcome'].map((name) => [name, call(name)]));
+  const meeting = createMeeting({
+    api, roomId: ROOM, participantId: ME, room, role, timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
+    isMuted: () => world.muted, mute: () => { world.muted = true; world.calls.push(['mute']); },
+    announce: (text) => world.said.push(text), nudge: () => { world.nudges += 1; },
+  });
+  const see = (own, { others = [], waiting = [], request = null } = {}) => meeting.see({
+    room: { ...room, muteRequest: request && { requestId: request, at: 't' } }, items: [person(ME, 'Ada', own), ...others], waiting, warning: null,
+  });
+  return { clock, world, meeting, see };
+}
+
+test('in a moderated room only permission lets an attendee unmute, and its end mutes the page', () => {
+  const t = setup({ moderated: true });
+  assert.equal(t.meeting.mayOpen(), false, 'before the room was read');
+  t.see({});
+  assert.equal(t.meeting.mayOpen(), false);
+  t.see({ mayUnmute: true });
+  assert.deepEqual([t.meeting.mayOpen(), t.world.said, t.world.calls], [true, ['You may unmute now.'], []], 'nothing opens a microphone');
+  t.world.muted = false;
+  t.see({});
+  assert.deepEqual([t.world.muted, t.world.said.at(-1)], [true, 'A presenter has taken back the permission to unmute. You are muted.']);
+  t.see({ role: 'presenter' });
+  assert.equal(t.meeting.mayOpen(), true);
+  assert.ok(t.world.said.includes('You are a presenter now.'));
+});
+
+test('a new request mutes the page, and one that was there before does not', () => {
+  const t = setup({ muted: false });
+  t.see({}, { request: 'mr_1' });
+  assert.equal(t.world.muted, false, 'it was made before this page came');
+  t.see({}, { request: 'mr_1' });
+  assert.equal(t.world.muted, false);
+  t.see({}, { request: 'mr_2' });
+  assert.deepEqual([t.world.muted, t.meeting.view().request, t.world.said], [true, { requestId: 'mr_2', wasOpen: true }, ['A presenter asks everybody to mute. You are muted.']]);
+  t.meeting.dismissRequest();
+  t.see({}, { request: 'mr_2' });
+  assert.equal(t.meeting.view().request, null);
+});
+
+test('a page that is muted already claims it once more, because that is the answer', () => {
+  const t = setup();
+  t.see({});
+  t.see({}, { request: 'mr_1' });
+  assert.deepEqual([t.world.calls, t.meeting.view().request.wasOpen], [[['mute']], false]);
+});
+
+test('a presenter does not follow a request to mute', () => {
+  const t = setup({ role: 'presenter', muted: false });
+  t.see({ role: 'presenter' });
+  t.see({ role: 'presenter' }, { request: 'mr_1' });
+  assert.deepEqual([t.world.muted, t.meeting.view().request], [false, null]);
+});
+
+test('the refusal of a request is told to the server', async () => {
+  const t = setup({ muted: false });
+  t.see({});
+  t.see({}, { request: 'mr_1' });
+  await t.meeting.refuseRequest();
+  assert.deepEqual(t.world.calls.at(-1), ['changeParticipant', ROOM, ME, { muteRequest: 'refused' }]);
+  assert.equal(t.meeting.view().request, null);
+});
+
+test('new hands and people who wait are announced once', () => {
+  const t = setup({ role: 'presenter' });
+  const bob = (up) => ({ others: [person(BOB, 'Bob', { handRaised: up })] });
+  t.see({ role: 'presenter' }, bob(false));
+  t.see({ role: 'presenter' }, bob(true));
+  t.see({ role: 'presenter' }, bob(true));
+  assert.deepEqual(t.world.said, ['Bob raises a hand.']);
+  const cleo = { waiting: [person('p_01KBA8M3Q4V4W5X6Y7Z8A9BCDH', 'Cleo')] };
+  t.see({ role: 'presenter' }, cleo);
+  t.see({ role: 'presenter' }, cleo);
+  assert.equal(t.world.said.filter((text) => text === 'Cleo waits to be let in.').length, 1);
+});
+
+test('permission answers a raised hand', async () => {
+  const t = setup({ role: 'presenter' });
+  await t.meeting.allow(person(BOB, 'Bob', { handRaised: true }), true);
+  await t.meeting.allow(person(BOB, 'Bob'), false);
+  assert.deepEqual(t.world.calls.map((call) => call[3]), [{ mayUnmute: true, handRaised: false }, { mayUnmute: false }]);
+  assert.equal(t.world.nudges, 2, 'the room is read at once');
+});
+
+test('a failure is shown beside its control until the next try', async () => {
+  const answers = { changeParticipant: new ApiError({ status: 409, code: 'room_full' }) };
+  const t = setup({ role: 'presenter', answers });
+  assert.equal(await t.meeting.admit(person(BOB, 'Bob')), false);
+  assert.equal(t.meeting.view().problem.where, BOB);
+  assert.match(t.meeting.view().problem.text, /full/);
+  answers.changeParticipant = {};
+  assert.equal(await t.meeting.admit(person(BOB, 'Bob')), true);
+  assert.deepEqual([t.meeting.view().problem, t.meeting.view().busy, t.world.said], [null, null, ['Bob was let in.']]);
+});
+
+test('what becomes of a request is followed until nothing changes any more', async () => {
+  const outcomes = ['requested', 'claimed', 'verified'];
+  const targets = (outcome) => [{ participantId: BOB, outcome }];
+  const t = setup({ role: 'presenter', answers: { muteAll: { requestId: 'mr_1', targets: targets('requested') }, muteOutcome: () => ({ targets: targets(outcomes.shift()) }) } });
+  await t.meeting.muteAll();
+  assert.deepEqual(t.meeting.view().round, { requestId: 'mr_1', targets: targets('requested'), isOver: false });
+  await t.clock.advance(4000);
+  assert.equal(t.meeting.view().round.targets[0].outcome, 'claimed');
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.meeting.view().round.isOver, t.world.calls.length], [true, 4], 'one request and three questions');
+});
+
+test('a claim without an agent is not asked after forever, and a dismissed request not at all', async () => {
+  const targets = [{ participantId: BOB, outcome: 'claimed' }];
+  const t = setup({ role: 'presenter', answers: { muteAll: { requestId: 'mr_1', targets }, muteOutcome: { targets } } });
+  await t.meeting.muteAll();
+  await t.clock.advance(600_000);
+  assert.deepEqual([t.meeting.view().round.isOver, t.world.calls.length], [true, 31]);
+  await t.meeting.muteAll();
+  t.meeting.dismissRound();
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.meeting.view().round, t.world.calls.length], [null, 32]);
+});

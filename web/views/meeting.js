@@ -1,0 +1,148 @@
+// What a room that somebody created shows beside its people: who waits, what became of a request to mute, and the
+// presenter's tools.
+
+import { html, useState } from '../vendor/htm-preact.js';
+import { describeUser } from '../identity.js';
+import { Dialog } from './dialog.js';
+import { HandIcon, MicOffIcon } from './icons.js';
+
+const disabledIf = (isSo) => (isSo ? 'true' : undefined);
+
+/** A failure of the control of this name, beside it. */
+export function Problem({ meeting, where }) {
+  if (meeting.problem?.where !== where) return null;
+  return html`<p class="alert" role="alert" data-testid="meeting-problem">${meeting.problem.text}</p>`;
+}
+
+/** People in the lobby. Only presenters get them. */
+export function Waiting({ meeting, session }) {
+  if (meeting.waiting.length === 0) return null;
+  return html`<section class="card waiting" aria-labelledby="waiting-title" data-testid="waiting">
+    <h2 id="waiting-title" class="card-title">Waiting to be let in (${meeting.waiting.length})</h2>
+    <ul role="list">${meeting.waiting.map((person) => {
+      const { name, tag } = describeUser(person);
+      return html`<li key=${person.userId} data-testid="waiting-person">
+        <span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span>
+        <span class="actions">
+          <button type="button" class="button primary small" aria-disabled=${disabledIf(meeting.busy)} aria-label=${`Let ${name} in`} onClick=${() => session.meeting.admit(person)} data-testid="admit">Let in</button>
+          <button type="button" class="button small" aria-disabled=${disabledIf(meeting.busy)} aria-label=${`Turn ${name} away`} onClick=${() => session.meeting.remove(person, `${name} was turned away.`)} data-testid="turn-away">Turn away</button>
+        </span>
+        <${Problem} meeting=${meeting} where=${person.userId} />
+      </li>`;
+    })}</ul>
+  </section>`;
+}
+
+const OUTCOMES = {
+  requested: ['asked', 'Their page has not answered yet.'],
+  claimed: ['says muted', 'A claim: their page says that it has muted.'],
+  verified: ['muted, verified', 'An agent measured it.'],
+  refused: ['stays unmuted', 'They do not follow the request.'],
+  gone: ['left', 'They are not in the room any more.'],
+};
+
+/** What has become of the request to mute, person by person. A claim is never shown as verified. */
+function Round({ round, people, session }) {
+  const nameOf = (id) => describeUser(people.find((state) => state.userId === id) ?? { userId: id });
+  return html`<section class="card round" aria-labelledby="round-title" data-testid="round" data-over=${String(round.isOver)}>
+    <div class="round-head"><h2 id="round-title" class="card-title">Everybody was asked to mute</h2>
+      <button type="button" class="button quiet small" onClick=${() => session.meeting.dismissRound()} data-testid="round-close">Close</button></div>
+    ${round.targets.length === 0 ? html`<p class="hint">Nobody else is here.</p>` : html`<ul role="list">${round.targets.map(({ participantId, outcome }) => {
+      const [word, means] = OUTCOMES[outcome] ?? [outcome, ''];
+      const { name, tag } = nameOf(participantId);
+      return html`<li key=${participantId} data-testid="round-target" data-outcome=${outcome} title=${means}><span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span><span class=${`outcome is-${outcome}`}>${word}</span></li>`;
+    })}</ul>`}
+  </section>`;
+}
+
+/** The line of buttons below the title: the tools of a presenter. */
+export function Tools({ view, session, people, onEnd }) {
+  const { meeting } = view;
+  const { settings } = meeting.room;
+  const isPresenter = meeting.role === 'presenter';
+  const [asking, setAsking] = useState(false);
+  const option = (key) => (event) => session.meeting.changeSettings({ [key]: event.target.checked });
+  return html`<div class="tools" role="group" aria-label="Room">
+      ${isPresenter && html`<button type="button" class="button" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.muteAll()} data-testid="mute-all"><${MicOffIcon} />Mute all</button>`}
+      ${isPresenter && html`<details class="settings" data-testid="settings"><summary class="button">Settings</summary><div class="settings-body card">
+        ${[['lobby', 'Lobby'], ['moderatedUnmute', 'Unmute only with permission'], ['chat', 'Chat'], ['questions', 'Questions']].map(([key, text]) => html`<label key=${key} class="setting"><input
+          type="checkbox" checked=${settings[key]} disabled=${meeting.busy === 'settings'} onChange=${option(key)} data-testid=${`setting-${key}`} />${text}</label>`)}
+        <${Problem} meeting=${meeting} where="settings" /></div></details>`}
+      ${isPresenter && html`<button type="button" class="button end" onClick=${() => setAsking(true)} data-testid="end" aria-haspopup="dialog">End for everybody</button>`}
+    </div>
+    <${Problem} meeting=${meeting} where="mute-all" />
+    ${meeting.round && html`<${Round} round=${meeting.round} people=${people} session=${session} />`}
+    ${meeting.warning === 'star_size' && isPresenter && html`<p class="claims-note" data-testid="star-size">This room is large. Direct connections to everybody may not hold.</p>`}
+    <${EndDialog} open=${asking} onClose=${() => setAsking(false)} onEnd=${onEnd} />`;
+}
+
+function EndDialog({ open, onClose, onEnd }) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState(null);
+  async function end() {
+    if (busy) return;
+    setBusy(true);
+    setProblem(await onEnd());
+    setBusy(false);
+  }
+  return html`<${Dialog} open=${open} title="End the room for everybody?" testid="end-dialog" onClose=${onClose}>
+    <p>Everybody leaves at once. Messages, questions and names are removed. Nobody can come back.</p>
+    ${problem && html`<p class="alert" role="alert">${problem}</p>`}
+    <div class="actions">
+      <button type="button" class="button" onClick=${onClose} data-testid="end-cancel">Go on</button>
+      <button type="button" class="button danger" aria-disabled=${disabledIf(busy)} onClick=${end} data-testid="end-confirm">End the room</button>
+    </div>
+  <//>`;
+}
+
+/** The dialog of a presenter who leaves without ending the room. */
+export function LeaveDialog({ open, isLast, onClose, onLeave }) {
+  return html`<${Dialog} open=${open} title="Leave without ending the room?" testid="leave-dialog" onClose=${onClose}>
+    <p>${isLast ? 'You are the only presenter here. If you leave, nobody can let people in or end the room.' : 'The room goes on. If you join again, you are no presenter.'}</p>
+    <div class="actions">
+      <button type="button" class="button" onClick=${onClose} data-testid="leave-cancel">Stay</button>
+      <button type="button" class="button danger" onClick=${onLeave} data-testid="leave-confirm">Leave</button>
+    </div>
+  <//>`;
+}
+
+/** Raises and lowers this person's hand. */
+export function HandButton({ meeting, session }) {
+  const isUp = meeting.isHandUp;
+  return html`<button type="button" class=${isUp ? 'hand is-up' : 'hand'} aria-pressed=${String(isUp)} aria-disabled=${disabledIf(meeting.busy === 'hand')}
+    onClick=${() => session.meeting.raiseHand(!isUp)} data-testid="hand"><${HandIcon} /><span class="hand-word">Raise hand</span></button>`;
+}
+
+/** The presenter's request to mute. The page has muted already. */
+export function MuteRequest({ meeting, session }) {
+  if (!meeting.request && meeting.problem?.where !== 'request') return null;
+  return html`<div class="notice" role="status" data-testid="mute-request"><p>A presenter asked everybody to mute, so this page has muted you.</p>
+    <${Problem} meeting=${meeting} where="request" />
+    <div class="notice-actions">
+      ${meeting.request?.wasOpen && session.meeting.mayOpen() && html`<button type="button" class="button" onClick=${session.stayUnmuted} data-testid="stay-unmuted">Stay unmuted</button>`}
+      <button type="button" class="button quiet" onClick=${() => session.meeting.dismissRequest()} data-testid="mute-request-close">Dismiss</button>
+    </div></div>`;
+}
+
+/** What a presenter can do about one person. */
+export function PersonTools({ state, meeting, session }) {
+  const { name } = describeUser(state);
+  const { role, handRaised, mayUnmute } = state.participant;
+  const [asking, setAsking] = useState(false);
+  const disabled = disabledIf(meeting.busy);
+  const isModerated = meeting.room.settings.moderatedUnmute && role === 'attendee';
+  return html`<div class="person-tools" data-testid="person-tools">
+    ${isModerated && html`<button type="button" class=${handRaised && !mayUnmute ? 'button small primary' : 'button small'} aria-disabled=${disabled} onClick=${() => session.meeting.allow(state, !mayUnmute)} data-testid="allow">${mayUnmute ? 'Take back permission' : 'Allow to unmute'}<span class="visually-hidden">: ${name}</span></button>`}
+    ${handRaised && html`<button type="button" class="button small" aria-disabled=${disabled} onClick=${() => session.meeting.lowerHand(state)} data-testid="lower-hand">Lower hand<span class="visually-hidden">: ${name}</span></button>`}
+    ${role === 'attendee' && html`<button type="button" class="button small quiet" aria-disabled=${disabled} onClick=${() => session.meeting.makePresenter(state)} data-testid="make-presenter">Make presenter<span class="visually-hidden">: ${name}</span></button>`}
+    <button type="button" class="button small quiet" onClick=${() => setAsking(true)} data-testid="remove" aria-haspopup="dialog">Remove<span class="visually-hidden">: ${name}</span></button>
+    <${Problem} meeting=${meeting} where=${state.userId} />
+    <${Dialog} open=${asking} title=${`Remove ${name}?`} testid=${`remove-dialog-${state.userId}`} onClose=${() => setAsking(false)}>
+      <p>${name} leaves the room at once. With the link, they can join again.</p>
+      <div class="actions">
+        <button type="button" class="button" onClick=${() => setAsking(false)}>Keep</button>
+        <button type="button" class="button danger" onClick=${() => { setAsking(false); session.meeting.remove(state, `${name} was removed.`); }} data-testid="remove-confirm">Remove</button>
+      </div>
+    <//>
+  </div>`;
+}
