@@ -278,9 +278,9 @@ async function resume() {
   return true;
 }
 
-// A select does not count: it keeps the focus after a person has chosen a microphone, and M must still mute then.
+// A select or a check box does not count: a select keeps the focus after a person has chosen a microphone, and M must still mute then.
 function isTyping(target) {
-  return target instanceof Element && target.closest('input, textarea, [contenteditable]') !== null;
+  return target instanceof Element && target.closest('input:not([type=checkbox]), textarea, [contenteditable]') !== null;
 }
 
 window.addEventListener('keydown', (event) => {

@@ -11,11 +11,13 @@ import { createPairing } from './pairing.js';
 import { createPresence } from './presence.js';
 import { createRoomPoller } from './room-poller.js';
 import { arrange } from './room.js';
+import { createChat } from './session/chat.js';
 import { createContradictionAnnouncer } from './session/contradiction.js';
 import { createDevice } from './session/device.js';
 import { createMeeting } from './session/meeting.js';
 import { createMute } from './session/mute.js';
 import { createOwnState } from './session/own-state.js';
+import { createQuestions } from './session/questions.js';
 import { createReconciler } from './session/reconcile.js';
 import { createReopener } from './session/reopener.js';
 import { createRoomReader } from './session/room-reader.js';
@@ -48,6 +50,9 @@ class Session {
   #meeting = null;
   /** The microphone, for the level meter of the view. */
   mic;
+  /** The messages and the questions of a created room; null in any other. */
+  chat = null;
+  questions = null;
 
   constructor(options) {
     this.#options = options;
@@ -96,8 +101,11 @@ class Session {
     this.#announceContradiction = createContradictionAnnouncer(announce);
   }
 
-  #connectMeeting({ api, roomId, userId, meeting, timers, announce }) {
+  #connectMeeting({ api, roomId, userId, meeting, timers, announce, isHidden, now, random }) {
     if (!meeting) return;
+    const panel = { api, roomId, isHidden, now, random, timers, announce, onChange: () => this.#emit() };
+    this.chat = createChat(panel);
+    this.questions = createQuestions(panel);
     this.#meeting = createMeeting({
       ...meeting, api, roomId, participantId: userId, timers, announce,
       isMuted: () => this.#mute.isMuted(), mute: () => this.#mute.set(true),
@@ -208,7 +216,7 @@ class Session {
     return {
       userId, name, roomId, own, others, connection, okAt, error, truncated,
       loaded: items !== null,
-      meeting: this.#meeting?.view() ?? null,
+      meeting: this.#meeting?.view() ?? null, chat: this.chat?.view() ?? null, questions: this.questions?.view() ?? null,
       muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(), denied: this.#mute.isDenied(),
       muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
       device: this.#device.claimed(), deviceStatus: this.#outbox.deviceStatus(), deviceRefusal: this.#outbox.deviceRefusal(),
@@ -254,6 +262,8 @@ class Session {
     this.#presence.quit();
     this.#witness.stop();
     this.#meeting?.stop();
+    this.chat?.close();
+    this.questions?.close();
     this.mic.stop();
     this.#options.store.endSession();
   }

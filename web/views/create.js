@@ -2,8 +2,7 @@
 
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { cleanName, cleanTitle, nameProblem, passwordProblem, titleProblem } from '../text.js';
-import { Check, Field } from './entrance.js';
-import { useRefusal } from './join.js';
+import { Check, Field, useRefusal } from './entrance.js';
 
 export function CreateForm({ name: initialName, problem, field, busy, onCreate }) {
   const [title, setTitle] = useState('');

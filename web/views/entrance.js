@@ -1,6 +1,6 @@
 // The frame of all screens outside a room, and the fields of their forms.
 
-import { html, useState } from '../vendor/htm-preact.js';
+import { html, useEffect, useState } from '../vendor/htm-preact.js';
 import { AlertIcon, Brand, CheckIcon, HelpIcon, MicOffIcon } from './icons.js';
 import { HelpDialog } from './help.js';
 
@@ -15,6 +15,17 @@ function Copy() {
     </ul>
     <p class="join-honesty" data-testid="join-honesty">Measuring is done by an agent that a participant runs on their own machine. Nobody has to: without one, a claim stays a claim. A contradiction is strong; a verification is bounded and expires. While exact digital zero lasts, nothing can leave the device; all else is weaker. A signature shows who said it, not that it is true. Levels and sound never leave the machine.</p>
   </section>`;
+}
+
+/** The errors of a form: its own, once it was tried, or the server's until the person changes a field. */
+export function useRefusal(problem, field, inputs) {
+  const [isChanged, setChanged] = useState(false);
+  useEffect(() => {
+    setChanged(false);
+    if (field) inputs[field]?.current?.focus();
+  }, [problem, field]);
+  const refused = problem && !isChanged ? field : null;
+  return { errorAt: (name) => (refused === name ? problem : null), change: () => setChanged(true), rest: problem && !(field in inputs) ? problem : null };
 }
 
 /** An input with its label and a line below it: the error if there is one, else the hint. */

@@ -3,8 +3,7 @@
 
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { cleanName, nameProblem } from '../text.js';
-import { Entrance, Field } from './entrance.js';
-import { useRefusal } from './join.js';
+import { Entrance, Field, useRefusal } from './entrance.js';
 
 export function LookingView() {
   return html`<${Entrance}><div class="card join-form"><p class="hint" role="status" data-testid="looking">Looking for the room…</p></div><//>`;

@@ -18,6 +18,7 @@ export const ShieldIcon = () => svg(html`<path d="M12 3l7.5 2.8v5.4c0 4.6-3 8-7.
 export const QuestionIcon = () => svg(html`<path d="M12 3l7.5 2.8v5.4c0 4.6-3 8-7.5 9.8-4.5-1.8-7.5-5.2-7.5-9.8V5.8z" stroke-dasharray="3.2 2.6" /><path d="M12 7.8v4.7M12 15.8v.1" />`);
 export const CopyIcon = () => svg(html`<rect x="9" y="9" width="11" height="11" rx="2" /><path d="M15 9V6a2 2 0 0 0-2-2H6a2 2 0 0 0-2 2v7a2 2 0 0 0 2 2h3" />`);
 export const HandIcon = () => svg(html`<path d="M7 12V6.5a1.5 1.5 0 0 1 3 0V11M10 10.5V4.5a1.5 1.5 0 0 1 3 0V11M13 10.5v-5a1.5 1.5 0 0 1 3 0V12M16 11.5V8.5a1.5 1.5 0 0 1 3 0V14.5a6.5 6.5 0 0 1-6.5 6.5c-2.8 0-4.3-1-5.6-3L4 13.7a1.6 1.6 0 0 1 2.7-1.7L7 12.5" />`);
+export const UpIcon = () => svg(html`<path d="M12 6l7 9H5z" />`);
 export const CloseIcon = () => svg(html`<path d="M6 6l12 12M18 6L6 18" />`);
 
 /** Name and mark of the product. The mark has a broken line because the chips of claims have one. */

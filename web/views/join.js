@@ -3,18 +3,7 @@
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { cleanName, nameProblem, roomProblem } from '../text.js';
 import { CreateForm } from './create.js';
-import { Entrance, Field } from './entrance.js';
-
-/** The errors of a form: its own, once it was tried, or the server's until the person changes a field. */
-export function useRefusal(problem, field, inputs) {
-  const [isChanged, setChanged] = useState(false);
-  useEffect(() => {
-    setChanged(false);
-    if (field) inputs[field]?.current?.focus();
-  }, [problem, field]);
-  const refused = problem && !isChanged ? field : null;
-  return { errorAt: (name) => (refused === name ? problem : null), change: () => setChanged(true), rest: problem && !(field in inputs) ? problem : null };
-}
+import { Entrance, Field, useRefusal } from './entrance.js';
 
 export function JoinForm({ room: initialRoom, name: initialName, problem, field, busy, slugOf, onJoin }) {
   const [room, setRoom] = useState(initialRoom);

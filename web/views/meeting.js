@@ -55,16 +55,32 @@ function Round({ round, people, session }) {
   </section>`;
 }
 
-/** The line of buttons below the title: the tools of a presenter. */
-export function Tools({ view, session, people, onEnd }) {
+/** Closes what a `details` shows, and goes back to its button. */
+function closeByKey(event) {
+  if (event.key !== 'Escape' || !event.currentTarget.open) return;
+  event.currentTarget.open = false;
+  event.currentTarget.querySelector('summary').focus();
+}
+
+/** Closes what a `details` shows when the focus goes elsewhere. A press on no control moves it nowhere. */
+function closeOutside({ currentTarget, relatedTarget }) {
+  if (relatedTarget && !currentTarget.contains(relatedTarget)) currentTarget.open = false;
+}
+
+/** The line of buttons below the title: the panels for everybody, and the tools of a presenter. */
+export function Tools({ view, session, people, panel, onPanel, onEnd }) {
   const { meeting } = view;
   const { settings } = meeting.room;
   const isPresenter = meeting.role === 'presenter';
   const [asking, setAsking] = useState(false);
   const option = (key) => (event) => session.meeting.changeSettings({ [key]: event.target.checked });
+  const toggle = (name, text, testid) => html`<button type="button" class=${panel === name ? 'button is-on' : 'button'} aria-expanded=${String(panel === name)} aria-controls="panel"
+    onClick=${() => onPanel(panel === name ? null : name)} data-testid=${testid}>${text}</button>`;
   return html`<div class="tools" role="group" aria-label="Room">
+      ${settings.chat && toggle('chat', 'Chat', 'chat-toggle')}
+      ${settings.questions && toggle('questions', 'Questions', 'questions-toggle')}
       ${isPresenter && html`<button type="button" class="button" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.muteAll()} data-testid="mute-all"><${MicOffIcon} />Mute all</button>`}
-      ${isPresenter && html`<details class="settings" data-testid="settings"><summary class="button">Settings</summary><div class="settings-body card">
+      ${isPresenter && html`<details class="settings" data-testid="settings" onKeyDown=${closeByKey} onFocusOut=${closeOutside}><summary class="button">Settings</summary><div class="settings-body card">
         ${[['lobby', 'Lobby'], ['moderatedUnmute', 'Unmute only with permission'], ['chat', 'Chat'], ['questions', 'Questions']].map(([key, text]) => html`<label key=${key} class="setting"><input
           type="checkbox" checked=${settings[key]} disabled=${meeting.busy === 'settings'} onChange=${option(key)} data-testid=${`setting-${key}`} />${text}</label>`)}
         <${Problem} meeting=${meeting} where="settings" /></div></details>`}

@@ -5,6 +5,7 @@ import { describeProblem } from '../join.js';
 import { steadyNow } from '../time.js';
 import { beforeClaim, describeVerdict, isMoved, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
+import { ChatPanel } from './chat.js';
 import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
 import { useCopy } from './copy.js';
 import { HelpDialog } from './help.js';
@@ -12,6 +13,7 @@ import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
 import { HandButton, LeaveDialog, MuteRequest, PersonTools, Problem, Tools, Waiting } from './meeting.js';
 import { PairingCard } from './pairing.js';
 import { Participant } from './participant.js';
+import { QuestionsPanel } from './questions.js';
 import { RoomSafety } from './safety.js';
 
 const WORDS = { online: 'Connected', connecting: 'Connecting', reconnecting: 'Reconnecting' };
@@ -154,8 +156,15 @@ function departureOf({ meeting, others }) {
 export function RoomView({ view, session, clock, onLeave, onEnd }) {
   const [help, setHelp] = useState(false);
   const [leaving, setLeaving] = useState(false);
+  const [panel, setPanel] = useState(null);
   const { meeting } = view;
   const { mustAsk, isLast } = departureOf(view);
+  // A presenter may switch chat or questions off while they are shown.
+  const shown = meeting?.room.settings[panel] ? panel : null;
+  const close = () => {
+    setPanel(null);
+    document.querySelector(`[data-testid=${panel}-toggle]`)?.focus();
+  };
   const end = () => onEnd().then(() => null, describeProblem);
   const now = clock.now();
   const isSettled = view.muteStatus === 'sent' && view.deviceStatus === 'sent' && view.own?.isMuted === view.muted;
@@ -168,16 +177,18 @@ export function RoomView({ view, session, clock, onLeave, onEnd }) {
   return html`<div class="room">
     <${TopBar} connection=${view.connection} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
     <${Banner} view=${view} />
-    <main class="layout">
+    <main class=${shown ? 'layout has-panel' : 'layout'}>
       <div class="heading">
         <h1 data-testid="room-title" title=${view.roomId}>${meeting?.room.title ?? view.roomId}</h1>
         <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
         ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} people=${people.map(({ state }) => state)} offline=${isStale} />`}
         <${ClaimsNote} verdicts=${verdicts} />
         ${meeting
-          ? html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} onEnd=${end} />`
+          ? html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} panel=${shown} onPanel=${setPanel} onEnd=${end} />`
           : html`<p class="claims-note" data-testid="open-note">Nobody is checked in this room: anybody may join it, and act for anybody.</p>`}
       </div>
+      ${shown === 'chat' && html`<${ChatPanel} view=${view} session=${session} onClose=${close} />`}
+      ${shown === 'questions' && html`<${QuestionsPanel} view=${view} session=${session} onClose=${close} />`}
       <${Side} view=${view} session=${session} verdict=${verdicts[0]} isSettled=${isSettled} clock=${clock} />
       <${People} view=${view} people=${people} isStale=${isStale} session=${session} clock=${clock} />
     </main>

@@ -1,0 +1,87 @@
+// The messages of a room: reads them while they are shown, sends new ones, and fetches older ones on demand.
+
+import { describeProblem } from '../join.js';
+import { cleanMessage, messageProblem } from '../text.js';
+import { createFeed } from './feed.js';
+
+/** The most messages that the page keeps. */
+const KEPT_MAX = 1000;
+
+const byId = (a, b) => (a.id < b.id ? -1 : Number(a.id > b.id));
+
+/**
+ * The messages after a page of the newest ones has arrived. A gap between the two would be shown as if nothing had been
+ * said in it, so the older messages are dropped then. Others may write in between: a message may arrive late.
+ */
+export function merge(known, page, hasMore) {
+  const oldest = page[0];
+  const isJoined = !hasMore || known.some((message) => page.some((other) => other.id === message.id));
+  if (!isJoined) return page;
+  const before = known.filter((message) => oldest && message.id < oldest.id);
+  return [...before, ...page].sort(byId).slice(-KEPT_MAX);
+}
+
+export function createChat({ api, roomId, onChange, isHidden, now, random, timers }) {
+  let view = { messages: null, hasMore: false, isSending: false, isLoading: false, problem: null };
+  let nextBefore = null;
+
+  function set(change) {
+    view = { ...view, ...change };
+    onChange();
+  }
+
+  function take({ messages, hasMore, nextBefore: before }) {
+    const merged = view.messages === null ? messages : merge(view.messages, messages, hasMore);
+    // Older messages have been fetched: only their own answer says whether there are more.
+    const isWhole = merged[0]?.id === messages[0]?.id;
+    if (isWhole) nextBefore = before;
+    set({ messages: merged, hasMore: isWhole ? hasMore : view.hasMore });
+  }
+
+  const feed = createFeed({
+    read: () => api.messages(roomId), onBody: (body, changed) => { if (changed || view.messages === null) take(body); }, onChange, isHidden, now, random, timers,
+  });
+
+  async function post(message) {
+    if (view.isSending) return false;
+    set({ isSending: true, problem: null });
+    try {
+      const answer = await api.sendMessage(roomId, message);
+      set({ isSending: false, messages: [...(view.messages ?? []).filter(({ id }) => id !== answer.message.id), answer.message].sort(byId) });
+      feed.nudge();
+      return true;
+    } catch (error) {
+      set({ isSending: false, problem: describeProblem(error) });
+      return false;
+    }
+  }
+
+  return {
+    view: () => ({ ...view, connection: feed.connection() }),
+    open: feed.open,
+    close: feed.close,
+    /** Resolves to whether the text was sent. */
+    async send(text) {
+      const problem = messageProblem(text);
+      if (problem) {
+        set({ problem });
+        return false;
+      }
+      return post({ message: cleanMessage(text), type: 'chat' });
+    },
+    react: (emoji) => post({ message: emoji, type: 'reaction' }),
+    async loadEarlier() {
+      if (view.isLoading || nextBefore === null) return;
+      set({ isLoading: true, problem: null });
+      try {
+        const page = await api.earlierMessages(roomId, nextBefore);
+        nextBefore = page.nextBefore;
+        const known = new Set(page.messages.map(({ id }) => id));
+        const messages = [...page.messages, ...view.messages.filter(({ id }) => !known.has(id))].sort(byId);
+        set({ isLoading: false, messages, hasMore: page.hasMore && messages.length < KEPT_MAX });
+      } catch (error) {
+        set({ isLoading: false, problem: describeProblem(error) });
+      }
+    },
+  };
+}

@@ -1,0 +1,43 @@
+// Reads something of a room again and again, while its panel is open.
+
+import { createRoomPoller } from '../room-poller.js';
+
+const VISIBLE_MS = 2500;
+
+/**
+ * `read` resolves to `{changed, body}`; `onBody` gets each body that is new. `onChange` is told when the connection of
+ * this feed changes.
+ */
+export function createFeed({ read, onBody, onChange, isHidden, now, random, timers = {} }) {
+  let poller = null;
+  let connection = 'connecting';
+
+  function update(view) {
+    if (view.connection === connection) return;
+    connection = view.connection;
+    onChange();
+  }
+
+  async function fetchBody() {
+    const { changed, body } = await read();
+    if (poller !== null) onBody(body, changed);
+    return { changed, items: [], truncated: false };
+  }
+
+  return {
+    isOpen: () => poller !== null,
+    connection: () => connection,
+    open() {
+      if (poller !== null) return;
+      connection = 'connecting';
+      poller = createRoomPoller({ fetchRoom: fetchBody, onUpdate: update, visibleMs: VISIBLE_MS, isHidden, now, random, ...timers });
+      poller.start();
+    },
+    /** Reads now, for instance because this person has just written. */
+    nudge: () => poller?.nudge(),
+    close() {
+      poller?.stop();
+      poller = null;
+    },
+  };
+}

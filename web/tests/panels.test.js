@@ -1,0 +1,115 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { ApiError } from '../http.js';
+import { createChat, merge } from '../session/chat.js';
+import { createQuestions } from '../session/questions.js';
+import { fakeClock } from './fake-clock.js';
+
+const ids = (messages) => messages.map(({ id }) => id).join('');
+const list = (text) => [...text].map((id) => ({ id }));
+
+test('new messages follow those that are known, also one that arrives late', () => {
+  assert.equal(ids(merge(list('abc'), list('bcd'), true)), 'abcd');
+  assert.equal(ids(merge(list('abd'), list('bcd'), true)), 'abcd');
+  assert.equal(ids(merge(list('abc'), list('xyz'), true)), 'xyz', 'a gap is not shown as silence');
+  assert.equal(ids(merge(list('b'), list('abc'), false)), 'abc');
+  assert.equal(ids(merge([], [], false)), '');
+});
+
+/** A panel whose API gives the answers of `answers`, by the name of the call. */
+function setup(create, answers) {
+  const clock = fakeClock();
+  const calls = [];
+  const api = new Proxy({}, {
+    get: (_, name) => async (...args) => {
+      calls.push([name, ...args.slice(1)]);
+      const answer = typeof answers[name] === 'function' ? answers[name](...args) : answers[name];
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  });
+  const said = [];
+  const panel = create({
+    api, roomId: 'r', onChange: () => {}, announce: (text) => said.push(text), isHidden: () => false, now: clock.now, random: () => 1,
+    timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
+  });
+  return { clock, calls, said, panel, names: () => calls.map(([name]) => name) };
+}
+
+test('messages are read only while the panel is open', async () => {
+  const t = setup(createChat, { messages: { changed: true, body: { messages: list('a'), hasMore: false, nextBefore: null } } });
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.calls.length, t.panel.view().messages], [0, null]);
+  t.panel.open();
+  await t.clock.advance(6000);
+  assert.deepEqual([t.calls.length, ids(t.panel.view().messages), t.panel.view().connection], [3, 'a', 'online']);
+  t.panel.close();
+  await t.clock.advance(60_000);
+  assert.equal(t.calls.length, 3);
+  t.panel.open();
+  await t.clock.settle();
+  assert.equal(t.calls.length, 4, 'a panel can be opened again');
+});
+
+test('a message that was sent is shown at once, and a failure keeps the text with its reason', async () => {
+  const answers = { messages: { changed: false, body: { messages: [], hasMore: false, nextBefore: null } }, sendMessage: { message: { id: 'm' } } };
+  const t = setup(createChat, answers);
+  t.panel.open();
+  await t.clock.settle();
+  assert.equal(await t.panel.send(' Hi\u0000 \r\n there '), true);
+  assert.deepEqual([t.calls.find(([name]) => name === 'sendMessage'), ids(t.panel.view().messages)], [['sendMessage', { message: 'Hi\n there', type: 'chat' }], 'm']);
+  await t.panel.react('👏');
+  assert.deepEqual(t.calls.filter(([name]) => name === 'sendMessage').at(-1)[1], { message: '👏', type: 'reaction' });
+  answers.sendMessage = new ApiError({ status: 429, retryAfterMs: 5000 });
+  assert.equal(await t.panel.send('again'), false);
+  assert.match(t.panel.view().problem, /Wait 5 s/);
+  const before = t.calls.length;
+  assert.equal(await t.panel.send('  '), false);
+  assert.deepEqual([t.calls.length, t.panel.view().problem], [before, 'Write something first.']);
+});
+
+test('older messages are fetched on demand, to the first one', async () => {
+  const pages = { e: { messages: list('cd'), hasMore: true, nextBefore: 'c' }, c: { messages: list('ab'), hasMore: false, nextBefore: null } };
+  const t = setup(createChat, {
+    messages: () => ({ changed: true, body: { messages: list('ef'), hasMore: true, nextBefore: 'e' } }), earlierMessages: (_, before) => pages[before],
+  });
+  t.panel.open();
+  await t.clock.settle();
+  await t.panel.loadEarlier();
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['cdef', true]);
+  await t.clock.advance(3000);
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['cdef', true], 'reading the newest page changes nothing before it');
+  await t.panel.loadEarlier();
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['abcdef', false]);
+  await t.panel.loadEarlier();
+  assert.equal(t.names().filter((name) => name === 'earlierMessages').length, 2);
+});
+
+const question = { questionId: 'q1', question: 'When?', votes: 0, hasVoted: false };
+
+test('a vote is shown as the server counts it', async () => {
+  const t = setup(createQuestions, { questions: { changed: true, body: { questions: [question] } }, vote: { votes: 3 } });
+  t.panel.open();
+  await t.clock.settle();
+  const voting = t.panel.vote(question, true);
+  assert.equal(await t.panel.pin(question, true), false, 'one change at a time');
+  assert.equal(await voting, true);
+  assert.deepEqual(t.calls.filter(([name]) => name !== 'questions'), [['vote', 'q1', true]]);
+});
+
+test('each act on a question is one request, and its failure is shown there', async () => {
+  const answers = { questions: { changed: true, body: { questions: [question] } } };
+  const t = setup(createQuestions, answers);
+  await t.panel.ask(' Why? ');
+  await t.panel.answer(question, 'Friday');
+  await t.panel.pin(question, true);
+  await t.panel.markAnswered(question, false);
+  await t.panel.remove(question);
+  assert.deepEqual(t.calls, [['ask', 'Why?'], ['answer', 'q1', 'Friday'], ['changeQuestion', 'q1', { isPinned: true }], ['changeQuestion', 'q1', { isAnswered: false }], ['changeQuestion', 'q1', { removed: true }]]);
+  assert.deepEqual(t.said, ['Your question was sent.', 'The answer was sent.', 'The question was removed.']);
+  answers.changeQuestion = new ApiError({ status: 404, code: 'question_not_found' });
+  await t.panel.pin(question, true);
+  assert.deepEqual(t.panel.view().problem, { where: 'q1', text: 'This question has been removed.' });
+  await t.panel.ask('');
+  assert.equal(t.panel.view().problem.where, 'ask');
+});
