@@ -70,6 +70,8 @@ export function createApi({ sendBeacon = (...args) => globalThis.navigator?.send
     roomSafety: async (roomId) => (await http.get(`${room(roomId)}/safe`)).body,
     roomUsers: (roomId) => (token === null ? readPeople(http, roomId) : readRoom(http, roomId)),
 
+    /** Who may call this server: `open`, anybody for anybody, or `strict`; null if it does not say. */
+    authMode: async () => (await http.call('GET', '/api/health?deep=1')).deep?.settings?.authMode ?? null,
     createRoom: (wanted) => http.call('POST', '/api/rooms', { body: wanted }),
     /** What a stranger may know of a room: `{room, isActive}`. `text` is a slug or an id. */
     lookUp: (text) => http.call('GET', room(text)),

@@ -36,7 +36,7 @@ let lobby = null;
 let departure = Promise.resolve();
 let state = {
   screen: 'home', tab: 'join', room: link, name: store.remembered().name ?? '', problem: null, field: null, busy: false, snapshot: null,
-  teaser: null, connection: 'connecting', over: null,
+  teaser: null, connection: 'connecting', over: null, isOpen: false,
 };
 let redraw = () => {};
 let announce = () => {};
@@ -105,6 +105,7 @@ async function showOver(ticket, error) {
 
 function enterMeeting(ticket) {
   setLink(ticket.slug);
+  learnMode();
   const { roomId, participantId, name, role, room } = ticket;
   begin({
     api: participantApi(ticket), userId: participantId, name, roomId, meeting: { room, role },
@@ -130,6 +131,12 @@ function waitOutside(ticket) {
   });
   show('lobby', { connection: 'connecting', over: { title: ticket.room.title, link: ticket.slug } });
   lobby.start();
+}
+
+/** Asks once whether this server checks who acts for whom. */
+function learnMode() {
+  if (state.isOpen) return;
+  api.authMode().then((mode) => set({ isOpen: mode === 'open' }), () => {});
 }
 
 /** Takes the ticket of a room that was created or joined a moment ago. */
@@ -303,7 +310,7 @@ const SCREENS = {
     onJoin=${joinCreated} onElsewhere=${goElsewhere} />`,
   lobby: () => html`<${LobbyView} title=${state.over.title} connection=${state.connection} busy=${state.busy} onLeave=${stopWaiting} />`,
   over: () => html`<${OverView} ...${state.over} problem=${state.problem} onAgain=${() => { setLink(state.over.link); openLink(); }} onElsewhere=${goElsewhere} />`,
-  room: () => session && state.snapshot && html`<${RoomView} view=${state.snapshot} session=${session} clock=${clock} onLeave=${leave} onEnd=${end} />`,
+  room: () => session && state.snapshot && html`<${RoomView} view=${state.snapshot} session=${session} clock=${clock} isOpen=${state.isOpen} onLeave=${leave} onEnd=${end} />`,
 };
 
 function App() {

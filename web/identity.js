@@ -4,7 +4,9 @@ import { cleanName, cut, graphemes, ID_PATTERN } from './text.js';
 
 /** Crockford's base32, as in the server's own ids: without I, L, O and U, so that no digit is misread. */
 const BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-const OWN_ID = /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+const OWN_ID = /^u_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+/** An id that the server has given to somebody who joined a created room. Only joining makes a state with such an id. */
+const PARTICIPANT_ID = /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 /** An id that another client has made from a name: `ada-7f3k`. The suffix has a digit, so `mary-jane` is none. */
 const NAMED_ID = /^(.+)-(?=[a-z]*[0-9])([a-z0-9]{4})$/;
 /** How many last digits of an id are shown to tell two people of the same name apart. */
@@ -14,7 +16,10 @@ function randomBytes(count) {
   return crypto.getRandomValues(new Uint8Array(count));
 }
 
-/** `p_` and 128 random bits in 26 digits. Ids are logged and stored, so they say nothing about the person. */
+/**
+ * `u_` and 128 random bits in 26 digits, for a room that nobody created. Ids are logged and stored, so they say nothing
+ * about the person.
+ */
 export function makeUserId(bytes = randomBytes(16)) {
   let bits = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   let digits = '';
@@ -22,13 +27,17 @@ export function makeUserId(bytes = randomBytes(16)) {
     digits = BASE32[Number(bits % 32n)] + digits;
     bits /= 32n;
   }
-  return `p_${digits}`;
+  return `u_${digits}`;
 }
 
 /**
- * Whether this page could have made this id. Earlier versions made ids from the person's name; those are not reused.
+ * Whether this page could have made this id. Earlier versions made ids from the person's name, or such as the
+ * server now gives to participants; those are not reused.
  */
 export const isOwnId = (userId) => OWN_ID.test(userId ?? '');
+
+/** Whether the server gives such ids to participants. */
+export const isParticipantId = (userId) => PARTICIPANT_ID.test(userId ?? '');
 
 /** An id for this load of the page, so that the end of another load never ends this one's presence. */
 export const makeLease = () => makeUserId().slice(2);
@@ -41,7 +50,7 @@ export function describeUser({ userId, name = null }) {
   const [, base, suffix] = NAMED_ID.exec(userId) ?? [];
   const given = cleanName(name);
   if (given) return { name: given, tag: suffix ?? userId.slice(-TAG_LENGTH).toLowerCase(), initials: initialsOf(given) };
-  if (isOwnId(userId)) return { name: 'Somebody', tag: userId.slice(-TAG_LENGTH).toLowerCase(), initials: '?' };
+  if (isOwnId(userId) || isParticipantId(userId)) return { name: 'Somebody', tag: userId.slice(-TAG_LENGTH).toLowerCase(), initials: '?' };
   const text = (base ?? userId).replace(/_+/g, ' ').trim() || userId;
   return { name: text, tag: suffix ?? null, initials: initialsOf(text) };
 }

@@ -1,12 +1,12 @@
 // The tickets of this tab: what it needs to come back to a room that it has joined.
 
-import { isOwnId } from './identity.js';
+import { isParticipantId } from './identity.js';
 
 const KEY = 'greenroom:tickets';
 /** The most rooms that a tab remembers. */
 const KEPT_MAX = 8;
 
-const isWhole = (ticket) => isOwnId(ticket?.participantId) && typeof ticket.roomId === 'string' && typeof ticket.slug === 'string'
+const isWhole = (ticket) => isParticipantId(ticket?.participantId) && typeof ticket.roomId === 'string' && typeof ticket.slug === 'string'
   && (typeof ticket.token === 'string' || typeof ticket.stats === 'object');
 
 /**

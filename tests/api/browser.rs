@@ -111,7 +111,7 @@ fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
 fn two_people_see_what_each_claims() {
     let runner = Runner::ephemeral();
     let ada = Person::joins(&runner, "Weekly Sync", "Ada");
-    assert!(ada.id.starts_with("p_") && ada.id.len() == 28, "an id holds nothing of a name: {}", ada.id);
+    assert!(ada.id.starts_with("u_") && ada.id.len() == 28, "an id holds nothing of a name: {}", ada.id);
     let card = ada.sees(&ada.id, true);
     assert!(card.contains("You") && card.contains("Says muted") && card.contains("claimed, not verified"), "{card}");
     let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": "weekly-sync", "name": "Ada"}));

@@ -206,14 +206,14 @@ test('a valid room id in a link is used unchanged', () => {
 test('an id is random and holds nothing of a name', () => {
   const ids = Array.from({ length: 200 }, () => makeUserId());
   for (const id of ids) {
-    assert.match(id, /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+    assert.match(id, /^u_[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
     assert.ok(isOwnId(id) && ID_PATTERN.test(id));
   }
   assert.equal(new Set(ids).size, 200);
-  assert.equal(makeUserId(new Uint8Array(16).fill(255)), `p_7${'Z'.repeat(25)}`);
-  assert.equal(makeUserId(new Uint8Array(16)), `p_${'0'.repeat(26)}`);
+  assert.equal(makeUserId(new Uint8Array(16).fill(255)), `u_7${'Z'.repeat(25)}`);
+  assert.equal(makeUserId(new Uint8Array(16)), `u_${'0'.repeat(26)}`);
   assert.match(makeLease(), /^[A-Za-z0-9_-]{8,64}$/);
-  for (const other of ['ada-7f3k', 'p_ada', null, undefined]) assert.equal(isOwnId(other), false);
+  for (const other of ['ada-7f3k', 'u_ada', 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF', null, undefined]) assert.equal(isOwnId(other), false, 'the server makes participants’ ids, and only joining makes their states');
 });
 
 test('people are shown by their names, and two people of the same name differ by their tags', () => {
@@ -346,7 +346,7 @@ test('blocked storage is replaced by memory', () => {
   assert.equal(storage.read('a'), null);
 });
 
-const ADA = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
+const ADA = 'u_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
 
 test('a session is resumed only if the stored one is valid', () => {
   const tab = memoryStorage();

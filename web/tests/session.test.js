@@ -5,7 +5,7 @@ import { createSession } from '../session.js';
 import { createWitnessStore } from '../witness-store.js';
 import { fakeBeat, fakeClock, fakeStorage } from './fake-clock.js';
 
-const ME = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
+const ME = 'u_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
 const TOKEN = 't'.repeat(43);
 
 /** A session with a server in memory that has one room, and a microphone that the test controls. */

@@ -24,8 +24,8 @@ export function Waiting({ meeting, session }) {
       return html`<li key=${person.userId} data-testid="waiting-person">
         <span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span>
         <span class="actions">
-          <button type="button" class="button primary small" aria-disabled=${disabledIf(meeting.busy)} aria-label=${`Let ${name} in`} onClick=${() => session.meeting.admit(person)} data-testid="admit">Let in</button>
-          <button type="button" class="button small" aria-disabled=${disabledIf(meeting.busy)} aria-label=${`Turn ${name} away`} onClick=${() => session.meeting.remove(person, `${name} was turned away.`)} data-testid="turn-away">Turn away</button>
+          <button type="button" class="button primary small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.admit(person)} data-testid="admit">Let in<span class="visually-hidden">: ${name}</span></button>
+          <button type="button" class="button small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.remove(person, `${name} was turned away.`)} data-testid="turn-away">Turn away<span class="visually-hidden">: ${name}</span></button>
         </span>
         <${Problem} meeting=${meeting} where=${person.userId} />
       </li>`;

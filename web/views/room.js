@@ -153,7 +153,16 @@ function departureOf({ meeting, others }) {
   return { mustAsk: isPresenter && others.length > 0, isLast: !others.some((state) => state.participant?.role === 'presenter') };
 }
 
-export function RoomView({ view, session, clock, onLeave, onEnd }) {
+/** Says it if the server does not check who acts for whom. Rooms that nobody created exist only there. */
+function OpenNote({ meeting, isOpen }) {
+  if (meeting && !isOpen) return null;
+  return html`<p class="claims-note" data-testid="open-note">${meeting
+    ? 'This server runs in open mode: whoever learns a person’s id may act for them.'
+    : 'Nobody is checked in this room: anybody may join it, and act for anybody.'}</p>`;
+}
+
+/** `isOpen`: the server is known to run in open mode. */
+export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
   const [help, setHelp] = useState(false);
   const [leaving, setLeaving] = useState(false);
   const [panel, setPanel] = useState(null);
@@ -183,9 +192,8 @@ export function RoomView({ view, session, clock, onLeave, onEnd }) {
         <p class="summary"><strong>${summary.all} ${summary.all === 1 ? 'person' : 'people'}</strong>${' · '}${summary.text}</p>
         ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} people=${people.map(({ state }) => state)} offline=${isStale} />`}
         <${ClaimsNote} verdicts=${verdicts} />
-        ${meeting
-          ? html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} panel=${shown} onPanel=${setPanel} onEnd=${end} />`
-          : html`<p class="claims-note" data-testid="open-note">Nobody is checked in this room: anybody may join it, and act for anybody.</p>`}
+        <${OpenNote} meeting=${meeting} isOpen=${isOpen} />
+        ${meeting && html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} panel=${shown} onPanel=${setPanel} onEnd=${end} />`}
       </div>
       ${shown === 'chat' && html`<${ChatPanel} view=${view} session=${session} onClose=${close} />`}
       ${shown === 'questions' && html`<${QuestionsPanel} view=${view} session=${session} onClose=${close} />`}
