@@ -25,6 +25,7 @@ mod matrix;
 mod openapi;
 mod page_and_agent;
 mod privileges;
+mod rooms_page;
 mod strict;
 mod support;
 

@@ -109,6 +109,11 @@ impl Browser {
         self.post("/refresh", json!({}));
     }
 
+    /// Goes back to the page that was shown before.
+    pub(crate) fn back(&self) {
+        self.post("/back", json!({}));
+    }
+
     /// Opens the page again in a second tab, and goes there. The browser copies the session storage, as for a
     /// duplicated tab.
     pub(crate) fn duplicate(&self) {
@@ -171,6 +176,17 @@ impl Browser {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
         self.post("/goog/cdp/execute", body);
+    }
+
+    /// Shows the page as on a screen of this size, in CSS pixels. A phone has a touch screen.
+    pub(crate) fn resize(&self, width: u32, height: u32, phone: bool) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
+        for (cmd, params) in [
+            ("Emulation.setDeviceMetricsOverride", metrics),
+            ("Emulation.setTouchEmulationEnabled", json!({"enabled": phone})),
+        ] {
+            self.post("/goog/cdp/execute", json!({"cmd": cmd, "params": params}));
+        }
     }
 
     /// The warnings and errors that the browser has logged since the last call, violations of the content policy
