@@ -29,10 +29,10 @@ function workerBeat(onBeat) {
  * Renews a person's presence in a room from `begin` to `end`.
  *
  * `onBack` is called when the server confirms the presence for the first time after `begin` or `onLost`.
- * `onLost` is called when the server has no such person in the room. A WebSocket connection could replace this with the
- * same methods.
+ * `onLost` is called when the server has no such person in the room, and `onFull` when their seat was given away and no
+ * other is free. A WebSocket connection could replace this with the same methods.
  */
-export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, beat = workerBeat, now = steadyNow, wallNow = Date.now, random = Math.random }) {
+export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, onFull = () => {}, beat = workerBeat, now = steadyNow, wallNow = Date.now, random = Math.random }) {
   const body = { participantId: userId, lease };
   let stop = null;
   let dueAt = 0;
@@ -67,6 +67,9 @@ export function createPresence({ api, roomId, userId, lease, onBack = () => {}, 
       if (error.status === 404 && stop !== null) {
         isThere = false;
         onLost();
+      } else if (error.code === 'room_full' && stop !== null) {
+        isThere = false;
+        onFull();
       }
     } finally {
       asking = false;

@@ -122,7 +122,12 @@ class Session {
     // this page, and the late `leave` of that load would detach the agent again.
     this.#presence = createPresence({
       api, roomId, userId, lease, beat, now, random,
-      onBack: () => this.#witness.present(), onLost: () => { if (!this.#own.isReading()) this.#own.read(); },
+      onBack: () => {
+        this.#meeting?.seat(true);
+        this.#witness.present();
+      },
+      onFull: () => this.#meeting?.seat(false),
+      onLost: () => { if (!this.#own.isReading()) this.#own.read(); },
     });
   }
 

@@ -28,7 +28,7 @@ class Meeting {
     this.#timer = createTimer(options.timers);
     this.#view = {
       room: options.room, role: options.role, mayUnmute: false, isHandUp: false, waiting: [], warning: null,
-      request: null, round: null, busy: null, problem: null,
+      request: null, round: null, busy: null, problem: null, isSeated: true,
     };
   }
 
@@ -39,6 +39,13 @@ class Meeting {
   /** Whether this person may claim an open microphone. */
   mayOpen() {
     return this.isPresenter() || !this.#view.room.settings.moderatedUnmute || this.#view.mayUnmute;
+  }
+
+  /** Whether the person has a seat: while their page was silent, it may have been given away. */
+  seat(isSeated) {
+    if (isSeated === this.#view.isSeated) return;
+    this.#set({ isSeated });
+    this.#options.announce(isSeated ? 'You are back in the room.' : 'Your place was given away, and the room is full.');
   }
 
   stop() {

@@ -138,3 +138,9 @@ test('a claim without an agent is not asked after forever, and a dismissed reque
   await t.clock.advance(60_000);
   assert.deepEqual([t.meeting.view().round, t.world.calls.length], [null, 32]);
 });
+
+test('a lost seat is announced once, and so is its return', () => {
+  const t = setup();
+  for (const isSeated of [true, false, false, true, true]) t.meeting.seat(isSeated);
+  assert.deepEqual(t.world.said, ['Your place was given away, and the room is full.', 'You are back in the room.']);
+});

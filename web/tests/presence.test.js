@@ -20,7 +20,7 @@ function setup() {
   };
   const presence = createPresence({
     api, roomId: 'r', userId: 'ada', lease: 'l1', beat, now: clock.now, random: () => 1,
-    wallNow: () => clock.now() + slept, onBack: () => log.push('back'), onLost: () => log.push('lost'),
+    wallNow: () => clock.now() + slept, onBack: () => log.push('back'), onLost: () => log.push('lost'), onFull: () => log.push('full'),
   });
   const pass = async (ms) => {
     for (let rest = ms; rest > 0; rest -= 2000) {
@@ -105,4 +105,16 @@ test('the end is sent once, stops all renewals, and can be followed by a new beg
   t.presence.quit();
   await t.pass(60_000);
   assert.deepEqual([t.take(), t.beat.running()], [[], false]);
+});
+
+test('a person whose seat was given away is told so, and is back once another is free', async () => {
+  const t = setup();
+  t.presence.begin();
+  await t.settle();
+  t.script.push(new ApiError({ status: 409, code: 'room_full' }));
+  t.take();
+  await t.pass(12_000);
+  assert.deepEqual(t.take(), [RENEW, 'full']);
+  await t.pass(12_000);
+  assert.deepEqual(t.take(), [RENEW, 'back']);
 });

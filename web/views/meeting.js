@@ -129,6 +129,12 @@ export function HandButton({ meeting, session }) {
     onClick=${() => session.meeting.raiseHand(!isUp)} data-testid="hand"><${HandIcon} /><span class="hand-word">Raise hand</span></button>`;
 }
 
+/** The seat was given away while this page was silent. */
+export function SeatLost({ meeting }) {
+  if (meeting.isSeated) return null;
+  return html`<div class="notice" role="status" data-testid="seat-lost"><p>Your page was silent for a while, so your place was given away, and the room is full. The others do not see you. This page tries to bring you back.</p></div>`;
+}
+
 /** The presenter's request to mute. The page has muted already. */
 export function MuteRequest({ meeting, session }) {
   if (!meeting.request && meeting.problem?.where !== 'request') return null;

@@ -10,7 +10,7 @@ import { MicrophoneCard, MuteButton, MuteState } from './controls.js';
 import { useCopy } from './copy.js';
 import { HelpDialog } from './help.js';
 import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
-import { HandButton, LeaveDialog, MuteRequest, PersonTools, Problem, Tools, Waiting } from './meeting.js';
+import { HandButton, LeaveDialog, MuteRequest, PersonTools, Problem, SeatLost, Tools, Waiting } from './meeting.js';
 import { PairingCard } from './pairing.js';
 import { Participant } from './participant.js';
 import { QuestionsPanel } from './questions.js';
@@ -109,6 +109,7 @@ function Side({ view, session, verdict, isSettled, clock }) {
       <p class="shortcut">Press <kbd>M</kbd> to mute and unmute</p>
     </section>
     <${OwnContradiction} verdict=${verdict} />
+    ${view.meeting && html`<${SeatLost} meeting=${view.meeting} />`}
     ${view.meeting && html`<${MuteRequest} meeting=${view.meeting} session=${session} />`}
     <${Notice} notice=${view.notice} session=${session} />
     <${MicrophoneCard} microphone=${view.microphone} mic=${session.mic} muted=${view.muted} deviceStatus=${view.deviceStatus} refusal=${view.deviceRefusal}
