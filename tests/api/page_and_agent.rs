@@ -2,6 +2,7 @@
 //! the page shows the verdict.
 
 use crate::browser::Person;
+use crate::rooms_page::{self, Guest};
 use crate::support::pulse::{Pulse, Sound, Watch};
 use crate::support::webdriver::Browser;
 use crate::support::{PATIENCE, Runner};
@@ -478,4 +479,45 @@ fn every_advice_about_the_microphone_can_be_followed() {
     here.is_advised("unverified", "device_ambiguous", "Is that the microphone you use here?");
     here.ada.browser.click("[data-testid=binding-accept]");
     here.is("verified", "digital_zero");
+}
+
+/// The agent belongs to the browser, and a participant is new at every join: the witness token brings the agent along.
+#[test]
+#[cfg_attr(
+    not(all(has_chromium, has_pulse)),
+    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+)]
+fn in_a_room_that_needs_tokens_an_agent_measures_for_each_participant_that_its_person_is() {
+    let mut pulse = Pulse::with_desk();
+    pulse.hears("desk", Sound::Speech);
+    let runner = rooms_page::runner("strict");
+    let bob = Guest::new("Bob");
+    let link = bob.creates(&runner, "Measured", &[], "");
+    let ada = Guest::at(Browser::hearing(&pulse), "Ada");
+    ada.joins(&link, "Measured");
+    let id = |ada: &Browser| {
+        let own = ada.run("return document.querySelector('[data-self=true]').dataset.userId;");
+        own.as_str().unwrap().to_owned()
+    };
+    let first = id(&ada.browser);
+    let mut here = Witnessed { runner, pulse, ada: Person { browser: ada.browser, id: first.clone() }, watch: None };
+    here.pairs();
+    here.watch = Some(here.pulse.watch(&[]));
+    here.is("unverified", "app_muted_device_hot");
+    here.pulse.mute("desk", true);
+    here.is("verified", "silent_and_flagged");
+    bob.counts(&format!("[data-user-id='{first}'][data-verdict=verified][data-reason=silent_and_flagged]"), 1);
+
+    // The same participant after a reload, and another one after leaving for good.
+    here.ada.browser.refresh();
+    here.is("verified", "silent_and_flagged");
+    assert_eq!(id(&here.ada.browser), first);
+    here.ada.browser.click("[data-testid=leave]");
+    here.ada.browser.wait("document.querySelector('[data-testid=join-again]') !== null");
+    bob.counts("[data-testid=participant]", 1);
+    rooms_page::asks(&here.ada.browser, &link, "Ada", "");
+    here.is("verified", "silent_and_flagged");
+    let second = id(&here.ada.browser);
+    assert_ne!(second, first);
+    bob.counts(&format!("[data-user-id='{second}'][data-verdict=verified]"), 1);
 }

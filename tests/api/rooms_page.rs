@@ -13,7 +13,12 @@ pub(crate) struct Guest {
 impl Guest {
     /// Opens a browser. Nobody is in a room yet.
     pub(crate) fn new(name: &str) -> Self {
-        Self { browser: Browser::start(), name: name.to_owned() }
+        Self::at(Browser::start(), name)
+    }
+
+    /// Takes a browser that already runs.
+    pub(crate) fn at(browser: Browser, name: &str) -> Self {
+        Self { browser, name: name.to_owned() }
     }
 
     /// Creates a room by the form, with these options and password, and is in it. Returns the link to it.
@@ -37,14 +42,7 @@ impl Guest {
 
     /// Opens the link to a created room, and fills in the form.
     pub(crate) fn asks(&self, link: &str, password: &str) {
-        self.browser.open(link);
-        self.browser.wait("document.querySelector('[data-testid=gate]') !== null");
-        self.browser.run("document.querySelector('[data-testid=join-name]').select();");
-        self.browser.type_into("[data-testid=join-name]", &self.name);
-        if !password.is_empty() {
-            self.browser.type_into("[data-testid=join-password]", password);
-        }
-        self.browser.click("[data-testid=join-submit]");
+        asks(&self.browser, link, &self.name, password);
     }
 
     /// Joins a created room by its link.
@@ -64,7 +62,8 @@ impl Guest {
     /// Waits until an element has a text that holds this one.
     #[track_caller]
     pub(crate) fn shows(&self, testid: &str, text: &str) {
-        self.browser.wait(&format!("document.querySelector('[data-testid={testid}]').innerText.includes({})", json!(text)));
+        self.browser
+            .wait(&format!("document.querySelector('[data-testid={testid}]').innerText.includes({})", json!(text)));
     }
 
     /// Waits until so many elements match.
@@ -112,6 +111,18 @@ impl Guest {
         let complaints: Vec<_> = self.browser.complaints().into_iter().filter(|line| !is_known(line)).collect();
         assert_eq!(complaints, Vec::<String>::new());
     }
+}
+
+/// Opens the link to a created room in this browser, and fills in the form.
+pub(crate) fn asks(browser: &Browser, link: &str, name: &str, password: &str) {
+    browser.open(link);
+    browser.wait("document.querySelector('[data-testid=gate]') !== null");
+    browser.run("document.querySelector('[data-testid=join-name]').select();");
+    browser.type_into("[data-testid=join-name]", name);
+    if !password.is_empty() {
+        browser.type_into("[data-testid=join-password]", password);
+    }
+    browser.click("[data-testid=join-submit]");
 }
 
 /// A runner in this mode.
