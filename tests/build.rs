@@ -10,6 +10,15 @@ use std::process::{Command, ExitCode, Stdio};
 const TOOLS: &[(&str, &[Need])] = &[
     ("has_chromium", &[Need::Program(&["chromium", "chromium-browser"]), Need::Program(&["chromedriver"])]),
     (
+        "has_axe",
+        &[
+            Need::Program(&["chromium", "chromium-browser"]),
+            Need::Program(&["chromedriver"]),
+            // The script of axe-core. `.ci/run` fetches it.
+            Need::File("AXE_CORE"),
+        ],
+    ),
+    (
         "has_pulse",
         &[
             Need::Program(&["pulseaudio"]),
@@ -27,6 +36,8 @@ enum Need {
     Program(&'static [&'static str]),
     /// A library with headers, as pkg-config names it.
     Library(&'static str),
+    /// A file that this environment variable names.
+    File(&'static str),
 }
 
 impl Need {
@@ -37,6 +48,7 @@ impl Need {
                 let found = Command::new("pkg-config").args(["--exists", name]).stderr(Stdio::null()).status();
                 found.is_ok_and(|status| status.success())
             }
+            Self::File(variable) => env::var_os(variable).is_some_and(|path| Path::new(&path).is_file()),
         }
     }
 
@@ -44,6 +56,7 @@ impl Need {
         match self {
             Self::Program(names) => format!("none of these is on PATH: {}", names.join(", ")),
             Self::Library(name) => format!("pkg-config does not find the headers of {name}"),
+            Self::File(variable) => format!("the environment variable {variable} names no file"),
         }
     }
 }
@@ -51,6 +64,7 @@ impl Need {
 fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=GREENROOM_REQUIRE_TOOLS");
+    println!("cargo::rerun-if-env-changed=AXE_CORE");
     // `automod` reads this folder, and cargo does not know that.
     println!("cargo::rerun-if-changed=api");
     println!("cargo::rerun-if-changed=build.rs");

@@ -10,6 +10,7 @@
 )]
 
 mod acceptance;
+mod accessibility;
 mod agreement;
 mod asyncapi;
 mod browser;

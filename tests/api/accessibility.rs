@@ -1,0 +1,114 @@
+//! The page for everybody: axe-core finds nothing on any screen, in either scheme, on a desktop and on a phone.
+//!
+//! <https://github.com/dequelabs/axe-core/blob/develop/doc/API.md>
+
+use crate::rooms_page::{Guest, runner};
+use serde_json::{Value, json};
+use std::{env, fs};
+
+/// axe-core's rules for WCAG 2.2 A and AA, and its best practices.
+const CHECK: &str = "return axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join('; ')}`));";
+
+/// Looks at what this person sees now, in both schemes and on both screens.
+#[track_caller]
+fn is_clean(guest: &Guest, screen: &str) {
+    let axe = env::var("AXE_CORE").expect("AXE_CORE is set, as when this test was built");
+    guest.browser.run(&fs::read_to_string(axe).unwrap());
+    for (width, height, phone) in [(1280, 900, false), (390, 844, true)] {
+        guest.browser.resize(width, height, phone);
+        for scheme in ["light", "dark"] {
+            guest.browser.prefer(scheme);
+            guest.browser.wait(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
+            // A transition changes colours for a moment.
+            guest
+                .browser
+                .wait("document.getAnimations().every((one) => one.effect.getTiming().iterations === Infinity)");
+            let found = guest.browser.run(CHECK);
+            assert_eq!(found, json!([]), "{screen}, {scheme}, {width} px");
+            let spills = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
+            assert_eq!(guest.browser.run(&format!("return {spills};")), false, "{screen} is too wide for {width} px");
+        }
+    }
+    guest.browser.resize(1280, 900, false);
+}
+
+#[test]
+#[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
+fn every_screen_outside_a_room_is_accessible() {
+    let runner = runner("strict");
+    let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
+    bob.browser.open(&runner.url);
+    bob.browser.wait("document.querySelector('[data-testid=join-room]') !== null");
+    is_clean(&bob, "the form to join");
+    // The check works: it finds a picture without a text, and letters that hardly differ from their ground.
+    bob.browser.run(
+        "document.body.insertAdjacentHTML('beforeend', '<main><img src=/favicon.svg><p class=age>faint</p></main>');
+         document.body.lastElementChild.lastElementChild.style.color = 'var(--line)';",
+    );
+    let found = bob.browser.run(CHECK).to_string();
+    assert!(found.contains("image-alt") && found.contains("color-contrast"), "{found}");
+    bob.browser.run("document.body.lastElementChild.remove();");
+    bob.browser.click("[data-testid=join-submit]");
+    bob.shows("join-room-hint", "Enter a room name");
+    is_clean(&bob, "the form to join, refused");
+    // The tabs answer to the keyboard.
+    bob.browser.run("document.querySelector('[data-testid=tab-join]').focus();");
+    bob.browser.press("\u{e014}");
+    bob.browser.wait("document.activeElement.dataset.testid !== 'tab-join'");
+    bob.browser.wait("document.querySelector('[data-testid=create-title]') !== null");
+    is_clean(&bob, "the form to create");
+    bob.browser.click("[data-testid=create-submit]");
+    bob.shows("create-title-hint", "Enter a title");
+    is_clean(&bob, "the form to create, refused");
+    bob.browser.click("[data-testid=help]");
+    is_clean(&bob, "the help");
+
+    let link = ada.creates(&runner, "Weekly review", &["lobby"], "sesame");
+    bob.asks(&link, "wrong");
+    bob.shows("join-password-hint", "This is not the room’s password.");
+    is_clean(&bob, "the gate, refused");
+    bob.asks(&link, "sesame");
+    bob.shows("lobby", "Waiting to be let in");
+    is_clean(&bob, "the lobby");
+    ada.counts("[data-testid=waiting-person]", 1);
+    is_clean(&ada, "the room with somebody in the lobby");
+    ada.browser.click("[data-testid=turn-away]");
+    bob.browser.wait("document.querySelector('[data-testid=over]') !== null");
+    is_clean(&bob, "the end of a stay");
+    ada.browser.click("[data-testid=end]");
+    ada.browser.wait("document.querySelector('[data-testid=end-dialog]').open");
+    is_clean(&ada, "the question before the end");
+    ada.browser.click("[data-testid=end-confirm]");
+    ada.browser.wait("document.querySelector('[data-testid=stats]') !== null");
+    is_clean(&ada, "the figures");
+}
+
+#[test]
+#[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
+fn a_room_is_accessible() {
+    let runner = runner("open");
+    let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
+    let link = ada.creates(&runner, "Weekly review", &["moderated"], "");
+    is_clean(&ada, "a room with one person");
+    bob.joins(&link, "Weekly review");
+    bob.browser.press("m");
+    bob.shows("mute-state", "a presenter must allow it first");
+    bob.browser.click("[data-testid=hand]");
+    ada.counts("[data-testid=participant-hand]", 1);
+    is_clean(&bob, "an attendee with a raised hand");
+    is_clean(&ada, "a presenter with a raised hand before them");
+    ada.browser.click("[data-self=false] [data-testid=remove]");
+    is_clean(&ada, "the question before somebody is removed");
+    ada.browser.press("\u{e00c}");
+    ada.browser.click("[data-testid=settings] summary");
+    is_clean(&ada, "the settings");
+    ada.browser.press("\u{e00c}");
+    ada.browser.wait("document.activeElement.innerText === 'Settings'");
+
+    // The page can be used by keyboard alone: every control is reached, and shows that it has the focus.
+    let outlines = "return [...document.querySelectorAll('button, summary, select')].filter((e) => e.checkVisibility()).map((e) => {
+        e.focus({ focusVisible: true }); return [e.innerText, getComputedStyle(e).outlineStyle, document.activeElement === e]; })
+        .filter(([, style, focused]) => style === 'none' || !focused);";
+    assert_eq!(ada.browser.run(outlines), Value::Array(vec![]));
+}
