@@ -72,10 +72,11 @@ export function createApi({ sendBeacon = (...args) => globalThis.navigator?.send
 
     /** Who may call this server: `open`, anybody for anybody, or `strict`; null if it does not say. */
     authMode: async () => (await http.call('GET', '/api/health?deep=1')).deep?.settings?.authMode ?? null,
-    createRoom: (wanted) => http.call('POST', '/api/rooms', { body: wanted }),
+    // A repeated request with the same key takes effect once, and gets the first answer.
+    createRoom: (wanted, key) => http.call('POST', '/api/rooms', { body: wanted, headers: { 'idempotency-key': key } }),
     /** What a stranger may know of a room: `{room, isActive}`. `text` is a slug or an id. */
     lookUp: (text) => http.call('GET', room(text)),
-    joinRoom: (text, person) => http.call('POST', `${room(text)}/join`, { body: person }),
+    joinRoom: (text, person, key) => http.call('POST', `${room(text)}/join`, { body: person, headers: { 'idempotency-key': key } }),
     /** The participant leaves a created room for good; the token ends. */
     quitRoom: (roomId) => http.call('POST', `${room(roomId)}/leave`, { body: {}, keepalive: true }),
     /** Ends a created room for everybody. Resolves to `{sessionStats}`. */

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useState } from './vendor/htm-preact.js';
 import { createApi } from './api.js';
-import { createLobby, createRoom, joinRoom, lookUp, whyOver } from './entrance.js';
+import { createLobby, createOnce, createRoom, joinRoom, lookUp, whyOver } from './entrance.js';
 import { claimUserId, createIdentityStore, isAlone, makeLease, safeStorage } from './identity.js';
 import { describeProblem, fieldOf, putClaim } from './join.js';
 import { createMicrophone } from './microphone.js';
@@ -26,6 +26,7 @@ const clock = createServerClock();
 const nextSeq = createSequence(browserStorage, clock.now);
 const api = createApi({ clock });
 const lease = makeLease();
+const once = createOnce();
 const isHidden = () => document.hidden;
 
 /** The room of the address. */
@@ -154,7 +155,7 @@ async function use({ ticket: bare, room }) {
 async function create(wanted) {
   set({ busy: true, problem: null, field: null });
   try {
-    const created = await createRoom(api, wanted);
+    const created = await createRoom(api, once, wanted);
     await use(created);
     announce(`The room ${created.room.title} is open. You are its presenter, muted.`);
   } catch (error) {
@@ -165,7 +166,7 @@ async function create(wanted) {
 async function joinCreated({ name, password }) {
   set({ busy: true, problem: null, field: null });
   try {
-    const joined = await joinRoom(api, link, { name, password });
+    const joined = await joinRoom(api, once, link, { name, password });
     await use(joined);
     announce(joined.ticket.isWaiting ? 'You wait to be let in.' : `You joined ${joined.room.title}, muted.`);
   } catch (error) {

@@ -1,6 +1,7 @@
 // The ways into a room: looks up what a link leads to, creates a room, joins one, waits in its lobby, and says why a
 // stay is over.
 
+import { makeLease } from './identity.js';
 import { createPresence } from './presence.js';
 import { createRoomPoller } from './room-poller.js';
 
@@ -23,16 +24,37 @@ export async function lookUp(api, readings) {
   return { kind: 'none', isStrict };
 }
 
-/** Creates a room. Resolves to the presenter's ticket and the room. */
-export async function createRoom(api, { title, name, password, maxParticipants, settings }) {
-  const wanted = { title, presenterName: name, settings, ...(password ? { password } : {}), ...(maxParticipants ? { maxParticipants } : {}) };
-  const { roomId, slug, participantId, presenterToken, room } = await api.createRoom(wanted);
+/**
+ * Gives a call a key that a repeated call has too, if the answer to the first one was lost: a person who presses again
+ * then gets the room or the seat that they have already.
+ */
+export function createOnce(makeKey = makeLease) {
+  let pending = null;
+  return async (wanted, call) => {
+    const text = JSON.stringify(wanted);
+    if (pending?.text !== text) pending = { text, key: makeKey() };
+    try {
+      const answer = await call(pending.key);
+      pending = null;
+      return answer;
+    } catch (error) {
+      if (!error.retryable) pending = null;
+      throw error;
+    }
+  };
+}
+
+/** Creates a room. Resolves to the presenter's ticket and the room. `once` is made by `createOnce`. */
+export async function createRoom(api, once, { title, name, password, settings }) {
+  const wanted = { title, presenterName: name, settings, ...(password ? { password } : {}) };
+  const { roomId, slug, participantId, presenterToken, room } = await once(wanted, (key) => api.createRoom(wanted, key));
   return { ticket: { roomId, slug, participantId, token: presenterToken, name, role: 'presenter', isWaiting: false }, room };
 }
 
 /** Joins a created room, or its lobby. Resolves to the ticket and the room. */
-export async function joinRoom(api, link, { name, password }) {
-  const { participantId, token, state, roomDetails } = await api.joinRoom(link, { name, ...(password ? { password } : {}) });
+export async function joinRoom(api, once, link, { name, password }) {
+  const person = { name, ...(password ? { password } : {}) };
+  const { participantId, token, state, roomDetails } = await once([link, person], (key) => api.joinRoom(link, person, key));
   const { roomId, slug } = roomDetails;
   return { ticket: { roomId, slug, participantId, token, name, role: 'attendee', isWaiting: state === 'waiting' }, room: roomDetails };
 }

@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { createLobby, createRoom, isOver, joinRoom, lookUp, whyOver } from '../entrance.js';
+import { createLobby, createOnce, createRoom, isOver, joinRoom, lookUp, whyOver } from '../entrance.js';
 import { ApiError } from '../http.js';
 import { createTicketStore } from '../tickets.js';
 import { fakeBeat, fakeClock, fakeStorage } from './fake-clock.js';
@@ -35,17 +35,35 @@ test('a link leads to a created room, to a room that is there once it is named, 
 test('the creator gets the presenter’s ticket, and an empty password is no password', async () => {
   const answer = { roomId: ROOM, slug: 's', participantId: ME, presenterToken: 'T', room: { title: 'Weekly' }, joinUrl: 'u' };
   const server = api('createRoom', answer);
-  const { ticket } = await createRoom(server, { title: 'Weekly', name: 'Ada', password: '', settings: { lobby: true } });
+  const { ticket } = await createRoom(server, createOnce(() => 'K'), { title: 'Weekly', name: 'Ada', password: '', settings: { lobby: true } });
   assert.deepEqual(ticket, { roomId: ROOM, slug: 's', participantId: ME, token: 'T', name: 'Ada', role: 'presenter', isWaiting: false });
-  assert.deepEqual(server.asked, [[{ title: 'Weekly', presenterName: 'Ada', settings: { lobby: true } }]]);
+  assert.deepEqual(server.asked, [[{ title: 'Weekly', presenterName: 'Ada', settings: { lobby: true } }, 'K']]);
 });
 
 test('a person who joins a room with a lobby waits', async () => {
   const joined = (state) => ({ participantId: ME, token: 'T', state, roomDetails: { roomId: ROOM, slug: 's' } });
   const server = api('joinRoom', joined('waiting'), joined('joined'));
-  assert.equal((await joinRoom(server, 's', { name: 'Bob', password: 'sesame' })).ticket.isWaiting, true);
-  assert.equal((await joinRoom(server, 's', { name: 'Bob', password: '' })).ticket.isWaiting, false);
-  assert.deepEqual(server.asked, [['s', { name: 'Bob', password: 'sesame' }], ['s', { name: 'Bob' }]]);
+  const once = createOnce(() => 'K');
+  assert.equal((await joinRoom(server, once, 's', { name: 'Bob', password: 'sesame' })).ticket.isWaiting, true);
+  assert.equal((await joinRoom(server, once, 's', { name: 'Bob', password: '' })).ticket.isWaiting, false);
+  assert.deepEqual(server.asked, [['s', { name: 'Bob', password: 'sesame' }, 'K'], ['s', { name: 'Bob' }, 'K']]);
+});
+
+test('a call whose answer was lost is repeated with its key, and any other call has a new one', async () => {
+  let made = 0;
+  const once = createOnce(() => { made += 1; return `k${made}`; });
+  const keys = [];
+  const attempt = (wanted, answer) => once(wanted, async (key) => {
+    keys.push(key);
+    if (answer instanceof Error) throw answer;
+    return answer;
+  }).catch(() => null);
+  await attempt({ title: 'a' }, new ApiError({}));
+  await attempt({ title: 'a' }, {});
+  await attempt({ title: 'a' }, refusal(401));
+  await attempt({ title: 'a' }, refusal(503));
+  await attempt({ title: 'b' }, {});
+  assert.deepEqual(keys, ['k1', 'k1', 'k2', 'k3', 'k4']);
 });
 
 test('a stay is over because the room has ended, or because the room goes on without the person', async () => {
