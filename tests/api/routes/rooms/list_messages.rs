@@ -1,7 +1,6 @@
 use crate::support::faults::{Command, Faulty};
-use crate::support::rooms::{NewRoom, Person, Room, strict, with_keys};
+use crate::support::rooms::{NewRoom, Person, Room, open, strict};
 use crate::support::{Reply, keys, refused, refused_field};
-use config::AuthMode;
 use domain::message::MessageType;
 use domain::{MessageId, MessageText, RoomId, Timestamp, UserId};
 use functions::Context;
@@ -127,7 +126,7 @@ async fn pages_lose_and_double_nothing_while_others_write() {
 #[tokio::test]
 async fn nobody_but_the_people_of_the_room_reads_it() {
     let faulty = Faulty::new();
-    let context = with_keys(&faulty, AuthMode::Open).await;
+    let context = open(&faulty).await;
     let (room, ada) = NewRoom::default().create(&context).await;
     let (_, stranger) = NewRoom::default().create(&context).await;
     let mallory = room.join(&context, "Mallory").await;

@@ -1,7 +1,6 @@
 use crate::support::faults::{Command, Fault, Faulty};
-use crate::support::rooms::{NewRoom, Person, Room, strict, with_keys};
+use crate::support::rooms::{NewRoom, Person, Room, open, strict};
 use crate::support::{Reply, instant, keys, refused, refused_field};
-use config::AuthMode;
 use functions::Context;
 use serde_json::{Value, json};
 
@@ -116,7 +115,7 @@ async fn nobody_but_the_people_of_the_room_writes_in_it() {
 #[tokio::test]
 async fn in_open_mode_the_body_names_the_author() {
     let faulty = Faulty::new();
-    let context = with_keys(&faulty, AuthMode::Open).await;
+    let context = open(&faulty).await;
     let (room, ada) = NewRoom::default().create(&context).await;
     let without_token = |body| Command::new("post_message", "room", &room.slug).with(body);
     let reply = without_token(json!({"message": "x", "participantId": ada.id})).run(&context).await;

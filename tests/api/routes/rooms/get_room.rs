@@ -1,0 +1,86 @@
+use crate::support::faults::{Command, Faulty};
+use crate::support::refused;
+use crate::support::rooms::{self, NewRoom, PASSWORD};
+use domain::Timestamp;
+use serde_json::json;
+use std::time::{Duration, SystemTime};
+
+#[tokio::test]
+async fn a_stranger_sees_only_what_they_need_to_join() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, _) = NewRoom(json!({"password": PASSWORD})).create(&context).await;
+    for name in [&room.id, &room.slug] {
+        let reply = Command::new("get_room", "room", name).run(&context).await;
+        let teaser = json!({
+            "slug": room.slug, "title": "Weekly review", "hasPassword": true, "isActive": true, "lobby": false,
+        });
+        assert_eq!(reply.json(), json!({"room": teaser, "isActive": true}));
+    }
+}
+
+#[tokio::test]
+async fn a_poll_without_changes_is_304() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    let first = room.call("get_room", &presenter).run(&context).await;
+    let tag = first.header("etag").unwrap().to_owned();
+    // The commands of this kind of test have no method, so the answer is compared by its tag.
+    assert_eq!(room.call("get_room", &presenter).run(&context).await.header("etag"), Some(tag.as_str()));
+    room.join(&context, "Grace").await;
+    assert_ne!(room.call("get_room", &presenter).run(&context).await.header("etag"), Some(tag.as_str()));
+}
+
+#[tokio::test]
+async fn a_room_that_only_states_name_is_implicit_in_open_mode_alone() {
+    let faulty = Faulty::new();
+    let open = rooms::open(&faulty).await;
+    let state = json!({"isMuted": true, "roomId": "demo"});
+    Command::new("set_state", "userId", "ada").with(state).run(&open).await;
+    let seen = Command::new("get_room", "room", "demo").run(&open).await.json();
+    assert_eq!((&seen["room"], &seen["isActive"]), (&json!({"roomId": "demo", "implicit": true}), &json!(true)));
+    assert_eq!(seen["participants"][0]["userId"], "ada");
+    let nobody = Command::new("get_room", "room", "empty").run(&open).await.json();
+    assert_eq!((&nobody["participants"], &nobody["isActive"]), (&json!([]), &json!(false)));
+    let strict = rooms::strict(&faulty).await;
+    refused(&Command::new("get_room", "room", "demo").run(&strict).await, 401, "authentication_required");
+}
+
+/// A state cannot name its way into a room that somebody created, whose people may need a password.
+#[tokio::test]
+async fn in_open_mode_too_only_joining_leads_into_a_created_room() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    let state = Command::new("set_state", "userId", "eve").with(json!({"isMuted": true, "roomId": room.id}));
+    refused(&state.run(&context).await, 403, "join_first");
+    for endpoint in ["list_room_users", "list_room_events", "get_room_audit", "get_room_safe"] {
+        refused(&Command::new(endpoint, "room", &room.id).run(&context).await, 401, "authentication_required");
+    }
+    let moves = presenter.call("set_state").with(json!({"isMuted": true, "roomId": "other"}));
+    refused(&moves.run(&context).await, 403, "room_fixed");
+    // An id of a participant that Greenroom did not make.
+    let forged = Command::new("set_state", "userId", "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF").with(json!({"isMuted": true}));
+    refused(&forged.run(&context).await, 404, "user_not_found");
+}
+
+#[tokio::test]
+async fn a_room_ends_by_itself_after_twelve_hours_and_is_forgotten_an_hour_later() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    let ask = Command::new("get_room", "room", &room.id);
+    let mut later = context.clone();
+    later.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_hours(12));
+    let teaser = ask.run(&later).await.json();
+    assert_eq!((&teaser["isActive"], &teaser["room"]["isActive"]), (&json!(false), &json!(false)));
+    refused(&room.call("get_room", &presenter).run(&later).await, 401, "token_invalid");
+    refused(
+        &Command::new("join_room", "room", &room.id).with(json!({"name": "G"})).run(&later).await,
+        410,
+        "room_ended",
+    );
+    later.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_hours(13));
+    refused(&ask.run(&later).await, 404, "room_not_found");
+}
