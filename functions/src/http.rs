@@ -342,7 +342,7 @@ pub(crate) fn if_match(request: &Request) -> Result<Option<Version>, ApiError> {
 }
 
 /// Parses a number that is written in digits alone; Rust would also accept a plus sign.
-fn whole<T: FromStr>(digits: &str) -> Option<T> {
+pub(crate) fn whole<T: FromStr>(digits: &str) -> Option<T> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 

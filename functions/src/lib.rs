@@ -56,6 +56,7 @@ functions! {
         rooms {
             create_room,
             end_room,
+            get_analytics,
             get_room,
             get_room_audit,
             get_room_safe,
@@ -85,7 +86,7 @@ functions! {
     }
     consumers {
         /// Consumers of a table's stream.
-        consumers { on_room_end, on_state_change }
+        consumers { on_room_change, on_state_change }
     }
     jobs {
         /// Jobs that an operator starts by hand.

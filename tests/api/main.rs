@@ -19,6 +19,7 @@ mod cloudwatch;
 mod conventions;
 mod documents;
 mod emf;
+mod keys;
 mod lambda;
 mod layers;
 mod log;

@@ -221,14 +221,17 @@ async fn on_state_change() -> Uses {
     used
 }
 
-/// The calls of `on_room_end` for a room with people in it.
-async fn on_room_end() -> Uses {
+/// The calls of `on_room_change` for a room that was created, and that has ended with people in it.
+async fn on_room_change() -> Uses {
     let scene = Scene::new().await;
     scene.says_something().await;
+    let ended = scene.command("end_room").run(&scene.faulty.context()).await;
+    assert_eq!(ended.status, 200, "{}", ended.text);
     scene.faulty.be_well();
-    let event = scene.end_of_the_room();
-    let outcome = functions::consumers::on_room_end::run(scene.faulty.context(), event).await;
-    assert!(outcome.batch_item_failures.is_empty());
+    for event in scene.changes_of_the_room() {
+        let outcome = functions::consumers::on_room_change::run(scene.faulty.context(), event).await;
+        assert!(outcome.batch_item_failures.is_empty());
+    }
     scene.faulty.used()
 }
 
@@ -303,7 +306,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
     uses.insert("on_state_change", on_state_change().await);
-    uses.insert("on_room_end", on_room_end().await);
+    uses.insert("on_room_change", on_room_change().await);
     uses.extend(sockets().await);
     uses.extend(restored().await);
     uses

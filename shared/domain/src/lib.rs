@@ -2,6 +2,7 @@
 //! tested with values alone.
 
 mod actor;
+pub mod analytics;
 mod attestation;
 mod connection;
 mod evidence;

@@ -221,8 +221,19 @@ impl Scene {
 
     /// The event of the stream that says that the room has ended.
     pub(crate) fn end_of_the_room(&self) -> StreamEvent {
-        let text = super::lambda::event("on_room_end").to_string();
+        let text = super::lambda::event("on_room_change").to_string();
         serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &self.room.id)).unwrap()
+    }
+
+    /// The events of the stream that say that the room was created, and that it has ended.
+    pub(crate) fn changes_of_the_room(&self) -> [StreamEvent; 2] {
+        let text = super::lambda::event("on_room_change").to_string();
+        let mut created: Value =
+            serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &self.room.id)).unwrap();
+        let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
+        record.remove("OldImage");
+        record["NewImage"].as_object_mut().unwrap().remove("endedAt");
+        [serde_json::from_value(created).unwrap(), self.end_of_the_room()]
     }
 
     /// A call of the presenter in open mode, without their token.

@@ -10,6 +10,7 @@
 //! | message in such a room | state | `ROOM#<roomId>` | `MSG#<messageId>` |
 //! | slug of such a room | state | `SLUG#<slug>` | `META` |
 //! | such a room in the list of active rooms | state | `ACTIVE#rooms` | `<roomId>` |
+//! | counts of a day | state | `DAYS` | the day, such as `2026-11-21` |
 //! | key that signs tokens | state | `SIGNING#tokens` | `META` |
 //! | lease of an exclusive run, and the time of the last drill | state | `LEASE#<what>` | `LEASE` |
 //! | bucket of a limit | state | `LIMIT#<limit>#<subject>` | `META` |
@@ -55,6 +56,8 @@ pub const SLUG: &str = "SLUG#";
 pub(super) const MESSAGE: &str = "MSG#";
 /// Partition key of the list of active rooms.
 pub const ACTIVE: &str = "ACTIVE#rooms";
+/// Partition key of the counts of all days.
+pub const DAYS: &str = "DAYS";
 /// Prefix of the partition key of the key that signs tokens. Only the functions that issue tokens may read it.
 pub const SIGNING: &str = "SIGNING#";
 /// Prefix of the partition key of a limit's bucket, and of a day's secret.
@@ -189,6 +192,11 @@ pub(super) fn slug(slug: &Slug) -> Key {
 /// A room's place in the list of active rooms.
 pub(super) fn active(id: &RoomId) -> Key {
     Key::new(ACTIVE.to_owned(), id.as_str())
+}
+
+/// The counts of a day, such as `2026-11-21`.
+pub(super) fn day(date: &str) -> Key {
+    Key::new(DAYS.to_owned(), date)
 }
 
 /// The key that signs tokens.

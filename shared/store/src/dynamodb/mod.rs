@@ -1,6 +1,7 @@
 //! DynamoDB through AWS's own client: the only storage path, on AWS, in the runner and in every test.
 
 mod agents;
+mod analytics;
 mod cause;
 mod connections;
 mod expression;
@@ -37,7 +38,7 @@ pub use rooms::{
     NewParticipant, NewPassword, NewRoom, ROOM_ENDED, ROOM_FULL, ROOM_NOT_FOUND, RoomChange, Rooms, StoredRoom,
 };
 pub use signing::{NO_SIGNING_KEY, Signing, SigningKeys};
-pub use stream::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord, stream_began};
+pub use stream::{BatchOutcome, FailedRecord, RoomChanged, StreamEvent, StreamRecord, stream_began};
 pub use users::{
     Guard, LEAVE_INSTEAD, NO_SEAT, NOT_ADMITTED, ROOM_FIXED, TOKEN_INVALID, UNMUTE_NOT_ALLOWED, USER_NOT_FOUND, Users,
     VERSION_CONFLICT, Written,

@@ -165,6 +165,12 @@ impl StoredRoom {
         if self.room.is_active { Ok(self) } else { Err(ROOM_ENDED.into()) }
     }
 
+    /// When the room was ended, and what happened in it. `None`: nobody has ended it.
+    pub(super) fn session(&self) -> Option<(Timestamp, SessionStats)> {
+        let ended_at = self.room.ended_at?;
+        Some((ended_at, self.stats(ended_at, self.messages)))
+    }
+
     fn stats(&self, ended_at: Timestamp, messages: u32) -> SessionStats {
         let ms = ended_at.ms().saturating_sub(self.room.created_at.ms());
         SessionStats {
@@ -533,7 +539,7 @@ fn born(person: &NewParticipant, room: &RoomId, settings: &Settings, ends_at: Ti
 
 /// The write of a room's item when a seat becomes free.
 pub(super) fn left(id: &RoomId) -> Write {
-    Write::update(keys::room(id)).uncount(PRESENT).when(above(PRESENT, 0))
+    Write::update(keys::room(id)).add(PRESENT, -1).when(above(PRESENT, 0))
 }
 
 /// The room has not ended.

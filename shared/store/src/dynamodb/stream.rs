@@ -48,6 +48,15 @@ struct Identity {
     principal_id: Option<String>,
 }
 
+/// What happened to a room that somebody created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomChanged {
+    /// It was created.
+    Created(RoomId),
+    /// It has ended.
+    Ended(RoomId),
+}
+
 /// The principal with which DynamoDB deletes expired items.
 const TTL: &str = "dynamodb.amazonaws.com";
 
@@ -129,13 +138,20 @@ impl StreamRecord {
         if key(SK)? == STATE { keys::user_id(key(PK)?) } else { None }
     }
 
-    /// The room that somebody created, if this is a change of its item and it has ended.
+    /// The room that somebody created, if this is a change of its item that began or ended it.
     #[must_use]
-    pub fn ended_room(&self) -> Option<RoomId> {
+    pub fn room(&self) -> Option<RoomChanged> {
         let key = |name: &str| self.dynamodb.keys.get(name)?["S"].as_str();
         let room = key(PK)?.strip_prefix(keys::ROOM_ITEMS).filter(|_| key(SK) == Some(keys::META))?;
+        let room = room.parse().ok()?;
         let new = self.new_image().ok()??;
-        new.contains_key("endedAt").then(|| room.parse().ok())?
+        if new.contains_key("endedAt") {
+            Some(RoomChanged::Ended(room))
+        } else if self.dynamodb.old_image.is_none() {
+            Some(RoomChanged::Created(room))
+        } else {
+            None
+        }
     }
 
     /// Whether the table deleted the item because it had expired.

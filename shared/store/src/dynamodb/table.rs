@@ -115,12 +115,6 @@ impl Write {
         self
     }
 
-    /// Takes one from a counter.
-    pub(super) fn uncount(mut self, attribute: &'static str) -> Self {
-        self.change.add(attribute, AttributeValue::N("-1".to_owned()));
-        self
-    }
-
     /// Removes attributes.
     pub(super) fn remove(mut self, attributes: &[&'static str]) -> Self {
         for attribute in attributes {

@@ -1,7 +1,7 @@
 use crate::support::faults::{Fault, Faulty};
 use crate::support::rooms::{self, NewRoom};
 use crate::support::scene::Scene;
-use functions::consumers::on_room_end::run;
+use functions::consumers::on_room_change::run;
 use serde_json::json;
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn other_changes_remove_nobody() {
     assert!(run(scene.faulty.context(), event).await.batch_item_failures.is_empty());
     let event = crate::support::lambda::event("on_state_change");
     run(scene.faulty.context(), serde_json::from_value(event).unwrap()).await;
-    let mut active = crate::support::lambda::event("on_room_end");
+    let mut active = crate::support::lambda::event("on_room_change");
     active["Records"][0]["dynamodb"]["NewImage"].as_object_mut().unwrap().remove("endedAt");
     run(scene.faulty.context(), serde_json::from_value(active).unwrap()).await;
     assert_eq!(scene.stored().await, before);

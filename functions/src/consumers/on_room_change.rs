@@ -1,16 +1,21 @@
-//! The consumer of the state table's stream that follows the ends of rooms. It removes the people of a room that has
-//! ended, their names, and everything that they wrote.
+//! The consumer of the state table's stream that follows rooms. It counts them by day, and removes the people of a room
+//! that has ended, their names, and everything that they wrote.
 
 use crate::Context;
 use crate::function::{Function, ROOM_INDEX, STATE, Trigger, allow, job};
 use std::pin::Pin;
-use store::dynamodb::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
+use store::StoreError;
+use store::dynamodb::{BatchOutcome, FailedRecord, RoomChanged, StreamEvent, StreamRecord};
 use telemetry::Chain;
 
 pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
     .may(&[
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
         allow(&["dynamodb:Query"], &[STATE]).keys(&["ROOM#*"]),
+        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
+        allow(&["dynamodb:UpdateItem"], &[STATE])
+            .keys(&["ROOM#*", "DAYS"])
+            .sparing("passwordHash present settings title"),
         allow(&["dynamodb:BatchWriteItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(
             &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
@@ -18,7 +23,7 @@ pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
         ),
     ])
     // A room of 25 people. Each item is removed once, and costs a write unit in the table and one in the index.
-    .costs(4, 3.0, 50.0)
+    .costs(8, 4.0, 56.0)
     .changes(&[(Some(ACTIVE), ENDED)])
     // A room may hold a thousand people and many thousand messages, of which a call removes 25.
     .properties("Timeout: 120");
@@ -42,13 +47,25 @@ pub fn run(context: Context, event: StreamEvent) -> Pin<Box<dyn Future<Output = 
 /// Processes a batch. A room that is delivered again is searched again, which costs two reads.
 async fn handle(context: Context, event: StreamEvent) -> BatchOutcome {
     for record in &event.records {
-        let Some(room) = record.ended_room() else { continue };
-        if let Err(error) = context.rooms.forget(&room).await {
+        let Some(changed) = record.room() else { continue };
+        if let Err(error) = follow(&context, changed).await {
             let sequence_number = StreamRecord::sequence_number(record);
-            tracing::error!(error = %Chain(&error), sequence_number, "a room that has ended is not cleared yet");
+            tracing::error!(error = %Chain(&error), sequence_number, "a room is not counted or not cleared yet");
             let failed = FailedRecord { item_identifier: sequence_number.to_owned() };
             return BatchOutcome { batch_item_failures: vec![failed] };
         }
     }
     BatchOutcome::default()
+}
+
+async fn follow(context: &Context, changed: RoomChanged) -> Result<(), StoreError> {
+    let now = (context.clock)();
+    match changed {
+        RoomChanged::Created(room) => context.rooms.count_creation(&room, now).await,
+        RoomChanged::Ended(room) => {
+            // Names go first.
+            context.rooms.forget(&room).await?;
+            context.rooms.count_end(&room, now).await
+        }
+    }
 }

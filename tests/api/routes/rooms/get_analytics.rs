@@ -1,0 +1,84 @@
+use crate::support::faults::{Command, Faulty};
+use crate::support::rooms::{self, NewRoom, PASSWORD};
+use crate::support::{PATIENCE, refused, refused_field};
+use functions::consumers::on_room_change::run;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+fn ask(query: &'static str) -> Command {
+    Command::new("get_analytics", "none", "").asking(query)
+}
+
+#[tokio::test]
+async fn rooms_are_counted_by_the_day_with_what_happened_in_them() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    assert_eq!(ask("").run(&context).await.json(), json!({"days": []}));
+    let stop = faulty.follow();
+    let (one, ada) = NewRoom(json!({"password": PASSWORD})).create(&context).await;
+    let (two, eve) = NewRoom(json!({"settings": {"lobby": true}})).create(&context).await;
+    NewRoom::default().create(&context).await;
+    for name in ["Grace", "Heidi"] {
+        one.join(&context, name).await;
+    }
+    let said = one.call("post_message", &ada).with(json!({"message": "Hello"})).run(&context).await;
+    assert_eq!(said.status, 201, "{}", said.text);
+    for (room, presenter) in [(&one, &ada), (&two, &eve)] {
+        assert_eq!(room.call("end_room", presenter).run(&context).await.status, 200);
+    }
+    let wanted = json!({
+        "roomsCreated": 3, "roomsEnded": 2, "meanDurationMinutes": 0, "peakParticipants": 3, "participants": 4,
+        "messages": 1, "questions": 0,
+        "features": {"chat": 1, "questions": 0, "lobby": 1, "password": 1, "moderatedUnmute": 0},
+    });
+    let began = Instant::now();
+    loop {
+        let mut today = ask("days=2").run(&context).await.json()["days"][0].take();
+        let day = today.as_object_mut().and_then(|day| day.remove("day"));
+        if today == wanted {
+            assert_eq!(day.unwrap().as_str().unwrap().len(), 10);
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{today:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.send(true).unwrap();
+}
+
+/// A stream delivers a record again after a failure.
+#[tokio::test]
+async fn a_room_that_is_delivered_again_is_counted_once() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    assert_eq!(room.call("end_room", &presenter).run(&context).await.status, 200);
+    let text = crate::support::lambda::event("on_room_change").to_string();
+    let ended: Value = serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &room.id)).unwrap();
+    let mut created = ended.clone();
+    let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
+    record.remove("OldImage");
+    record["NewImage"].as_object_mut().unwrap().remove("endedAt");
+    for event in [&created, &ended, &created, &ended] {
+        let event = serde_json::from_value(event.clone()).unwrap();
+        assert!(run(context.clone(), event).await.batch_item_failures.is_empty());
+    }
+    let today = ask("").run(&context).await.json()["days"][0].clone();
+    assert_eq!(
+        (&today["roomsCreated"], &today["roomsEnded"], &today["participants"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_query_is_refused_and_a_participant_sees_no_counts() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    for (query, field) in
+        [("days=0", "days"), ("days=401", "days"), ("days=x", "days"), ("day=1", "query"), ("days=1&days=2", "query")]
+    {
+        refused_field(&ask(query).run(&context).await, field);
+    }
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    refused(&room.call("get_analytics", &presenter).run(&context).await, 403, "forbidden");
+    refused(&ask("").run(&rooms::strict(&faulty).await).await, 401, "authentication_required");
+}
