@@ -48,6 +48,8 @@ pub struct Described {
     pub momentary: bool,
     /// The type of the body; none if it takes none.
     pub takes: Option<SchemaOf>,
+    /// Whether the body may be left out.
+    pub optional: bool,
     /// Its successful answers. All none: it is not written yet.
     pub gives: [Option<Answer>; ANSWERS_MAX],
     /// Refusals that do not follow from the other fields: status and response.
@@ -322,6 +324,7 @@ impl Function {
                 parameters: &[],
                 momentary: false,
                 takes: None,
+                optional: false,
                 gives: [None; ANSWERS_MAX],
                 refuses: &[],
             },
@@ -462,6 +465,13 @@ impl Function {
     pub const fn takes<T: JsonSchema>(mut self) -> Self {
         self.described.takes = Some(SchemaGenerator::subschema_for::<T>);
         self
+    }
+
+    /// Sets the type of its body, which may be left out.
+    #[must_use]
+    pub const fn takes_if_any<T: JsonSchema>(mut self) -> Self {
+        self.described.optional = true;
+        self.takes::<T>()
     }
 
     /// Adds a successful answer: its type, its status and its meaning.

@@ -176,6 +176,18 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError
     Err(ApiError::invalid(field, error.chars().take(RULE_CHARS_MAX).collect::<String>()))
 }
 
+/// The JSON body, or the default if there is none.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn json_if_any<T: DeserializeOwned + Default>(request: &Request) -> Result<T, ApiError> {
+    if !request.body().as_ref().is_empty() {
+        return json(request);
+    }
+    no_form(request)?;
+    Ok(T::default())
+}
+
 /// Longest rule in an answer, in characters.
 const RULE_CHARS_MAX: usize = 200;
 

@@ -54,22 +54,30 @@ functions! {
     endpoints {
         agents { attest, enroll_agent, revoke_agent, set_binding }
         rooms {
+            answer_question,
+            ask_question,
+            cast_vote,
             create_room,
             end_room,
             get_analytics,
+            get_mute_request,
             get_room,
             get_room_audit,
             get_room_safe,
             join_room,
             leave_room,
             list_messages,
+            list_questions,
             list_room_events,
             list_room_users,
             list_rooms,
+            mute_all,
             post_message,
             renew_presence,
             update_participant,
+            update_question,
             update_room,
+            withdraw_vote,
         }
         system { get_health, get_metrics, get_openapi, get_page, no_route }
         users {

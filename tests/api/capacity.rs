@@ -3,7 +3,7 @@
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
 use crate::support::history::{audit, audit_of};
-use crate::support::lambda::{Lambda, event};
+use crate::support::lambda::{Lambda, event, install_key};
 use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join, now_ms};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -145,6 +145,87 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
             let line = lambda.await_log(|line| line.get("_aws").is_some());
             assert!(line.to_string().len() <= LOG_LINE, "{name} logs {} bytes: {line}", line.to_string().len());
         }
+    }
+}
+
+/// What people write in a room of ordinary size, each function once and without an `Idempotency-Key`. The measured costs are
+/// those that a call declares, less the reserve for a key.
+#[test]
+fn what_people_write_in_a_room_costs_what_its_functions_declare() {
+    let bill = Bill::new();
+    install_key(&bill.runner);
+    let context = |name: &str| Lambda::start(name, &bill.database.url);
+    let call = |name: &str, parameters: Value, token: &str, body: Value| {
+        let mut event = event(name);
+        event["pathParameters"] = parameters;
+        event["headers"]["authorization"] = format!("Bearer {token}").into();
+        event["headers"]["content-type"] = "application/json".into();
+        event["body"] = body.to_string().into();
+        // Nobody is in a hurry.
+        let everything = engine(&bill.runner, "Scan", &json!({"TableName": "greenroom-state"}));
+        for bucket in everything["Items"].as_array().unwrap().iter().filter(|item| item.get("fullAt").is_some()) {
+            let key = json!({"pk": bucket["pk"], "sk": bucket["sk"]});
+            engine(&bill.runner, "DeleteItem", &json!({"TableName": "greenroom-state", "Key": key}));
+        }
+        bill.database.take_calls();
+        let reply = context(name).invoke(&event);
+        assert!(reply.status < 300, "{name}: {}", reply.text);
+        (reply.json(), used(&bill))
+    };
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let (created, _) = call("create_room", json!({}), "", json!({"title": "Weekly review", "presenterName": "Ada"}));
+    let (room, ada) = (text(&created, "roomId"), text(&created, "presenterToken"));
+    let join = Lambda::start("join_room", &bill.database.url);
+    let people: Vec<String> = (1..ROOM)
+        .map(|n| {
+            let mut event = event("join_room");
+            event["pathParameters"] = json!({"room": room});
+            event["body"] = json!({"name": format!("Grace {n}")}).to_string().into();
+            text(&join.invoke(&event).json(), "token")
+        })
+        .collect();
+    let mut measured = Vec::new();
+    let mut measure = |name: &'static str, more: Value, token: &str, body: Value| {
+        let mut parameters = more;
+        parameters["room"] = room.clone().into();
+        let (answer, used) = call(name, parameters, token, body);
+        measured.push((name, used));
+        answer
+    };
+    // A room with fifty messages and 25 questions.
+    let copies = |prefix: &str, number: usize| {
+        let everything = engine(&bill.runner, "Scan", &json!({"TableName": "greenroom-state"}));
+        let mut items = everything["Items"].as_array().unwrap().iter();
+        let mut item = items.find(|item| item["sk"]["S"].as_str().unwrap().starts_with(prefix)).unwrap().clone();
+        let first = item["sk"]["S"].as_str().unwrap().to_owned();
+        for n in 0..number {
+            // Only the end of the id differs.
+            item["sk"]["S"] = format!("{}{n:04}", &first[..first.len() - 4]).into();
+            engine(&bill.runner, "PutItem", &json!({"TableName": "greenroom-state", "Item": item}));
+        }
+    };
+    let grace = &people[0];
+    let sentence = "x".repeat(200);
+    measure("post_message", json!({}), grace, json!({"message": sentence}));
+    copies("MSG#", 49);
+    measure("list_messages", json!({}), grace, json!(null));
+    let asked = measure("ask_question", json!({}), grace, json!({"question": sentence}));
+    let question = json!({"questionId": asked["questionId"]});
+    measure("cast_vote", question.clone(), grace, json!({}));
+    copies("Q#", 24);
+    measure("list_questions", json!({}), grace, json!(null));
+    measure("withdraw_vote", question.clone(), grace, json!({}));
+    measure("answer_question", question.clone(), &ada, json!({"answer": sentence}));
+    measure("update_question", question, &ada, json!({"isPinned": true, "isAnswered": false}));
+    let request = measure("mute_all", json!({}), &ada, json!({}));
+    measure("get_mute_request", json!({"muteRequestId": request["requestId"]}), &ada, json!(null));
+    for (name, (calls, reads, writes)) in measured {
+        let budget = budget(name).unwrap();
+        println!("{name}: {calls} calls, {reads} read and {writes} write units; declared {budget:?}");
+        assert!(
+            calls <= budget.calls && reads <= budget.reads && writes <= budget.writes,
+            "{name} makes {calls} calls, {reads} read and {writes} write units; it declares {budget:?}"
+        );
     }
 }
 

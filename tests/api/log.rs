@@ -1,7 +1,7 @@
 //! One line per request, with the fields of seed 004.
 
-use crate::support::witness::{Witness, join};
-use crate::support::{Reply, Runner, instant, keys};
+use crate::support::witness::{Witness, engine, join};
+use crate::support::{Reply, Runner, await_that, instant, keys};
 use serde_json::{Value, json};
 
 const FIELDS: [&str; 14] = [
@@ -162,6 +162,38 @@ fn names_and_labels_are_never_logged() {
     let log = Value::from(runner.log()).to_string();
     for private in ["microphone", "device-7", "Lovelace"] {
         assert!(!log.contains(private), "{private} is in {log}");
+    }
+}
+
+#[test]
+fn what_people_write_in_a_room_is_in_no_log_and_no_ledger() {
+    let env = [("LOG_LEVEL", "trace")];
+    let runner = Runner::start_with_env(&["--ephemeral", "--dynamodb-port", "0"], &env);
+    let created = runner.post("/api/rooms", json!({"title": "Titlewords", "presenterName": "Lovelace"})).json();
+    let room = format!("/api/rooms/{}", created["roomId"].as_str().unwrap());
+    let with = |mut body: Value| {
+        body["participantId"] = created["participantId"].clone();
+        body
+    };
+    let posted = runner.post(&format!("{room}/messages"), with(json!({"message": "Messagewords"})));
+    assert_eq!(posted.status, 201, "{}", posted.text);
+    runner.post(&format!("{room}/messages"), with(json!({"message": "Messagewords\u{0}"})));
+    let asked = runner.post(&format!("{room}/questions"), with(json!({"question": "Questionwords"}))).json();
+    let question = format!("{room}/questions/{}", asked["questionId"].as_str().unwrap());
+    assert_eq!(runner.put(&format!("{question}/vote"), with(json!({}))).status, 200);
+    let answered = runner.post(&format!("{question}/answer"), with(json!({"answer": "Answerwords"})));
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    runner.post(&format!("{room}/mute-all"), with(json!({})));
+    let events = format!("{room}/events");
+    let bearer = format!("Bearer {}", created["presenterToken"].as_str().unwrap());
+    await_that("the history has the person who created the room", || {
+        runner.send("GET", &events, &[("authorization", &bearer)], "").text.contains("joined")
+    });
+    let ledger = engine(&runner, "Scan", &json!({"TableName": "greenroom-ledger"})).to_string();
+    let log = Value::from(runner.log()).to_string();
+    for private in ["Titlewords", "Lovelace", "Messagewords", "Questionwords", "Answerwords"] {
+        assert!(!log.contains(private), "{private} is in {log}");
+        assert!(!ledger.contains(private), "{private} is in {ledger}");
     }
 }
 

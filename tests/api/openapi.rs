@@ -224,6 +224,72 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     every_described_answer_was_seen(&description, &seen);
 }
 
+#[test]
+fn what_people_write_in_a_room_and_its_refusals_are_as_described() {
+    let runner = Runner::ephemeral();
+    let created = runner.post("/api/rooms", json!({"title": "Weekly review", "presenterName": "Ada"})).json();
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let room = format!("/api/rooms/{}", text(&created, "roomId"));
+    let grace = runner.post(&format!("{room}/join"), json!({"name": "Grace"})).json();
+    let [ada, grace] = [text(&created, "presenterToken"), text(&grace, "token")].map(|token| format!("Bearer {token}"));
+    let description = Description::new();
+    let mut scenario = Scenario { runner, description, seen: Seen::new() };
+    let mut call = |method: &str, path: &str, by: &str, body: Option<Value>, status: u16| {
+        let reply = scenario.send(method, &format!("{room}{path}"), &[("authorization", by)], body.as_ref());
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text);
+        if reply.text.is_empty() { Value::Null } else { reply.json() }
+    };
+    for body in [json!({"message": "Hello"}), json!({"message": "👍", "type": "reaction", "participantId": null})] {
+        call("POST", "/messages", &grace, Some(body), 201);
+    }
+    for body in [
+        json!({}),
+        json!({"message": ""}),
+        json!({"message": "x", "type": "system"}),
+        json!({"message": "x", "more": 1}),
+    ] {
+        call("POST", "/messages", &grace, Some(body), 400);
+    }
+    let page = call("GET", "/messages?limit=1", &grace, None, 200);
+    call("GET", &format!("/messages?before={}", text(&page, "nextBefore")), &grace, None, 200);
+    call("GET", "/messages?limit=0", &grace, None, 400);
+    let asked = call("POST", "/questions", &grace, Some(json!({"question": "Why?"})), 201);
+    call("POST", "/questions", &grace, Some(json!({"question": 7})), 400);
+    let question = format!("/questions/{}", text(&asked, "questionId"));
+    call("PUT", &format!("{question}/vote"), &ada, None, 200);
+    call("PUT", &format!("{question}/vote"), &ada, Some(json!({})), 200);
+    call("DELETE", &format!("{question}/vote"), &ada, None, 200);
+    call("POST", &format!("{question}/answer"), &ada, Some(json!({"answer": "Because."})), 200);
+    call("POST", &format!("{question}/answer"), &grace, Some(json!({"answer": "Because."})), 403);
+    call("POST", &format!("{question}/answer"), &ada, Some(json!({})), 400);
+    call("GET", "/questions", &grace, None, 200);
+    call("PATCH", &question, &ada, Some(json!({"isPinned": true})), 200);
+    call("PATCH", &question, &ada, Some(json!({"isPinned": 1})), 400);
+    call("PATCH", &question, &grace, Some(json!({"removed": true})), 200);
+    call("PATCH", &question, &ada, Some(json!({"isPinned": true})), 404);
+    call("PUT", &format!("{question}/vote"), &ada, None, 404);
+    call("DELETE", &format!("{question}/vote"), &ada, None, 404);
+    call("POST", &format!("{question}/answer"), &ada, Some(json!({"answer": "x"})), 404);
+    let request = call("POST", "/mute-all", &ada, None, 202);
+    call("POST", "/mute-all", &grace, None, 403);
+    call("GET", &format!("/mute-all/{}", text(&request, "requestId")), &ada, None, 200);
+    call("GET", "/mute-all/mr_01KBA8M3Q4V4W5X6Y7Z8A9BCDJ", &ada, None, 404);
+    call("GET", "", &grace, None, 200);
+    call("GET", "/messages", &grace, None, 200);
+    call("DELETE", "", &ada, None, 200);
+    for (method, path) in [
+        ("GET", "/messages".to_owned()),
+        ("GET", "/questions".to_owned()),
+        ("PUT", format!("{question}/vote")),
+        ("DELETE", format!("{question}/vote")),
+        ("POST", "/mute-all".to_owned()),
+        ("GET", "/mute-all/mr_01KBA8M3Q4V4W5X6Y7Z8A9BCDJ".to_owned()),
+    ] {
+        let reply = scenario.send(method, &format!("{room}{path}"), &[("authorization", &ada)], None);
+        assert!(matches!(reply.status, 401 | 410), "{method} {path}: {}", reply.text);
+    }
+}
+
 /// The requests of agents, from enrolment to revocation, with every refusal.
 fn witnesses(scenario: &mut Scenario) {
     fn signed(scenario: &mut Scenario, path: &str, signature: &str, body: &Value) -> Reply {

@@ -96,7 +96,8 @@ fn operation(
             let example = serde_json::from_str::<Value>(body);
             content["example"] = example.map_err(|error| format!("{}: its example: {error}", declared.name))?;
         }
-        operation["requestBody"] = json!({"required": true, "content": {"application/json": content}});
+        operation["requestBody"] =
+            json!({"required": !function.described.optional, "content": {"application/json": content}});
     }
     Ok(operation)
 }

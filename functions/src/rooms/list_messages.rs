@@ -16,7 +16,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/messages")
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(&["dynamodb:Query"], &[STATE]).keys(&["ROOM#*"]),
     ])
-    .costs(2, 4.0, 0.0)
+    .costs(2, 4.5, 0.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/messages")
     // Only a token proves who reads, and the example has none.
     .answers(401, 401)

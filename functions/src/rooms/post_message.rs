@@ -4,7 +4,7 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, open_user, room, with_status};
 use crate::limit::within;
-use crate::{ApiError, Context, Reply, Request};
+use crate::{ApiError, Context, Once, Reply, Request};
 use domain::message::{Message, PostedType, message_example};
 use domain::{Limit, MessageId, MessageText, UserId};
 use lambda_http::http::StatusCode;
@@ -15,10 +15,11 @@ use store::dynamodb::NewMessage;
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/messages")
     .callers(Callers::Member)
     .limited(&[Limit::Message])
+    .once()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
-        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title present"),
+        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash present settings title"),
     ])
     .costs(2, 2.0, 1.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/messages")
@@ -55,7 +56,8 @@ struct Posted {
 
 /// # Errors
 /// 400 malformed room or body; 401 no caller; 403 another person's token, somebody in the lobby, or a room without
-/// messages; 404 no such room or participant; 410 it has ended; 429 too many messages.
+/// messages; 404 no such room or participant; 410 it has ended; 422 the
+/// key was sent with another body; 429 too many messages.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
@@ -63,13 +65,21 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     body.kind.check(&body.message).map_err(|rule| ApiError::invalid("message", rule.to_string()))?;
     let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let once = Once::of(&context, &request, caller.subject().as_deref()).await?;
+    if let Some(earlier) = once.earlier(&context).await? {
+        return Ok(earlier);
+    }
     within(&context, &request, &caller, Limit::Message).await?;
     let cause = cause(&context, &request, &caller);
     let author = context.rooms.member(&room_id, &participant, &cause).await?.admitted()?;
     let id = MessageId::created(cause.at, store::random()?);
 
     let new = NewMessage { id, kind: body.kind.into(), text: body.message };
-    let message = context.rooms.post(author, new, cause.at).await?;
+    let answer = |message: &Message| Posted { message: message.clone() };
 
-    with_status(StatusCode::CREATED, &Posted { message })
+    let record = |message: &Message| once.record(StatusCode::CREATED, &answer(message));
+    match context.rooms.post(author, new, record, cause.at).await {
+        Ok(message) => with_status(StatusCode::CREATED, &answer(&message)),
+        Err(error) => once.instead(&context, error).await,
+    }
 }

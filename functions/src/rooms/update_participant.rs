@@ -11,7 +11,7 @@ use domain::user::User;
 use domain::{Limit, Name, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::dynamodb::{NOT_IN_ROOM, PersonChange};
+use store::dynamodb::{MUTE_REQUEST_NOT_FOUND, NOT_IN_ROOM, PersonChange};
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
@@ -31,7 +31,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
     // No table holds this room.
     .answers(404, 404)
     .describes(
-        "A participant may change their own `handRaised`, `isVideoOn` and `name`. A presenter may change the `mayUnmute` \
+        "A participant may change their own `handRaised`, `isVideoOn` and `name`, and refuse the room's request to mute. A presenter may change the `mayUnmute` \
          and the `role` of everybody, admit somebody who waits in the lobby (`admitted: true`), and remove somebody \
          (`removed: true`), whose token ends at once. A presenter may also lower a hand.",
     )
@@ -65,12 +65,24 @@ struct UpdateParticipant {
     /// What they may do.
     #[serde(default)]
     role: Option<Role>,
+    /// `refused` says that they stay open in spite of the room's last request to mute.
+    #[serde(default)]
+    mute_request: Option<MuteReply>,
     /// True lets somebody in who waits in the lobby.
     #[serde(default)]
     admitted: Option<bool>,
     /// True takes somebody out of the room or the lobby.
     #[serde(default)]
     removed: Option<bool>,
+}
+
+/// What a person says to a request to mute. Who follows it claims to be muted, and says nothing here.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum MuteReply {
+    /// They stay open.
+    Refused,
 }
 
 /// A changed participant.
@@ -113,7 +125,12 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let member = context.rooms.member(&room_id, &participant, &cause).await?;
     // Who waits in the lobby may only wait or leave.
     let member = if moderates || !is_own { member.presenter()? } else { member.admitted()? };
-    if !is_own && (body.name.is_some() || body.is_video_on.is_some() || body.hand_raised == Some(true)) {
+    if !is_own
+        && (body.name.is_some()
+            || body.is_video_on.is_some()
+            || body.hand_raised == Some(true)
+            || body.mute_request.is_some())
+    {
         return Err(crate::auth::FORBIDDEN.into());
     }
     if is_own && (body.removed.is_some() || body.role == Some(Role::Attendee)) {
@@ -131,12 +148,18 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     if body.admitted.is_some() {
         context.rooms.admit(&room_id, &target, &cause).await?;
     }
+    let refused_request = match (body.mute_request, member.stored.room.mute_request) {
+        (Some(MuteReply::Refused), Some(request)) => Some(request.request_id),
+        (Some(MuteReply::Refused), None) => return Err(MUTE_REQUEST_NOT_FOUND.into()),
+        (None, _) => None,
+    };
     let change = PersonChange {
         name: body.name,
         is_video_on: body.is_video_on,
         hand_raised: body.hand_raised,
         may_unmute: body.may_unmute,
         role: body.role,
+        refused_request,
         is_moderated: member.stored.room.settings.moderated_unmute,
     };
     let user = context.rooms.change_person(&room_id, &target, &change, &cause).await?;

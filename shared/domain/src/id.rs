@@ -151,6 +151,16 @@ made! {
     MessageId, message, "m_"
 }
 
+made! {
+    /// The id of a question: `q_` and a ULID.
+    QuestionId, question, "q_"
+}
+
+made! {
+    /// The id of a request to mute: `mr_` and a ULID.
+    MuteRequestId, mute_request, "mr_"
+}
+
 impl MessageId {
     /// The place before all messages of this millisecond.
     #[must_use]

@@ -10,6 +10,8 @@ mod id;
 pub mod ledger;
 mod limit;
 pub mod message;
+pub mod mute;
+pub mod question;
 pub mod room;
 mod safety;
 mod schema;
@@ -27,7 +29,7 @@ pub use attestation::{
 pub use connection::{BEARER_SUBPROTOCOL, CONNECTION_LEASE, PING_EVERY, SUBPROTOCOL};
 pub use ed25519_dalek::SigningKey;
 pub use evidence::{AgentDevice, Binding, Condition, DeviceBinding, Evidence, Flag, Route, Signal, same_label};
-pub use id::{AgentId, ConnectionId, MessageId, RESERVED_PREFIX, RoomId, UserId, ulid};
+pub use id::{AgentId, ConnectionId, MessageId, MuteRequestId, QuestionId, RESERVED_PREFIX, RoomId, UserId, ulid};
 pub use limit::{Draw, Limit};
 pub use safety::{Blocking, Counts, RoomSafety};
 pub use schema::Nullable;

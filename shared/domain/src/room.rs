@@ -1,6 +1,7 @@
 //! Rooms that somebody created: their settings, their people's roles, and how they end.
 
 use crate::evidence::words;
+use crate::mute::MuteNotice;
 use crate::user::Version;
 use crate::verdict::MinEvidence;
 use crate::{Name, Refused, RoomId, Slug, Timestamp, Title};
@@ -207,6 +208,8 @@ pub struct Room {
     /// Number of changes of its title, password, size and settings. Clients send it back as `If-Match`.
     #[schemars(range(min = 1))]
     pub version: Version,
+    /// The last request to everybody to mute; null if there was none.
+    pub mute_request: Option<MuteNotice>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it ended, or will end at the latest.
@@ -230,7 +233,7 @@ pub fn room_example() -> serde_json::Value {
     serde_json::json!({
         "roomId": "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", "slug": "weekly-review-4f7k2m9q3x8tn", "title": "Weekly review",
         "presenterName": "Ada", "hasPassword": false, "maxParticipants": 50, "present": 1, "isActive": true,
-        "settings": Settings::default(), "version": 1, "createdAt": "2026-11-21T11:44:18.027Z", "endedAt": null,
+        "settings": Settings::default(), "version": 1, "muteRequest": null, "createdAt": "2026-11-21T11:44:18.027Z", "endedAt": null,
     })
 }
 

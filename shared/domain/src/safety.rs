@@ -129,6 +129,7 @@ mod tests {
             agent: None,
             verdict: Verdicts { mute: verdict, device: verdict },
             participant: None,
+            refused_request: None,
             lease_until: None,
             expires_at: Timestamp::from_ms(NOW.ms() + 1_000_000),
             request_id: None,

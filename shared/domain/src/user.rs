@@ -3,7 +3,9 @@
 use crate::evidence::words;
 use crate::room::Role;
 use crate::verdict::Verdicts;
-use crate::{Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, Name, Refused, RoomId, Timestamp, UserId};
+use crate::{
+    Actor, AgentDeviceId, AgentId, DeviceId, Label, LeaseId, MuteRequestId, Name, Refused, RoomId, Timestamp, UserId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -175,6 +177,9 @@ pub struct User {
     /// The request that changed the state last, if it is known.
     #[serde(skip)]
     pub request_id: Option<String>,
+    /// The request to mute that the person refused last.
+    #[serde(skip)]
+    pub refused_request: Option<MuteRequestId>,
     /// Who changed the state last; none if it was not recorded.
     #[serde(skip)]
     pub changed_by: Option<Actor>,

@@ -97,6 +97,27 @@ impl Room {
         command
     }
 
+    /// Somebody asks a question. Returns its id.
+    pub(crate) async fn ask(&self, context: &Context, by: &Person, text: &str) -> String {
+        let reply = self.call("ask_question", by).with(json!({"question": text})).run(context).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply.json()["questionId"].as_str().unwrap().to_owned()
+    }
+
+    /// A call about a question with somebody's token.
+    pub(crate) fn about(&self, question: &str, endpoint: &'static str, by: &Person) -> Command {
+        let mut command = self.call(endpoint, by);
+        command.parameters.push(("questionId", question.to_owned()));
+        command
+    }
+
+    /// The questions as somebody sees them.
+    pub(crate) async fn questions(&self, context: &Context, by: &Person) -> Vec<Value> {
+        let reply = self.call("list_questions", by).run(context).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        serde_json::from_value(reply.json()["questions"].take()).unwrap()
+    }
+
     /// A presenter removes somebody.
     pub(crate) async fn remove(&self, context: &Context, by: &Person, person: &Person) {
         let reply = self.moderate(by, person, json!({"removed": true})).run(context).await;

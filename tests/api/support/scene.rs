@@ -40,6 +40,9 @@ pub(crate) struct Scene {
     waiting: Person,
     /// The guest's agent.
     guests_agent: String,
+    /// A question of the guest, for which the guest has voted, and a request to mute.
+    question: String,
+    mute_request: String,
     /// A full room, where one of the two people is silent, and somebody who has lost the seat there.
     full: Room,
     out: Person,
@@ -60,6 +63,10 @@ impl Scene {
         room.set(&context, &presenter, json!({"settings": {"lobby": true}})).await;
         let waiting = room.join(&context, "Wu").await;
         let guests_agent = guest.pair(&context).await;
+        let question = room.ask(&context, &guest, "Why?").await;
+        assert_eq!(room.about(&question, "cast_vote", &guest).run(&context).await.status, 200);
+        let request = room.call("mute_all", &presenter).run(&context).await;
+        let mute_request = request.json()["requestId"].as_str().unwrap().to_owned();
         let (full, host) = NewRoom(json!({"maxParticipants": 3})).create(&context).await;
         let lapsed = full.join(&context, "Lap").await;
         let out = full.join(&context, "Out").await;
@@ -87,6 +94,8 @@ impl Scene {
             silent,
             waiting,
             guests_agent,
+            question,
+            mute_request,
             full,
             out,
         };
@@ -142,6 +151,8 @@ impl Scene {
     /// Every command that changes something, by name.
     pub(crate) fn commands(&self) -> Vec<Command> {
         let change = |binary, body| Command::new(binary, "userId", "ada").with(body);
+        let keyed =
+            |binary| self.room.call(binary, &self.presenter).header("idempotency-key", "k".to_owned()).with(json!({}));
         vec![
             change("set_state", json!({"isMuted": false, "roomId": "other", "seq": 7})),
             change("set_mute", json!({"isMuted": false, "seq": 7})),
@@ -165,6 +176,15 @@ impl Scene {
                 .with(json!({"title": "Two", "settings": {"moderatedUnmute": true}})),
             self.room.call("end_room", &self.presenter),
             self.room.moderate(&self.presenter, &self.waiting, json!({"admitted": true})),
+            keyed("post_message").with(json!({"message": "Hello"})),
+            keyed("ask_question").with(json!({"question": "When?"})),
+            keyed("mute_all"),
+            self.room.about(&self.question, "cast_vote", &self.presenter),
+            self.room.about(&self.question, "withdraw_vote", &self.guest),
+            self.room.about(&self.question, "answer_question", &self.presenter).with(json!({"answer": "Because."})),
+            self.room
+                .about(&self.question, "update_question", &self.presenter)
+                .with(json!({"isPinned": true, "isAnswered": true})),
         ]
         .into_iter()
         .chain(self.further_commands())
@@ -185,6 +205,21 @@ impl Scene {
             self.room.call("renew_presence", &self.waiting).with(stays.clone()),
             self.full.call("renew_presence", &self.out).with(stays),
             Command::new("get_room", "room", &self.room.id),
+            self.room.call("list_messages", &self.guest),
+            self.room.call("list_questions", &self.guest),
+            Command {
+                parameters: vec![("room", self.room.id.clone()), ("muteRequestId", self.mute_request.clone())],
+                ..self.room.call("get_mute_request", &self.presenter)
+            },
+            self.room.about(&self.question, "update_question", &self.guest).with(json!({"removed": true})),
+            self.room.moderate(&self.guest, &self.guest, json!({"muteRequest": "refused"})),
+            self.openly("post_message", json!({"message": "Hello"})),
+            self.openly("ask_question", json!({"question": "When?"})),
+            self.openly("mute_all", json!({})),
+            self.openly("cast_vote", json!({})),
+            self.openly("withdraw_vote", json!({})),
+            self.openly("answer_question", json!({"answer": "Because."})),
+            self.openly("update_question", json!({"isPinned": true})),
             self.unsigned("update_room"),
             self.unsigned("update_participant"),
             self.unsigned("end_room"),
@@ -243,6 +278,13 @@ impl Scene {
         Command { parameters: command.parameters.iter().cloned().chain([own]).collect(), ..command }
     }
 
+    /// The same about the question, with more members.
+    fn openly(&self, endpoint: &'static str, mut body: Value) -> Command {
+        body["participantId"] = self.presenter.id.clone().into();
+        let parameters = vec![("room", self.room.id.clone()), ("questionId", self.question.clone())];
+        Command { parameters, ..Command::new(endpoint, "room", &self.room.id).with(body) }
+    }
+
     fn joins(&self, room: &Room) -> Command {
         Command::new("join_room", "room", &room.id)
             .header("idempotency-key", "k".to_owned())
@@ -298,6 +340,8 @@ impl Scene {
                 "passwordHash",
                 "slug",
                 "answer",
+                "answeredAt",
+                "muteRequestedAt",
                 "tat",
             ] {
                 if item.contains_key(varying) {
@@ -325,14 +369,27 @@ impl Scene {
             text = text.replace(person.id.as_str(), &format!("PERSON{place}"));
         }
         text = text.replace(&self.guests_agent, "GUESTSAGENT");
+        text = text.replace(&self.question, "QUESTION").replace(&self.mute_request, "MUTEREQUEST");
         serde_json::from_str(&without_new_ids(&text)).unwrap()
     }
 }
 
-/// Ids, slugs and names of records that a command has made are random: they are replaced by their kind.
+/// Ids, slugs and names of records that a command has made are random: they are replaced by their kind. What people write
+/// in a room is numbered too, so that nothing is hidden that was stored twice.
 fn without_new_ids(text: &str) -> String {
-    const KINDS: [(&str, usize); 6] =
-        [("WITNESS#", 22), ("rm_", 26), ("p_", 26), ("SLUG#another-", 13), ("ONCE#", 43), ("LIMIT#key#", 5)];
+    const KINDS: [(&str, usize); 9] = [
+        ("WITNESS#", 22),
+        ("rm_", 26),
+        ("mr_", 26),
+        ("p_", 26),
+        ("m_", 26),
+        ("q_", 26),
+        ("SLUG#another-", 13),
+        ("ONCE#", 43),
+        ("LIMIT#key#", 5),
+    ];
+    const NUMBERED: [&str; 3] = ["mr_", "m_", "q_"];
+    let mut numbers: Vec<&str> = Vec::new();
     let mut kept = String::new();
     let mut rest = text;
     'text: while !rest.is_empty() {
@@ -341,6 +398,15 @@ fn without_new_ids(text: &str) -> String {
             let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if random.is_some_and(is_id) && (length != 26 || random.is_some_and(|id| id.starts_with("01"))) {
                 kept.push_str(kind);
+                let id = &rest[..kind.len() + length];
+                if NUMBERED.contains(&kind) {
+                    let known = numbers.iter().position(|known| *known == id);
+                    let number = known.unwrap_or_else(|| {
+                        numbers.push(id);
+                        numbers.len() - 1
+                    });
+                    kept.push_str(&number.to_string());
+                }
                 rest = &rest[kind.len() + length..];
                 continue 'text;
             }

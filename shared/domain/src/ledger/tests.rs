@@ -77,6 +77,7 @@ fn user(step: &Step, version: u64) -> User {
         }),
         verdict: Verdicts { mute: verdict, device: verdict },
         participant: None,
+        refused_request: None,
         lease_until: None,
         expires_at: Timestamp::from_ms(START_MS + 1_000_000),
         request_id: Some(format!("request-{version}")),

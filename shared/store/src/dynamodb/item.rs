@@ -1,7 +1,7 @@
 //! Reads items of the `state` table. A missing or malformed attribute is an error, so that a list is never silently
 //! shorter.
 
-use super::keys::{self, BY_TOKEN, CHANGED_BY, MAY_UNMUTE, PK, REQUEST_ID, ROLE, ROOM_ID, WAITING};
+use super::keys::{self, BY_TOKEN, CHANGED_BY, MAY_UNMUTE, PK, REFUSED_REQUEST, REQUEST_ID, ROLE, ROOM_ID, WAITING};
 use crate::StoreError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,8 +9,8 @@ use domain::ledger::{DigestKey, Hash, moment};
 use domain::user::{PairedAgent, Participant, Source, User};
 use domain::verdict::{Claimed, Policy, Verdicts, Witness};
 use domain::{
-    AgentDevice, AgentId, Binding, Challenge, Condition, DeviceBinding, Evidence, Fingerprint, MessageText, Name,
-    PublicKey, RoomId, Route, Timestamp, UserId,
+    AgentDevice, AgentId, Binding, Challenge, Condition, DeviceBinding, Evidence, Fingerprint, MessageText,
+    MuteRequestId, Name, PublicKey, RoomId, Route, Timestamp, UserId,
 };
 use std::collections::HashMap;
 
@@ -37,6 +37,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
     let lease_until = moment_at(&item, "leaseUntil")?;
     let request_id = text(&mut item, REQUEST_ID)?;
     let changed_by = parsed(&mut item, CHANGED_BY)?;
+    let refused_request = checked(&mut item, REFUSED_REQUEST)?;
     let agent_id: Option<AgentId> = checked(&mut item, "agentId")?;
     let (mut revoked, mut heard, mut word) = (false, None, None);
     if agent_id.is_some() {
@@ -85,6 +86,7 @@ pub(super) fn user(mut item: Item, policy: Policy, now: Timestamp) -> Result<Use
         lease_until,
         expires_at,
         request_id,
+        refused_request,
         changed_by,
     })
 }
@@ -111,7 +113,7 @@ pub(super) fn user_id_of(item: &Item) -> Result<UserId, StoreError> {
 }
 
 /// A time in milliseconds, if the attribute exists.
-fn moment_at(item: &Item, attribute: &'static str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn moment_at(item: &Item, attribute: &'static str) -> Result<Option<Timestamp>, StoreError> {
     item.contains_key(attribute).then(|| integer(item, attribute).map(Timestamp::from_ms)).transpose()
 }
 
@@ -220,7 +222,7 @@ macro_rules! stored {
     (@bytes $value:ident) => { binary($value.as_bytes()) };
 }
 
-stored!(text: &AgentId, &MessageText, &Name, &RoomId, &UserId);
+stored!(text: &AgentId, &MessageText, &MuteRequestId, &Name, &RoomId, &UserId);
 stored!(bytes: Challenge, DigestKey, Fingerprint, Hash, PublicKey);
 
 /// Reads exactly `N` bytes.

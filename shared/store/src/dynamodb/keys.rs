@@ -8,6 +8,9 @@
 //! | WebSocket connection | state | `CONN#<connectionId>` | `META` |
 //! | room that somebody created | state | `ROOM#<roomId>` | `META` |
 //! | message in such a room | state | `ROOM#<roomId>` | `MSG#<messageId>` |
+//! | question in such a room | state | `ROOM#<roomId>` | `Q#<questionId>` |
+//! | vote of a participant for such a question | state | `ROOM#<roomId>` | `VOTE#<participantId>#<questionId>` |
+//! | request to the people of such a room to mute | state | `ROOM#<roomId>` | `REQ#<requestId>` |
 //! | slug of such a room | state | `SLUG#<slug>` | `META` |
 //! | such a room in the list of active rooms | state | `ACTIVE#rooms` | `<roomId>` |
 //! | counts of a day | state | `DAYS` | the day, such as `2026-11-21` |
@@ -31,7 +34,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ledger::SEQ_MAX;
-use domain::{AgentId, ConnectionId, Fingerprint, Limit, MessageId, RoomId, Slug, UserId};
+use domain::{AgentId, ConnectionId, Fingerprint, Limit, MessageId, MuteRequestId, QuestionId, RoomId, Slug, UserId};
 
 /// Name of the partition key.
 pub const PK: &str = "pk";
@@ -54,6 +57,13 @@ pub const ROOM_ITEMS: &str = "ROOM#";
 pub const SLUG: &str = "SLUG#";
 /// Prefix of the sort key of a message, in the partition of its room.
 pub(super) const MESSAGE: &str = "MSG#";
+/// Prefix of the sort key of a question, in the partition of its room.
+pub(super) const QUESTION: &str = "Q#";
+/// Prefix of the sort key of a vote, in the partition of its room. The voter comes first, so that one query finds what a
+/// person has voted for, and no other votes.
+const VOTE: &str = "VOTE#";
+/// Prefix of the sort key of a request to mute, in the partition of its room.
+const REQUEST: &str = "REQ#";
 /// Partition key of the list of active rooms.
 pub const ACTIVE: &str = "ACTIVE#rooms";
 /// Partition key of the counts of all days.
@@ -112,6 +122,9 @@ pub(super) const WAITING: &str = "waiting";
 pub(super) const MODERATED: &str = "moderated";
 /// Exists if a presenter gave that permission.
 pub(super) const MAY_UNMUTE: &str = "mayUnmute";
+/// The request to mute that the participant refused last. The name begins otherwise than those of the claim's attributes,
+/// which a function that writes it must not touch.
+pub(super) const REFUSED_REQUEST: &str = "refusedRequest";
 /// Exists if the participant's own token came with their last claim.
 pub(super) const BY_TOKEN: &str = "byToken";
 
@@ -182,6 +195,26 @@ pub(super) fn in_room(id: &RoomId) -> String {
 /// A message in a room.
 pub(super) fn message(room: &RoomId, id: &MessageId) -> Key {
     Key::new(in_room(room), format!("{MESSAGE}{id}"))
+}
+
+/// A question in a room.
+pub(super) fn question(room: &RoomId, id: &QuestionId) -> Key {
+    Key::new(in_room(room), format!("{QUESTION}{id}"))
+}
+
+/// The vote of a participant for a question.
+pub(super) fn vote(room: &RoomId, person: &UserId, id: &QuestionId) -> Key {
+    Key::new(in_room(room), format!("{}{id}", votes_of(person)))
+}
+
+/// The prefix of the sort keys of a participant's votes.
+pub(super) fn votes_of(person: &UserId) -> String {
+    format!("{VOTE}{person}#")
+}
+
+/// A request to the people of a room to mute.
+pub(super) fn mute_request(room: &RoomId, id: &MuteRequestId) -> Key {
+    Key::new(in_room(room), format!("{REQUEST}{id}"))
 }
 
 /// The item of a slug, which names its room.

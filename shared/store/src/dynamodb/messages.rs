@@ -3,6 +3,7 @@
 use super::failed;
 use super::item::{Item, checked, integer, parsed};
 use super::keys::{self, MESSAGE, PARTICIPANT, SK};
+use super::once::{ANSWERED, Record};
 use super::participants::Member;
 use super::rooms::{Rooms, forgotten_at, inside};
 use super::table::Write;
@@ -35,14 +36,20 @@ pub struct MessagesPage {
 }
 
 impl Rooms {
-    /// Stores a message of a participant.
+    /// Stores a message of a participant. `answer` makes the record of the answer, if the request can be repeated.
     ///
     /// # Errors
-    /// [`CHAT_OFF`]
-    pub async fn post(&self, author: Member, new: NewMessage, at: Timestamp) -> Result<Message, StoreError> {
+    /// [`CHAT_OFF`], [`ANSWERED`].
+    pub async fn post<E: From<StoreError>>(
+        &self,
+        author: Member,
+        new: NewMessage,
+        answer: impl FnOnce(&Message) -> Result<Option<Record>, E>,
+        at: Timestamp,
+    ) -> Result<Message, E> {
         let room = author.stored.room;
         if !room.settings.chat {
-            return Err(CHAT_OFF.into());
+            return Err(StoreError::from(CHAT_OFF).into());
         }
         let message = Message {
             id: new.id,
@@ -53,8 +60,12 @@ impl Rooms {
             created_at: at,
         };
         // No condition: a repeated call of the SDK writes the same item again.
-        let _ = self.table.write(written(&room.room_id, room.expires_at, &message)).await?;
-        Ok(message)
+        let write = written(&room.room_id, room.expires_at, &message);
+        let outcome = match answer(&message)? {
+            None => self.table.write(write).await?.is_ok(),
+            Some(record) => self.table.try_transact(vec![write, record.write(at)]).await?.is_ok(),
+        };
+        if outcome { Ok(message) } else { Err(StoreError::from(ANSWERED).into()) }
     }
 
     /// The newest messages of a room before a place, which need not be that of a message. Eventually consistent: a message

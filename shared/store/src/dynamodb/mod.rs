@@ -11,10 +11,12 @@ mod ledger;
 mod limits;
 mod lists;
 mod messages;
+mod mutes;
 mod once;
 mod page;
 mod pairing;
 mod participants;
+mod questions;
 mod rooms;
 mod signing;
 mod stream;
@@ -30,10 +32,12 @@ pub use connections::Connections;
 pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
 pub use limits::{Limits, Subject};
 pub use messages::{CHAT_OFF, MessagesPage, NewMessage};
+pub use mutes::{MUTE_REQUEST_NOT_FOUND, NewMuteRequest};
 pub use once::{ANSWERED, Answers, Given, IDEMPOTENCY_KEY_REUSED, Record, Repeatable};
 pub use page::{CURSOR_INVALID, Cursor, Page};
 pub use pairing::{CODE_INVALID, KEY_BOUND};
 pub use participants::{Member, NOT_IN_ROOM, PRESENTER_ONLY, People, PersonChange, Seat};
+pub use questions::{NOT_THE_AUTHOR, QUESTION_NOT_FOUND, QUESTIONS_OFF, QuestionChange, TOO_MANY_QUESTIONS};
 pub use rooms::{
     NewParticipant, NewPassword, NewRoom, ROOM_ENDED, ROOM_FULL, ROOM_NOT_FOUND, RoomChange, Rooms, StoredRoom,
 };

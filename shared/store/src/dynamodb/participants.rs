@@ -5,7 +5,9 @@ use super::cause::Cause;
 use super::expression::{absent, exists, is};
 use super::failed;
 use super::item::{Item, integer, is_expired, seconds, user, user_id_of};
-use super::keys::{self, EPOCH, MAY_UNMUTE, MODERATED, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING};
+use super::keys::{
+    self, EPOCH, MAY_UNMUTE, MODERATED, PK, REFUSED_REQUEST, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING,
+};
 use super::lists::{leased, within};
 use super::rooms::{JOINED, Rooms, Seated, StoredRoom, left, room, room_id_of};
 use super::table::Write;
@@ -14,7 +16,7 @@ use crate::{Kind, Refusal, StoreError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::room::Role;
 use domain::user::{LEASE, User};
-use domain::{LeaseId, Name, RoomId, RoomToken, Timestamp, UserId};
+use domain::{LeaseId, MuteRequestId, Name, RoomId, RoomToken, Timestamp, UserId};
 
 /// 404: this person is not in the room.
 pub const NOT_IN_ROOM: Refusal =
@@ -96,6 +98,8 @@ pub struct PersonChange {
     pub may_unmute: Option<bool>,
     /// What they may do.
     pub role: Option<Role>,
+    /// The request to mute that they refuse.
+    pub refused_request: Option<MuteRequestId>,
     /// Whether the room lets attendees unmute only with permission.
     pub is_moderated: bool,
 }
@@ -299,6 +303,9 @@ impl Rooms {
         }
         if let Some(raised) = change.hand_raised {
             write = write.set_or_remove("handRaised", flag(raised));
+        }
+        if let Some(request) = &change.refused_request {
+            write = write.set(REFUSED_REQUEST, request);
         }
         if let Some(may) = change.may_unmute {
             write = write.set_or_remove(MAY_UNMUTE, flag(may));

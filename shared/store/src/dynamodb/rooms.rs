@@ -14,6 +14,7 @@ use crate::{Kind, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use domain::mute::MuteNotice;
 use domain::room::{Role, Room, SessionStats, Settings};
 use domain::user::{LEASE, Version};
 use domain::verdict::{MinEvidence, Policy};
@@ -46,11 +47,19 @@ mod attribute {
     pub(super) const PASSWORD: &str = "passwordHash";
     pub(super) const PEAK: &str = "peak";
     pub(super) const PRESENT: &str = "present";
-    pub(super) const QUESTIONS: &str = "questions";
+    /// The last request to everybody to mute, and its time.
+    pub(in super::super) const MUTE_REQUEST: &str = "muteRequestId";
+    pub(in super::super) const MUTE_REQUESTED_AT: &str = "muteRequestedAt";
+    /// Questions that are neither removed nor answered.
+    pub(in super::super) const OPEN_QUESTIONS: &str = "openQuestions";
+    /// Questions that are not removed.
+    pub(in super::super) const HELD_QUESTIONS: &str = "heldQuestions";
+    /// Questions that were ever asked.
+    pub(in super::super) const QUESTIONS: &str = "questions";
     pub(super) const SETTINGS: &str = "settings";
 }
-pub(super) use attribute::JOINED;
-use attribute::{ENDED_AT, ENDS_AT, MAX, MESSAGES, PASSWORD, PEAK, PRESENT, QUESTIONS, SETTINGS};
+use attribute::{ENDED_AT, ENDS_AT, MAX, MESSAGES, PASSWORD, PEAK, PRESENT, SETTINGS};
+pub(super) use attribute::{HELD_QUESTIONS, JOINED, MUTE_REQUEST, MUTE_REQUESTED_AT, OPEN_QUESTIONS, QUESTIONS};
 
 /// The rooms that somebody created, and their people.
 #[derive(Debug, Clone)]
@@ -214,6 +223,8 @@ impl Rooms {
             .set(PEAK, 1)
             .set(JOINED, 1)
             .set(QUESTIONS, 0)
+            .set(OPEN_QUESTIONS, 0)
+            .set(HELD_QUESTIONS, 0)
             .set("version", 1)
             .set("createdAt", cause.at)
             .set(ENDS_AT, new.ends_at)
@@ -234,6 +245,7 @@ impl Rooms {
             is_active: true,
             settings: new.settings.clone(),
             version: 1,
+            mute_request: None,
             created_at: cause.at,
             expires_at: new.ends_at,
             ended_at: None,
@@ -506,8 +518,8 @@ impl Rooms {
 }
 
 /// The items of a room whose sort keys have this prefix.
-pub(super) fn inside(id: &RoomId, prefix: impl Into<String>) -> Condition {
-    is(PK, keys::in_room(id)).and(Condition::BeginsWith(SK, prefix.into()))
+pub(super) fn inside(id: &RoomId, prefix: &str) -> Condition {
+    is(PK, keys::in_room(id)).and(Condition::BeginsWith(SK, prefix.to_owned()))
 }
 
 /// The end of everything that people write in a room, in seconds: it is forgotten with the room.
@@ -584,6 +596,10 @@ pub(super) fn room(id: &RoomId, mut item: Item, now: Timestamp) -> Result<Stored
     let created_at = Timestamp::from_ms(integer(&item, "createdAt")?);
     let settings: String = checked(&mut item, SETTINGS)?.ok_or(StoreError::Corrupt { attribute: SETTINGS })?;
     let settings = serde_json::from_str(&settings).map_err(|_| StoreError::Corrupt { attribute: SETTINGS })?;
+    let mute_request = match checked(&mut item, MUTE_REQUEST)? {
+        Some(request_id) => Some(MuteNotice { request_id, at: Timestamp::from_ms(integer(&item, MUTE_REQUESTED_AT)?) }),
+        None => None,
+    };
     let password_hash: Option<String> = checked(&mut item, PASSWORD)?;
     Ok(StoredRoom {
         room: Room {
@@ -598,6 +614,7 @@ pub(super) fn room(id: &RoomId, mut item: Item, now: Timestamp) -> Result<Stored
             is_active: ended_at.is_none(),
             settings,
             version,
+            mute_request,
             created_at,
             expires_at: ends_at,
             ended_at,

@@ -155,6 +155,23 @@ async fn a_message_is_stored_once_whatever_is_lost_on_the_way() {
 }
 
 #[tokio::test]
+async fn a_message_with_a_key_is_stored_once_however_often_and_at_once_it_is_sent() {
+    let faulty = Faulty::new();
+    let context = strict(&faulty).await;
+    let (room, ada) = NewRoom::default().create(&context).await;
+    let keyed =
+        || room.call("post_message", &ada).with(json!({"message": "x"})).header("idempotency-key", "k".to_owned());
+    let all: Vec<_> = (0..10).map(|_| keyed()).collect();
+    let replies = futures_util::future::join_all(all.iter().map(|one| one.run(&context))).await;
+    let answers: std::collections::BTreeSet<_> =
+        replies.iter().map(|reply| (reply.status, reply.text.clone())).collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(replies[0].status, 201, "{}", replies[0].text);
+    assert_eq!(listed(&context, &room, &ada).await.as_array().unwrap().len(), 1);
+    refused(&keyed().with(json!({"message": "y"})).run(&context).await, 422, "idempotency_key_reused");
+}
+
+#[tokio::test]
 async fn the_end_of_a_room_counts_what_people_wrote() {
     let faulty = Faulty::new();
     let context = strict(&faulty).await;

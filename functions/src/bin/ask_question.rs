@@ -1,0 +1,4 @@
+//! Written by `cargo xtask docs`.
+fn main() -> Result<(), functions::Error> {
+    functions::serve(functions::handlers::ask_question)
+}

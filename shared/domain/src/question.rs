@@ -1,0 +1,97 @@
+//! The questions that the people of a room ask.
+
+use crate::{MessageText, Name, QuestionId, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::cmp::Reverse;
+
+/// Most questions of a room that are neither answered nor removed.
+pub const OPEN_MAX: u32 = 200;
+/// Most questions of a room, answered ones included, that are not removed. A question and its answer have up to 8 KiB
+/// each, so a list of all of them is below 5 MB; Lambda answers at most 6.
+pub const QUESTIONS_MAX: u32 = 300;
+
+/// A question in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [question_example()]))]
+pub struct Question {
+    /// Its id. The id of a later question sorts later, to the millisecond.
+    pub question_id: QuestionId,
+    /// Who asked it.
+    pub participant_id: UserId,
+    /// The name that the author had then.
+    pub name: Option<Name>,
+    /// Its text.
+    pub question: MessageText,
+    /// How many people have voted for it.
+    pub votes: u32,
+    /// Whether the caller has.
+    pub has_voted: bool,
+    /// Whether a presenter keeps it at the top.
+    pub is_pinned: bool,
+    /// Whether it is answered, in writing or otherwise.
+    pub is_answered: bool,
+    /// The written answer, if there is one.
+    pub answer: Option<MessageText>,
+    /// When it was answered; null while it is open.
+    pub answered_at: Option<Timestamp>,
+    /// When it was asked.
+    pub created_at: Timestamp,
+}
+
+impl Question {
+    /// Sorts questions: pinned ones first, then those with more votes, then the older ones.
+    pub fn rank(questions: &mut [Self]) {
+        questions.sort_by(|a, b| a.place().cmp(&b.place()));
+    }
+
+    fn place(&self) -> (bool, Reverse<u32>, &QuestionId) {
+        (!self.is_pinned, Reverse(self.votes), &self.question_id)
+    }
+}
+
+/// An example for the API's description.
+#[must_use]
+pub fn question_example() -> serde_json::Value {
+    serde_json::json!({
+        "questionId": "q_01KBA8M3Q4V4W5X6Y7Z8A9BCDH", "participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "name": "Grace",
+        "question": "Will there be a recording?", "votes": 3, "hasVoted": true, "isPinned": false, "isAnswered": true,
+        "answer": "No.", "answeredAt": "2026-11-21T11:52:40.101Z", "createdAt": "2026-11-21T11:45:02.316Z",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pinned_questions_come_first_then_those_with_more_votes_then_older_ones() {
+        let question = |ms, votes, is_pinned| Question {
+            question_id: QuestionId::created(Timestamp::from_ms(ms), [7; 10]),
+            participant_id: "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF".parse().unwrap(),
+            name: None,
+            question: MessageText::try_from("Why?".to_owned()).unwrap(),
+            votes,
+            has_voted: false,
+            is_pinned,
+            is_answered: false,
+            answer: None,
+            answered_at: None,
+            created_at: Timestamp::from_ms(ms),
+        };
+        let ranked = [
+            question(9, 1, true),
+            question(5, 0, true),
+            question(4, 7, false),
+            question(1, 2, false),
+            question(2, 2, false),
+        ];
+        for turn in 0..ranked.len() {
+            let mut questions = ranked.to_vec();
+            questions.rotate_left(turn);
+            Question::rank(&mut questions);
+            assert_eq!(questions, ranked);
+        }
+    }
+}
