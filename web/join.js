@@ -35,7 +35,9 @@ const WORDS = {
   chat_off: 'The chat of this room is switched off.',
   forbidden: 'You may not do this here.',
   last_presenter: 'A room needs a presenter. Make somebody else a presenter first, or end the room.',
+  mute_request_not_found: 'This request is over.',
   not_admitted: 'Wait until a presenter lets you in.',
+  not_the_author: 'Only its author or a presenter can remove a question.',
   participant_not_found: 'This person is not in the room any more.',
   password_required: 'This room needs a password.',
   password_wrong: 'This is not the room’s password.',
@@ -46,6 +48,7 @@ const WORDS = {
   room_full: 'This room is full. Wait until somebody leaves, and try again.',
   room_not_found: 'There is no such room. Check the link.',
   token_invalid: 'You are not in this room any more. Join again.',
+  too_many_questions: 'This room has as many questions as it can hold. A presenter can remove some.',
   unmute_not_allowed: 'A presenter must allow you to unmute first.',
 };
 

@@ -5,13 +5,22 @@ import { describeUser } from '../identity.js';
 import { describeProblem } from '../join.js';
 import { createTimer } from '../time.js';
 
-/** How often a presenter's page asks what has become of a request to mute, and how often at most. */
+/** The interval at which a presenter's page asks who has refused a request to mute, and how often it asks at most. */
 const ROUND_MS = 2000;
 const ROUNDS_MAX = 30;
-/** An outcome that no longer changes. */
-const SETTLED = ['verified', 'refused', 'gone'];
 
 const nameOf = (state) => describeUser(state).name;
+
+/**
+ * What has become of a request for one person now. The server says who has refused; the rest is read from the list of
+ * people, where a verdict lapses: a measurement of a minute ago would look like one of now. `person` is `{isMuted,
+ * value}`, with the value of the verdict at this moment, or null if they are not listed.
+ */
+export function outcomeNow(outcome, person) {
+  if (person === null) return 'gone';
+  if (person.isMuted) return person.value === 'verified' ? 'verified' : 'claimed';
+  return outcome === 'refused' ? 'refused' : 'requested';
+}
 
 class Meeting {
   #options;
@@ -167,14 +176,14 @@ class Meeting {
     if (round && !round.isOver) this.#follow(round.requestId, 0);
   }
 
-  /** Asks what has become of a request to mute, until nothing changes any more or the presenter has dismissed it. */
+  /** Asks for a minute who has refused, unless the presenter has dismissed the list. */
   #follow(requestId, asked) {
     this.#timer.set(async () => {
       const { api, roomId } = this.#options;
       const answer = await api.muteOutcome(roomId, requestId).catch(() => null);
       if (this.#isEnded || this.#view.round?.requestId !== requestId) return;
       const targets = answer?.targets ?? this.#view.round.targets;
-      const isOver = asked + 1 >= ROUNDS_MAX || targets.every(({ outcome }) => SETTLED.includes(outcome));
+      const isOver = asked + 1 >= ROUNDS_MAX;
       this.#set({ round: { requestId, targets, isOver } });
       if (!isOver) this.#follow(requestId, asked + 1);
     }, ROUND_MS);

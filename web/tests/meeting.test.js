@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { ApiError } from '../http.js';
-import { createMeeting } from '../session/meeting.js';
+import { createMeeting, outcomeNow } from '../session/meeting.js';
 import { fakeClock } from './fake-clock.js';
 
 const ROOM = 'rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE';
@@ -115,28 +115,28 @@ test('a failure is shown beside its control until the next try', async () => {
   assert.deepEqual([t.meeting.view().problem, t.meeting.view().busy, t.world.said], [null, null, ['Bob was let in.']]);
 });
 
-test('what becomes of a request is followed until nothing changes any more', async () => {
-  const outcomes = ['requested', 'claimed', 'verified'];
+test('a presenter’s page asks for a minute who has refused, and not at all once it was dismissed', async () => {
   const targets = (outcome) => [{ participantId: BOB, outcome }];
-  const t = setup({ role: 'presenter', answers: { muteAll: { requestId: 'mr_1', targets: targets('requested') }, muteOutcome: () => ({ targets: targets(outcomes.shift()) }) } });
+  const t = setup({ role: 'presenter', answers: { muteAll: { requestId: 'mr_1', targets: targets('requested') }, muteOutcome: { targets: targets('refused') } } });
   await t.meeting.muteAll();
   assert.deepEqual(t.meeting.view().round, { requestId: 'mr_1', targets: targets('requested'), isOver: false });
-  await t.clock.advance(4000);
-  assert.equal(t.meeting.view().round.targets[0].outcome, 'claimed');
-  await t.clock.advance(60_000);
-  assert.deepEqual([t.meeting.view().round.isOver, t.world.calls.length], [true, 4], 'one request and three questions');
-});
-
-test('a claim without an agent is not asked after forever, and a dismissed request not at all', async () => {
-  const targets = [{ participantId: BOB, outcome: 'claimed' }];
-  const t = setup({ role: 'presenter', answers: { muteAll: { requestId: 'mr_1', targets }, muteOutcome: { targets } } });
-  await t.meeting.muteAll();
+  await t.clock.advance(2000);
+  assert.equal(t.meeting.view().round.targets[0].outcome, 'refused');
   await t.clock.advance(600_000);
   assert.deepEqual([t.meeting.view().round.isOver, t.world.calls.length], [true, 31]);
   await t.meeting.muteAll();
   t.meeting.dismissRound();
   await t.clock.advance(60_000);
   assert.deepEqual([t.meeting.view().round, t.world.calls.length], [null, 32]);
+});
+
+test('an outcome is never better than what is known of the person now', () => {
+  for (const said of ['requested', 'claimed', 'verified', 'refused', 'gone']) {
+    assert.equal(outcomeNow(said, null), 'gone');
+    assert.equal(outcomeNow(said, { isMuted: true, value: 'verified' }), 'verified');
+    for (const value of ['stale', 'unverified', 'contradicted']) assert.equal(outcomeNow(said, { isMuted: true, value }), 'claimed', `${said}, ${value}`);
+    assert.equal(outcomeNow(said, { isMuted: false, value: 'verified' }), said === 'refused' ? 'refused' : 'requested');
+  }
 });
 
 test('a lost seat is announced once, and so is its return', () => {

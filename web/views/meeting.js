@@ -3,6 +3,7 @@
 
 import { html, useState } from '../vendor/htm-preact.js';
 import { describeUser } from '../identity.js';
+import { outcomeNow } from '../session/meeting.js';
 import { Dialog } from './dialog.js';
 import { HandIcon, MicOffIcon } from './icons.js';
 
@@ -41,17 +42,18 @@ const OUTCOMES = {
   gone: ['left', 'They are not in the room any more.'],
 };
 
-/** What has become of the request to mute, person by person. A claim is never shown as verified. */
+/** What has become of the request to mute, person by person. `people` are those of the list, with their verdicts. */
 function Round({ round, people, session }) {
-  const nameOf = (id) => describeUser(people.find((state) => state.userId === id) ?? { userId: id });
-  return html`<section class="card round" aria-labelledby="round-title" data-testid="round" data-over=${String(round.isOver)}>
+  const rows = round.targets.map(({ participantId, outcome }) => {
+    const person = people.find(({ state }) => state.userId === participantId);
+    const now = outcomeNow(outcome, person ? { isMuted: person.state.isMuted, value: person.verdict.value } : null);
+    return { participantId, now, ...describeUser(person?.state ?? { userId: participantId }) };
+  });
+  return html`<section class="card round" aria-labelledby="round-title" data-testid="round">
     <div class="round-head"><h2 id="round-title" class="card-title">Everybody was asked to mute</h2>
       <button type="button" class="button quiet small" onClick=${() => session.meeting.dismissRound()} data-testid="round-close">Close</button></div>
-    ${round.targets.length === 0 ? html`<p class="hint">Nobody else is here.</p>` : html`<ul role="list">${round.targets.map(({ participantId, outcome }) => {
-      const [word, means] = OUTCOMES[outcome] ?? [outcome, ''];
-      const { name, tag } = nameOf(participantId);
-      return html`<li key=${participantId} data-testid="round-target" data-outcome=${outcome} title=${means}><span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span><span class=${`outcome is-${outcome}`}>${word}</span></li>`;
-    })}</ul>`}
+    ${rows.length === 0 ? html`<p class="hint">Nobody else is here.</p>` : html`<ul role="list">${rows.map(({ participantId, now, name, tag }) => html`<li
+      key=${participantId} data-testid="round-target" data-outcome=${now}><span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span><span class=${`outcome is-${now}`} title=${OUTCOMES[now][1]}>${OUTCOMES[now][0]}</span></li>`)}</ul>`}
   </section>`;
 }
 

@@ -194,7 +194,7 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
         ${view.loaded && html`<${RoomSafety} safety=${safety} self=${view.userId} people=${people.map(({ state }) => state)} offline=${isStale} />`}
         <${ClaimsNote} verdicts=${verdicts} />
         <${OpenNote} meeting=${meeting} isOpen=${isOpen} />
-        ${meeting && html`<${Tools} view=${view} session=${session} people=${people.map(({ state }) => state)} panel=${shown} onPanel=${setPanel} onEnd=${end} />`}
+        ${meeting && html`<${Tools} view=${view} session=${session} people=${people} panel=${shown} onPanel=${setPanel} onEnd=${end} />`}
       </div>
       ${shown === 'chat' && html`<${ChatPanel} view=${view} session=${session} onClose=${close} />`}
       ${shown === 'questions' && html`<${QuestionsPanel} view=${view} session=${session} onClose=${close} />`}
