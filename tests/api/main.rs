@@ -30,6 +30,7 @@ mod privileges;
 mod rooms_page;
 mod strict;
 mod support;
+mod talk_page;
 
 /// The native witness, with a real sound server and virtual microphones.
 mod agent {
