@@ -98,10 +98,12 @@ const participantApi = (ticket) => createApi({ clock, token: ticket.token });
 
 async function showOver(ticket, error) {
   tickets.drop(ticket.roomId);
-  const kind = await whyOver(api, ticket.roomId, error);
+  // From here on no key and no press reaches the microphone.
   lobby = null;
   session = null;
-  show('over', { snapshot: null, over: { kind: kind === 'removed' && ticket.isWaiting ? 'turned-away' : kind, title: ticket.room.title, link: ticket.slug } });
+  show('looking', { snapshot: null });
+  const kind = await whyOver(api, ticket.roomId, error);
+  show('over', { over: { kind: kind === 'removed' && ticket.isWaiting ? 'turned-away' : kind, title: ticket.room.title, link: ticket.slug } });
 }
 
 function enterMeeting(ticket) {
@@ -251,6 +253,7 @@ async function end() {
 
 async function stopWaiting() {
   const waiting = lobby;
+  if (!waiting) return;
   lobby = null;
   tickets.drop(tickets.find(link)?.roomId);
   show('over', { over: { ...state.over, kind: 'left' } });

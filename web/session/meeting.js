@@ -141,8 +141,9 @@ class Meeting {
     return this.#act(where, () => api.changeParticipant(roomId, id, change), done);
   }
 
-  raiseHand(isUp) {
-    return this.#change('hand', this.#options.participantId, { handRaised: isUp }, isUp ? 'Your hand is up.' : 'Your hand is down.');
+  async raiseHand(isUp) {
+    const done = isUp ? 'Your hand is up.' : 'Your hand is down.';
+    if (await this.#change('hand', this.#options.participantId, { handRaised: isUp }, done)) this.#set({ isHandUp: isUp });
   }
 
   admit(person) { return this.#change(person.userId, person.userId, { admitted: true }, `${nameOf(person)} was let in.`); }
@@ -162,7 +163,10 @@ class Meeting {
 
   changeSettings(settings) {
     const { api, roomId } = this.#options;
-    return this.#act('settings', () => api.changeRoom(roomId, { settings }));
+    return this.#act('settings', async () => {
+      const { room } = await api.changeRoom(roomId, { settings });
+      this.#set({ room: { ...this.#view.room, ...room } });
+    });
   }
 
   async muteAll() {

@@ -96,6 +96,14 @@ test('new hands and people who wait are announced once', () => {
   assert.equal(t.world.said.filter((text) => text === 'Cleo waits to be let in.').length, 1);
 });
 
+test('a setting and a hand are shown as soon as the server has them', async () => {
+  const t = setup({ role: 'presenter', answers: { changeRoom: { room: { settings: { moderatedUnmute: true } } } } });
+  await t.meeting.changeSettings({ moderatedUnmute: true });
+  assert.deepEqual([t.meeting.view().room.settings.moderatedUnmute, t.meeting.view().room.title], [true, 'Weekly']);
+  await t.meeting.raiseHand(true);
+  assert.equal(t.meeting.view().isHandUp, true);
+});
+
 test('permission answers a raised hand', async () => {
   const t = setup({ role: 'presenter' });
   await t.meeting.allow(person(BOB, 'Bob', { handRaised: true }), true);

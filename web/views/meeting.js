@@ -75,7 +75,12 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
   const { settings } = meeting.room;
   const isPresenter = meeting.role === 'presenter';
   const [asking, setAsking] = useState(false);
-  const option = (key) => (event) => session.meeting.changeSettings({ [key]: event.target.checked });
+  // The box shows what the server has: until it answers, the box stays as it was.
+  const option = (key) => (event) => {
+    const wanted = event.target.checked;
+    event.target.checked = settings[key];
+    session.meeting.changeSettings({ [key]: wanted });
+  };
   const toggle = (name, text, testid) => html`<button type="button" class=${panel === name ? 'button is-on' : 'button'} aria-expanded=${String(panel === name)} aria-controls="panel"
     onClick=${() => onPanel(panel === name ? null : name)} data-testid=${testid}>${text}</button>`;
   return html`<div class="tools" role="group" aria-label="Room">
@@ -84,7 +89,7 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
       ${isPresenter && html`<button type="button" class="button" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.muteAll()} data-testid="mute-all"><${MicOffIcon} />Mute all</button>`}
       ${isPresenter && html`<details class="settings" data-testid="settings" onKeyDown=${closeByKey} onFocusOut=${closeOutside}><summary class="button">Settings</summary><div class="settings-body card">
         ${[['lobby', 'Lobby'], ['moderatedUnmute', 'Unmute only with permission'], ['chat', 'Chat'], ['questions', 'Questions']].map(([key, text]) => html`<label key=${key} class="setting"><input
-          type="checkbox" checked=${settings[key]} disabled=${meeting.busy === 'settings'} onChange=${option(key)} data-testid=${`setting-${key}`} />${text}</label>`)}
+          type="checkbox" checked=${settings[key]} onChange=${option(key)} data-testid=${`setting-${key}`} />${text}</label>`)}
         <${Problem} meeting=${meeting} where="settings" /></div></details>`}
       ${isPresenter && html`<button type="button" class="button end" onClick=${() => setAsking(true)} data-testid="end" aria-haspopup="dialog">End for everybody</button>`}
     </div>
