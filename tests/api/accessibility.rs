@@ -106,6 +106,36 @@ fn a_room_is_accessible() {
     ada.browser.press("\u{e00c}");
     ada.browser.wait("document.activeElement.innerText === 'Settings'");
 
+    // The panels, with something in them.
+    for guest in [&ada, &bob] {
+        guest.browser.click("[data-testid=chat-toggle]");
+        guest.shows("chat-empty", "No messages yet.");
+    }
+    is_clean(&bob, "an empty chat");
+    ada.browser.type_into("[data-testid=chat-text]", "Can everybody hear me?\u{e007}");
+    bob.browser.click("[data-testid=react]");
+    bob.counts("[data-testid=message]", 2);
+    is_clean(&bob, "the chat");
+    bob.browser.run("document.querySelector('[data-testid=questions-toggle]').click();");
+    bob.shows("questions-empty", "No questions yet.");
+    bob.browser.type_into("[data-testid=question-text]", "When do we ship?\u{e007}");
+    bob.counts("[data-testid=question]", 1);
+    ada.browser.click("[data-testid=questions-toggle]");
+    ada.counts("[data-testid=question]", 1);
+    ada.browser.click("[data-testid=vote]");
+    ada.browser.wait("document.querySelector('[data-testid=vote]').ariaPressed === 'true'");
+    ada.browser.click("[data-testid=pin]");
+    ada.counts("[data-testid=pinned]", 1);
+    ada.browser.click("[data-testid=answer-open]");
+    ada.browser.wait("document.activeElement.id.startsWith('answer-')");
+    is_clean(&ada, "a question that is being answered");
+    ada.browser.run("scrollTo(0, 0);");
+    ada.browser.click("[data-testid=mute-all]");
+    ada.counts("[data-testid=round-target]", 1);
+    is_clean(&ada, "a request to mute, at the presenter");
+    bob.shows("mute-request", "A presenter asked everybody to mute");
+    is_clean(&bob, "a request to mute, at an attendee");
+
     // The page can be used by keyboard alone: every control is reached, and shows that it has the focus.
     let outlines = "return [...document.querySelectorAll('button, summary, select')].filter((e) => e.checkVisibility()).map((e) => {
         e.focus({ focusVisible: true }); return [e.innerText, getComputedStyle(e).outlineStyle, document.activeElement === e]; })
