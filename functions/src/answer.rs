@@ -14,6 +14,7 @@ use domain::{Actor, Slug, UserId};
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -26,8 +27,6 @@ use tokio::time::Instant;
 const LOGGED_METHOD_BYTES_MAX: usize = 20;
 /// The longest path in a line of the log, in bytes. The paths of the API have at most 200.
 const LOGGED_PATH_BYTES_MAX: usize = 512;
-/// The place of the room in `/api/rooms/{room}`.
-const ROOM_SEGMENT: usize = 3;
 /// An answer that takes longer counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Time for one request, including all calls that it makes: one second less than the limit of a function on Lambda, so
@@ -182,16 +181,24 @@ impl Answered<'_> {
     }
 }
 
-/// The path of a request for the log. A slug contains the title of a room, which somebody wrote.
+/// The path of a request for the log. A slug contains the title of a room, which somebody wrote, and is all that one needs
+/// to find the room. It is hidden wherever it stands, because a path that leads nowhere is logged too.
 fn logged_path(request: &Request) -> Cow<'_, str> {
     let path = request.uri().path();
-    let room = request.path_parameters_ref().and_then(|parameters| parameters.first("room"));
-    if room.is_none_or(|room| room.parse::<Slug>().is_err()) {
+    if !path.split('/').any(is_slug) {
         return path.into();
     }
-    let hidden =
-        path.split('/').enumerate().map(|(place, segment)| if place == ROOM_SEGMENT { "{slug}" } else { segment });
-    hidden.collect::<Vec<_>>().join("/").into()
+    path.split('/')
+        .map(|segment| if is_slug(segment) { "{slug}" } else { segment })
+        .collect::<Vec<_>>()
+        .join("/")
+        .into()
+}
+
+/// Whether somebody may mean a slug by this, in any case and with signs around it.
+fn is_slug(segment: &str) -> bool {
+    let text = percent_decode_str(segment).decode_utf8_lossy().to_lowercase();
+    text.trim_matches(|c: char| !c.is_alphanumeric()).parse::<Slug>().is_ok()
 }
 
 /// The beginning of a text: at most `bytes_max` bytes, cut between two characters.

@@ -305,6 +305,7 @@ const CODES: &[&str] = &[
     "last_presenter",
     "leave_instead",
     "mute_request_not_found",
+    "no_seat",
     "no_signing_key",
     "not_admitted",
     "not_the_author",

@@ -3,16 +3,14 @@
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, no_form, ok, open_user, room};
-use crate::limit::within;
 use crate::{Context, Reply, Request};
+use domain::UserId;
 use domain::room::SessionStats;
-use domain::{Limit, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     .callers(Callers::Presenter)
-    .limited(&[Limit::Other])
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -63,7 +61,6 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let named = if request.body().is_empty() { None } else { json::<EndRoom>(&request)?.participant_id };
     let named = named.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant) = caller.acts_as(&room_id, named)?;
-    within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;
 

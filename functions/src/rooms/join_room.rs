@@ -21,7 +21,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/join")
     .may(&[
         FINDS_ROOM,
         SIGNING,
-        allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
+        allow(&["dynamodb:ConditionCheckItem", "dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
         allow(&["dynamodb:PutItem"], &[STATE])
             .keys(&["USER#p_*"])
             .sparing("agent* attested bound* challenge device* heard* mute* pairing*"),

@@ -16,7 +16,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("device* isMuted mute* pairing* role"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("isMuted mute* role"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
     ])
     .costs(1, 0.0, 2.0)

@@ -12,7 +12,6 @@ use domain::{Limit, Name, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::dynamodb::{MUTE_REQUEST_NOT_FOUND, NOT_IN_ROOM, PersonChange};
-use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
     .callers(Callers::Member)
@@ -21,7 +20,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
-        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("device* isMuted mute* pairing*"),
+        allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("isMuted mute*"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
@@ -38,10 +37,6 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
     .takes::<UpdateParticipant>()
     .gives::<Updated>(200, "The participant as they are now.")
     .refuses(&[(404, "ParticipantNotFound"), (409, "RoomFull"), (410, "RoomEnded")]);
-
-/// 409: a room needs a presenter.
-const LAST_PRESENTER: Refusal =
-    Refusal::new(Kind::Conflict, "last_presenter", "make somebody else a presenter first, or end the room");
 
 /// A change of a participant.
 #[derive(Deserialize, JsonSchema)]
@@ -109,7 +104,10 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let body: UpdateParticipant = json(&request)?;
     let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let (caller, participant) = caller.acts_as(&room_id, named)?;
-    within(&context, &request, &caller, Limit::Other).await?;
+    // A presenter can always remove somebody, however many people were let in before.
+    if body.removed.is_none() {
+        within(&context, &request, &caller, Limit::Other).await?;
+    }
     let cause = cause(&context, &request, &caller);
     for (name, value) in [("admitted", body.admitted), ("removed", body.removed)] {
         if value == Some(false) {
@@ -133,14 +131,6 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     {
         return Err(crate::auth::FORBIDDEN.into());
     }
-    if is_own && (body.removed.is_some() || body.role == Some(Role::Attendee)) {
-        let people = context.rooms.people(&room_id, cause.at).await?.present;
-        let presents = |user: &User| user.participant.is_some_and(|own| own.role == Role::Presenter);
-        if !people.iter().any(|user| user.user_id != participant && presents(user)) {
-            return Err(LAST_PRESENTER.into());
-        }
-    }
-
     if body.removed.is_some() {
         context.rooms.take_out(&room_id, &target, &cause).await?;
         return ok(&Updated { participant_id: target, removed: true, participant: None });

@@ -12,9 +12,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The seed of the key that signs tokens in tests.
 pub(crate) const SEED: [u8; 32] = *b"the seed of a test, not a secret";
 
+/// The seed of another key.
+pub(crate) const OTHER_SEED: [u8; 32] = *b"another seed of a test, no key..";
+
 /// The password of every room of the tests that has one.
 pub(crate) const PASSWORD: &str = "U*U";
-/// Its hash by bcrypt, from the test vectors of Openwall's crypt_blowfish: a quick one.
+/// Its hash by bcrypt, from the test vectors of Openwall's `crypt_blowfish`: a quick one.
 pub(crate) const PASSWORD_HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 /// The key that signs tokens in tests.

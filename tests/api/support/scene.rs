@@ -46,6 +46,9 @@ pub(crate) struct Scene {
     /// A full room, where one of the two people is silent, and somebody who has lost the seat there.
     full: Room,
     out: Person,
+    /// The presenter there, and somebody in the lobby.
+    host: Person,
+    hall: Person,
 }
 
 impl Scene {
@@ -72,7 +75,9 @@ impl Scene {
         let out = full.join(&context, "Out").await;
         falls_silent(&faulty, &lapsed, None).await;
         falls_silent(&faulty, &out, Some(&full)).await;
-        full.set(&context, &host, json!({"maxParticipants": 2})).await;
+        full.set(&context, &host, json!({"maxParticipants": 2, "settings": {"lobby": true}})).await;
+        let hall = full.join(&context, "Hal").await;
+        full.set(&context, &host, json!({"settings": {"lobby": false}})).await;
         falls_silent(&faulty, &silent, Some(&room)).await;
         assert_eq!(join(true).run(&context).await.status, 201);
         let key = fresh_key();
@@ -98,6 +103,8 @@ impl Scene {
             mute_request,
             full,
             out,
+            host,
+            hall,
         };
         (scene.code, scene.token) = scene.pairing().await;
         let enrolled = scene.enroll_with(&scene.key).run(&context).await;
@@ -170,7 +177,7 @@ impl Scene {
             Command::new("create_room", "none", "")
                 .header("idempotency-key", "k".to_owned())
                 .with(json!({"title": "Another", "presenterName": "Ada"})),
-            self.joins(&self.room),
+            Self::joins(&self.room),
             self.room
                 .call("update_room", &self.presenter)
                 .with(json!({"title": "Two", "settings": {"moderatedUnmute": true}})),
@@ -195,8 +202,9 @@ impl Scene {
     fn further_commands(&self) -> Vec<Command> {
         let stays = json!({"lease": "page-load-3"});
         vec![
-            self.joins(&self.full),
+            Self::joins(&self.full),
             self.room.call("update_room", &self.presenter).with(json!({"password": null})),
+            self.full.moderate(&self.host, &self.hall, json!({"admitted": true})),
             self.room.moderate(&self.presenter, &self.guest, json!({"removed": true})),
             self.room.moderate(&self.presenter, &self.guest, json!({"mayUnmute": true, "role": "presenter"})),
             self.room.moderate(&self.guest, &self.guest, json!({"handRaised": true, "isVideoOn": true, "name": "G"})),
@@ -285,7 +293,7 @@ impl Scene {
         Command { parameters, ..Command::new(endpoint, "room", &self.room.id).with(body) }
     }
 
-    fn joins(&self, room: &Room) -> Command {
+    fn joins(room: &Room) -> Command {
         Command::new("join_room", "room", &room.id)
             .header("idempotency-key", "k".to_owned())
             .with(json!({"name": "Heidi", "password": PASSWORD}))
@@ -364,8 +372,8 @@ impl Scene {
         for (place, room) in [&self.room, &self.full].iter().enumerate() {
             text = text.replace(room.slug.as_str(), &format!("SLUG{place}"));
         }
-        for (place, person) in [&self.presenter, &self.guest, &self.silent, &self.waiting, &self.out].iter().enumerate()
-        {
+        let people = [&self.presenter, &self.guest, &self.silent, &self.waiting, &self.out, &self.host, &self.hall];
+        for (place, person) in people.iter().enumerate() {
             text = text.replace(person.id.as_str(), &format!("PERSON{place}"));
         }
         text = text.replace(&self.guests_agent, "GUESTSAGENT");

@@ -1,6 +1,6 @@
 //! The counts of a day: one item a day, which the consumer of the stream keeps.
 
-use super::expression::{absent, above, below, exists};
+use super::expression::{above, absent, below, exists};
 use super::failed;
 use super::item::{Item, checked, integer, seconds};
 use super::keys::{self, PK, SK};
@@ -37,7 +37,8 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn count_creation(&self, id: &RoomId, at: Timestamp) -> Result<(), StoreError> {
-        let counted = Write::update(keys::room(id)).set(CREATION_COUNTED, true).when(exists(PK).and(absent(CREATION_COUNTED)));
+        let counted =
+            Write::update(keys::room(id)).set(CREATION_COUNTED, true).when(exists(PK).and(absent(CREATION_COUNTED)));
         // A refusal means that it was counted before, or is forgotten already.
         let _ = self.table.try_transact(vec![counted, day(at).count(CREATED)]).await?;
         Ok(())

@@ -3,7 +3,7 @@
 use super::expression::{Condition, above, absent, is};
 use super::failed;
 use super::item::{Item, Stored as _, user, user_id_of};
-use super::keys::{self, PK, ROOM_ID, ROOM_INDEX, SK, STATE, USER, WAITING};
+use super::keys::{self, PK, ROLE, ROOM_ID, ROOM_INDEX, SK, STATE, USER, WAITING};
 use super::page::{Cursor, Page};
 use super::users::{Users, unexpired};
 use crate::StoreError;
@@ -103,7 +103,9 @@ impl Users {
         // The top of the heap is the oldest user kept, which is dropped first.
         let mut newest: BinaryHeap<Ranked> = BinaryHeap::with_capacity(limit + 1);
         let mut more = false;
-        let request = self.table.scan(is(SK, STATE).and(present(now))).limit(SCAN_PAGE);
+        // Only the people of a room that somebody created learn who is in it, and in open mode an id lets act.
+        let wanted = is(SK, STATE).and(present(now)).and(absent(ROLE));
+        let request = self.table.scan(wanted).limit(SCAN_PAGE);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             for item in page.map_err(failed)?.items.unwrap_or_default() {

@@ -9,9 +9,9 @@ use super::keys::{
     self, EPOCH, MAY_UNMUTE, MODERATED, PK, REFUSED_REQUEST, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING,
 };
 use super::lists::{leased, within};
-use super::rooms::{JOINED, Rooms, Seated, StoredRoom, left, room, room_id_of};
+use super::rooms::{JOINED, Rooms, Seated, StoredRoom, left, presenters, room, room_id_of};
 use super::table::Write;
-use super::users::{NOT_ADMITTED, missing, outdated, unexpired};
+use super::users::{NO_SEAT, NOT_ADMITTED, missing, outdated, unexpired};
 use crate::{Kind, Refusal, StoreError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::room::Role;
@@ -25,6 +25,10 @@ pub const NOT_IN_ROOM: Refusal =
 /// 403: only presenters may do this.
 pub const PRESENTER_ONLY: Refusal =
     Refusal::new(Kind::Forbidden, "presenter_only", "only a presenter of this room may do this");
+
+/// 409: a room needs a presenter.
+pub const LAST_PRESENTER: Refusal =
+    Refusal::new(Kind::Conflict, "last_presenter", "make somebody else a presenter first, or end the room");
 
 /// Attempts to take a seat again while others join.
 const SEAT_TRIES_MAX: u32 = 40;
@@ -67,12 +71,16 @@ impl Member {
         if member.role() == Role::Presenter { Ok(member) } else { Err(PRESENTER_ONLY.into()) }
     }
 
-    /// Refuses a person who waits in the lobby.
+    /// Refuses a person who waits in the lobby, or whose seat was given away: the room would not show who reads there.
     ///
     /// # Errors
-    /// [`NOT_ADMITTED`]
+    /// [`NOT_ADMITTED`], [`NO_SEAT`](super::NO_SEAT).
     pub fn admitted(self) -> Result<Self, StoreError> {
-        if self.seat == Seat::Waiting { Err(NOT_ADMITTED.into()) } else { Ok(self) }
+        match self.seat {
+            Seat::Taken => Ok(self),
+            Seat::Waiting => Err(NOT_ADMITTED.into()),
+            Seat::Lost => Err(NO_SEAT.into()),
+        }
     }
 }
 
@@ -224,15 +232,23 @@ impl Rooms {
                 .set(EPOCH, epoch + 1)
                 .set("expiresAt", seconds(cause.at))
                 .remove(&[ROOM_ID, SEATED, WAITING, MODERATED, MAY_UNMUTE, "name", "handRaised", "isVideoOn"])
-                .remove(&["leaseId", "leaseUntil", "leaseOtherUntil"])
+                .remove(&["leaseId", "leaseUntil", "leaseOtherUntil", "deviceId", "deviceLabel"])
+                .remove(&["pairingAgent", "pairingCode", "pairingUntil", "pairingWitness"])
                 .remove(AGENT)
                 .remove(EVIDENCE)
                 .remove(BINDING)
                 .when(is(EPOCH, epoch).and(is(ROOM_ID, id)))
                 .when(if is_seated { exists(SEATED) } else { absent(SEATED) });
-            let writes = if is_seated { vec![out, left(id)] } else { vec![out] };
-            if self.table.try_transact(writes).await?.is_ok() {
-                return Ok(());
+            let was_presenter =
+                matches!(item.get(ROLE), Some(AttributeValue::S(role)) if role == Role::Presenter.as_str());
+            let mut writes = vec![out];
+            if is_seated || was_presenter {
+                let room = if is_seated { left(id) } else { Write::update(keys::room(id)) };
+                writes.push(if was_presenter { presenters(room, Role::Attendee) } else { room });
+            }
+            let Err(old) = self.table.try_transact(writes).await? else { return Ok(()) };
+            if was_presenter && matches!(old.as_slice(), [None, Some(_)]) {
+                return Err(LAST_PRESENTER.into());
             }
         }
         Err(StoreError::Unavailable("others kept changing this participant".into()))
@@ -311,8 +327,7 @@ impl Rooms {
             write = write.set_or_remove(MAY_UNMUTE, flag(may));
         }
         if let Some(role) = change.role {
-            write = write.set(ROLE, role.as_str());
-            write = write.set_or_remove(MODERATED, flag(change.is_moderated && role == Role::Attendee));
+            self.change_role(id, person, role, change.is_moderated, cause).await?;
         }
         match self.table.change(write).await? {
             Ok(item) => user(item, self.policy, cause.at),
@@ -324,13 +339,51 @@ impl Rooms {
     }
 }
 
+impl Rooms {
+    /// Makes somebody a presenter, or none any more. Repeating the call changes nothing.
+    async fn change_role(
+        &self,
+        id: &RoomId,
+        person: &UserId,
+        role: Role,
+        is_moderated: bool,
+        cause: &Cause,
+    ) -> Result<(), StoreError> {
+        for _ in 0..SEAT_TRIES_MAX {
+            let item =
+                self.table.get_now(keys::user(person)).await?.filter(|item| is_in(item, id)).ok_or(NOT_IN_ROOM)?;
+            if matches!(item.get(ROLE), Some(AttributeValue::S(stored)) if stored == role.as_str()) {
+                return Ok(());
+            }
+            let before = if role == Role::Presenter { Role::Attendee } else { Role::Presenter };
+            let moderated = (is_moderated && role == Role::Attendee).then_some(true);
+            let changed = Write::update(keys::user(person))
+                .by(cause)
+                .set(ROLE, role.as_str())
+                .set_or_remove(MODERATED, moderated)
+                .when(is(ROLE, before.as_str()).and(is(ROOM_ID, id)));
+            let counted = presenters(Write::update(keys::room(id)), role);
+            match self.table.try_transact(vec![changed, counted]).await? {
+                Ok(()) => return Ok(()),
+                Err(old) if matches!(old.as_slice(), [None, Some(_)]) => return Err(LAST_PRESENTER.into()),
+                Err(_) => {}
+            }
+        }
+        Err(StoreError::Unavailable("others kept changing this participant".into()))
+    }
+}
+
 /// Whether a token is valid for its participant's item.
 fn valid(token: &RoomToken, item: Option<Item>, now: Timestamp) -> Result<(), StoreError> {
     let item = item.ok_or(super::TOKEN_INVALID)?;
     if !is_in(&item, &token.room) || is_expired(&item, now)? || integer(&item, EPOCH)? != token.epoch {
         return Err(super::TOKEN_INVALID.into());
     }
-    if seat(&item) == Seat::Waiting { Err(NOT_ADMITTED.into()) } else { Ok(()) }
+    match seat(&item) {
+        Seat::Taken => Ok(()),
+        Seat::Waiting => Err(NOT_ADMITTED.into()),
+        Seat::Lost => Err(NO_SEAT.into()),
+    }
 }
 
 /// Whether the request came with this person's own token.

@@ -223,6 +223,7 @@ impl Rooms {
             .set(PEAK, 1)
             .set(JOINED, 1)
             .set(QUESTIONS, 0)
+            .set(PRESENTERS, 1)
             .set(OPEN_QUESTIONS, 0)
             .set(HELD_QUESTIONS, 0)
             .set("version", 1)
@@ -332,13 +333,18 @@ impl Rooms {
             let settings = &stored.room.settings;
             let born = born(person, &id, settings, stored.room.expires_at, cause);
             if settings.lobby && person.role == Role::Attendee {
-                let mut writes = vec![born.set(WAITING, true)];
+                let unchanged = is_active(cause.at).and(is("version", stored.room.version));
+                let mut writes = vec![Write::check(keys::room(&id)).when(unchanged), born.set(WAITING, true)];
                 writes.extend(answer(&stored.room)?.map(|record| record.write(cause.at)));
-                return match self.table.try_transact(writes).await? {
-                    Ok(()) => Ok(stored.room),
-                    // The other id is random.
-                    Err(_) => Err(StoreError::from(ANSWERED).into()),
-                };
+                match self.table.try_transact(writes).await? {
+                    Ok(()) => return Ok(stored.room),
+                    Err(old) if old.get(RECORD).is_some_and(Option::is_some) => {
+                        return Err(StoreError::from(ANSWERED).into());
+                    }
+                    Err(_) => {}
+                }
+                stored = self.read_again(stored, cause.at).await?;
+                continue;
             }
             let will_be = Room { present: stored.room.present + 1, ..stored.room.clone() };
             let mut writes = vec![born.set(SEATED, true)];
@@ -348,9 +354,19 @@ impl Rooms {
                 Seated::Answered => return Err(StoreError::from(ANSWERED).into()),
                 Seated::No => {}
             }
-            stored = self.get_now(&id, cause.at).await?;
+            stored = self.read_again(stored, cause.at).await?;
         }
         Err(StoreError::Unavailable("others kept joining and leaving this room".into()).into())
+    }
+
+    /// Reads a room again that has changed while somebody joins. Whoever knew the password before must show that they
+    /// know the new one, so they have to ask again.
+    async fn read_again(&self, before: StoredRoom, now: Timestamp) -> Result<StoredRoom, StoreError> {
+        let stored = self.get_now(&before.room.room_id, now).await?;
+        if stored.password_hash.is_some() && stored.password_hash != before.password_hash {
+            return Err(StoreError::Unavailable("the password was changed while somebody joined".into()));
+        }
+        Ok(stored)
     }
 
     /// Takes a seat together with these writes: the person's item first, then the record of the answer, if there is one.
@@ -374,6 +390,8 @@ impl Rooms {
         let (present, max) = (u64::from(*present), u64::from(*max));
         let seat = Write::update(keys::room(id)).count(PRESENT).when(is_active(now).and(is(MAX, max)));
         let seat = if counted == JOINED { seat.count(JOINED) } else { seat };
+        // Settings are stored with who joins, so they must be those of the room at this moment.
+        let seat = seat.when(is("version", stored.room.version));
         let seat = if present >= u64::from(stored.peak) {
             // A new peak: nobody may come or go in between, or it would be wrong.
             seat.set(PEAK, present + 1).when(is(PRESENT, present))
@@ -547,6 +565,17 @@ fn born(person: &NewParticipant, room: &RoomId, settings: &Settings, ends_at: Ti
         .set_or_remove(MODERATED, is_moderated.then_some(true))
         .set_or_remove("minEvidence", settings.min_evidence.map(MinEvidence::as_str))
         .when(absent(PK))
+}
+
+/// The attribute of a room's item that counts its presenters.
+const PRESENTERS: &str = "presenters";
+
+/// The write of a room's item when somebody becomes a presenter, or none any more. A room keeps one.
+pub(super) fn presenters(write: Write, role: Role) -> Write {
+    match role {
+        Role::Presenter => write.count(PRESENTERS),
+        Role::Attendee => write.add(PRESENTERS, -1).when(above(PRESENTERS, 1)),
+    }
 }
 
 /// The write of a room's item when a seat becomes free.

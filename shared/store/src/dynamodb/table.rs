@@ -15,8 +15,8 @@ use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update, WriteRequest,
+    AttributeValue, ConditionCheck, Delete, DeleteRequest, KeysAndAttributes, Put, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -56,6 +56,8 @@ enum WriteKind {
     Put,
     Update,
     Delete,
+    /// Changes nothing: its condition alone counts, in a transaction.
+    Check,
 }
 
 impl Write {
@@ -71,6 +73,11 @@ impl Write {
     /// Changes the named attributes, and creates the item if it does not exist.
     pub(super) fn update(key: Key) -> Self {
         Self::new(key, WriteKind::Update)
+    }
+
+    /// Lets a transaction fail unless the conditions on this item hold.
+    pub(super) fn check(key: Key) -> Self {
+        Self::new(key, WriteKind::Check)
     }
 
     /// Removes the item.
@@ -166,7 +173,7 @@ impl Write {
         match self.kind {
             WriteKind::Put => item.extend(self.change.into_item()),
             WriteKind::Update => update = Some(self.change.write(&mut scope)),
-            WriteKind::Delete => {}
+            WriteKind::Delete | WriteKind::Check => {}
         }
         Parts { item, update, condition, names: scope.names(), values: scope.into_values() }
     }
@@ -262,6 +269,9 @@ impl Table {
                     Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
                     _ => Err(failed(error)),
                 })
+            }
+            WriteKind::Check => {
+                return Err(StoreError::Internal("a check stands only in a transaction".into()));
             }
             WriteKind::Delete => {
                 let request = self.client.delete_item().table_name(&self.name).set_key(Some(item));
@@ -380,6 +390,12 @@ impl Table {
                 let delete = delete.set_condition_expression(condition).set_expression_attribute_names(names);
                 let delete = delete.set_expression_attribute_values(values);
                 part.delete(delete.build()?)
+            }
+            WriteKind::Check => {
+                let check = ConditionCheck::builder().table_name(&self.name).set_key(Some(item));
+                let check = check.return_values_on_condition_check_failure(shown).set_condition_expression(condition);
+                let check = check.set_expression_attribute_names(names).set_expression_attribute_values(values);
+                part.condition_check(check.build()?)
             }
         };
         Ok(part.build())

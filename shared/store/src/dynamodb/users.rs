@@ -36,8 +36,12 @@ pub const UNMUTE_NOT_ALLOWED: Refusal =
 pub const ROOM_FIXED: Refusal =
     Refusal::new(Kind::Forbidden, "room_fixed", "a participant's state cannot change rooms; join the other room");
 
-/// 409: the participant has lost the seat.
-pub const NO_SEAT: Refusal = Refusal::new(Kind::Conflict, "no_seat", "the seat in the room was given away");
+/// 403: the participant has lost the seat.
+pub const NO_SEAT: Refusal = Refusal::new(
+    Kind::Forbidden,
+    "no_seat",
+    "your seat was given to somebody else while you were silent; renew your presence to take another one",
+);
 /// 409: the room counts its participants, so they leave it and are not deleted.
 pub const LEAVE_INSTEAD: Refusal = Refusal::new(
     Kind::Conflict,

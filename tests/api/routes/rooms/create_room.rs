@@ -109,6 +109,9 @@ fn the_log_holds_no_title_no_name_and_no_token() {
     assert_eq!(runner.post(&format!("/api/rooms/{slug}/join"), json!({"name": "Ottokar"})).status, 200);
     let line = runner.await_log(|line| line["route"] == "POST /api/rooms/{room}/join");
     assert_eq!(line["path"], "/api/rooms/{slug}/join");
+    let lost = runner.get(&format!("/api/rooms/{}%20/nothing", slug.to_uppercase()));
+    assert_eq!(lost.status, 404);
+    assert_eq!(runner.log_of(&lost)["path"], "/api/rooms/{slug}/nothing");
     let log = format!("{:?}", runner.log()).to_lowercase();
     for secret in ["zanzibar", "wilhelmina", "ottokar", "eyj"] {
         assert!(!log.contains(secret), "{secret}");

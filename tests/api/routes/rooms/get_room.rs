@@ -60,6 +60,9 @@ async fn in_open_mode_too_only_joining_leads_into_a_created_room() {
     }
     let moves = presenter.call("set_state").with(json!({"isMuted": true, "roomId": "other"}));
     refused(&moves.run(&context).await, 403, "room_fixed");
+    // Nobody learns from outside who is in it.
+    let all = Command::new("list_users", "none", "").run(&context).await;
+    assert_eq!((all.status, &all.json()["items"]), (200, &json!([])));
     // An id of a participant that Greenroom did not make.
     let forged = Command::new("set_state", "userId", "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF").with(json!({"isMuted": true}));
     refused(&forged.run(&context).await, 404, "user_not_found");

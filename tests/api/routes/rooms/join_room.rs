@@ -94,6 +94,12 @@ async fn a_full_room_gives_away_the_seat_of_somebody_who_is_silent() {
     let next = room.join(&in_a_minute, "Heidi").await;
     let reply = room.call("renew_presence", &silent).with(stays.clone()).run(&in_a_minute).await;
     refused(&reply, 409, "room_full");
+    // Nobody reads or writes there whom the room does not show.
+    for endpoint in ["get_room", "list_room_users", "list_messages", "list_questions"] {
+        refused(&room.call(endpoint, &silent).run(&in_a_minute).await, 403, "no_seat");
+    }
+    let post = room.call("post_message", &silent).with(json!({"message": "Boo"}));
+    refused(&post.run(&in_a_minute).await, 403, "no_seat");
     // The silent one is the same participant again when a seat is free.
     assert_eq!(room.call("leave_room", &next).with(json!({})).run(&in_a_minute).await.status, 200);
     assert_eq!(room.call("renew_presence", &silent).with(stays).run(&in_a_minute).await.status, 200);
@@ -120,6 +126,73 @@ async fn a_lobby_lets_nobody_act_before_a_presenter_admits_them() {
     assert_eq!(waiting.call("set_mute").with(json!({"isMuted": true})).run(&context).await.status, 200);
     let seen = room.call("get_room", &waiting).run(&context).await.json();
     assert_eq!((&seen["room"]["present"], &seen["waiting"]), (&json!(2), &Value::Null));
+}
+
+/// A setting that is acknowledged holds for everybody who joins, also for those whose request had begun before.
+#[tokio::test]
+async fn a_setting_that_changes_while_somebody_joins_holds_for_them() {
+    for change in [json!({"lobby": true}), json!({"moderatedUnmute": true})] {
+        for calls in 0..8 {
+            let faulty = Faulty::new();
+            let context = rooms::strict(&faulty).await;
+            let (room, presenter) = NewRoom::default().create(&context).await;
+            // The change comes after this many calls of the one who joins.
+            let (plan, reached) =
+                crate::support::faults::kill_at(calls, crate::support::faults::Fault::Answers(|_| ()));
+            faulty.be(plan);
+            let ask = Command::new("join_room", "room", &room.id).with(json!({"name": "Grace"}));
+            let changes = async {
+                let _ = tokio::time::timeout(std::time::Duration::from_millis(300), reached.notified()).await;
+                room.set(&context, &presenter, json!({"settings": change})).await;
+            };
+            let (joined, ()) = tokio::join!(ask.run(&context), changes);
+            assert!([200, 202].contains(&joined.status), "{}", joined.text);
+            let (id, token) = (joined.json()["participantId"].clone(), joined.json()["token"].clone());
+            let unmute = Command::new("set_mute", "userId", id.as_str().unwrap()).with(json!({"isMuted": false}));
+            let unmute = unmute.header("authorization", format!("Bearer {}", token.as_str().unwrap()));
+            let seen = room.call("get_room", &presenter).run(&context).await.json();
+            let is_listed = seen["participants"].as_array().unwrap().len() == 2;
+            match change["lobby"].as_bool() {
+                // Whoever was let in before the change is in the room, whoever was not waits.
+                Some(_) => assert_eq!(is_listed, joined.status == 200, "after {calls} calls"),
+                None => drop(refused(&unmute.run(&context).await, 403, "unmute_not_allowed")),
+            }
+        }
+    }
+}
+
+/// Nobody is left behind, with a name, in a room that has ended.
+#[tokio::test]
+async fn somebody_who_joins_while_the_room_ends_is_refused_or_removed() {
+    for lobby in [true, false] {
+        for calls in 0..8 {
+            let faulty = Faulty::new();
+            let context = rooms::strict(&faulty).await;
+            let (room, presenter) = NewRoom(json!({"settings": {"lobby": lobby}})).create(&context).await;
+            let stop = faulty.follow();
+            let (plan, reached) =
+                crate::support::faults::kill_at(calls, crate::support::faults::Fault::Answers(|_| ()));
+            faulty.be(plan);
+            let ask = Command::new("join_room", "room", &room.id).with(json!({"name": "Grace"}));
+            let ends = async {
+                let _ = tokio::time::timeout(std::time::Duration::from_millis(300), reached.notified()).await;
+                room.call("end_room", &presenter).run(&context).await
+            };
+            let (joined, ended) = tokio::join!(ask.run(&context), ends);
+            assert_eq!(ended.status, 200, "{}", ended.text);
+            assert!([200, 202, 410].contains(&joined.status), "{}", joined.text);
+            let began = std::time::Instant::now();
+            loop {
+                let stored = faulty.stored().await;
+                if !stored.as_object().unwrap().values().any(|item| item["name"]["S"].is_string()) {
+                    break;
+                }
+                assert!(began.elapsed() < crate::support::PATIENCE, "lobby {lobby}, after {calls} calls: {stored:#}");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            stop.send(true).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

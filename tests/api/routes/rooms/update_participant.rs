@@ -52,6 +52,8 @@ async fn somebody_who_is_removed_may_do_nothing_more() {
     let (room, presenter) = NewRoom::default().create(&context).await;
     let guest = room.join(&context, "Grace").await;
     let agent = guest.pair(&context).await;
+    let device = json!({"deviceId": "e3b0", "deviceLabel": "Grace's headset"});
+    assert_eq!(guest.call("set_device").with(device).run(&context).await.status, 200);
     room.remove(&context, &presenter, &guest).await;
     let agents = |endpoint| Command { parameters: vec![("agentId", agent.clone())], ..guest.call(endpoint) };
     for command in [
@@ -83,6 +85,7 @@ async fn somebody_who_is_removed_may_do_nothing_more() {
         "participant_not_found",
     );
     let stored = faulty.stored().await[format!("USER#{}", guest.id)].clone();
+    assert!(!stored.to_string().contains("Grace") && stored["pairingCode"].is_null(), "{stored:#}");
     assert!(stored["name"].is_null() && stored["agentId"].is_null() && stored["roomId"].is_null(), "{stored:#}");
     let seen = room.call("get_room", &presenter).run(&context).await.json();
     assert_eq!(seen["room"]["present"], 1);
@@ -97,6 +100,18 @@ async fn a_room_keeps_a_presenter() {
     for change in [json!({"role": "attendee"}), json!({"removed": true})] {
         refused(&room.moderate(&presenter, &presenter, change).run(&context).await, 409, "last_presenter");
     }
+    refused(&room.call("leave_room", &presenter).with(json!({})).run(&context).await, 409, "last_presenter");
+    assert_eq!(room.moderate(&presenter, &guest, json!({"role": "presenter"})).run(&context).await.status, 200);
+    // Two who demote each other at once: one of them stays.
+    let (one, two) = (
+        room.moderate(&presenter, &guest, json!({"role": "attendee"})),
+        room.moderate(&guest, &presenter, json!({"role": "attendee"})),
+    );
+    let (one, two) = tokio::join!(one.run(&context), two.run(&context));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert!(matches!(statuses, [200, 403 | 409]), "{} {}", one.text, two.text);
+    let (presenter, guest) = if one.status == 200 { (presenter, guest) } else { (guest, presenter) };
     assert_eq!(room.moderate(&presenter, &guest, json!({"role": "presenter"})).run(&context).await.status, 200);
     assert_eq!(room.moderate(&presenter, &presenter, json!({"role": "attendee"})).run(&context).await.status, 200);
     // The stored role decides, not the one in the token.
