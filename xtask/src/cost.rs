@@ -156,7 +156,7 @@ const MONTH_HOURS: f64 = 30.4 * 24.0;
 /// Hours of a month in which anybody sends a request: nine hours on 21 days.
 const HOURS_WITH_REQUESTS: f64 = 9.0 * 21.0;
 /// Files that the page loads when it is opened, with a warm cache or without, and their size in bytes on average.
-const PAGE_FILES: f64 = 50.0;
+const PAGE_FILES: f64 = 65.0;
 const PAGE_FILE_BYTES: f64 = 8e3;
 
 /// Usage in a month.
@@ -806,7 +806,7 @@ A page polls every 1.5 s and renews its presence every 12 s. A person flips the 
 attests every 10 s. **Attestations and presence cause nearly all writes; polling causes most of the cost.**
 Attestations contribute to the cost of polling: each one changes the room's list, so few polls are answered by 304,
 and each answer carries 25 people. A page that sees everybody silent also requests `safe`; this is assumed for a
-tenth of the time. A person comes and goes once an hour; opening the page loads 50 files of 8 KB on average.
+tenth of the time. A person comes and goes once an hour; opening the page loads 65 files of 8 KB on average.
 ";
 
 const MONTH: &str = "
