@@ -283,9 +283,29 @@ fn a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in() {
     cleo.browser.click("[data-testid=leave]");
     cleo.is_over("left");
     ada.counts("[data-testid=participant]", 2);
+
+    // Bob is removed. While his page asks whether the room goes on, no key opens his microphone.
+    bob.browser.run(
+        "window.opened = 0;
+         const { mediaDevices } = navigator;
+         const open = mediaDevices.getUserMedia.bind(mediaDevices);
+         mediaDevices.getUserMedia = (wanted) => { window.opened += 1; return open(wanted); };
+         const ask = window.fetch;
+         window.fetch = async (url, options) => {
+           if (!options.headers.authorization) await new Promise((done) => setTimeout(done, 1500));
+           return ask(url, options);
+         };",
+    );
+    ada.browser.click("[data-testid=remove]");
+    ada.browser.click("dialog[open] [data-testid=remove-confirm]");
+    bob.browser.wait("document.querySelector('[data-testid=looking]') !== null");
+    bob.browser.press("m");
+    bob.is_over("removed");
+    bob.browser.press("m");
+    assert_eq!(bob.browser.run("return window.opened;"), 0);
     ada.has_no_complaints_but(&[]);
     // The browser logs the answers that mean "wait", and those that mean "go".
-    bob.has_no_complaints_but(&[403]);
+    bob.has_no_complaints_but(&[401, 403]);
     cleo.has_no_complaints_but(&[401, 403]);
 }
 

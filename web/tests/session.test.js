@@ -463,7 +463,7 @@ test('pairing, binding and stopping an agent never touch the microphone', async 
 
 const meeting = (settings = {}) => ({ role: 'attendee', room: { title: 'Weekly', settings: { moderatedUnmute: false, ...settings }, muteRequest: null } });
 
-test('a stay in a created room is over when the server says so: everything stops, and the page is told why', async () => {
+test('a stay in a created room is over when the server says so, and everything stops', async () => {
   const t = await started({ meeting: meeting() });
   t.world.over = new ApiError({ status: 401, code: 'token_invalid' });
   await t.clock.advance(2000);
