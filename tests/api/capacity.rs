@@ -507,7 +507,7 @@ fn a_batch_costs_one_write_for_each_room_and_a_room_one_read() {
 #[test]
 fn an_entry_is_below_a_kilobyte() {
     let bill = Bill::new();
-    let id = "p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
+    let id = "u_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
     // Each change waits for the one before, so that each has a block of its own.
     bill.join(id, json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Desk Mic", "roomId": id}));
     audit_of(&bill.runner, id, 1);
@@ -585,7 +585,7 @@ fn stored(bill: &Bill, user: &str, body: &Value) -> usize {
 
 #[test]
 fn an_ordinary_state_is_far_below_a_kilobyte() {
-    let id = "p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
+    let id = "u_01JD0Q2K3V4W5X6Y7Z8A9BCDEF";
     // Chromium gives an id of 64 hexadecimal digits, and the maker's name of the device.
     let body = json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Monitor of Built-in Audio Analog Stereo (00:1f.3)", "roomId": id, "seq": 1_795_257_125_007_u64});
     let bytes = stored(&Bill::new(), id, &body);

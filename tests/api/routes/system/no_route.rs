@@ -92,7 +92,7 @@ fn an_unknown_path_is_404_whatever_the_method() {
         "/api/users/ada/volume",
         "/API/users",
         "/api/users%2Fada",
-        "/api/rooms/demo",
+        "/api/rooms/demo/guests",
         "/api/rooms//users",
         "/api/v1/users/me",
         "/api/users/../../etc/passwd",
