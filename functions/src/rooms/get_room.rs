@@ -6,6 +6,7 @@ use crate::examples::listed_user;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, ok, room};
 use crate::{Context, Reply, Request};
+use config::AuthMode;
 use domain::room::{Role, Room, room_example};
 use domain::user::User;
 use domain::{RoomId, Slug, Title};
@@ -22,11 +23,11 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}")
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
-    .costs(2, 4.0, 0.0)
+    .costs(2, 3.0, 0.0)
     .describes(
         "With a token of the room: the room and its people in the order in which they joined; a presenter also sees who \
          waits in the lobby. Without a token: only what a person needs to join. In open mode, a room that nobody created \
-         is described as `implicit`, with the people whose states name it.",
+         is described as `implicit`, with the people whose states name it. A change may be seen some moments late.",
     )
     .gives::<RoomView>(200, "The room, its people, and whether it has not ended.")
     .refuses(&[(403, "Forbidden"), (410, "RoomEnded")]);
@@ -98,7 +99,9 @@ struct Implicit {
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let now = (context.clock)();
-    let caller = if request.headers().contains_key(header::AUTHORIZATION) || !room_id.is_created() {
+    // In strict mode no state can name a room that nobody created, so a stranger gets 404 for it.
+    let is_implicit = !room_id.is_created() && context.config.auth_mode == AuthMode::Open;
+    let caller = if request.headers().contains_key(header::AUTHORIZATION) || is_implicit {
         Caller::of(&context, &request)?.must(Act::ReadRoom(&room_id))?
     } else {
         let Room { slug, title, has_password, is_active, settings, .. } = context.rooms.get(&room_id, now).await?.room;
@@ -117,9 +120,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         let implicit = Shown::Implicit(Implicit { room_id, implicit: true });
         return ok(&RoomView { room: implicit, participants: Some(present), waiting: None, is_active, warning: None });
     };
-    let member = context.rooms.member(&room_id, &token.participant, &cause(&context, &request, &caller)).await?;
-    let role = member.role();
-    let room = member.admitted()?.stored.room;
+    let member = context.rooms.polls(&room_id, &token.participant, &cause(&context, &request, &caller)).await?;
+    let (role, room) = (member.role(), member.stored.room);
     let People { present, waiting } = context.rooms.people(&room_id, now).await?;
     let waiting = Some(waiting).filter(|_| role == Role::Presenter && room.settings.lobby);
     let warning = Warning::of(&room);

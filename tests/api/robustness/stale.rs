@@ -1,6 +1,7 @@
 //! A lagging index: lists may be late and catch up later, and no decision depends on them.
 
-use crate::support::faults::{Command, Faulty};
+use crate::support::faults::{Command, Fault, Faulty};
+use crate::support::rooms::{self, NewRoom};
 use crate::support::scene::Scene;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,5 +108,31 @@ async fn a_person_who_has_just_unmuted_is_never_counted_as_silent_even_if_the_in
         assert_eq!(open.status, 200, "{}", open.text);
         let safety = safe().await;
         assert_eq!((&safety["safe"], &safety["counts"]["muted"]), (&json!(false), &json!(0)), "{lag} writes behind");
+    }
+}
+
+/// An eventually consistent read may come from a replica that has not heard yet of somebody who has just joined.
+#[tokio::test]
+async fn who_has_just_joined_is_not_refused_for_a_replica_that_lags() {
+    fn without_items(answer: &mut Value) {
+        answer.as_object_mut().unwrap().remove("Item");
+        if let Some(tables) = answer["Responses"].as_object_mut() {
+            tables.clear();
+        }
+    }
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    let guest = room.join(&context, "Grace").await;
+    let polls = ["get_room", "list_room_users", "list_room_events", "get_room_audit", "get_room_safe"];
+    for endpoint in polls {
+        faulty.be(Box::new(|call, _| (call == 0).then_some(Fault::Answers(without_items))));
+        let reply = room.call(endpoint, &guest).run(&context).await;
+        assert_eq!(reply.status, 200, "{endpoint}: {}", reply.text);
+    }
+    faulty.be_well();
+    room.remove(&context, &presenter, &guest).await;
+    for endpoint in polls {
+        assert_eq!(room.call(endpoint, &guest).run(&context).await.status, 401, "{endpoint}");
     }
 }

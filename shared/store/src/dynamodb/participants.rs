@@ -119,9 +119,28 @@ impl Rooms {
     /// [`ROOM_NOT_FOUND`](super::ROOM_NOT_FOUND); [`ROOM_ENDED`](super::ROOM_ENDED);
     /// [`TOKEN_INVALID`](super::TOKEN_INVALID) or, if no token came, [`NOT_IN_ROOM`].
     pub async fn member(&self, id: &RoomId, person: &UserId, cause: &Cause) -> Result<Member, StoreError> {
+        let items = self.table.get_all_now(vec![keys::room(id), keys::user(person)]).await?;
+        self.member_of(items, id, cause)
+    }
+
+    /// The participant who polls a room, and the room, in one call at half the price of [`Rooms::member`]: eventually
+    /// consistent. Nobody is refused for a replica that lags: before a refusal, both are read consistently.
+    ///
+    /// # Errors
+    /// As [`Rooms::member`], and [`NOT_ADMITTED`].
+    pub async fn polls(&self, id: &RoomId, person: &UserId, cause: &Cause) -> Result<Member, StoreError> {
+        let items = self.table.get_all(vec![keys::room(id), keys::user(person)]).await?;
+        match self.member_of(items, id, cause).and_then(Member::admitted) {
+            Err(StoreError::Refused(..)) => self.member(id, person, cause).await?.admitted(),
+            outcome => outcome,
+        }
+    }
+
+    /// The participant and the room in these items.
+    fn member_of(&self, items: Vec<Item>, id: &RoomId, cause: &Cause) -> Result<Member, StoreError> {
         let now = cause.at;
         let (mut stored, mut found) = (None, None);
-        for item in self.table.get_all_now(vec![keys::room(id), keys::user(person)]).await? {
+        for item in items {
             match room_id_of(&item) {
                 Ok(_) => stored = Some(room(id, item, now)?),
                 Err(_) => found = Some(item),
@@ -140,12 +159,16 @@ impl Rooms {
         Ok(Member { stored, user: user(item, self.policy, now)?, seat })
     }
 
-    /// Looks whether the participant of a token is in the room; eventually consistent.
+    /// Looks whether the participant of a token is in the room; eventually consistent. Nobody is refused for a replica
+    /// that lags: before a refusal, it looks consistently.
     ///
     /// # Errors
     /// [`TOKEN_INVALID`](super::TOKEN_INVALID), [`NOT_ADMITTED`].
     pub async fn look(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
-        valid(token, self.table.get(keys::user(&token.participant)).await?, now)
+        match valid(token, self.table.get(keys::user(&token.participant)).await?, now) {
+            Err(StoreError::Refused(..)) => self.look_now(token, now).await,
+            outcome => outcome,
+        }
     }
 
     /// Looks consistently whether the participant of a token is in the room, for a write that touches other items.
@@ -155,6 +178,7 @@ impl Rooms {
     pub async fn look_now(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
         valid(token, self.table.get_now(keys::user(&token.participant)).await?, now)
     }
+
     /// The people of a room. The index is eventually consistent, so somebody who has just joined may be missing.
     ///
     /// # Errors

@@ -206,8 +206,17 @@ impl Table {
         Ok(request.send().await.map_err(failed)?.item)
     }
 
-    /// Reads these items consistently, in any order. Missing items are left out.
+    /// Reads these items in any order; eventually consistent. Missing items are left out.
+    pub(super) async fn get_all(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
+        self.read_all(keys, false).await
+    }
+
+    /// The same, consistently and at twice the price.
     pub(super) async fn get_all_now(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
+        self.read_all(keys, true).await
+    }
+
+    async fn read_all(&self, keys: Vec<Key>, consistent: bool) -> Result<Vec<Item>, StoreError> {
         let mut read = Vec::with_capacity(keys.len());
         let keys: Vec<Item> = keys.into_iter().map(Item::from).collect();
         for batch in keys.chunks(BATCH) {
@@ -215,7 +224,7 @@ impl Table {
             let mut wanted = Some(batch.to_vec());
             for _ in 0..BATCH_TRIES_MAX {
                 let Some(keys) = wanted.take() else { break };
-                let keys = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build();
+                let keys = KeysAndAttributes::builder().consistent_read(consistent).set_keys(Some(keys)).build();
                 let request = self.client.batch_get_item().request_items(&self.name, keys.map_err(unbuilt)?);
                 let output = request.send().await.map_err(failed)?;
                 read.extend(output.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default());
