@@ -241,7 +241,8 @@ impl Grant {
 }
 
 /// The most that one call may use of DynamoDB, indexes included, for states of ordinary length in a room of 25 people
-/// who all have an agent. The tests check every function against its budget.
+/// who all have an agent, with the token of one of them. A room that the path names by its slug costs one read of half a
+/// unit more. The tests check every function against its budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
     /// A fixed amount.

@@ -21,20 +21,23 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     ])
     .costs(5, 6.0, 4.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE")
-    // Only a token proves who ends a room, and the example has none.
-    .answers(401, 401)
+    .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF"}"#)
+    // No table holds this room.
+    .answers(404, 404)
     .describes(
         "Ends the room at once for everybody. Its people, their names, messages and questions are removed within moments, \
          and the room itself is forgotten after an hour. A second presenter who ends it at the same time gets the same \
-         statistics. In open mode without a token, a body `{\"participantId\": …}` names the presenter.",
+         statistics.",
     )
+    .takes_if_any::<EndRoom>()
     .gives::<Ended>(200, "The room has ended.")
     .refuses(&[(410, "RoomEnded")]);
 
-/// Who ends the room, in open mode.
-#[derive(Deserialize)]
+/// Who ends a room.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EndRoom {
+    /// The presenter. Needed if no token is sent, and otherwise equal to the token's subject.
     #[serde(default)]
     participant_id: Option<UserId>,
 }
@@ -53,7 +56,7 @@ struct Ended {
 }
 
 /// # Errors
-/// 400 malformed room; 401 no token; 403 no presenter of this room; 404 no such room; 410 it has ended before.
+/// 400 malformed room or body; 401 no token; 403 no presenter of this room; 404 no such room; 410 it has ended before.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     no_form(&request)?;

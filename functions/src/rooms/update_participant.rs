@@ -36,7 +36,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
     )
     .takes::<UpdateParticipant>()
     .gives::<Updated>(200, "The participant as they are now.")
-    .refuses(&[(404, "ParticipantNotFound"), (409, "RoomFull"), (410, "RoomEnded")]);
+    .refuses(&[(404, "ParticipantNotFound"), (409, "RoomFullOrLastPresenter"), (410, "RoomEnded")]);
 
 /// A change of a participant.
 #[derive(Deserialize, JsonSchema)]
@@ -65,9 +65,11 @@ struct UpdateParticipant {
     mute_request: Option<MuteReply>,
     /// True lets somebody in who waits in the lobby.
     #[serde(default)]
+    #[schemars(extend("enum" = [true, null]))]
     admitted: Option<bool>,
     /// True takes somebody out of the room or the lobby.
     #[serde(default)]
+    #[schemars(extend("enum" = [true, null]))]
     removed: Option<bool>,
 }
 

@@ -9,9 +9,9 @@ use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request, password};
 use domain::room::{Password, Room, Settings, room_example};
 use domain::{Limit, Title, UserId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use store::dynamodb::{NewPassword, RoomChange};
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
@@ -61,8 +61,24 @@ struct UpdateRoom {
     max_participants: Option<u32>,
     /// The settings that change.
     #[serde(default)]
-    #[schemars(with = "Option<Settings>")]
+    #[schemars(with = "Option<Settings>", transform = as_patch)]
     settings: Option<Map<String, Value>>,
+}
+
+/// The schema of settings as that of their merge patch: each may also be null, and one that is left out has no default.
+fn as_patch(settings: &mut Schema) {
+    let members = settings.get_mut("properties").and_then(Value::as_object_mut);
+    for member in members.into_iter().flat_map(Map::values_mut) {
+        let Ok(schema) = <&mut Schema>::try_from(&mut *member) else { continue };
+        as_patch(schema);
+        schema.remove("default");
+        if let Some(kind @ Value::String(_)) = schema.get("type") {
+            let kinds = json!([kind, "null"]);
+            schema.insert("type".to_owned(), kinds);
+        } else if schema.get("anyOf").is_none() {
+            *member = json!({"anyOf": [member, {"type": "null"}]});
+        }
+    }
 }
 
 /// What is to happen to the password.

@@ -24,7 +24,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
     )
     .parameters(&["IfMatch"])
     .gives::<Deleted>(200, "The state is gone; the next read answers 404.")
-    .refuses(&[(404, "UserNotFound"), (412, "VersionConflict")]);
+    .refuses(&[(404, "UserNotFound"), (409, "LeaveInstead"), (412, "VersionConflict")]);
 
 /// The state has been removed.
 #[derive(Serialize, JsonSchema)]
@@ -37,7 +37,7 @@ struct Deleted {
 }
 
 /// # Errors
-/// 400 malformed id; 401 no caller; 404 no such user; 412 the state has another version; 429 too many such calls.
+/// 400 malformed id; 401 no caller; 404 no such user; 409 a participant; 412 the state has another version; 429 too many such calls.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let user_id = user_id(&request)?;
     let caller = Caller::current(&context, &request).await?.must(Act::ChangeUser(&user_id))?;
