@@ -3,14 +3,17 @@
 use crate::support::Runner;
 use crate::support::database::{Call, Database};
 use crate::support::history::{audit, audit_of};
-use crate::support::lambda::{Lambda, event, install_key};
-use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join, now_ms};
+use crate::support::lambda::{self, Lambda, event, install_key};
+use crate::support::meeting::{Meeting, Person};
+use crate::support::rooms::{PASSWORD, PASSWORD_HASH};
+use crate::support::witness::{Witness, code, engine, enrolment, fresh_key, join, now_ms, set_attribute};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use domain::Purpose;
 use functions::DECLARED;
+use functions::function::{Callers, FunctionKind, declared};
 use serde_json::{Value, json};
-use xtask::cost::{LOG_LINE, PERSON_BYTES, ROOM, budget};
+use xtask::cost::{ITEM_BYTES, LOG_LINE, PERSON_BYTES, ROOM, budget};
 
 struct Bill {
     runner: Runner,
@@ -27,6 +30,20 @@ impl Bill {
     fn join(&self, user: &str, body: Value) {
         let joined = self.runner.post(&format!("/api/users/{user}/state"), body);
         assert!(joined.status < 300, "{}", joined.text);
+    }
+
+    /// A room that somebody created, with this many people, the presenter included.
+    fn meeting(&self, people: usize) -> Meeting {
+        Meeting::new(&self.runner, &self.database.url, people)
+    }
+
+    /// Forgets how often anybody has called: each function has a caller who is not in a hurry.
+    fn forget_limits(&self) {
+        let found = engine(&self.runner, "Scan", &json!({"TableName": "greenroom-state"}));
+        for item in found["Items"].as_array().unwrap().iter().filter(|item| item.get("fullAt").is_some()) {
+            let key = json!({"pk": item["pk"], "sk": item["sk"]});
+            engine(&self.runner, "DeleteItem", &json!({"TableName": "greenroom-state", "Key": key}));
+        }
     }
 
     /// Name and units of the only call that a function makes for its event.
@@ -62,7 +79,13 @@ fn used(bill: &Bill) -> (usize, f64, f64) {
     for call in &calls {
         let consumed = &call.answer["ConsumedCapacity"];
         let tables = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
-        let of = |table: &Value| table["CapacityUnits"].as_f64().unwrap_or_else(|| panic!("no units: {call:?}"));
+        // The engine reports none for a refused write. DynamoDB takes those of the stored item, which is small.
+        let was_refused = call.answer["__type"].as_str().is_some_and(|kind| kind.ends_with("CheckFailedException"));
+        let of = |table: &Value| match table["CapacityUnits"].as_f64() {
+            Some(units) => units,
+            None if was_refused => 1.0,
+            None => panic!("no units: {call:?}"),
+        };
         let units: f64 = tables.iter().map(of).sum();
         let read = ["BatchGetItem", "GetItem", "Query", "Scan"].contains(&call.operation.as_str());
         *(if read { &mut reads } else { &mut writes }) += units;
@@ -73,19 +96,11 @@ fn used(bill: &Bill) -> (usize, f64, f64) {
 #[test]
 fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
     let bill = Bill::new();
-    for n in 1..ROOM {
-        let user = format!("user-{n:02}");
-        bill.join(&user, ada());
-        assert_eq!(Witness::paired(&bill.runner, &user).attest(&bill.runner, json!({})).status, 200);
-    }
+    let meeting = bill.meeting(ROOM);
+    let witnesses: Vec<_> = meeting.people.iter().map(|person| person.witness(&bill.runner)).collect();
+    let [presenter, guest, quiet, leaving, ..] = meeting.people.as_slice() else { panic!("{ROOM} people") };
+    let small = bill.meeting(2);
     bill.join("demo-user", ada());
-    let mut witness = Witness::paired(&bill.runner, "demo-user");
-    assert_eq!(witness.attest(&bill.runner, json!({})).status, 200);
-    let other = Witness::paired(&bill.runner, "user-01");
-
-    let room = bill.runner.get("/api/rooms/demo-room/users");
-    assert_eq!(room.json()["items"].as_array().unwrap().len(), ROOM);
-    assert!(room.text.len() <= ROOM * PERSON_BYTES, "{} bytes for {ROOM} people", room.text.len());
 
     let names = DECLARED.iter().map(|declared| declared.name);
     let mut names: Vec<_> = names.filter(|name| budget(name).is_some()).collect();
@@ -96,56 +111,190 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         "connect_socket",
         "ping_socket",
         "disconnect_socket",
-        "revoke_agent",
-        "renew_presence",
-        "leave_room",
+        "join_room",
         "attach_agent",
         "end_agent",
-        "enroll_agent",
-        "delete_user",
+        "revoke_agent",
+        "leave_room",
+        "on_room_end",
     ];
     names.sort_by_key(|name| last.iter().position(|last| last == name));
-    for (number, name) in names.iter().enumerate() {
-        let mut event = event(name);
-        // Each function has a caller of its own, who is not in a hurry.
-        if let Some(address) = event.pointer_mut("/requestContext/http/sourceIp") {
-            *address = format!("203.0.113.{number}").into();
-        }
+    let mut over = Vec::new();
+    for name in &names {
+        let by = if declared(name).unwrap().function.callers == Callers::Presenter { presenter } else { guest };
+        let mut event = meeting.event(name, by);
         match *name {
-            "attest" => event = attesting(&witness, &json!({})),
+            "attest" => event = attesting(&witnesses[1], &json!({})),
             // The event is from a newer stream than the runner's own, whose records of the same people are already in
             // the ledger.
             "on_state_change" => {
-                let text = event.to_string().replace("/stream/2026-", "/stream/9026-");
+                let text = lambda::event(name).to_string().replace("/stream/2026-", "/stream/9026-");
                 event = serde_json::from_str(&text).unwrap();
             }
-            "set_binding" | "revoke_agent" => event["pathParameters"]["agentId"] = witness.id.clone().into(),
-            // The user has an agent and attaches another user's agent: this attachment changes the most items.
-            "attach_agent" => event["body"] = json!({"witness": other.token}).to_string().into(),
+            "set_binding" | "revoke_agent" => event["pathParameters"]["agentId"] = witnesses[1].id.clone().into(),
+            // The person has an agent and attaches another person's agent: this attachment changes the most items.
+            "attach_agent" => {
+                event = meeting.event(name, quiet);
+                event["body"] = json!({"witness": witnesses[3].token}).to_string().into();
+            }
+            "end_agent" => event = meeting.event(name, quiet),
             "enroll_agent" => {
                 let key = fresh_key();
                 let body = enrolment("demo-user", &code(&bill.runner, "demo-user"), &key).to_string();
                 event["headers"]["greenroom-signature"] = Purpose::Enrolment.sign(&key, body.as_bytes()).into();
                 event["body"] = body.into();
             }
+            // A participant leaves instead.
+            "delete_user" => event = lambda::event(name),
+            "create_room" | "join_room" => {
+                event["headers"]["idempotency-key"] = "once".into();
+                lock(&bill.runner, &meeting.id);
+                let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+                body["password"] = PASSWORD.into();
+                event["body"] = body.to_string().into();
+            }
+            // Somebody leaves for good, and not only one page load ends.
+            "leave_room" => {
+                event = meeting.event(name, leaving);
+                event["body"] = "{}".into();
+            }
+            "update_room" => event["body"] = json!({"title": "Part two"}).to_string().into(),
+            "end_room" => event = small.event(name, &small.people[0]),
             _ => {}
         }
+        bill.forget_limits();
+        bill.database.take_calls();
         let lambda = Lambda::start(name, &bill.database.url);
         let answer = lambda.run(&event);
         let status = answer["statusCode"].as_u64().unwrap_or(200);
         assert!(status < 300 || *name == "no_route", "{name}: {answer}");
         let budget = budget(name).unwrap();
         let (calls, reads, writes) = used(&bill);
-        assert!(
-            calls <= budget.calls && reads <= budget.reads && writes <= budget.writes,
-            "{name} makes {calls} calls, {reads} read and {writes} write units; it declares {budget:?}"
-        );
-        // Lambda itself counts the invocations of `on_state_change`, so that function logs no metrics.
-        if *name != "on_state_change" {
+        if calls > budget.calls || reads > budget.reads || writes > budget.writes {
+            over.push(format!("{name}: {calls} calls, {reads} read and {writes} write units; it declares {budget:?}"));
+        }
+        if ["get_room", "list_room_users"].contains(name) {
+            let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+            let people = body["participants"].as_array().or(body["items"].as_array()).unwrap();
+            assert_eq!(people.len(), ROOM);
+            let bytes: usize = people.iter().map(|person| person.to_string().len()).sum();
+            assert!(bytes <= ROOM * PERSON_BYTES, "{bytes} bytes for {ROOM} people");
+        }
+        // Lambda itself counts the invocations of consumers, so these log no metrics.
+        if declared(name).unwrap().kind != FunctionKind::Consumer {
             let line = lambda.await_log(|line| line.get("_aws").is_some());
             assert!(line.to_string().len() <= LOG_LINE, "{name} logs {} bytes: {line}", line.to_string().len());
         }
     }
+    assert!(over.is_empty(), "{over:#?}");
+}
+
+/// Calls, read units and write units of a function that answers with this status.
+fn costs(bill: &Bill, function: &str, status: u16, event: &Value) -> (usize, f64, f64) {
+    bill.forget_limits();
+    bill.database.take_calls();
+    let reply = Lambda::start(function, &bill.database.url).invoke(event);
+    assert_eq!(reply.status, status, "{}", reply.text);
+    used(bill)
+}
+
+/// An event with this body.
+#[expect(clippy::needless_pass_by_value, reason = "so that a test can write json!(…) in place")]
+fn with(mut event: Value, body: Value) -> Value {
+    event["headers"]["content-type"] = "application/json".into();
+    event["body"] = body.to_string().into();
+    event
+}
+
+/// Two write units each for the room and for the person, one for the index and one for the limit. With an
+/// `Idempotency-Key`, the answer is stored as well: up to two kilobytes, in the same transaction.
+#[test]
+fn a_join_costs_six_write_units_and_four_more_with_a_key() {
+    let bill = Bill::new();
+    let meeting = bill.meeting(1);
+    let join = meeting.event("join_room", &meeting.people[0]);
+    assert_eq!(costs(&bill, "join_room", 200, &join), (4, 2.0, 6.0));
+    let mut repeated = join.clone();
+    repeated["headers"]["idempotency-key"] = "once".into();
+    assert_eq!(costs(&bill, "join_room", 200, &repeated), (6, 4.0, 10.0));
+    assert_eq!(costs(&bill, "join_room", 200, &repeated), (1, 1.0, 0.0));
+    lock(&bill.runner, &meeting.id);
+    let guess = |password: &str| with(join.clone(), json!({"name": "Grace", "password": password}));
+    assert_eq!(costs(&bill, "join_room", 200, &guess(PASSWORD)), (6, 2.0, 8.0));
+    assert_eq!(costs(&bill, "join_room", 401, &guess("a guess")), (4, 2.0, 2.0));
+}
+
+/// The page polls a room with its token, every 1.5 seconds.
+#[test]
+fn a_poll_of_25_with_agents_costs_two_calls_and_at_most_three_read_units() {
+    let bill = Bill::new();
+    let meeting = bill.meeting(ROOM);
+    meeting.people.iter().for_each(|person| drop(person.witness(&bill.runner)));
+    for (function, most) in [("get_room", 3.0), ("list_room_users", 2.5)] {
+        let (calls, reads, writes) = costs(&bill, function, 200, &meeting.event(function, &meeting.people[1]));
+        assert!(calls == 2 && reads <= most && writes == 0.0, "{function}: {calls} calls, {reads} read units");
+    }
+    let mut teaser = meeting.event("get_room", &meeting.people[1]);
+    teaser["headers"].as_object_mut().unwrap().remove("authorization");
+    assert_eq!(costs(&bill, "get_room", 200, &teaser), (1, 0.5, 0.0));
+}
+
+#[test]
+fn every_kind_of_moderation_stays_within_the_budget() {
+    let bill = Bill::new();
+    let meeting = bill.meeting(3);
+    let [presenter, guest, _] = meeting.people.as_slice() else { panic!("three people") };
+    let check = |function: &str, event: Value, more: usize| {
+        let (calls, reads, writes) = costs(&bill, function, 200, &event);
+        let most = budget(function).unwrap();
+        let each = f64::from(u8::try_from(more).unwrap());
+        let (calls_max, reads_max, writes_max) = (most.calls + more, most.reads + each, most.writes + 2.0 * each);
+        assert!(
+            calls <= calls_max && reads <= reads_max && writes <= writes_max,
+            "{}: {calls} calls, {reads} read and {writes} write units",
+            event["body"]
+        );
+    };
+    let moderate = |by: &Person, person: &Person, change: Value| {
+        let mut event = with(meeting.event("update_participant", by), change);
+        event["pathParameters"]["participantId"] = person.id.clone().into();
+        check("update_participant", event, 0);
+    };
+    let set =
+        |change: Value, more: usize| check("update_room", with(meeting.event("update_room", presenter), change), more);
+    moderate(guest, guest, json!({"handRaised": true, "isVideoOn": true, "name": "G."}));
+    moderate(presenter, guest, json!({"mayUnmute": true, "role": "presenter"}));
+    moderate(guest, guest, json!({"role": "attendee"}));
+    // A query and a write for each attendee: it is stored with them.
+    set(json!({"settings": {"moderatedUnmute": true}}), 1 + 2);
+    set(json!({"settings": {"lobby": true}}), 0);
+    let waiting = meeting.join(202);
+    moderate(presenter, &waiting, json!({"admitted": true}));
+    moderate(presenter, &waiting, json!({"removed": true}));
+    let page = json!({"lease": "page-load-1"});
+    let stays = with(meeting.event("renew_presence", guest), page.clone());
+    check("renew_presence", stays.clone(), 0);
+    // The seat was given away while the guest was silent, and they take one again.
+    set_attribute(&bill.runner, &guest.id, "seated", None);
+    assert_eq!(costs(&bill, "renew_presence", 200, &stays), (5, 2.0, 8.0));
+    check("leave_room", with(meeting.event("leave_room", guest), page), 0);
+}
+
+/// Nobody but the caller's own item is looked at for a token that is refused.
+#[test]
+fn a_participant_who_may_not_costs_one_read_unit_and_the_limit() {
+    let bill = Bill::new();
+    let meeting = bill.meeting(1);
+    assert_eq!(costs(&bill, "delete_user", 409, &meeting.event("delete_user", &meeting.people[0])), (2, 1.0, 1.0));
+}
+
+/// Gives a room the password of the tests.
+fn lock(runner: &Runner, room: &str) {
+    let update = json!({
+        "TableName": "greenroom-state", "Key": {"pk": {"S": format!("ROOM#{room}")}, "sk": {"S": "META"}},
+        "UpdateExpression": "SET passwordHash = :hash", "ExpressionAttributeValues": {":hash": {"S": PASSWORD_HASH}},
+    });
+    engine(runner, "UpdateItem", &update);
 }
 
 /// What people write in a room of ordinary size, each function once and without an `Idempotency-Key`. The measured costs are
@@ -590,6 +739,31 @@ fn an_ordinary_state_is_far_below_a_kilobyte() {
     let body = json!({"isMuted": true, "deviceId": "e".repeat(64), "deviceLabel": "Monitor of Built-in Audio Analog Stereo (00:1f.3)", "roomId": id, "seq": 1_795_257_125_007_u64});
     let bytes = stored(&Bill::new(), id, &body);
     assert!(bytes < 512, "{bytes} bytes: the attestation needs the rest");
+}
+
+/// A participant with everything that their page and their agent say, and a room with a password.
+#[test]
+fn a_participant_and_a_room_of_usual_length_are_below_a_kilobyte() {
+    let bill = Bill::new();
+    let meeting = bill.meeting(2);
+    let [presenter, guest] = meeting.people.as_slice() else { panic!("two people") };
+    guest.witness(&bill.runner);
+    let of = |key: String, sort: &str| {
+        let key = json!({"pk": {"S": key}, "sk": {"S": sort}});
+        bytes(&engine(&bill.runner, "GetItem", &json!({"TableName": "greenroom-state", "Key": key}))["Item"])
+    };
+    let person = of(format!("USER#{}", guest.id), "STATE");
+    assert!(person <= ITEM_BYTES, "{person} bytes: the cost report assumes {ITEM_BYTES}");
+    let change = json!({"handRaised": true, "isVideoOn": true, "name": "Grace Brewster Hopper"});
+    costs(&bill, "update_participant", 200, &with(meeting.event("update_participant", guest), change));
+    let change = json!({"title": "Weekly review of the platform team", "password": "open sesame", "settings": {"moderatedUnmute": true}});
+    costs(&bill, "update_room", 200, &with(meeting.event("update_room", presenter), change));
+    for (what, bytes) in [
+        ("a participant", of(format!("USER#{}", guest.id), "STATE")),
+        ("a room", of(format!("ROOM#{}", meeting.id), "META")),
+    ] {
+        assert!(bytes < 1024, "{what} has {bytes} bytes");
+    }
 }
 
 /// The longest possible ids, device, label and name. The state exceeds two kilobytes, so a mute of this person costs

@@ -48,7 +48,9 @@ pub const LOG_LINE_OF_TEN: usize = 1100;
 /// Bytes that CloudWatch Logs adds to each line.
 const LINE_OVERHEAD: f64 = 26.0;
 /// Bytes of a room's list per person with an agent, at most.
-pub const PERSON_BYTES: usize = 900;
+pub const PERSON_BYTES: usize = 1000;
+/// Largest state with evidence in the table, in bytes.
+pub const ITEM_BYTES: usize = 650;
 /// Number of series that all alarms together evaluate; AWS charges alarms by series.
 pub const ALARMED: usize = 15;
 /// Number of series that one request to `/api/metrics` reads: five for each route, and those of the whole stage.
@@ -56,8 +58,8 @@ pub const ALARMED: usize = 15;
 pub fn series_read() -> usize {
     13 + 5 * functions::described().len()
 }
-/// Largest state with evidence in the table, in bytes.
-const ITEM_BYTES: f64 = 600.0;
+/// Read units of a poll for the room itself and for whoever polls.
+const LOOK: f64 = 1.0;
 /// Size of a change in the ledger, in bytes: at most what one write unit writes.
 const CHANGE_BYTES: f64 = 1024.0;
 
@@ -260,7 +262,7 @@ impl Use {
 
     fn polls(self) -> Bill {
         let (polls, room) = (self.people * self.hours * 3600.0 / self.poll_s, self.room());
-        let reads = (room * ITEM_BYTES / 4096.0).ceil() * 0.5;
+        let reads = LOOK + (room * as_f64(ITEM_BYTES) / 4096.0).ceil() * 0.5;
         let mut bill = Bill::default();
         bill.add(polls, reads, 0.0, self.changed() * room * as_f64(PERSON_BYTES), ROUTINE_LINE);
         // If a page sees a change while everybody in the room is verified as silent, it also requests `safe`. That
@@ -327,7 +329,7 @@ impl Use {
 
     /// A month without what was stored before.
     fn month(self) -> Bill {
-        let states = Bill { stored: self.people * 2.0 * (ITEM_BYTES + 100.0) / 1e9, ..Bill::default() };
+        let states = Bill { stored: self.people * 2.0 * (as_f64(ITEM_BYTES) + 100.0) / 1e9, ..Bill::default() };
         let history = Bill { stored: self.changes() * CHANGE_BYTES / 1e9, ..Bill::default() };
         [self.polls(), self.presence(), self.flips(), self.attestations(), self.visits(), states, history]
             .into_iter()
@@ -727,7 +729,7 @@ minute for each copy of its function: {:.5} $ per reading, {} $ for a month with
 dashboard's graphs cause no such cost.
 ",
         price::DASHBOARD,
-        dollars(RUNS * 100_000.0 * ITEM_BYTES / 4096.0 * 0.5 * price::READS / 1e6),
+        dollars(RUNS * 100_000.0 * as_f64(ITEM_BYTES) / 4096.0 * 0.5 * price::READS / 1e6),
         series * price::SERIES / 1e3,
         dollars(RUNS * series * price::SERIES / 1e3),
     )

@@ -19,7 +19,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/agents/{agentId}")
             .sparing("challenge device* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
     ])
-    .costs(3, 0.5, 3.0)
+    .costs(4, 1.5, 3.0)
     .answers(404, 404)
     .describes("The agent may never attest again. A repeated request is harmless.")
     .gives::<Revoked>(200, "The agent is revoked.")

@@ -20,7 +20,7 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/agents/{agentId}/binding"
             .sparing("attested challenge device* heard* isMuted lease* mute* name pairing* role roomId"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["AGENT#*"]),
     ])
-    .costs(3, 1.5, 5.0)
+    .costs(4, 2.5, 5.0)
     .body(r#"{"deviceId":"usb-1","agentDeviceId":"pulseaudio:alsa_input.usb-Blue_Yeti-00"}"#)
     .answers(404, 404)
     .describes("Needed where the labels do not show it. One binding is kept: that of the last request.")

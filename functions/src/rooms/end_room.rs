@@ -19,7 +19,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash present settings title"),
         allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["ACTIVE#rooms"]),
     ])
-    .costs(5, 6.0, 4.0)
+    .costs(5, 4.5, 4.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF"}"#)
     // No table holds this room.

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/audit")
     .callers(Callers::Member)
     .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
-    .costs(2, 14.0, 0.0)
+    .costs(3, 17.0, 0.0)
     .describes("Answers the entries as they are stored. `greenroom verify-ledger` checks them offline.")
     .parameters(&["Since", "EventLimit"])
     .gives::<RoomAudit>(200, "The entries, ordered by number.");

@@ -19,7 +19,8 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#*"]).sparing("isMuted mute* role"),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
     ])
-    .costs(1, 0.0, 2.0)
+    // Somebody leaves for good.
+    .costs(2, 1.0, 5.0)
     .body(r#"{"participantId": "demo-user", "lease": "page-load-1"}"#)
     .describes(
         "With `lease`, a page reports that it closes: its lease ends at once, and the agent is detached. The state \

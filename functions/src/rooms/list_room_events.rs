@@ -14,7 +14,7 @@ use store::StoreError;
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/events")
     .callers(Callers::Member)
     .may(&[READS_ROOM, allow(&["dynamodb:Query"], &[LEDGER]).keys(&["CHAIN#room:*"])])
-    .costs(3, 14.5, 0.0)
+    .costs(3, 17.0, 0.0)
     .describes(
         "Every change since an event, in order and without gaps. A room without changes has no events. The history \
          follows a change within moments.",

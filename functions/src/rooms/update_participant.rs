@@ -24,7 +24,8 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
-    .costs(2, 4.0, 2.0)
+    // Somebody is let in from the lobby.
+    .costs(4, 4.0, 6.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/participants/p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "handRaised": false}"#)
     // No table holds this room.

@@ -26,6 +26,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["USER#p_*"]).sparing("agent* attested bound* challenge device* heard* isMuted lease* mute* name pairing*"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
+    // Whether a room moderates unmuting costs a query and, for each of its people, two write units more.
     .costs(3, 3.0, 1.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "title": "Weekly review, part two"}"#)

@@ -16,7 +16,8 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/users/{userId}")
         allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["USER#*"]),
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
     ])
-    .costs(1, 0.0, 2.0)
+    // The look at a participant, who is then refused, costs the read.
+    .costs(1, 1.0, 2.0)
     .answers(200, 404)
     .describes(
         "Removes the state at once. Without a request, a state is removed some time after its last change is \

@@ -13,7 +13,7 @@ use store::dynamodb::Cursor;
 pub(crate) const FUNCTION: Function = route!(GET "/api/users")
     .throttled(Class::List)
     .may(&[allow(&["dynamodb:Scan"], &[STATE])])
-    .costs(2, 3.0, 0.0)
+    .costs(2, 4.0, 0.0)
     .query("limit=25")
     .properties(
         "ReservedConcurrentExecutions:

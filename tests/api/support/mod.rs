@@ -9,6 +9,7 @@ pub(crate) mod faults;
 pub(crate) mod history;
 pub(crate) mod iam;
 pub(crate) mod lambda;
+pub(crate) mod meeting;
 pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod rooms;
