@@ -103,7 +103,7 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
     bill.join("demo-user", ada());
 
     let names = DECLARED.iter().map(|declared| declared.name);
-    let mut names: Vec<_> = names.filter(|name| budget(name).is_some()).collect();
+    let mut names: Vec<_> = names.filter(|name| budget(name).is_some() && !IN_TURN.contains(name)).collect();
     // The functions that end a lease, an agent or a state come last, and each of them still finds one to end: the
     // engine reports no units for a refused write.
     let last = [
@@ -116,7 +116,7 @@ fn no_function_costs_more_than_the_budget_that_the_cost_report_is_made_of() {
         "end_agent",
         "revoke_agent",
         "leave_room",
-        "on_room_end",
+        "on_room_change",
     ];
     names.sort_by_key(|name| last.iter().position(|last| last == name));
     let mut over = Vec::new();
@@ -297,6 +297,20 @@ fn lock(runner: &Runner, room: &str) {
     engine(runner, "UpdateItem", &update);
 }
 
+/// Functions whose example needs what another one has made: the next test measures them.
+const IN_TURN: [&str; 10] = [
+    "answer_question",
+    "ask_question",
+    "cast_vote",
+    "get_mute_request",
+    "list_messages",
+    "list_questions",
+    "mute_all",
+    "post_message",
+    "update_question",
+    "withdraw_vote",
+];
+
 /// What people write in a room of ordinary size, each function once and without an `Idempotency-Key`. The measured costs are
 /// those that a call declares, less the reserve for a key.
 #[test]
@@ -368,6 +382,9 @@ fn what_people_write_in_a_room_costs_what_its_functions_declare() {
     measure("update_question", question, &ada, json!({"isPinned": true, "isAnswered": false}));
     let request = measure("mute_all", json!({}), &ada, json!({}));
     measure("get_mute_request", json!({"muteRequestId": request["requestId"]}), &ada, json!(null));
+    let mut names: Vec<_> = measured.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(names, IN_TURN);
     for (name, (calls, reads, writes)) in measured {
         let budget = budget(name).unwrap();
         println!("{name}: {calls} calls, {reads} read and {writes} write units; declared {budget:?}");

@@ -25,7 +25,7 @@ pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participan
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
     // Somebody is let in from the lobby.
-    .costs(4, 4.0, 6.0)
+    .costs(5, 4.0, 7.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/participants/p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "handRaised": false}"#)
     // No table holds this room.

@@ -172,6 +172,19 @@ impl Person {
     }
 }
 
+/// A token of the participant whom the examples in `events/` name, in the room that they name.
+pub(crate) fn token_of_the_examples() -> String {
+    let (issued_at, expires_at) = (now(), now().plus(domain::TOKEN_LIFE_MAX));
+    signer().sign(&RoomToken {
+        room: "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE".parse().unwrap(),
+        participant: "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF".parse().unwrap(),
+        role: domain::room::Role::Presenter,
+        epoch: 1,
+        issued_at,
+        expires_at,
+    })
+}
+
 /// A call from an address of its own, so that its limit is its own.
 fn from_anywhere(endpoint: &'static str, parameter: &'static str, value: &str) -> Command {
     static NEXT: AtomicU32 = AtomicU32::new(0);
