@@ -202,9 +202,12 @@ fn a_strict_function_refuses_a_stranger() {
         env.retain(|(name, _)| *name != "AUTH_MODE");
         env.push(("AUTH_MODE", "strict"));
         let reply = Lambda::start_with(binary, &env).invoke(&event(binary));
-        // The example of a visitor is about a room that nobody created, which only open mode has.
-        let public = declared.function.callers == Callers::Anybody;
-        assert_eq!(reply.status == 401, !public, "{binary}: {}", reply.text);
+        match declared.function.callers {
+            // The example is about a room that nobody created, which only open mode has.
+            Callers::Visitor => assert_eq!(reply.status, 404, "{binary}: {}", reply.text),
+            Callers::Anybody => assert_ne!(reply.status, 401, "{binary}: {}", reply.text),
+            _ => assert_eq!(reply.status, 401, "{binary}: {}", reply.text),
+        }
     }
     assert_eq!(runner.get("/api/users").json()["items"], json!([]));
 }

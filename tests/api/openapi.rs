@@ -291,26 +291,31 @@ fn writings(scenario: &mut Scenario) {
     let again = call("POST", "/questions", &grace, Some(json!({"question": "Who?"})), 201);
     let question = format!("/questions/{}", text(&again, "questionId"));
     call("POST", &format!("{question}/answer"), &ada, Some(json!({"answer": "We."})), 200);
+    let request = format!("/mute-all/{}", text(&request, "requestId"));
+    in_a_full_room(scenario, &room, &ada, &question, &request);
+    after_the_end(scenario, &room, &ada, &question);
+}
+
+/// What a presenter sends in a room that has as many questions as it may have, and with malformed bodies.
+fn in_a_full_room(scenario: &mut Scenario, room: &str, ada: &str, question: &str, request: &str) {
     // The room is as full of questions as it may be.
     let full = json!({
         "TableName": "greenroom-state",
-        "Key": {"pk": {"S": format!("ROOM#{}", text(&created, "roomId"))}, "sk": {"S": "META"}},
+        "Key": {"pk": {"S": format!("ROOM#{}", room.trim_start_matches("/api/rooms/"))}, "sk": {"S": "META"}},
         "UpdateExpression": "SET openQuestions = :many", "ExpressionAttributeValues": {":many": {"N": "200"}},
     });
     engine(&scenario.runner, "UpdateItem", &full);
     let mut call = |method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>| {
-        scenario
-            .send(method, &format!("{room}{path}"), &[&[("authorization", ada.as_str())], headers].concat(), body)
-            .status
+        scenario.send(method, &format!("{room}{path}"), &[&[("authorization", ada)], headers].concat(), body).status
     };
     assert_eq!(call("POST", "/questions", &[], Some(&json!({"question": "And?"}))), 409);
-    assert_eq!(call("PATCH", &question, &[], Some(&json!({"isAnswered": false}))), 409);
+    assert_eq!(call("PATCH", question, &[], Some(&json!({"isAnswered": false}))), 409);
     let writes = [
         ("POST", "/messages".to_owned()),
         ("POST", "/questions".to_owned()),
         ("POST", "/mute-all".to_owned()),
         ("POST", format!("{question}/answer")),
-        ("PATCH", question.clone()),
+        ("PATCH", question.to_owned()),
         ("PUT", format!("{question}/vote")),
         ("DELETE", format!("{question}/vote")),
     ];
@@ -326,9 +331,7 @@ fn writings(scenario: &mut Scenario) {
         some
     });
     let mut call = |method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>| {
-        scenario
-            .send(method, &format!("{room}{path}"), &[&[("authorization", ada.as_str())], headers].concat(), body)
-            .status
+        scenario.send(method, &format!("{room}{path}"), &[&[("authorization", ada)], headers].concat(), body).status
     };
     let once = [("idempotency-key", "once")];
     for (path, first, other) in [
@@ -340,8 +343,7 @@ fn writings(scenario: &mut Scenario) {
         assert_eq!(call("POST", path, &once, Some(&other)), 422, "{path}");
     }
     let current = [("if-none-match", "*")];
-    let request = format!("/mute-all/{}", text(&request, "requestId"));
-    for path in ["/messages", "/questions", request.as_str()] {
+    for path in ["/messages", "/questions", request] {
         assert_eq!(call("GET", path, &current, None), 304, "{path}");
     }
     assert_eq!(call("GET", "/mute-all/x", &[], None), 400);
@@ -349,11 +351,11 @@ fn writings(scenario: &mut Scenario) {
     for (path, headers) in [("?days=1", &[][..]), ("?days=1", &current[..]), ("?days=0", &[])] {
         scenario.send("GET", &format!("/api/analytics{path}"), headers, None);
     }
-    let mut call = |method: &str, path: &str, by: &str, body: Option<Value>, status: u16| {
-        let reply = scenario.send(method, &format!("{room}{path}"), &[("authorization", by)], body.as_ref());
-        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text);
-    };
-    call("DELETE", "", &ada, None, 200);
+}
+
+/// The same in a room that has ended.
+fn after_the_end(scenario: &mut Scenario, room: &str, ada: &str, question: &str) {
+    assert_eq!(scenario.send("DELETE", room, &[("authorization", ada)], None).status, 200);
     for (method, path) in [
         ("GET", "/messages".to_owned()),
         ("GET", "/questions".to_owned()),
@@ -364,7 +366,7 @@ fn writings(scenario: &mut Scenario) {
         ("POST", "/messages".to_owned()),
         ("POST", "/questions".to_owned()),
         ("POST", format!("{question}/answer")),
-        ("PATCH", question.clone()),
+        ("PATCH", question.to_owned()),
     ] {
         let body = match path.rsplit('/').next() {
             Some("messages") if method == "POST" => Some(json!({"message": "Late"})),
@@ -373,7 +375,7 @@ fn writings(scenario: &mut Scenario) {
             _ if method == "PATCH" => Some(json!({"isPinned": true})),
             _ => None,
         };
-        let reply = scenario.send(method, &format!("{room}{path}"), &[("authorization", &ada)], body.as_ref());
+        let reply = scenario.send(method, &format!("{room}{path}"), &[("authorization", ada)], body.as_ref());
         assert!(matches!(reply.status, 401 | 410), "{method} {path}: {}", reply.text);
     }
 }

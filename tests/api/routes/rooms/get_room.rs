@@ -44,7 +44,7 @@ async fn a_room_that_only_states_name_is_implicit_in_open_mode_alone() {
     let nobody = Command::new("get_room", "room", "empty").run(&open).await.json();
     assert_eq!((&nobody["participants"], &nobody["isActive"]), (&json!([]), &json!(false)));
     let strict = rooms::strict(&faulty).await;
-    refused(&Command::new("get_room", "room", "demo").run(&strict).await, 401, "authentication_required");
+    refused(&Command::new("get_room", "room", "demo").run(&strict).await, 404, "room_not_found");
 }
 
 /// A state cannot name its way into a room that somebody created, whose people may need a password.
