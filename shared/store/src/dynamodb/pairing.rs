@@ -121,8 +121,11 @@ impl Agents {
         let token = token.fingerprint();
         let now = cause.at;
         for _ in 0..TRIES_MAX {
+            // The agent is read first: an attachment that comes in between is then seen in the user's item, and not made
+            // twice. Whether the caller may act is told first.
+            let agent = self.agent_of(&token, now).await;
             let item = self.read_own(id, cause).await?;
-            let agent = self.agent_of(&token, now).await?;
+            let agent = agent?;
             let is_attached =
                 names(&item, &agent.id) && !item.contains_key("agentRevoked") && agent.user_id.as_ref() == Some(id);
             let mut writes = vec![served(&agent, id, !is_attached, cause), extended(&token, now)];
