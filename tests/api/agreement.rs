@@ -239,7 +239,9 @@ fn every_endpoint_that_changes_something_has_a_limit_or_a_reason() {
     for declared in endpoints {
         let wants = declared.function.routes().any(|(method, _)| changes(method));
         let is_limited = !declared.function.limits.is_empty();
-        let expected = wants && !UNLIMITED.contains(&declared.name);
+        // An endpoint that is not written yet changes nothing.
+        let is_written = declared.function.described.gives[0].is_some();
+        let expected = wants && is_written && !UNLIMITED.contains(&declared.name);
         assert_eq!(is_limited, expected, "{}: `.limited(…)` it, or say in UNLIMITED why not", declared.name);
     }
 }
