@@ -177,8 +177,13 @@ async fn history(config: &Config) {
         let joined = request("POST", "/api/users/ada/state", ("userId", "ada"), body);
         assert_eq!(send(&context, "set_state", "POST /api/users/{userId}/state", joined).await, 201);
         let (rest, resting) = tokio::sync::watch::channel(false);
-        let (_, consumer) = functions::CONSUMERS[0];
-        let pump = Pump::new(&engine, config, Arc::new(Unwritten), vec![consumer], BEHIND_MAX);
+        let pump = Pump::new(
+            &engine,
+            config,
+            Arc::new(Unwritten),
+            vec![functions::consumers::on_state_change::run],
+            BEHIND_MAX,
+        );
         let pump = followed.then(|| tokio::spawn(pump.run(resting)));
         let changes = AtomicUsize::new(0);
         for _ in 0..4 {

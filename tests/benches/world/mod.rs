@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use config::Config;
 use domain::{AgentId, Fingerprint, PublicKey, SigningKey};
-use functions::{CONSUMERS, Context, Observer, RequestLine};
+use functions::consumers::on_state_change;
+use functions::{Context, Observer, RequestLine};
 use local::client::context;
 use local::engine::{Engine, TARGET_PREFIX};
 use local::storage::{self, Location};
@@ -209,7 +210,7 @@ impl World {
 
     /// Lets a consumer append the changes of an event to the histories.
     pub(crate) async fn append(&self, consumer: &Context, event: StreamEvent) {
-        let outcome = (CONSUMERS[0].1)(consumer.clone(), event).await;
+        let outcome = on_state_change::run(consumer.clone(), event).await;
         assert!(outcome.batch_item_failures.is_empty());
     }
 }
