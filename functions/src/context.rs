@@ -26,8 +26,8 @@ pub type Handler = fn(Context, Request) -> BoxFuture;
 /// A job that a schedule or an operator starts. It receives the event that started it, and its result is the answer to
 /// the invocation. An error fails the invocation, and Lambda repeats it. A function pointer, like [`Handler`].
 pub type Job = fn(Context, serde_json::Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
-/// A consumer of a stream. A function pointer, like [`Handler`].
-pub type Consumer = fn(Context, StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>>;
+/// A consumer of a stream, which shares each batch with the others. A function pointer, like [`Handler`].
+pub type Consumer = fn(Context, Arc<StreamEvent>) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>>;
 /// The result of a [`Job`].
 pub type Outcome = Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>>;
 /// The reason why a function could not start.

@@ -99,7 +99,7 @@ pub fn serve_schedule(job: Job) -> Result<(), Error> {
 pub fn consume(consumer: Consumer) -> Result<(), Error> {
     start(async |context| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<StreamEvent>| {
-            let work = consumer(context.clone(), event.payload);
+            let work = consumer(context.clone(), Arc::new(event.payload));
             let work = async move { Ok::<_, Infallible>(work.await) };
             invocation(&event.context, work)
         }))

@@ -142,7 +142,7 @@ impl Pump {
         // Half a megabyte of JSON would delay the requests of this thread.
         let event = tokio::task::spawn_blocking(move || serde_json::from_str::<StreamEvent>(&event));
         let event = match event.await.ok()? {
-            Ok(event) => event,
+            Ok(event) => Arc::new(event),
             Err(error) => {
                 tracing::error!(%error, "the stream holds an invalid record");
                 return None;
@@ -153,7 +153,7 @@ impl Pump {
         let mut done = numbers.len();
         for consumer in &self.consumers {
             // A consumer runs in a task of its own, so that a panic counts as a failure.
-            let outcome = tokio::spawn(consumer(self.context.clone(), event.clone())).await;
+            let outcome = tokio::spawn(consumer(self.context.clone(), Arc::clone(&event))).await;
             let failed = match &outcome {
                 Ok(outcome) => outcome.batch_item_failures.first().map(|failure| failure.item_identifier.as_str()),
                 Err(_) => numbers.first().map(String::as_str),

@@ -229,7 +229,7 @@ async fn on_room_change() -> Uses {
     assert_eq!(ended.status, 200, "{}", ended.text);
     scene.faulty.be_well();
     for event in scene.changes_of_the_room() {
-        let outcome = functions::consumers::on_room_change::run(scene.faulty.context(), event).await;
+        let outcome = functions::consumers::on_room_change::run(scene.faulty.context(), event.into()).await;
         assert!(outcome.batch_item_failures.is_empty());
     }
     scene.faulty.used()

@@ -4,6 +4,7 @@
 use crate::Context;
 use crate::function::{Function, ROOM_INDEX, STATE, Trigger, allow, job};
 use std::pin::Pin;
+use std::sync::Arc;
 use store::StoreError;
 use store::dynamodb::{BatchOutcome, FailedRecord, RoomChanged, StreamEvent, StreamRecord};
 use telemetry::Chain;
@@ -40,12 +41,12 @@ const ENDED: &str = r#"{
 
 /// Runs the consumer.
 #[must_use]
-pub fn run(context: Context, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
+pub fn run(context: Context, event: Arc<StreamEvent>) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
     Box::pin(handle(context, event))
 }
 
 /// Processes a batch. A room that is delivered again is searched again, which costs two reads.
-async fn handle(context: Context, event: StreamEvent) -> BatchOutcome {
+async fn handle(context: Context, event: Arc<StreamEvent>) -> BatchOutcome {
     for record in &event.records {
         let Some(changed) = record.room() else { continue };
         if let Err(error) = follow(&context, changed).await {

@@ -3,6 +3,7 @@
 use crate::Context;
 use crate::function::{Function, LEDGER, Trigger, allow, job};
 use std::pin::Pin;
+use std::sync::Arc;
 use store::dynamodb::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 use telemetry::Chain;
 
@@ -36,13 +37,13 @@ const MUTED: &str = r#"{
 
 /// Runs the consumer.
 #[must_use]
-pub fn run(context: Context, event: StreamEvent) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
+pub fn run(context: Context, event: Arc<StreamEvent>) -> Pin<Box<dyn Future<Output = BatchOutcome> + Send>> {
     Box::pin(handle(context, event))
 }
 
 /// Processes a batch. In each room, an entry never overtakes an earlier one. The stream delivers again from the first
 /// record that failed, and a record that is delivered again changes nothing.
-async fn handle(context: Context, event: StreamEvent) -> BatchOutcome {
+async fn handle(context: Context, event: Arc<StreamEvent>) -> BatchOutcome {
     let Err(error) = context.ledger.append(&event.records, (context.clock)()).await else {
         return BatchOutcome::default();
     };

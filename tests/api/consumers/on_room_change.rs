@@ -3,6 +3,7 @@ use crate::support::rooms::{self, NewRoom};
 use crate::support::scene::Scene;
 use functions::consumers::on_room_change::run;
 use serde_json::json;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn the_people_names_and_texts_of_a_room_that_has_ended_are_removed() {
@@ -38,12 +39,12 @@ async fn an_interrupted_removal_is_completed_by_the_next_delivery() {
         scene.says_something().await;
         // Every attempt of a batch fails, so the consumer gives up.
         scene.faulty.be(Box::new(move |_, operation| (operation == "BatchWriteItem").then_some(fault)));
-        let failed = run(scene.faulty.context(), scene.end_of_the_room()).await;
+        let failed = run(scene.faulty.context(), Arc::new(scene.end_of_the_room())).await;
         scene.faulty.be_well();
         if !matches!(fault, Fault::Unprocessed(_)) {
             assert_eq!(failed.batch_item_failures.len(), 1, "{fault:?}");
         }
-        let done = run(scene.faulty.context(), scene.end_of_the_room()).await;
+        let done = run(scene.faulty.context(), Arc::new(scene.end_of_the_room())).await;
         assert!(done.batch_item_failures.is_empty(), "{fault:?}");
         let stored = scene.stored().await;
         let left: Vec<_> = stored.as_object().unwrap().iter().filter(|(_, item)| item["name"] != json!(null)).collect();
@@ -63,11 +64,11 @@ async fn other_changes_remove_nobody() {
     let before = scene.stored().await;
     let mut event = scene.end_of_the_room();
     event.records.clear();
-    assert!(run(scene.faulty.context(), event).await.batch_item_failures.is_empty());
+    assert!(run(scene.faulty.context(), Arc::new(event)).await.batch_item_failures.is_empty());
     let event = crate::support::lambda::event("on_state_change");
-    run(scene.faulty.context(), serde_json::from_value(event).unwrap()).await;
+    run(scene.faulty.context(), Arc::new(serde_json::from_value(event).unwrap())).await;
     let mut active = crate::support::lambda::event("on_room_change");
     active["Records"][0]["dynamodb"]["NewImage"].as_object_mut().unwrap().remove("endedAt");
-    run(scene.faulty.context(), serde_json::from_value(active).unwrap()).await;
+    run(scene.faulty.context(), Arc::new(serde_json::from_value(active).unwrap())).await;
     assert_eq!(scene.stored().await, before);
 }

@@ -210,7 +210,7 @@ impl World {
 
     /// Lets a consumer append the changes of an event to the histories.
     pub(crate) async fn append(&self, consumer: &Context, event: StreamEvent) {
-        let outcome = on_state_change::run(consumer.clone(), event).await;
+        let outcome = on_state_change::run(consumer.clone(), Arc::new(event)).await;
         assert!(outcome.batch_item_failures.is_empty());
     }
 }
