@@ -1,9 +1,12 @@
 //! Identifies the caller of a request and decides whether an act is permitted. No other file does.
 
+use crate::http::open_user;
 use crate::{ApiError, Context, Request};
 use config::AuthMode;
 use domain::{Actor, AgentId, PublicKey, Purpose, RoomId, RoomToken, SIGNATURE_HEADER, UserId};
 use lambda_http::http::header;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use store::dynamodb::TOKEN_INVALID;
@@ -26,6 +29,15 @@ const PROTOCOL_UNSUPPORTED: Refusal = Refusal::new(
 );
 /// 403: the caller is known, and may not do this.
 pub(crate) const FORBIDDEN: Refusal = Refusal::new(Kind::Forbidden, "forbidden", "this caller may not do this");
+
+/// The body of a request that says only who makes it.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Acting {
+    /// Who makes the request. Needed if no token is sent, and otherwise equal to the token's subject.
+    #[serde(default)]
+    pub(crate) participant_id: Option<UserId>,
+}
 
 /// The caller of a request, as far as the request proves it.
 ///
@@ -121,11 +133,12 @@ impl Caller {
     /// names.
     ///
     /// # Errors
-    /// 401 if neither is there; 403 if the body names another person than the token, or the token is of another room.
+    /// 400 if the body names a reserved id; 401 if neither is there; 403 if the body names another person than the token, or
+    /// the token is of another room.
     pub(crate) fn acts_as(self, room: &RoomId, named: Option<UserId>) -> Result<(Self, UserId), ApiError> {
         let participant = match (&self, named) {
             (Self::Participant(token), None) => token.participant.clone(),
-            (_, Some(named)) => named,
+            (_, Some(named)) => open_user("participantId", named)?,
             (_, None) => return Err(AUTHENTICATION_REQUIRED.into()),
         };
         let caller = self.must(Act::BePresent(room, &participant))?;

@@ -221,6 +221,21 @@ async fn on_state_change() -> Uses {
     used
 }
 
+/// The calls of `update_room` while somebody else changes the room: it reads the room once more.
+async fn update_room_beside_others() -> Uses {
+    let scene = Scene::new().await;
+    scene.faulty.be(Box::new(|_, operation| {
+        (operation == "BatchGetItem").then_some(Fault::Answers(|answer| {
+            let items = answer["Responses"]["greenroom-state"].as_array_mut().unwrap();
+            let room = items.iter_mut().find(|item| item["sk"]["S"] == "META").unwrap();
+            room["version"]["N"] = "0".into();
+        }))
+    }));
+    let reply = scene.command("update_room").run(&scene.faulty.context()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    scene.faulty.used()
+}
+
 /// The calls of `on_room_change` for a room that was created, and that has ended with people in it.
 async fn on_room_change() -> Uses {
     let scene = Scene::new().await;
@@ -307,6 +322,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     uses.insert("snapshot_tables", snapshot_tables().await);
     uses.insert("on_state_change", on_state_change().await);
     uses.insert("on_room_change", on_room_change().await);
+    uses.entry("update_room").or_default().extend(update_room_beside_others().await);
     uses.extend(sockets().await);
     uses.extend(restored().await);
     uses

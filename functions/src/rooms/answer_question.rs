@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json, ok, open_user, path, room};
+use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
 use crate::{Context, Reply, Request};
 use domain::{Limit, MessageText, QuestionId, UserId};
@@ -55,8 +55,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let question: QuestionId = path(&request, "questionId")?;
     let caller = Caller::of(&context, &request)?;
     let body: AnswerQuestion = json(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;

@@ -1,13 +1,13 @@
 //! `PUT /api/rooms/{room}/questions/{questionId}/vote`: a participant votes for a question.
 
-use crate::auth::Caller;
+use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json_if_any, ok, open_user, path, room};
+use crate::http::{cause, json_if_any, ok, path, room};
 use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::{Limit, QuestionId, UserId};
+use domain::{Limit, QuestionId};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(PUT "/api/rooms/{room}/questions/{questionId}/vote")
     .callers(Callers::Member)
@@ -26,18 +26,9 @@ pub(crate) const FUNCTION: Function = route!(PUT "/api/rooms/{room}/questions/{q
     .answers(404, 404)
     .describes("The vote is the person's, whatever they send: voting again changes nothing and answers the number. The body may be \
          left out with a token.")
-    .takes_if_any::<CastVote>()
+    .takes_if_any::<Acting>()
     .gives::<Votes>(200, "The number of votes for the question.")
     .refuses(&[(404, "QuestionNotFound"), (410, "RoomEnded")]);
-
-/// A vote.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CastVote {
-    /// The voter. Needed if no token is sent, and otherwise equal to the token's subject.
-    #[serde(default)]
-    participant_id: Option<UserId>,
-}
 
 /// The votes for a question.
 #[derive(Serialize, JsonSchema)]
@@ -54,9 +45,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let question: QuestionId = path(&request, "questionId")?;
     let caller = Caller::of(&context, &request)?;
-    let body: CastVote = json_if_any(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let body: Acting = json_if_any(&request)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     let voter = context.rooms.member(&room_id, &participant, &cause).await?.admitted()?;

@@ -1,13 +1,12 @@
 //! `DELETE /api/rooms/{room}`: a presenter ends a room for everybody.
 
-use crate::auth::Caller;
+use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json, no_form, ok, open_user, room};
+use crate::http::{cause, json_if_any, ok, room};
 use crate::{Context, Reply, Request};
-use domain::UserId;
 use domain::room::SessionStats;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     .callers(Callers::Presenter)
@@ -19,7 +18,7 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash present settings title"),
         allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["ACTIVE#rooms"]),
     ])
-    .costs(5, 4.5, 4.0)
+    .costs(4, 3.5, 4.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF"}"#)
     // No table holds this room.
@@ -29,18 +28,9 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
          and the room itself is forgotten after an hour. A second presenter who ends it at the same time gets the same \
          statistics.",
     )
-    .takes_if_any::<EndRoom>()
+    .takes_if_any::<Acting>()
     .gives::<Ended>(200, "The room has ended.")
     .refuses(&[(410, "RoomEnded")]);
-
-/// Who ends a room.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EndRoom {
-    /// The presenter. Needed if no token is sent, and otherwise equal to the token's subject.
-    #[serde(default)]
-    participant_id: Option<UserId>,
-}
 
 /// A room that has ended.
 #[derive(Serialize, JsonSchema)]
@@ -59,11 +49,9 @@ struct Ended {
 /// 400 malformed room or body; 401 no token; 403 no presenter of this room; 404 no such room; 410 it has ended before.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
-    no_form(&request)?;
     let caller = Caller::of(&context, &request)?;
-    let named = if request.body().is_empty() { None } else { json::<EndRoom>(&request)?.participant_id };
-    let named = named.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let body: Acting = json_if_any(&request)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     let cause = cause(&context, &request, &caller);
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;
 

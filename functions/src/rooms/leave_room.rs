@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json, ok, open_user, room};
+use crate::http::{cause, json, ok, room};
 use crate::limit::within;
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, Limit, UserId};
@@ -64,8 +64,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: LeaveRoom = json(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    let (caller, participant_id) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Presence).await?;
     let cause = cause(&context, &request, &caller);
 

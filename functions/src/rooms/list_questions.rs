@@ -15,7 +15,7 @@ pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}/questions")
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(&["dynamodb:Query"], &[STATE]).keys(&["ROOM#*"]),
     ])
-    .costs(3, 4.0, 0.0)
+    .costs(3, 3.0, 0.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/questions")
     // Only a token proves who reads, and the example has none.
     .answers(401, 401)
@@ -41,7 +41,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let (caller, participant) = Caller::of(&context, &request)?.acts_as(&room_id, None)?;
     let cause = cause(&context, &request, &caller);
-    context.rooms.member(&room_id, &participant, &cause).await?.admitted()?;
+    context.rooms.polls(&room_id, &participant, &cause).await?;
 
     let questions = context.rooms.questions(&room_id, &participant).await?;
 

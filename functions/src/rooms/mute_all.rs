@@ -1,17 +1,15 @@
 //! `POST /api/rooms/{room}/mute-all`: a presenter asks everybody to mute.
 
-use crate::auth::Caller;
+use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
-use crate::http::{cause, json_if_any, open_user, room, with_status};
+use crate::http::{cause, json_if_any, room, with_status};
 use crate::limit::within;
 use crate::{Context, Once, Reply, Request};
 use domain::mute::MuteRequest;
 use domain::room::Role;
 use domain::user::User;
-use domain::{Limit, MessageId, MuteRequestId, UserId};
+use domain::{Limit, MessageId, MuteRequestId};
 use lambda_http::http::StatusCode;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use store::dynamodb::NewMuteRequest;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/mute-all")
@@ -36,18 +34,9 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/mute-all")
          is in the chat. It changes no claim and switches no microphone: each person's own client does that, or the person \
          refuses (`PATCH` of their participant with `muteRequest: \"refused\"`). The body may be left out with a token.",
     )
-    .takes_if_any::<MuteAll>()
+    .takes_if_any::<Acting>()
     .gives::<MuteRequest>(202, "The request, and how it stands.")
     .refuses(&[(410, "RoomEnded")]);
-
-/// A request to everybody to mute.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MuteAll {
-    /// The presenter. Needed if no token is sent, and otherwise equal to the token's subject.
-    #[serde(default)]
-    participant_id: Option<UserId>,
-}
 
 /// Somebody who has just joined may be missing among the targets, because the index of the room's people follows a write
 /// within moments. Their page sees the request nevertheless.
@@ -58,9 +47,8 @@ struct MuteAll {
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
-    let body: MuteAll = json_if_any(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let body: Acting = json_if_any(&request)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     let once = Once::of(&context, &request, caller.subject().as_deref()).await?;
     if let Some(earlier) = once.earlier(&context).await? {
         return Ok(earlier);

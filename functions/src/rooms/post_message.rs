@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json, open_user, room, with_status};
+use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
 use crate::{ApiError, Context, Once, Reply, Request};
 use domain::message::{Message, PostedType, message_example};
@@ -62,9 +62,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: PostMessage = json(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
     body.kind.check(&body.message).map_err(|rule| ApiError::invalid("message", rule.to_string()))?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     let once = Once::of(&context, &request, caller.subject().as_deref()).await?;
     if let Some(earlier) = once.earlier(&context).await? {
         return Ok(earlier);

@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
-use crate::http::{cause, json, momentary, ok, open_user, room};
+use crate::http::{cause, json, momentary, ok, room};
 use crate::limit::within;
 use crate::{Context, Reply, Request};
 use domain::{LeaseId, Limit, Timestamp, UserId};
@@ -64,8 +64,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: RenewPresence = json(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant_id) = caller.acts_as(&room_id, named)?;
+    let (caller, participant_id) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Presence).await?;
     let cause = cause(&context, &request, &caller);
 

@@ -105,8 +105,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let target = open_user("participantId", path(&request, "participantId")?)?;
     let caller = Caller::of(&context, &request)?;
     let body: UpdateParticipant = json(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     // A presenter can always remove somebody, however many people were let in before.
     if body.removed.is_none() {
         within(&context, &request, &caller, Limit::Other).await?;

@@ -3,7 +3,7 @@
 
 use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json, ok, open_user, path, room};
+use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request};
 use domain::question::{Question, question_example};
@@ -77,12 +77,11 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let question_id: QuestionId = path(&request, "questionId")?;
     let caller = Caller::of(&context, &request)?;
     let UpdateQuestion { participant_id, is_pinned, is_answered, removed } = json(&request)?;
-    let named = participant_id.map(|id| open_user("participantId", id)).transpose()?;
     let moderates = is_pinned.is_some() || is_answered.is_some();
     if removed == Some(false) || (removed.is_some() && moderates) {
         return Err(ApiError::invalid("removed", "must be true and the only change, or left out"));
     }
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let (caller, participant) = caller.acts_as(&room_id, participant_id)?;
     within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     let member = context.rooms.member(&room_id, &participant, &cause).await?;

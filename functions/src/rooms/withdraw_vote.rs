@@ -1,14 +1,12 @@
 //! `DELETE /api/rooms/{room}/questions/{questionId}/vote`: a participant takes a vote for a question back.
 
 use super::cast_vote::Votes;
-use crate::auth::Caller;
+use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
-use crate::http::{cause, json_if_any, ok, open_user, path, room};
+use crate::http::{cause, json_if_any, ok, path, room};
 use crate::limit::within;
 use crate::{Context, Reply, Request};
-use domain::{Limit, QuestionId, UserId};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use domain::{Limit, QuestionId};
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}/questions/{questionId}/vote")
     .callers(Callers::Member)
@@ -26,18 +24,9 @@ pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}/questions
     // No table holds this room.
     .answers(404, 404)
     .describes("Taking back a vote that there is not changes nothing and answers the number. The body may be left out with a token.")
-    .takes_if_any::<WithdrawVote>()
+    .takes_if_any::<Acting>()
     .gives::<Votes>(200, "The number of votes for the question.")
     .refuses(&[(404, "QuestionNotFound"), (410, "RoomEnded")]);
-
-/// A vote that is taken back.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WithdrawVote {
-    /// The voter. Needed if no token is sent, and otherwise equal to the token's subject.
-    #[serde(default)]
-    participant_id: Option<UserId>,
-}
 
 /// # Errors
 /// 400 malformed room, question or body; 401 no caller; 403 another person's token, or somebody in the lobby; 404 no such
@@ -46,9 +35,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let question: QuestionId = path(&request, "questionId")?;
     let caller = Caller::of(&context, &request)?;
-    let body: WithdrawVote = json_if_any(&request)?;
-    let named = body.participant_id.map(|id| open_user("participantId", id)).transpose()?;
-    let (caller, participant) = caller.acts_as(&room_id, named)?;
+    let body: Acting = json_if_any(&request)?;
+    let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);
     let voter = context.rooms.member(&room_id, &participant, &cause).await?.admitted()?;

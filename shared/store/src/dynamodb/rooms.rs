@@ -427,20 +427,21 @@ impl Rooms {
         Ok(freed)
     }
 
-    /// Changes a room. `change` gets the stored room and returns what to set; it is called again if others change the
-    /// room at the same time, unless there is an `if_match`.
+    /// Changes a room. `before` is the room as it was read last. `change` gets the stored room and returns what to set; it
+    /// is called again if others change the room at the same time, unless there is an `if_match`.
     ///
     /// # Errors
     /// [`ROOM_NOT_FOUND`], [`ROOM_ENDED`], [`VERSION_CONFLICT`].
     pub async fn change<E: From<StoreError>>(
         &self,
-        id: &RoomId,
+        mut before: StoredRoom,
         if_match: Option<Version>,
         now: Timestamp,
         mut change: impl FnMut(&StoredRoom) -> Result<RoomChange, E>,
     ) -> Result<StoredRoom, E> {
+        let id = before.room.room_id.clone();
         for _ in 0..CHANGE_TRIES_MAX {
-            let before = self.get_now(id, now).await?.active()?;
+            before = before.active()?;
             if if_match.is_some_and(|expected| expected != before.room.version) {
                 return Err(StoreError::Refused(VERSION_CONFLICT, Shown::Version(Some(before.room.version))).into());
             }
@@ -449,7 +450,7 @@ impl Rooms {
                 return Ok(before);
             }
             let RoomChange { title, password, max_participants, settings } = change;
-            let mut write = Write::update(keys::room(id)).count("version");
+            let mut write = Write::update(keys::room(&id)).count("version");
             if let Some(title) = &title {
                 write = write.set("title", title.as_str());
             }
@@ -466,21 +467,18 @@ impl Rooms {
             }
             write = write.when(is_active(now).and(is("version", before.room.version)));
             if let Ok(item) = self.table.change(write).await? {
-                return Ok(room(id, item, now)?);
+                return Ok(room(&id, item, now)?);
             }
+            before = self.get_now(&id, now).await?;
         }
         Err(StoreError::Unavailable("others kept changing this room".into()).into())
     }
 
-    /// Ends a room for everybody. The first call counts what happened in it; any further one returns the same.
+    /// Ends a room for everybody. The first call decides what happened in it; any further one returns the same.
     ///
     /// # Errors
     /// [`ROOM_NOT_FOUND`]
     pub async fn end(&self, id: &RoomId, cause: &Cause) -> Result<SessionStats, StoreError> {
-        let stored = self.get_now(id, cause.at).await?;
-        if let Some(ended_at) = stored.room.ended_at {
-            return Ok(stored.stats(ended_at, stored.messages));
-        }
         let messages = self.count_messages(id).await?;
         let end = Write::update(keys::room(id))
             .set(ENDED_AT, cause.at)
