@@ -262,9 +262,7 @@ impl Agents {
             let remembered = remembered.set(keys::CHANGED_BY, cause.by.to_string()).when(lives());
             let made = self.table.transact(vec![told, remembered]).await?;
             let item = self.read_user(user_id, now).await?.filter(|item| names(item, id)).ok_or(AGENT_IDLE)?;
-            if let Some(refusal) = barred(&item, cause)? {
-                return Err(refusal.into());
-            }
+            barred(&item, cause)?;
             if item.contains_key("agentRevoked") {
                 return Err(AGENT_REVOKED.into());
             }
@@ -321,7 +319,8 @@ impl Agents {
     /// The caller's own item, read consistently.
     pub(super) async fn read_own(&self, id: &UserId, cause: &Cause) -> Result<Item, StoreError> {
         let item = self.read_user(id, cause.at).await?.ok_or(missing(cause))?;
-        barred(&item, cause)?.map_or(Ok(item), |refusal| Err(refusal.into()))
+        barred(&item, cause)?;
+        Ok(item)
     }
 
     /// A user's item, read consistently. `None`: there is none, or it has expired.

@@ -250,9 +250,14 @@ pub(super) fn is_expired(item: &Item, now: Timestamp) -> Result<bool, StoreError
     Ok(integer(item, "expiresAt")?.saturating_mul(1000) <= now.ms())
 }
 
+/// Whether an attribute is this text.
+pub(super) fn holds(item: &Item, attribute: &str, text: &str) -> bool {
+    matches!(item.get(attribute), Some(AttributeValue::S(stored)) if stored == text)
+}
+
 /// Whether a user's item names this agent.
 pub(super) fn names(item: &Item, agent: &AgentId) -> bool {
-    matches!(item.get("agentId"), Some(AttributeValue::S(id)) if id == agent.as_str())
+    holds(item, "agentId", agent.as_str())
 }
 
 pub(super) fn text(item: &mut Item, attribute: &'static str) -> Result<Option<String>, StoreError> {

@@ -53,6 +53,14 @@ impl Repeatable {
     }
 }
 
+/// The place of a record in a transaction of a room: after the writes of the room and of what is new in it.
+const RECORD: usize = 2;
+
+/// Whether such a transaction failed because an equal request came first.
+pub(super) fn came_second(refused: &[Option<Item>]) -> bool {
+    matches!(refused.get(RECORD), Some(Some(_)))
+}
+
 impl fmt::Debug for Repeatable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Repeatable")

@@ -46,7 +46,10 @@ impl Agents {
             .remove(&["pairingAgent"])
             .when(unexpired(cause.at).and(absent(keys::WAITING)));
         let Err(old) = self.table.write(pairing).await? else { return Ok(()) };
-        Err(if old.is_empty() { None } else { barred(&old, cause)? }.unwrap_or_else(|| missing(cause)).into())
+        if !old.is_empty() {
+            barred(&old, cause)?;
+        }
+        Err(missing(cause).into())
     }
 
     /// Pairs an agent with the browser that showed the code, and uses the code up. The agent is not attached yet: only

@@ -4,16 +4,15 @@ use super::agents::{AGENT, BINDING, EVIDENCE};
 use super::cause::Cause;
 use super::expression::{absent, exists, is};
 use super::failed;
-use super::item::{Item, integer, is_expired, seconds, user, user_id_of};
+use super::item::{Item, holds, integer, is_expired, seconds, user, user_id_of};
 use super::keys::{
     self, EPOCH, MAY_UNMUTE, MODERATED, PK, REFUSED_REQUEST, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING,
 };
 use super::lists::{leased, within};
-use super::rooms::{JOINED, Rooms, Seated, StoredRoom, left, presenters, room, room_id_of};
+use super::rooms::{Rooms, Seated, StoredRoom, left, presenters, room, room_id_of};
 use super::table::Write;
 use super::users::{NO_SEAT, NOT_ADMITTED, missing, outdated, unexpired};
 use crate::{Kind, Refusal, StoreError};
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::room::Role;
 use domain::user::{LEASE, User};
 use domain::{LeaseId, MuteRequestId, Name, RoomId, RoomToken, Timestamp, UserId};
@@ -76,10 +75,18 @@ impl Member {
     /// # Errors
     /// [`NOT_ADMITTED`], [`NO_SEAT`](super::NO_SEAT).
     pub fn admitted(self) -> Result<Self, StoreError> {
-        match self.seat {
-            Seat::Taken => Ok(self),
-            Seat::Waiting => Err(NOT_ADMITTED.into()),
-            Seat::Lost => Err(NO_SEAT.into()),
+        self.seat.admitted()?;
+        Ok(self)
+    }
+}
+
+impl Seat {
+    /// Refuses every place outside the room.
+    fn admitted(self) -> Result<(), StoreError> {
+        match self {
+            Self::Taken => Ok(()),
+            Self::Waiting => Err(NOT_ADMITTED.into()),
+            Self::Lost => Err(NO_SEAT.into()),
         }
     }
 }
@@ -152,9 +159,7 @@ impl Rooms {
         if is_expired(&item, now)? || !is_in(&item, id) {
             return Err(unknown.into());
         }
-        if let Some(refusal) = outdated(&item, cause)? {
-            return Err(refusal.into());
-        }
+        outdated(&item, cause)?;
         let seat = seat(&item);
         Ok(Member { stored, user: user(item, self.policy, now)?, seat })
     }
@@ -211,13 +216,11 @@ impl Rooms {
         let until = now.plus(LEASE);
         for _ in 0..SEAT_TRIES_MAX {
             let mut member = self.member(id, person, cause).await?;
-            let mut back = Write::update(keys::user(person))
+            let back = Write::update(keys::user(person))
                 .set("leaseId", &lease)
                 .set("leaseUntil", until)
-                .when(is(ROOM_ID, id).and(unexpired(now)));
-            if let Some(epoch) = cause.epoch {
-                back = back.when(is(EPOCH, epoch));
-            }
+                .when(is(ROOM_ID, id).and(unexpired(now)))
+                .current(cause);
             if member.seat != Seat::Lost {
                 // Another request of the same person came first.
                 if self.table.write(back).await?.is_ok() {
@@ -226,7 +229,7 @@ impl Rooms {
                 continue;
             }
             let back = back.set(SEATED, true).when(absent(SEATED));
-            if matches!(self.take_seat(&mut member.stored, vec![back], SEATED, now).await?, Seated::Yes) {
+            if matches!(self.take_seat(&mut member.stored, vec![back], false, now).await?, Seated::Yes) {
                 return Ok(until);
             }
         }
@@ -245,9 +248,8 @@ impl Rooms {
             if is_expired(&item, cause.at)? {
                 return Err(gone(cause, person).into());
             }
-            let is_own = is_own(cause, person);
-            if is_own && let Some(refusal) = outdated(&item, cause)? {
-                return Err(refusal.into());
+            if is_own(cause, person) {
+                outdated(&item, cause)?;
             }
             let epoch = integer(&item, EPOCH)?;
             let is_seated = seat(&item) == Seat::Taken;
@@ -263,8 +265,7 @@ impl Rooms {
                 .remove(BINDING)
                 .when(is(EPOCH, epoch).and(is(ROOM_ID, id)))
                 .when(if is_seated { exists(SEATED) } else { absent(SEATED) });
-            let was_presenter =
-                matches!(item.get(ROLE), Some(AttributeValue::S(role)) if role == Role::Presenter.as_str());
+            let was_presenter = holds(&item, ROLE, Role::Presenter.as_str());
             let mut writes = vec![out];
             if is_seated || was_presenter {
                 let room = if is_seated { left(id) } else { Write::update(keys::room(id)) };
@@ -294,7 +295,7 @@ impl Rooms {
                 .remove(&[WAITING])
                 .set(SEATED, true)
                 .when(exists(WAITING).and(is(ROOM_ID, id)));
-            if matches!(self.take_seat(&mut member.stored, vec![admitted], JOINED, cause.at).await?, Seated::Yes) {
+            if matches!(self.take_seat(&mut member.stored, vec![admitted], true, cause.at).await?, Seated::Yes) {
                 return Ok(());
             }
         }
@@ -356,7 +357,8 @@ impl Rooms {
         match self.table.change(write).await? {
             Ok(item) => user(item, self.policy, cause.at),
             Err(old) if is_own(cause, person) && !old.is_empty() => {
-                Err(outdated(&old, cause)?.unwrap_or(NOT_IN_ROOM).into())
+                outdated(&old, cause)?;
+                Err(NOT_IN_ROOM.into())
             }
             Err(_) => Err(gone(cause, person).into()),
         }
@@ -376,7 +378,7 @@ impl Rooms {
         for _ in 0..SEAT_TRIES_MAX {
             let item =
                 self.table.get_now(keys::user(person)).await?.filter(|item| is_in(item, id)).ok_or(NOT_IN_ROOM)?;
-            if matches!(item.get(ROLE), Some(AttributeValue::S(stored)) if stored == role.as_str()) {
+            if holds(&item, ROLE, role.as_str()) {
                 return Ok(());
             }
             let before = if role == Role::Presenter { Role::Attendee } else { Role::Presenter };
@@ -403,11 +405,7 @@ fn valid(token: &RoomToken, item: Option<Item>, now: Timestamp) -> Result<(), St
     if !is_in(&item, &token.room) || is_expired(&item, now)? || integer(&item, EPOCH)? != token.epoch {
         return Err(super::TOKEN_INVALID.into());
     }
-    match seat(&item) {
-        Seat::Taken => Ok(()),
-        Seat::Waiting => Err(NOT_ADMITTED.into()),
-        Seat::Lost => Err(NO_SEAT.into()),
-    }
+    seat(&item).admitted()
 }
 
 /// Whether the request came with this person's own token.
@@ -421,7 +419,7 @@ fn gone(cause: &Cause, person: &UserId) -> Refusal {
 
 /// Whether a person's item names this room.
 fn is_in(item: &Item, id: &RoomId) -> bool {
-    matches!(item.get(ROOM_ID), Some(AttributeValue::S(room)) if room == id.as_str())
+    holds(item, ROOM_ID, id.as_str())
 }
 
 fn seat(item: &Item) -> Seat {

@@ -7,7 +7,7 @@ use super::expression::{above, absent, below, exists};
 use super::failed;
 use super::item::{Item, checked, integer, moment_at};
 use super::keys::{self, PARTICIPANT, PK, QUESTION, SK};
-use super::once::{ANSWERED, Record};
+use super::once::{ANSWERED, Record, came_second};
 use super::participants::Member;
 use super::rooms::{HELD_QUESTIONS, OPEN_QUESTIONS, QUESTIONS, Rooms, forgotten_at, inside, is_active, room};
 use super::table::Write;
@@ -90,7 +90,7 @@ impl Rooms {
         let mut writes = vec![counted, question];
         writes.extend(record.map(|record| record.write(at)));
         let Err(refused) = self.table.try_transact(writes).await? else { return Ok(()) };
-        if let Some(Some(_)) = refused.get(2) {
+        if came_second(&refused) {
             return Err(ANSWERED.into());
         }
         Err(uncounted(&asked_in.room_id, refused, at))

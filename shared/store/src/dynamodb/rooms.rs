@@ -6,7 +6,7 @@ use super::failed;
 use super::item::{Item, checked, integer, is_expired, seconds};
 use super::keys::{self, EPOCH, MODERATED, PARTICIPANT, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
 use super::lists::within;
-use super::once::{ANSWERED, Record};
+use super::once::{ANSWERED, Record, came_second};
 use super::page::{Cursor, Page};
 use super::table::{Table, Write};
 use super::users::VERSION_CONFLICT;
@@ -125,9 +125,6 @@ pub struct RoomChange {
     pub settings: Option<Settings>,
 }
 
-/// The place of an answer's record in the writes that take a seat: after those of the room and of the person.
-const RECORD: usize = 2;
-
 /// Whether a seat was taken.
 pub(super) enum Seated {
     /// It was.
@@ -136,6 +133,16 @@ pub(super) enum Seated {
     No,
     /// An equal request came first.
     Answered,
+}
+
+impl Seated {
+    fn of(outcome: Result<(), Vec<Option<Item>>>) -> Self {
+        match outcome {
+            Ok(()) => Self::Yes,
+            Err(refused) if came_second(&refused) => Self::Answered,
+            Err(_) => Self::No,
+        }
+    }
 }
 
 impl RoomChange {
@@ -332,24 +339,19 @@ impl Rooms {
             stored = stored.active()?;
             let settings = &stored.room.settings;
             let born = born(person, &id, settings, stored.room.expires_at, cause);
-            if settings.lobby && person.role == Role::Attendee {
+            let record = |will_be: &Room| answer(will_be).map(|record| record.map(|record| record.write(cause.at)));
+            let seated = if settings.lobby && person.role == Role::Attendee {
                 let unchanged = is_active(cause.at).and(is("version", stored.room.version));
                 let mut writes = vec![Write::check(keys::room(&id)).when(unchanged), born.set(WAITING, true)];
-                writes.extend(answer(&stored.room)?.map(|record| record.write(cause.at)));
-                match self.table.try_transact(writes).await? {
-                    Ok(()) => return Ok(stored.room),
-                    Err(old) if old.get(RECORD).is_some_and(Option::is_some) => {
-                        return Err(StoreError::from(ANSWERED).into());
-                    }
-                    Err(_) => {}
-                }
-                stored = self.read_again(stored, cause.at).await?;
-                continue;
-            }
-            let will_be = Room { present: stored.room.present + 1, ..stored.room.clone() };
-            let mut writes = vec![born.set(SEATED, true)];
-            writes.extend(answer(&will_be)?.map(|record| record.write(cause.at)));
-            match self.take_seat(&mut stored, writes, JOINED, cause.at).await? {
+                writes.extend(record(&stored.room)?);
+                Seated::of(self.table.try_transact(writes).await?)
+            } else {
+                let will_be = Room { present: stored.room.present + 1, ..stored.room.clone() };
+                let mut writes = vec![born.set(SEATED, true)];
+                writes.extend(record(&will_be)?);
+                self.take_seat(&mut stored, writes, true, cause.at).await?
+            };
+            match seated {
                 Seated::Yes => return Ok(stored.room),
                 Seated::Answered => return Err(StoreError::from(ANSWERED).into()),
                 Seated::No => {}
@@ -370,6 +372,7 @@ impl Rooms {
     }
 
     /// Takes a seat together with these writes: the person's item first, then the record of the answer, if there is one.
+    /// `joins`: the person comes for the first time, and is counted.
     ///
     /// # Errors
     /// [`ROOM_FULL`], after seats of people who have gone silent were looked for.
@@ -377,7 +380,7 @@ impl Rooms {
         &self,
         stored: &mut StoredRoom,
         others: Vec<Write>,
-        counted: &'static str,
+        joins: bool,
         now: Timestamp,
     ) -> Result<Seated, StoreError> {
         let Room { room_id: id, present, max_participants: max, .. } = &stored.room;
@@ -389,7 +392,7 @@ impl Rooms {
         }
         let (present, max) = (u64::from(*present), u64::from(*max));
         let seat = Write::update(keys::room(id)).count(PRESENT).when(is_active(now).and(is(MAX, max)));
-        let seat = if counted == JOINED { seat.count(JOINED) } else { seat };
+        let seat = if joins { seat.count(JOINED) } else { seat };
         // Settings are stored with who joins, so they must be those of the room at this moment.
         let seat = seat.when(is("version", stored.room.version));
         let seat = if present >= u64::from(stored.peak) {
@@ -399,12 +402,12 @@ impl Rooms {
             seat.when(below(PRESENT, max.min(u64::from(stored.peak))))
         };
         let writes = std::iter::once(seat).chain(others).collect();
-        if let Err(old) = self.table.try_transact(writes).await? {
-            return Ok(if old.get(RECORD).is_some_and(Option::is_some) { Seated::Answered } else { Seated::No });
+        let seated = Seated::of(self.table.try_transact(writes).await?);
+        if matches!(seated, Seated::Yes) {
+            stored.room.present += 1;
+            stored.peak = stored.peak.max(stored.room.present);
         }
-        stored.room.present += 1;
-        stored.peak = stored.peak.max(stored.room.present);
-        Ok(Seated::Yes)
+        Ok(seated)
     }
 
     /// Frees seats of people who have gone silent, and returns their number.

@@ -141,13 +141,16 @@ impl Write {
         self.set(CHANGED_BY, cause.by.to_string()).set_or_remove(REQUEST_ID, cause.request_id.as_deref())
     }
 
-    /// Records the change as [`Write::by`] does. If a participant's token came with the request, the item must be that
-    /// participant's, with the token's epoch.
+    /// Records the change as [`Write::by`] does, on the condition of [`Write::current`].
     pub(super) fn own(self, cause: &Cause) -> Self {
-        let write = self.by(cause);
+        self.by(cause).current(cause)
+    }
+
+    /// If a participant's token came with the request, the item must be that participant's, with the token's epoch.
+    pub(super) fn current(self, cause: &Cause) -> Self {
         match cause.epoch {
-            Some(epoch) => write.when(super::expression::is(EPOCH, epoch)),
-            None => write,
+            Some(epoch) => self.when(super::expression::is(EPOCH, epoch)),
+            None => self,
         }
     }
 

@@ -3,12 +3,11 @@
 use super::agents::{AGENT, BINDING, EVIDENCE};
 use super::cause::Cause;
 use super::expression::{Condition, above, absent, at_most, exists, is};
-use super::item::{Item, integer, is_expired, seconds, user};
+use super::item::{Item, holds, integer, is_expired, seconds, user};
 use super::keys::{self, BY_TOKEN, EPOCH, MAY_UNMUTE, MODERATED, PK, ROOM_ID, SEATED, WAITING};
 use super::table::{Table, Write};
 use crate::{Kind, Refusal, Shown, StoreError};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::user::{Claim, DeviceClaim, LEASE, MuteClaim, MuteScope, Seq, User, Version};
 use domain::verdict::Policy;
 use domain::{LeaseId, Name, RoomId, Timestamp, UserId};
@@ -123,32 +122,37 @@ impl Limits {
         }
     }
 
-    /// Why it does not fit this item.
-    fn refusal(&self, old: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
-        if let Some(refusal) = barred(old, cause)? {
-            return Ok(Some(refusal));
+    /// Refuses a write that does not fit this item.
+    fn check(&self, old: &Item, cause: &Cause) -> Result<(), StoreError> {
+        barred(old, cause)?;
+        let is_there = |room: &RoomId| holds(old, ROOM_ID, room.as_str());
+        if self.opens && old.contains_key(MODERATED) && !old.contains_key(MAY_UNMUTE) {
+            return Err(UNMUTE_NOT_ALLOWED.into());
         }
-        let is_there = |room: &RoomId| matches!(old.get(ROOM_ID), Some(AttributeValue::S(id)) if id == room.as_str());
-        Ok(if self.opens && old.contains_key(MODERATED) && !old.contains_key(MAY_UNMUTE) {
-            Some(UNMUTE_NOT_ALLOWED)
-        } else if self.room.as_ref().is_some_and(|room| !is_there(room)) {
-            Some(ROOM_FIXED)
-        } else {
-            None
-        })
+        if self.room.as_ref().is_some_and(|room| !is_there(room)) {
+            return Err(ROOM_FIXED.into());
+        }
+        Ok(())
     }
 }
 
-/// Why the token that came with a request is not valid for this item; none if it is, or if no token came.
-pub(super) fn outdated(item: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
-    let Some(epoch) = cause.epoch else { return Ok(None) };
+/// Refuses a token that came with a request and is not valid for this item.
+///
+/// # Errors
+/// [`TOKEN_INVALID`]
+pub(super) fn outdated(item: &Item, cause: &Cause) -> Result<(), StoreError> {
+    let Some(epoch) = cause.epoch else { return Ok(()) };
     let is_current = item.contains_key(EPOCH) && integer(item, EPOCH)? == epoch;
-    Ok((!is_current).then_some(TOKEN_INVALID))
+    if is_current { Ok(()) } else { Err(TOKEN_INVALID.into()) }
 }
 
-/// Why the participant of this item may not act: their token is not valid, or they wait in the lobby.
-pub(super) fn barred(item: &Item, cause: &Cause) -> Result<Option<Refusal>, StoreError> {
-    Ok(outdated(item, cause)?.or(item.contains_key(WAITING).then_some(NOT_ADMITTED)))
+/// Refuses a participant whose token is not valid for their item, or who waits in the lobby.
+///
+/// # Errors
+/// [`TOKEN_INVALID`], [`NOT_ADMITTED`].
+pub(super) fn barred(item: &Item, cause: &Cause) -> Result<(), StoreError> {
+    outdated(item, cause)?;
+    if item.contains_key(WAITING) { Err(NOT_ADMITTED.into()) } else { Ok(()) }
 }
 
 /// Why there is no state: a participant whose token came has had one.
@@ -297,8 +301,8 @@ impl Users {
             if is_expired(&old, cause.at)? {
                 return Err(missing(cause).into());
             }
-            if let Some(refusal) = limits.as_ref().map(|limits| limits.refusal(&old, cause)).transpose()?.flatten() {
-                return Err(refusal.into());
+            if let Some(limits) = &limits {
+                limits.check(&old, cause)?;
             }
             // A repeated request has itself increased the version, so its counter is checked first.
             if let Some(seq) = guard.seq {
@@ -337,10 +341,8 @@ impl Users {
         let mut renewal = Write::update(keys::user(id))
             .set("leaseId", &lease)
             .set("leaseUntil", until)
-            .when(is(ROOM_ID, room).and(unexpired(now)));
-        if let Some(epoch) = cause.epoch {
-            renewal = renewal.when(is(EPOCH, epoch));
-        }
+            .when(is(ROOM_ID, room).and(unexpired(now)))
+            .current(cause);
         renewal = if id.is_participant() {
             renewal.when(exists(SEATED).or(exists(WAITING)))
         } else {
@@ -356,10 +358,8 @@ impl Users {
         if old.is_empty() || is_expired(&old, now)? {
             return Err(missing(cause).into());
         }
-        if let Some(refusal) = outdated(&old, cause)? {
-            return Err(refusal.into());
-        }
-        let is_here = matches!(old.get(ROOM_ID), Some(AttributeValue::S(id)) if id == room.as_str());
+        outdated(&old, cause)?;
+        let is_here = holds(&old, ROOM_ID, room.as_str());
         Err(if is_here && id.is_participant() { NO_SEAT } else { USER_NOT_FOUND }.into())
     }
 
@@ -389,10 +389,7 @@ impl Users {
                     .when(exists("leaseOtherUntil"));
                 self.table.write(other).await.map(|_| false)
             }
-            Err(old) if cause.epoch.is_some() && (old.is_empty() || outdated(&old, cause)?.is_some()) => {
-                Err(TOKEN_INVALID.into())
-            }
-            Err(_) => Ok(false),
+            Err(old) => outdated(&old, cause).map(|()| false),
         }
     }
 
