@@ -308,6 +308,7 @@ const CODES: &[&str] = &[
     "no_seat",
     "no_signing_key",
     "not_admitted",
+    "not_seated",
     "not_the_author",
     "participant_not_found",
     "password_required",

@@ -60,13 +60,13 @@ async fn handle(context: Context, event: Arc<StreamEvent>) -> BatchOutcome {
 }
 
 async fn follow(context: &Context, changed: RoomChanged) -> Result<(), StoreError> {
-    let now = (context.clock)();
     match changed {
-        RoomChanged::Created(room) => context.rooms.count_creation(&room, now).await,
+        RoomChanged::Created(room, at) => context.rooms.count_creation(&room, at).await,
         RoomChanged::Ended(room) => {
-            // Names go first.
+            // Names go first. The count changes the room, so the stream says once more that it has ended, and this runs
+            // once more: it then finds nothing to remove and nothing to count.
             context.rooms.forget(&room).await?;
-            context.rooms.count_end(&room, now).await
+            context.rooms.count_end(&room, (context.clock)()).await
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/join")
         // A full room gives away the seats of people who have gone silent.
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#p_*"])
-            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing* role"),
+            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing*"),
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
     ])
     .costs(3, 2.0, 5.0)

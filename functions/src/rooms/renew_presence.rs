@@ -17,7 +17,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/presence")
         FINDS_ROOM,
         allow(&["dynamodb:UpdateItem"], &[STATE])
             .keys(&["USER#*"])
-            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing* role"),
+            .sparing("agent* attested bound* challenge device* heard* isMuted mute* name pairing*"),
         // A participant who was silent may have lost the seat, and takes one again.
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash settings title"),

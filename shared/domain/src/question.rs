@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 
 /// Most questions of a room that are neither answered nor removed.
 pub const OPEN_MAX: u32 = 200;
-/// Most questions of a room, answered ones included, that are not removed. A question and its answer have up to 8 KiB
-/// each, so a list of all of them is below 5 MB; Lambda answers at most 6.
+/// Most questions of a room, answered ones included, that are not removed. `docs/messages.md` says how long a list of all
+/// of them may be.
 pub const QUESTIONS_MAX: u32 = 300;
 
 /// A question in a room.

@@ -4,7 +4,7 @@ use super::expression::{above, absent, below, exists};
 use super::failed;
 use super::item::{Item, checked, integer, seconds};
 use super::keys::{self, PK, SK};
-use super::rooms::{Rooms, StoredRoom};
+use super::rooms::{Rooms, StoredRoom, stored};
 use super::table::Write;
 use crate::StoreError;
 use domain::analytics::{Day, Features};
@@ -32,7 +32,7 @@ const CREATION_COUNTED: &str = "creationCounted";
 const END_COUNTED: &str = "endCounted";
 
 impl Rooms {
-    /// Counts the creation of a room, once.
+    /// Counts a room that was created at `at`, once.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -49,11 +49,9 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn count_end(&self, id: &RoomId, now: Timestamp) -> Result<(), StoreError> {
-        let stored = match self.get_now(id, now).await {
-            Ok(stored) => stored,
-            Err(error) if error.is(super::ROOM_NOT_FOUND) => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        // The stream may deliver the end after the room is forgotten, and the table removes an item only later.
+        let Some(item) = self.table.get_now(keys::room(id)).await? else { return Ok(()) };
+        let stored = stored(id, item, now)?;
         let Some((ended_at, stats)) = stored.session() else { return Ok(()) };
         let StoredRoom { room, .. } = &stored;
         let peak = u64::from(stats.max_concurrent_participants);

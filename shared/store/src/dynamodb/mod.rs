@@ -36,7 +36,7 @@ pub use mutes::{MUTE_REQUEST_NOT_FOUND, NewMuteRequest};
 pub use once::{ANSWERED, Answers, Given, IDEMPOTENCY_KEY_REUSED, Record, Repeatable};
 pub use page::{CURSOR_INVALID, Cursor, Page};
 pub use pairing::{CODE_INVALID, KEY_BOUND};
-pub use participants::{LAST_PRESENTER, Member, NOT_IN_ROOM, PRESENTER_ONLY, People, PersonChange, Seat};
+pub use participants::{LAST_PRESENTER, Member, NOT_IN_ROOM, NOT_SEATED, PRESENTER_ONLY, People, PersonChange, Seat};
 pub use questions::{NOT_THE_AUTHOR, QUESTION_NOT_FOUND, QUESTIONS_OFF, QuestionChange, TOO_MANY_QUESTIONS};
 pub use rooms::{
     NewParticipant, NewPassword, NewRoom, ROOM_ENDED, ROOM_FULL, ROOM_NOT_FOUND, RoomChange, Rooms, StoredRoom,

@@ -29,6 +29,13 @@ pub const PRESENTER_ONLY: Refusal =
 pub const LAST_PRESENTER: Refusal =
     Refusal::new(Kind::Conflict, "last_presenter", "make somebody else a presenter first, or end the room");
 
+/// 409: only somebody who is in the room can become a presenter.
+pub const NOT_SEATED: Refusal = Refusal::new(
+    Kind::Conflict,
+    "not_seated",
+    "this person waits in the lobby or has lost the seat; let them in first",
+);
+
 /// Attempts to take a seat again while others join.
 const SEAT_TRIES_MAX: u32 = 40;
 
@@ -325,7 +332,7 @@ impl Rooms {
     /// Changes a participant of a room. Claims and versions stay as they are.
     ///
     /// # Errors
-    /// [`NOT_IN_ROOM`]; with a token of the same person, [`TOKEN_INVALID`](super::TOKEN_INVALID).
+    /// [`NOT_IN_ROOM`], [`NOT_SEATED`]; with a token of the same person, [`TOKEN_INVALID`](super::TOKEN_INVALID).
     pub async fn change_person(
         &self,
         id: &RoomId,
@@ -366,7 +373,8 @@ impl Rooms {
 }
 
 impl Rooms {
-    /// Makes somebody a presenter, or none any more. Repeating the call changes nothing.
+    /// Makes somebody a presenter, or none any more. Repeating the call changes nothing. Only who is in the room becomes a
+    /// presenter: one in the lobby could let nobody in, themselves included.
     async fn change_role(
         &self,
         id: &RoomId,
@@ -381,13 +389,17 @@ impl Rooms {
             if holds(&item, ROLE, role.as_str()) {
                 return Ok(());
             }
+            if role == Role::Presenter && seat(&item) != Seat::Taken {
+                return Err(NOT_SEATED.into());
+            }
             let before = if role == Role::Presenter { Role::Attendee } else { Role::Presenter };
             let moderated = (is_moderated && role == Role::Attendee).then_some(true);
             let changed = Write::update(keys::user(person))
                 .by(cause)
                 .set(ROLE, role.as_str())
                 .set_or_remove(MODERATED, moderated)
-                .when(is(ROLE, before.as_str()).and(is(ROOM_ID, id)));
+                .when(is(ROLE, before.as_str()).and(is(ROOM_ID, id)))
+                .when(exists(if role == Role::Presenter { SEATED } else { PK }));
             let counted = presenters(Write::update(keys::room(id)), role);
             match self.table.try_transact(vec![changed, counted]).await? {
                 Ok(()) => return Ok(()),

@@ -410,17 +410,19 @@ impl Rooms {
         Ok(seated)
     }
 
-    /// Frees seats of people who have gone silent, and returns their number.
+    /// Frees seats of attendees who have gone silent, and returns their number. A presenter keeps the seat: otherwise
+    /// nobody could run or end a room that has filled up while its presenter's machine slept.
     async fn free_seats(&self, id: &RoomId, now: Timestamp) -> Result<usize, StoreError> {
-        let silent = exists(SEATED).and(at_most("leaseUntil", now));
-        let request = self.table.query(within(id), Some(silent)).index_name(ROOM_INDEX).projection_expression(PK);
+        let silent = exists(SEATED).and(at_most("leaseUntil", now)).and(is(ROLE, Role::Attendee.as_str()));
+        let request =
+            self.table.query(within(id), Some(silent.clone())).index_name(ROOM_INDEX).projection_expression(PK);
         let mut pages = request.into_paginator().send();
         let mut freed = 0;
         while let Some(page) = pages.next().await {
             for item in page.map_err(failed)?.items.unwrap_or_default() {
                 let person = Write::update(keys::user(&super::item::user_id_of(&item)?))
                     .remove(&[SEATED])
-                    .when(exists(SEATED).and(at_most("leaseUntil", now)).and(is(ROOM_ID, id)));
+                    .when(silent.clone().and(is(ROOM_ID, id)));
                 freed += usize::from(self.table.try_transact(vec![person, left(id)]).await?.is_ok());
                 if freed == FREED_MAX {
                     return Ok(freed);
@@ -608,10 +610,12 @@ pub(super) fn room_id_of(item: &Item) -> Result<RoomId, StoreError> {
 }
 
 /// Reads a room's item.
-pub(super) fn room(id: &RoomId, mut item: Item, now: Timestamp) -> Result<StoredRoom, StoreError> {
-    if is_expired(&item, now)? {
-        return Err(ROOM_NOT_FOUND.into());
-    }
+pub(super) fn room(id: &RoomId, item: Item, now: Timestamp) -> Result<StoredRoom, StoreError> {
+    if is_expired(&item, now)? { Err(ROOM_NOT_FOUND.into()) } else { stored(id, item, now) }
+}
+
+/// Reads a room's item, also one that is forgotten for everybody but the counts.
+pub(super) fn stored(id: &RoomId, mut item: Item, now: Timestamp) -> Result<StoredRoom, StoreError> {
     let number = |attribute| integer(&item, attribute).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let ends_at = Timestamp::from_ms(integer(&item, ENDS_AT)?);
     let ended_at = if item.contains_key(ENDED_AT) {

@@ -1,7 +1,7 @@
 //! The event that a function gets from a table's stream.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 
-use super::item::{Item, binary};
+use super::item::{Item, binary, integer};
 use super::keys::{self, PK, SK, STATE};
 use crate::StoreError;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -51,8 +51,8 @@ struct Identity {
 /// What happened to a room that somebody created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomChanged {
-    /// It was created.
-    Created(RoomId),
+    /// It was created at this time.
+    Created(RoomId, Timestamp),
     /// It has ended.
     Ended(RoomId),
 }
@@ -148,7 +148,7 @@ impl StreamRecord {
         if new.contains_key("endedAt") {
             Some(RoomChanged::Ended(room))
         } else if self.dynamodb.old_image.is_none() {
-            Some(RoomChanged::Created(room))
+            Some(RoomChanged::Created(room, Timestamp::from_ms(integer(&new, "createdAt").ok()?)))
         } else {
             None
         }

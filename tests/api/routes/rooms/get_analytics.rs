@@ -58,6 +58,8 @@ async fn a_room_that_is_delivered_again_is_counted_once() {
     let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
     record.remove("OldImage");
     record["NewImage"].as_object_mut().unwrap().remove("endedAt");
+    let now = domain::Timestamp::from(std::time::SystemTime::now());
+    record["NewImage"]["createdAt"]["N"] = now.ms().to_string().into();
     for event in [&created, &ended, &created, &ended] {
         let event = serde_json::from_value(event.clone()).unwrap();
         assert!(run(context.clone(), event).await.batch_item_failures.is_empty());
@@ -67,6 +69,34 @@ async fn a_room_that_is_delivered_again_is_counted_once() {
         (&today["roomsCreated"], &today["roomsEnded"], &today["participants"]),
         (&json!(1), &json!(1), &json!(1))
     );
+}
+
+/// The consumer may be late: its own clock says nothing about when a room was created, and a room that is forgotten for
+/// everybody else is still counted.
+#[tokio::test]
+async fn a_room_counts_for_its_own_day_however_late_it_is_delivered() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    assert_eq!(room.call("end_room", &presenter).run(&context).await.status, 200);
+    let text = crate::support::lambda::event("on_room_change").to_string();
+    let ended: Value = serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &room.id)).unwrap();
+    let mut created = ended.clone();
+    let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
+    record.remove("OldImage");
+    record["NewImage"].as_object_mut().unwrap().remove("endedAt");
+    let now = domain::Timestamp::from(std::time::SystemTime::now());
+    record["NewImage"]["createdAt"]["N"] = now.ms().to_string().into();
+    let mut late = context.clone();
+    late.clock = || domain::Timestamp::from(std::time::SystemTime::now()).plus(Duration::from_hours(26));
+    for event in [created, ended] {
+        let event = serde_json::from_value(event).unwrap();
+        assert!(run(late.clone(), event).await.batch_item_failures.is_empty());
+    }
+    let days = ask("days=3").run(&late).await.json()["days"].clone();
+    let day = &days[0];
+    assert_eq!((days.as_array().unwrap().len(), &day["roomsCreated"], &day["roomsEnded"]), (1, &json!(1), &json!(1)));
+    assert_eq!(day["day"], now.to_string()[..10]);
 }
 
 #[tokio::test]

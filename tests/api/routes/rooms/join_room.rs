@@ -107,6 +107,24 @@ async fn a_full_room_gives_away_the_seat_of_somebody_who_is_silent() {
     assert_eq!((&seen["room"]["present"], seen["participants"].as_array().unwrap().len()), (&json!(2), 2));
 }
 
+/// Otherwise whoever joins while the presenter's machine sleeps could take the room over until it expires.
+#[tokio::test]
+async fn a_full_room_keeps_the_seat_of_a_presenter_who_is_silent() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, presenter) = NewRoom(json!({"maxParticipants": 2})).create(&context).await;
+    let guest = room.join(&context, "Grace").await;
+    let mut in_a_minute = context.clone();
+    in_a_minute.clock = || domain::Timestamp::from(std::time::SystemTime::now()).plus(std::time::Duration::from_mins(1));
+    let stays = json!({"lease": "page-load-1"});
+    assert_eq!(room.call("renew_presence", &guest).with(stays.clone()).run(&in_a_minute).await.status, 200);
+    let reply = room.call("join_room", &guest).with(json!({"name": "Heidi"})).run(&in_a_minute).await;
+    refused(&reply, 409, "room_full");
+    assert_eq!(room.call("renew_presence", &presenter).with(stays).run(&in_a_minute).await.status, 200);
+    let removal = room.moderate(&presenter, &guest, json!({"removed": true}));
+    assert_eq!(removal.run(&in_a_minute).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_lobby_lets_nobody_act_before_a_presenter_admits_them() {
     let faulty = Faulty::new();

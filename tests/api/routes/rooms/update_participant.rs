@@ -123,6 +123,23 @@ async fn a_room_keeps_a_presenter() {
     assert_eq!(room.call("update_room", &guest).with(json!({"title": "T"})).run(&context).await.status, 200);
 }
 
+/// A presenter in the lobby could let nobody in, themselves included, and nobody else could end the room.
+#[tokio::test]
+async fn nobody_becomes_a_presenter_outside_the_room() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, presenter) = NewRoom(json!({"settings": {"lobby": true}})).create(&context).await;
+    let waiting = room.join(&context, "Wu").await;
+    let promote = |change: serde_json::Value| room.moderate(&presenter, &waiting, change);
+    refused(&promote(json!({"role": "presenter"})).run(&context).await, 409, "not_seated");
+    refused(&room.call("leave_room", &presenter).with(json!({})).run(&context).await, 409, "last_presenter");
+    // Both at once is a promotion of somebody who is in.
+    let both = promote(json!({"admitted": true, "role": "presenter"})).run(&context).await;
+    assert_eq!(both.status, 200, "{}", both.text);
+    assert_eq!(room.call("leave_room", &presenter).with(json!({})).run(&context).await.status, 200);
+    assert_eq!(room.call("update_room", &waiting).with(json!({"title": "T"})).run(&context).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_malformed_change_is_refused() {
     let faulty = Faulty::new();
