@@ -126,7 +126,7 @@ fn a_request_without_a_user_names_none() {
 #[test]
 fn a_path_cannot_break_or_colour_a_line() {
     let (_, line) = logged(|runner| runner.get("/api/%0A%1b[31m%22,%22isError%22:false"));
-    assert_eq!(line["path"], "/api/%0A%1b[31m%22,%22isError%22:false");
+    assert_eq!(line["path"], "/api/{hidden}");
 }
 
 /// The client chooses method and path. The first request has the longest ones that fit into a head together.
@@ -134,13 +134,15 @@ fn a_path_cannot_break_or_colour_a_line() {
 fn a_line_stays_short_however_long_method_and_path_are() {
     const LINE_BYTES_MAX: usize = 1100;
     let runner = Runner::ephemeral();
-    for (method, path) in [("M".repeat(9000), format!("/{}", "p".repeat(6000))), ("GET".to_owned(), "/\"".repeat(3000))]
-    {
+    let long = format!("/{}", "p".repeat(6000));
+    let requests =
+        [("M".repeat(9000), long.clone(), long), ("GET".to_owned(), "/\"".repeat(3000), "/{hidden}".repeat(3000))];
+    for (method, path, logged) in requests {
         let reply = runner.send(&method, &path, &[], "");
         let line = runner.log_of(&reply);
         assert!(line.to_string().len() <= LINE_BYTES_MAX, "{} bytes", line.to_string().len());
         assert!(
-            method.starts_with(line["method"].as_str().unwrap()) && path.starts_with(line["path"].as_str().unwrap())
+            method.starts_with(line["method"].as_str().unwrap()) && logged.starts_with(line["path"].as_str().unwrap())
         );
     }
     let reply = runner.send("PROPFIND", "/api/users", &[], "");

@@ -173,6 +173,9 @@ impl From<MessageText> for String {
 pub struct Slug(String);
 
 impl Slug {
+    /// How many digits it ends with.
+    pub const DIGITS: usize = SLUG_DIGITS;
+
     /// The slug of a title. Letters and digits of any script are kept, in lower case; everything else becomes hyphens.
     #[must_use]
     pub fn of(title: &Title, random: [u8; 16]) -> Self {

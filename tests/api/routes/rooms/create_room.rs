@@ -108,10 +108,15 @@ fn the_log_holds_no_title_no_name_and_no_token() {
     assert_eq!(runner.get(&format!("/api/rooms/{slug}")).status, 200);
     assert_eq!(runner.post(&format!("/api/rooms/{slug}/join"), json!({"name": "Ottokar"})).status, 200);
     let line = runner.await_log(|line| line["route"] == "POST /api/rooms/{room}/join");
-    assert_eq!(line["path"], "/api/rooms/{slug}/join");
+    assert_eq!(line["path"], "/api/rooms/{hidden}/join");
     let lost = runner.get(&format!("/api/rooms/{}%20/nothing", slug.to_uppercase()));
     assert_eq!(lost.status, 404);
-    assert_eq!(runner.log_of(&lost)["path"], "/api/rooms/{slug}/nothing");
+    assert_eq!(runner.log_of(&lost)["path"], "/api/rooms/{hidden}/nothing");
+    let mangled = [slug.replace('-', "%2D"), format!("@{slug}:"), format!("%25{slug}"), slug.to_owned()];
+    for user in mangled {
+        let line = runner.log_of(&runner.get(&format!("/api/users/{user}")));
+        assert_eq!((&line["path"], &line["userId"]), (&json!("/api/users/{hidden}"), &Value::Null), "{user}");
+    }
     let log = format!("{:?}", runner.log()).to_lowercase();
     for secret in ["zanzibar", "wilhelmina", "ottokar", "eyj"] {
         assert!(!log.contains(secret), "{secret}");
