@@ -224,18 +224,38 @@ function goElsewhere() {
   show('home', { tab: 'join', room: '', over: null });
 }
 
+const UNTOLD = 'You left, but the server could not be told. Your last state may stay listed for a while.';
+
+/** A created room is asked first, because it does not let its last presenter go. The session shows that by itself. */
+async function leaveCreated(leaving, title) {
+  let problem = null;
+  try {
+    if (!await leaving.leave()) return;
+  } catch {
+    problem = UNTOLD;
+  }
+  // The room has ended meanwhile.
+  if (session !== leaving) return;
+  session = null;
+  show('over', { snapshot: null, over: { kind: 'left', title, link }, problem });
+  if (!problem) announce('You left the room.');
+}
+
 async function leave() {
   const leaving = session;
   const { meeting } = leaving.snapshot();
+  if (meeting) {
+    await leaveCreated(leaving, meeting.room.title);
+    return;
+  }
   session = null;
-  if (meeting) show('over', { snapshot: null, over: { kind: 'left', title: meeting.room.title, link } });
-  else show('home', { tab: 'join', snapshot: null });
+  show('home', { tab: 'join', snapshot: null });
   try {
     departure = leaving.leave();
     await departure;
     announce('You left the room.');
   } catch {
-    set({ problem: 'You left, but the server could not be told. Your last state may stay listed for a while.' });
+    set({ problem: UNTOLD });
   }
 }
 

@@ -37,6 +37,7 @@ const WORDS = {
   last_presenter: 'A room needs a presenter. Make somebody else a presenter first, or end the room.',
   mute_request_not_found: 'This request is over.',
   not_admitted: 'Wait until a presenter lets you in.',
+  not_seated: 'This person is not in the room. Let them in first.',
   not_the_author: 'Only its author or a presenter can remove a question.',
   participant_not_found: 'This person is not in the room any more.',
   password_required: 'This room needs a password.',

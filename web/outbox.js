@@ -45,6 +45,7 @@ class Outbox {
   #deviceWaitsUntil = 0;
   /** The kind of request that the timer puts off. */
   #waitingKind = null;
+  #isHeld = false;
   #isClosed = false;
 
   constructor(options) {
@@ -71,6 +72,17 @@ class Outbox {
   wake() {
     if (!this.#timer.isSet() || this.#options.now() < this.#holdUntil) return;
     this.#timer.clear();
+    this.#pump();
+  }
+
+  /** Sends nothing until `goOn`. Resolves when the request under way is over. What is wanted meanwhile is kept. */
+  async hold() {
+    this.#isHeld = true;
+    await this.#flight;
+  }
+
+  goOn() {
+    this.#isHeld = false;
     this.#pump();
   }
 
@@ -114,7 +126,7 @@ class Outbox {
   }
 
   #pump() {
-    if (this.#isClosed || this.#flight || this.#timer.isSet()) return;
+    if (this.#isClosed || this.#isHeld || this.#flight || this.#timer.isSet()) return;
     const wait = this.#deviceWaitsUntil - this.#options.now();
     const job = this.#nextJob(wait > 0);
     if (!job) {

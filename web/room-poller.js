@@ -14,6 +14,10 @@ export function createRoomPoller({
   const timer = createTimer({ setTimeout, clearTimeout });
   let asking = false;
   let stopped = false;
+  let paused = false;
+  /** Something has changed since the request under way was sent: it is read again at once. */
+  let again = false;
+  let flight = Promise.resolve();
   let holdUntil = 0;
   let view = { connection: 'connecting', items: null, truncated: false, okAt: null, error: null, failures: 0 };
 
@@ -23,12 +27,12 @@ export function createRoomPoller({
   }
 
   function schedule(ms) {
-    if (!stopped) timer.set(poll, ms);
+    if (!stopped && !paused) timer.set(poll, ms);
   }
 
-  async function poll() {
-    if (asking || stopped) return;
+  async function ask() {
     asking = true;
+    again = false;
     const recovered = view.connection === 'reconnecting';
     try {
       const answer = await fetchRoom();
@@ -40,7 +44,8 @@ export function createRoomPoller({
         items: answer.changed || !view.items ? answer.items : view.items,
         truncated: answer.truncated,
       }, { changed, recovered });
-      schedule(isHidden() ? hiddenMs : visibleMs);
+      const usualMs = isHidden() ? hiddenMs : visibleMs;
+      schedule(again ? 0 : usualMs);
     } catch (error) {
       if (stopped) return;
       const wait = retryDelay(error, view.failures, { random });
@@ -52,14 +57,33 @@ export function createRoomPoller({
     }
   }
 
+  function poll() {
+    if (!asking && !stopped && !paused) flight = ask();
+    return flight;
+  }
+
   return {
     start: poll,
     view: () => view,
-    /** Polls now (the tab is shown again, the network is back), but not before the server's `Retry-After` is over. */
+    /**
+     * Polls now (the tab is shown again, the network is back, this person has changed something), but not before the
+     * server's `Retry-After` is over.
+     */
     nudge() {
-      if (stopped || asking || now() < holdUntil) return;
+      again = true;
+      if (now() < holdUntil) return;
       timer.clear();
       poll();
+    },
+    /** Reads nothing until `resume`. Resolves when the request under way is over. */
+    pause() {
+      paused = true;
+      timer.clear();
+      return flight;
+    },
+    resume() {
+      paused = false;
+      schedule(Math.max(0, holdUntil - now()));
     },
     stop() {
       stopped = true;

@@ -33,6 +33,8 @@ const LOOK_MS = 5000;
 class Session {
   #options;
   #isEnded = false;
+  /** What a created room is asked: `leave` (to let this person go), `end`, or null. */
+  #departing = null;
   #outbox;
   #reconciler;
   #mute;
@@ -71,7 +73,7 @@ class Session {
     });
     this.#reconciler = createReconciler({ roomId, announce, muteTrack: () => this.#mute.setTrack(true) });
     this.#mute = createMute({
-      mic: this.mic, outbox: this.#outbox, announce, isEnded,
+      mic: this.mic, outbox: this.#outbox, announce, isEnded: () => this.#isEnded || this.#departing === 'leave',
       openMicrophone: () => this.#device.open(), mayOpen: () => this.#meeting?.mayOpen() ?? true, onDecided: () => this.#reconciler.decided(), onBlocked: () => this.#emit(),
     });
     this.#device = createDevice({ mic: this.mic, outbox: this.#outbox, store, mute: this.#mute, announce, first: confirmed, wanted: deviceId });
@@ -187,6 +189,8 @@ class Session {
       this.#own.lookIn(view.items);
       this.#watchVerdict();
     } else if (this.#meeting && isOver(view.error)) {
+      // The answer to the request to leave or to end says more. It may arrive after the token has ended.
+      if (this.#departing) return;
       this.#quit();
       this.#options.onOver(view.error);
       return;
@@ -220,7 +224,7 @@ class Session {
     const { own, others } = this.#people();
     return {
       userId, name, roomId, own, others, connection, okAt, error, truncated,
-      loaded: items !== null,
+      loaded: items !== null, isLeaving: this.#departing === 'leave',
       meeting: this.#meeting?.view() ?? null, chat: this.chat?.view() ?? null, questions: this.questions?.view() ?? null,
       muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(), denied: this.#mute.isDenied(),
       muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
@@ -262,6 +266,7 @@ class Session {
 
   /** The stay is over: closes the microphone, and stops all that runs. */
   #quit() {
+    if (this.#isEnded) return;
     this.#isEnded = true;
     this.#poller.stop();
     this.#presence.quit();
@@ -273,21 +278,79 @@ class Session {
     this.#options.store.endSession();
   }
 
+  /**
+   * Leaves for good. Resolves to whether the person has left: a created room does not let its last presenter go, and the
+   * stay goes on then. Rejects if the person has left and the server could not be told.
+   */
   async leave() {
-    const { api, userId, roomId } = this.#options;
+    if (this.#meeting) return this.#leaveCreated();
+    const { api, userId } = this.#options;
     this.#quit();
     // A write that is still under way could arrive after the DELETE and create the state again.
     await this.#outbox.close();
-    if (this.#meeting) await api.quitRoom(roomId).catch((error) => { if (!isOver(error)) throw error; });
-    else await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
+    await api.removeUser(userId).catch((error) => { if (error.status !== 404) throw error; });
+    return true;
   }
 
-  /** Ends the room for everybody. Resolves to what happened in it. */
+  async #leaveCreated() {
+    if (this.#departing || this.#isEnded) return false;
+    const { api, roomId } = this.#options;
+    // Who wants to leave is not heard any more. The claim waits: it is sent only if the stay goes on.
+    const isQuiet = this.#depart('leave');
+    if (!this.#mute.isMuted()) this.#mute.set(true);
+    this.#meeting.dismissProblem();
+    await isQuiet;
+    try {
+      await api.quitRoom(roomId);
+    } catch (error) {
+      if (error.code === 'last_presenter' && !this.#isEnded) {
+        this.#stay();
+        this.#meeting.fail('leave', error);
+        return false;
+      }
+      this.#finish();
+      if (!isOver(error)) throw error;
+      return true;
+    }
+    this.#finish();
+    return true;
+  }
+
+  /** Ends the room for everybody. Resolves to what happened in it. Rejects if the server refuses: the stay goes on then. */
   async end() {
     const { api, roomId } = this.#options;
-    const { sessionStats } = await api.endRoom(roomId);
+    await this.#depart('end');
+    try {
+      const { sessionStats } = await api.endRoom(roomId);
+      this.#finish();
+      return sessionStats;
+    } catch (error) {
+      this.#stay();
+      throw error;
+    }
+  }
+
+  /** What a created room answers to nobody any more, once this person has left. */
+  #readers() {
+    return [this.#poller, this.chat, this.questions];
+  }
+
+  /** Asks nothing else of the room. Resolves when the requests under way are over. */
+  #depart(how) {
+    this.#departing = how;
+    return Promise.all([this.#outbox.hold(), ...this.#readers().map((reader) => reader.pause())]);
+  }
+
+  #stay() {
+    if (this.#isEnded) return;
+    this.#departing = null;
+    this.#outbox.goOn();
+    for (const reader of this.#readers()) reader.resume();
+  }
+
+  #finish() {
     this.#quit();
-    return sessionStats;
+    this.#outbox.close();
   }
 
   // The view passes the following functions to event handlers directly, so each is bound to its session.

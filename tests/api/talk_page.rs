@@ -130,6 +130,7 @@ fn people_ask_and_vote_and_a_presenter_pins_answers_and_removes() {
         )
     };
     let press = |guest: &Guest, text: &str, testid: &str| {
+        guest.browser.wait(&format!("{}.querySelector('[data-testid={testid}]') !== null", of(text)));
         guest.browser.run(&format!("{}.querySelector('[data-testid={testid}]').click();", of(text)));
     };
     let has = |guest: &Guest, text: &str, what: &str| guest.browser.wait(&format!("{}.{what}", of(text)));

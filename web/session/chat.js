@@ -11,11 +11,12 @@ const byId = (a, b) => (a.id < b.id ? -1 : Number(a.id > b.id));
 
 /**
  * The messages after a page of the newest ones has arrived. A gap between the two would be shown as if nothing had been
- * said in it, so the older messages are dropped then. Others may write in between: a message may arrive late.
+ * said in it, so the older messages are dropped then. Others may write in between: a message may arrive late. `own` has
+ * the ids that no page has brought: such a message does not show what was said before it, so it joins nothing.
  */
-export function merge(known, page, hasMore) {
+export function merge(known, page, hasMore, own = new Set()) {
   const oldest = page[0];
-  const isJoined = !hasMore || known.some((message) => page.some((other) => other.id === message.id));
+  const isJoined = !hasMore || known.some(({ id }) => !own.has(id) && page.some((other) => other.id === id));
   if (!isJoined) return page;
   const before = known.filter((message) => oldest && message.id < oldest.id);
   return [...before, ...page].sort(byId).slice(-KEPT_MAX);
@@ -24,6 +25,8 @@ export function merge(known, page, hasMore) {
 export function createChat({ api, roomId, onChange, isHidden, now, random, timers }) {
   let view = { messages: null, hasMore: false, isSending: false, isLoading: false, problem: null };
   let nextBefore = null;
+  /** The ids of the messages that this page has sent since it last took a page from the server. */
+  const own = new Set();
 
   function set(change) {
     view = { ...view, ...change };
@@ -31,11 +34,15 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
   }
 
   function take({ messages, hasMore, nextBefore: before }) {
-    const merged = view.messages === null ? messages : merge(view.messages, messages, hasMore);
+    const merged = view.messages === null ? messages : merge(view.messages, messages, hasMore, own);
+    own.clear();
     // Older messages have been fetched: only their own answer says whether there are more.
     const isWhole = merged[0]?.id === messages[0]?.id;
-    if (isWhole) nextBefore = before;
-    set({ messages: merged, hasMore: isWhole ? hasMore : view.hasMore });
+    // A list of the most messages may have lost its oldest ones, so what is older than those does not follow it.
+    const isFull = merged.length >= KEPT_MAX;
+    if (isFull) nextBefore = null;
+    else if (isWhole) nextBefore = before;
+    set({ messages: merged, hasMore: !isFull && (isWhole ? hasMore : view.hasMore) });
   }
 
   const feed = createFeed({
@@ -47,6 +54,8 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
     set({ isSending: true, problem: null });
     try {
       const answer = await api.sendMessage(roomId, message);
+      // A poll may have brought it already.
+      if (!view.messages?.some(({ id }) => id === answer.message.id)) own.add(answer.message.id);
       set({ isSending: false, messages: [...(view.messages ?? []).filter(({ id }) => id !== answer.message.id), answer.message].sort(byId) });
       feed.nudge();
       return true;
@@ -60,6 +69,8 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
     view: () => ({ ...view, connection: feed.connection() }),
     open: feed.open,
     close: feed.close,
+    pause: feed.pause,
+    resume: feed.resume,
     /** Resolves to whether the text was sent. */
     async send(text) {
       const problem = messageProblem(text);
@@ -72,9 +83,15 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
     react: (emoji) => post({ message: emoji, type: 'reaction' }),
     async loadEarlier() {
       if (view.isLoading || nextBefore === null) return;
+      const asked = nextBefore;
       set({ isLoading: true, problem: null });
       try {
-        const page = await api.earlierMessages(roomId, nextBefore);
+        const page = await api.earlierMessages(roomId, asked);
+        // The messages that it leads to were dropped meanwhile.
+        if (nextBefore !== asked) {
+          set({ isLoading: false });
+          return;
+        }
         nextBefore = page.nextBefore;
         const known = new Set(page.messages.map(({ id }) => id));
         const messages = [...page.messages, ...view.messages.filter(({ id }) => !known.has(id))].sort(byId);

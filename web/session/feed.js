@@ -35,6 +35,9 @@ export function createFeed({ read, onBody, onChange, isHidden, now, random, time
     },
     /** Reads now, for instance because this person has just written. */
     nudge: () => poller?.nudge(),
+    /** Reads nothing until `resume`. Resolves when the request under way is over. */
+    pause: () => poller?.pause(),
+    resume: () => poller?.resume(),
     close() {
       poller?.stop();
       poller = null;

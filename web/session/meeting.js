@@ -10,6 +10,7 @@ const ROUND_MS = 2000;
 const ROUNDS_MAX = 30;
 
 const nameOf = (state) => describeUser(state).name;
+const problemOf = (where, error) => ({ where, text: describeProblem(error) });
 
 /**
  * What has become of a request for one person now. The server says who has refused; the rest is read from the list of
@@ -22,12 +23,24 @@ export function outcomeNow(outcome, person) {
   return outcome === 'refused' ? 'refused' : 'requested';
 }
 
+/**
+ * How a person may leave: whether they are asked first, whether nobody else presents as far as the page knows, and
+ * whether the server has just refused. `view` is the session's snapshot.
+ */
+export function departureOf({ meeting, others, loaded }) {
+  return {
+    mustAsk: meeting?.role === 'presenter',
+    isLast: loaded && !others.some((state) => state.participant?.role === 'presenter'),
+    isRefused: meeting?.problem?.where === 'leave',
+  };
+}
+
 class Meeting {
   #options;
   #timer;
   #view;
-  /** The last request to mute that this page has seen. Undefined until the room has been read once. */
-  #seen;
+  /** When the last request to mute that this page has seen was made, in ms. Undefined until the room has been read once. */
+  #seenAt;
   #raised = null;
   #waited = null;
   #isEnded = false;
@@ -96,8 +109,10 @@ class Meeting {
   }
 
   #seeRequest(request) {
-    const isNew = this.#seen !== undefined && request !== null && request.requestId !== this.#seen;
-    this.#seen = request?.requestId ?? null;
+    const at = request === null ? -Infinity : Date.parse(request.at);
+    const isNew = at > this.#seenAt;
+    // The room is read eventually consistently: an older reading may follow a newer one.
+    this.#seenAt = Math.max(this.#seenAt ?? at, at);
     if (!isNew || this.isPresenter()) return;
     const { announce, isMuted, mute } = this.#options;
     // The claim is sent even if the page is muted already: it is the answer to the request.
@@ -131,10 +146,15 @@ class Meeting {
       this.#options.nudge();
       return true;
     } catch (error) {
-      this.#set({ busy: null, problem: { where, text: describeProblem(error) } });
+      this.#set({ busy: null, problem: problemOf(where, error) });
       return false;
     }
   }
+
+  /** Shows why something failed, beside the control of this name. */
+  fail(where, error) { this.#set({ problem: problemOf(where, error) }); }
+
+  dismissProblem() { this.#set({ problem: null }); }
 
   #change(where, id, change, done) {
     const { api, roomId } = this.#options;
@@ -209,7 +229,7 @@ class Meeting {
 
 /**
  * `mute` mutes this page and claims it; `isMuted` says whether it is muted; `nudge` reads the room now. A failure is in
- * `view().problem`: `{where, text}`, where `where` is `hand`, `settings`, `mute-all`, `request` or somebody's id.
+ * `view().problem`: `{where, text}`, where `where` is `hand`, `settings`, `mute-all`, `request`, `leave` or somebody's id.
  */
 export function createMeeting({ announce = () => {}, onChange = () => {}, nudge = () => {}, timers = {}, ...others }) {
   return new Meeting({ announce, onChange, nudge, timers, ...others });

@@ -2,7 +2,8 @@
 
 /**
  * `openMicrophone` opens the microphone if it can, and resolves to whether it is open. `mayOpen` says whether the room
- * lets this person unmute. `onDecided` is called when the person has decided, before the claim is sent.
+ * lets this person unmute. `onDecided` is called when the person has decided, before the claim is sent. Nobody unmutes
+ * once `isEnded`.
  */
 export function createMute({ mic, outbox, announce, openMicrophone, mayOpen = () => true, onDecided, onBlocked, isEnded }) {
   // A page always begins muted: nobody should be heard because a page was opened, or opened again.
@@ -32,6 +33,7 @@ export function createMute({ mic, outbox, announce, openMicrophone, mayOpen = ()
   }
 
   async function unmute() {
+    if (isEnded()) return;
     if (!mayOpen()) {
       deny();
       return;

@@ -46,6 +46,8 @@ export function createQuestions({ api, roomId, onChange, announce, isHidden, now
     view: () => ({ ...view, connection: feed.connection() }),
     open: feed.open,
     close: feed.close,
+    pause: feed.pause,
+    resume: feed.resume,
     ask: (text) => write('ask', text, (question) => api.ask(roomId, question), 'Your question was sent.'),
     vote: (question, isFor) => act(question.questionId, async () => {
       const { votes } = await api.vote(roomId, question.questionId, isFor);

@@ -7,6 +7,8 @@ import { fakeClock } from './fake-clock.js';
 const ROOM = 'rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE';
 const ME = 'p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF';
 const BOB = 'p_01KBA8M3Q4V4W5X6Y7Z8A9BCDG';
+/** When each request to mute was made. */
+const AT = { mr_1: '2026-11-21T11:44:18.027Z', mr_2: '2026-11-21T11:44:19.000Z', mr_3: '2026-11-21T11:45:00.000Z' };
 const person = (userId, name, more = {}) => ({ userId, name, participant: { role: 'attendee', handRaised: false, mayUnmute: false, ...more } });
 
 /** A meeting whose server answers as `answers` says, by the name of the call. */
@@ -27,7 +29,7 @@ function setup({ role = 'attendee', moderated = false, muted = true, answers = {
     announce: (text) => world.said.push(text), nudge: () => { world.nudges += 1; },
   });
   const see = (own, { others = [], waiting = [], request = null } = {}) => meeting.see({
-    room: { ...room, muteRequest: request && { requestId: request, at: 't' } }, items: [person(ME, 'Ada', own), ...others], waiting, warning: null,
+    room: { ...room, muteRequest: request && { requestId: request, at: AT[request] } }, items: [person(ME, 'Ada', own), ...others], waiting, warning: null,
   });
   return { clock, world, meeting, see };
 }
@@ -58,6 +60,28 @@ test('a new request mutes the page, and one that was there before does not', () 
   t.meeting.dismissRequest();
   t.see({}, { request: 'mr_2' });
   assert.equal(t.meeting.view().request, null);
+});
+
+test('an older reading of the room does not mute again who has unmuted since', () => {
+  for (const older of [null, 'mr_1']) {
+    const t = setup({ muted: false });
+    t.see({});
+    t.see({}, { request: 'mr_1' });
+    t.see({}, { request: 'mr_2' });
+    t.world.muted = false;
+    t.meeting.dismissRequest();
+    t.see({}, { request: older });
+    t.see({}, { request: 'mr_2' });
+    assert.deepEqual([t.world.muted, t.meeting.view().request], [false, null], `after ${older}`);
+    t.see({}, { request: 'mr_3' });
+    assert.deepEqual([t.world.muted, t.meeting.view().request.requestId], [true, 'mr_3'], 'a later request counts');
+  }
+});
+
+test('a request that was there before the page came stays known when an older reading lacks it', () => {
+  const t = setup({ muted: false });
+  for (const request of ['mr_2', null, 'mr_1', 'mr_2']) t.see({}, { request });
+  assert.equal(t.world.muted, false);
 });
 
 test('a page that is muted already claims it once more, because that is the answer', () => {

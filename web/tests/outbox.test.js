@@ -263,6 +263,38 @@ test('wake sends a waiting retry at once', async () => {
   assert.equal(sent.length, 2);
 });
 
+test('a held outbox waits for the running request, and sends what is wanted meanwhile only once it goes on', async () => {
+  const { clock, outbox, sent, script } = setup();
+  const answer = deferred();
+  script.push(answer.promise);
+  outbox.wantMute(false);
+  let isQuiet = false;
+  outbox.hold().then(() => { isQuiet = true; });
+  outbox.wantMute(true);
+  await clock.settle();
+  assert.equal(isQuiet, false);
+  answer.resolve({ isMuted: false });
+  await clock.advance(60_000);
+  outbox.wake();
+  assert.deepEqual([isQuiet, sent.length, outbox.busy(), outbox.muteStatus()], [true, 1, true, 'sending']);
+  outbox.goOn();
+  await clock.settle();
+  assert.deepEqual([sent.map(({ isMuted }) => isMuted), outbox.muteStatus()], [[false, true], 'sent']);
+});
+
+test('a retry that came due while the outbox was held is sent once it goes on', async () => {
+  const { clock, outbox, sent, script } = setup();
+  script.push(offline());
+  outbox.wantMute(false);
+  await clock.settle();
+  await outbox.hold();
+  await clock.advance(60_000);
+  assert.equal(sent.length, 1);
+  outbox.goOn();
+  await clock.settle();
+  assert.deepEqual([sent.length, outbox.muteStatus()], [2, 'sent']);
+});
+
 test('close waits for the running request and sends nothing more', async () => {
   const { clock, outbox, sent, script } = setup();
   const slow = deferred();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { ApiError } from '../http.js';
 import { createChat, merge } from '../session/chat.js';
 import { createQuestions } from '../session/questions.js';
-import { fakeClock } from './fake-clock.js';
+import { deferred, fakeClock } from './fake-clock.js';
 
 const ids = (messages) => messages.map(({ id }) => id).join('');
 const list = (text) => [...text].map((id) => ({ id }));
@@ -14,6 +14,8 @@ test('new messages follow those that are known, also one that arrives late', () 
   assert.equal(ids(merge(list('abc'), list('xyz'), true)), 'xyz', 'a gap is not shown as silence');
   assert.equal(ids(merge(list('b'), list('abc'), false)), 'abc');
   assert.equal(ids(merge([], [], false)), '');
+  assert.equal(ids(merge(list('abcz'), list('xyz'), true, new Set(['z']))), 'xyz', 'what this page has put in itself is no link');
+  assert.equal(ids(merge(list('abcz'), list('cxyz'), true, new Set(['z']))), 'abcxyz');
 });
 
 /** A panel whose API gives the answers of `answers`, by the name of the call. */
@@ -83,6 +85,68 @@ test('older messages are fetched on demand, to the first one', async () => {
   assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['abcdef', false]);
   await t.panel.loadEarlier();
   assert.equal(t.names().filter((name) => name === 'earlierMessages').length, 2);
+});
+
+test('a message of one’s own does not hide the gap before it, and is a link once the server has listed it', async () => {
+  let page = { messages: list('abc'), hasMore: false, nextBefore: null };
+  const pages = { x: { messages: list('uvw'), hasMore: true, nextBefore: 'u' } };
+  const t = setup(createChat, { messages: () => ({ changed: true, body: page }), earlierMessages: (_, before) => pages[before], sendMessage: { message: { id: 'z' } } });
+  t.panel.open();
+  await t.clock.settle();
+  page = { messages: list('xyz'), hasMore: true, nextBefore: 'x' };
+  await t.panel.send('z');
+  await t.clock.settle();
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['xyz', true]);
+  await t.panel.loadEarlier();
+  page = { messages: list('z{|'), hasMore: true, nextBefore: 'z' };
+  await t.clock.advance(3000);
+  assert.equal(ids(t.panel.view().messages), 'uvwxyz{|');
+});
+
+test('a message of one’s own that a poll has brought before its answer is a link', async () => {
+  const answer = deferred();
+  let page = { messages: list('xyz'), hasMore: true, nextBefore: 'x' };
+  const t = setup(createChat, { messages: () => ({ changed: true, body: page }), sendMessage: answer.promise });
+  const sending = t.panel.send('z');
+  t.panel.open();
+  await t.clock.settle();
+  page = { messages: list('z{|'), hasMore: true, nextBefore: 'z' };
+  answer.resolve({ message: { id: 'z' } });
+  await sending;
+  await t.clock.advance(3000);
+  assert.equal(ids(t.panel.view().messages), 'xyz{|');
+});
+
+test('older messages that arrive after their place was dropped are ignored', async () => {
+  const answer = deferred();
+  let page = { messages: list('ef'), hasMore: true, nextBefore: 'e' };
+  const pages = { e: answer.promise, x: { messages: list('vw'), hasMore: true, nextBefore: 'v' } };
+  const t = setup(createChat, { messages: () => ({ changed: true, body: page }), earlierMessages: (_, before) => pages[before] });
+  t.panel.open();
+  await t.clock.settle();
+  const loading = t.panel.loadEarlier();
+  page = { messages: list('xy'), hasMore: true, nextBefore: 'x' };
+  await t.clock.advance(3000);
+  answer.resolve({ messages: list('cd'), hasMore: false, nextBefore: null });
+  await loading;
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore, t.panel.view().isLoading], ['xy', true, false]);
+  await t.panel.loadEarlier();
+  assert.equal(ids(t.panel.view().messages), 'vwxy', 'the next press asks for what is before the messages shown');
+});
+
+test('a page that keeps no more messages offers no older ones, because those between them are dropped', async () => {
+  const numbered = (from, to) => Array.from({ length: to - from }, (_, i) => ({ id: String(from + i).padStart(5, '0') }));
+  let end = 50;
+  const t = setup(createChat, { messages: () => ({ changed: true, body: { messages: numbered(end - 50, end), hasMore: true, nextBefore: 'before' } }) });
+  t.panel.open();
+  await t.clock.settle();
+  for (let i = 0; i < 21; i += 1) {
+    end += 49;
+    await t.clock.advance(3000);
+  }
+  assert.deepEqual([t.panel.view().messages.length, t.panel.view().hasMore], [1000, false]);
+  await t.panel.loadEarlier();
+  assert.ok(!t.names().includes('earlierMessages'));
 });
 
 const question = { questionId: 'q1', question: 'When?', votes: 0, hasVoted: false };

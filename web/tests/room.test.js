@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { ApiError } from '../http.js';
 import { createRoomPoller } from '../room-poller.js';
 import { arrange, isNewer } from '../room.js';
-import { fakeClock } from './fake-clock.js';
+import { deferred, fakeClock } from './fake-clock.js';
 
 const at = (version, createdAt = '2026-11-21T10:00:00.000Z', more = {}) => ({ userId: 'me', version, createdAt, ...more });
 
@@ -35,7 +35,7 @@ function poller({ hidden = false } = {}) {
       world.calls += 1;
       const step = script.shift();
       if (step instanceof Error) throw step;
-      return step ?? { changed: false, items: [], truncated: false };
+      return (await step) ?? { changed: false, items: [], truncated: false };
     },
     onUpdate: (view, meta) => updates.push({ ...view, ...meta }),
     isHidden: () => world.hidden, random: () => 1, ...clock,
@@ -85,6 +85,56 @@ test('Retry-After is honoured even if the page asks for a poll now', async () =>
   await clock.settle();
   assert.equal(world.calls, 1);
   await clock.advance(1000);
+  assert.equal(world.calls, 2);
+});
+
+test('what changes while a request is under way is read right after it, once', async () => {
+  const { clock, script, world, p } = poller();
+  const slow = deferred();
+  script.push(slow.promise);
+  p.start();
+  p.nudge();
+  p.nudge();
+  await clock.advance(3000);
+  assert.equal(world.calls, 1);
+  slow.resolve();
+  await clock.settle();
+  await clock.advance(0);
+  assert.equal(world.calls, 2);
+  await clock.advance(1499);
+  assert.equal(world.calls, 2);
+});
+
+test('a paused poller waits for the request under way, and reads nothing until it goes on', async () => {
+  const { clock, script, world, p } = poller();
+  const slow = deferred();
+  script.push(slow.promise);
+  p.start();
+  let isQuiet = false;
+  p.pause().then(() => { isQuiet = true; });
+  await clock.settle();
+  assert.equal(isQuiet, false);
+  slow.resolve();
+  await clock.settle();
+  assert.equal(isQuiet, true);
+  p.nudge();
+  await clock.advance(60_000);
+  assert.deepEqual([world.calls, clock.waiting()], [1, 0]);
+  p.resume();
+  await clock.advance(0);
+  assert.equal(world.calls, 2);
+});
+
+test('a paused poller forgets no Retry-After', async () => {
+  const { clock, script, world, p } = poller();
+  script.push(new ApiError({ status: 429, retryAfterMs: 5000 }));
+  p.start();
+  await clock.settle();
+  await p.pause();
+  p.resume();
+  await clock.advance(4900);
+  assert.equal(world.calls, 1);
+  await clock.advance(100);
   assert.equal(world.calls, 2);
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { ApiError } from '../http.js';
 import { createSession } from '../session.js';
 import { createWitnessStore } from '../witness-store.js';
-import { fakeBeat, fakeClock, fakeStorage } from './fake-clock.js';
+import { deferred, fakeBeat, fakeClock, fakeStorage } from './fake-clock.js';
 
 const ME = 'u_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
 const TOKEN = 't'.repeat(43);
@@ -40,6 +40,8 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     getUser: call('get', (userId) => { known(userId); return { ...world.states.get(userId) }; }),
     removeUser: call('delete', (userId) => { known(userId); world.states.delete(userId); }),
     roomUsers: async () => {
+      world.reads += 1;
+      if (world.reading) await world.reading;
       if (world.down) throw new ApiError({});
       if (world.over) throw world.over;
       return { room: meeting?.room, waiting: [], warning: null, changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
@@ -53,6 +55,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
   api.startPairing = call('pair', () => ({ code: 'C', witness: TOKEN, expiresAt: clock.now() + 600_000 }));
   api.stopAgent = call('stop', () => ({ success: true }));
   // Kept apart from the calls, because they are sent by timers and change no claim.
+  world.reads = 0;
   world.presences = [];
   world.leaves = [];
   world.offers = [];
@@ -61,8 +64,14 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     world.presences.push([roomId, body]);
     if (world.states.get(body.participantId)?.roomId !== roomId) throw new ApiError({ status: 404 });
   };
-  api.quitRoom = call('quit', () => ({ left: true }));
-  api.endRoom = call('end', () => ({ success: true, sessionStats: { totalParticipants: 2 } }));
+  api.quitRoom = call('quit', async () => {
+    if (world.quitting) await world.quitting;
+    return { left: true };
+  });
+  api.endRoom = call('end', async () => {
+    if (world.ending) await world.ending;
+    return { success: true, sessionStats: { totalParticipants: 2 } };
+  });
   api.leaveRoom = (roomId, body) => { world.leaves.push([roomId, body]); };
   api.attachAgent = async (userId, token) => {
     world.offers.push(token);
@@ -101,7 +110,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
     announce: (text) => said.push(text), meeting, onOver: (error) => { world.told = error; },
   });
   return {
-    clock, calls, said, world, track, session, saved, write, beat, storage,
+    api, clock, calls, said, world, track, session, saved, write, beat, storage,
     view: () => snapshot, me: () => world.states.get(ME),
     lose: () => { track.status = 'unplugged'; changed(); },
     names: () => calls.map((c) => c[0]),
@@ -503,6 +512,89 @@ test('leaving a created room ends the token, and does not remove the state by it
   assert.ok(t.names().includes('quit') && !t.names().includes('delete'));
 });
 
+const presenter = () => ({ ...meeting(), role: 'presenter' });
+const lastPresenter = () => new ApiError({ status: 409, code: 'last_presenter' });
+
+test('the last presenter cannot leave: the stay goes on, muted, and the page says what to do', async () => {
+  const t = await started({ meeting: presenter() });
+  await t.session.toggle();
+  await t.clock.settle();
+  const answer = deferred();
+  t.world.quitting = answer.promise;
+  const leaving = t.session.leave();
+  await t.clock.settle();
+  assert.deepEqual([t.track.muted, t.view().muted, t.view().isLeaving, t.track.status], [true, true, true, 'live'], 'no sound while the server is asked');
+  await t.session.toggle();
+  assert.deepEqual([t.track.muted, await t.session.leave()], [true, false], 'a press changes nothing meanwhile');
+  answer.reject(lastPresenter());
+  assert.equal(await leaving, false);
+  await t.clock.settle();
+  assert.deepEqual([t.saved.ended, t.beat.running(), t.me().isMuted, t.view().muteStatus, t.view().isLeaving], [undefined, true, true, 'sent', false]);
+  assert.deepEqual([t.view().meeting.problem.where, t.view().notice, t.names().filter((name) => name === 'quit').length], ['leave', null, 1]);
+  assert.match(t.view().meeting.problem.text, /Make somebody else a presenter first, or end the room/);
+  await t.session.toggle();
+  await t.clock.settle();
+  assert.deepEqual([t.track.muted, t.me().isMuted], [false, false], 'the page works as before');
+  t.session.meeting.dismissProblem();
+  assert.equal(t.view().meeting.problem, null);
+  t.world.quitting = null;
+  assert.equal(await t.session.leave(), true);
+  assert.deepEqual([t.track.status, t.saved.ended, t.beat.running(), t.clock.waiting()], ['off', true, false, 0]);
+});
+
+test('no claim follows the request to leave a created room, and it waits for the one under way', async () => {
+  const t = await started({ meeting: meeting() });
+  const { patchMute } = t.api;
+  const write = deferred();
+  t.api.patchMute = async (...args) => {
+    await write.promise;
+    return patchMute(...args);
+  };
+  await t.session.toggle();
+  const leaving = t.session.leave();
+  await t.clock.settle();
+  assert.ok(!t.names().includes('quit'));
+  write.resolve();
+  assert.equal(await leaving, true);
+  await t.clock.advance(60_000);
+  assert.deepEqual(t.names().slice(-2), ['mute', 'quit']);
+});
+
+test('a room that does not know the person any more has let them go', async () => {
+  const t = await started({ meeting: meeting() });
+  const answer = deferred();
+  t.world.quitting = answer.promise;
+  const leaving = t.session.leave();
+  // The token has ended before the answer arrives.
+  t.world.over = new ApiError({ status: 401, code: 'token_invalid' });
+  await t.clock.advance(5000);
+  assert.equal(t.world.told, undefined, 'they were not removed: they leave');
+  answer.reject(t.world.over);
+  assert.deepEqual([await leaving, t.track.status, t.saved.ended], [true, 'off', true]);
+});
+
+test('a room that is ended while the person leaves it is over once', async () => {
+  const t = await started({ meeting: presenter() });
+  const answer = deferred();
+  t.world.quitting = answer.promise;
+  const leaving = t.session.leave();
+  await t.clock.settle();
+  await t.session.end();
+  t.saved.ended = 'once';
+  const calls = t.calls.length;
+  answer.reject(new ApiError({ status: 410, code: 'room_ended' }));
+  assert.equal(await leaving, true);
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.saved.ended, t.calls.length], ['once', calls]);
+});
+
+test('who leaves a created room is gone even if the server cannot be told', async () => {
+  const t = await started({ meeting: presenter() });
+  t.world.down = true;
+  await assert.rejects(t.session.leave(), { status: 0 });
+  assert.deepEqual([t.track.status, t.saved.ended, t.beat.running(), t.clock.waiting()], ['off', true, false, 0]);
+});
+
 test('the presenter who ends a room gets its statistics, and stays if the server refuses', async () => {
   const t = await started({ meeting: { ...meeting(), role: 'presenter' } });
   t.world.down = true;
@@ -511,4 +603,42 @@ test('the presenter who ends a room gets its statistics, and stays if the server
   t.world.down = false;
   assert.deepEqual(await t.session.end(), { totalParticipants: 2 });
   assert.equal(t.track.status, 'off');
+});
+
+test('nothing is read of a room that is being ended, and a late refusal does not end the stay a second time', async () => {
+  const t = await started({ meeting: presenter() });
+  const reading = deferred();
+  t.world.reading = reading.promise;
+  await t.clock.advance(1500);
+  const ending = deferred();
+  t.world.ending = ending.promise;
+  const ended = t.session.end();
+  await t.clock.settle();
+  assert.ok(!t.names().includes('end'), 'it waits for the reading under way');
+  t.world.over = new ApiError({ status: 410, code: 'room_ended' });
+  reading.resolve();
+  await t.clock.settle();
+  assert.deepEqual([t.names().at(-1), t.world.told], ['end', undefined]);
+  const { reads } = t.world;
+  t.session.nudge();
+  await t.clock.advance(10_000);
+  assert.equal(t.world.reads, reads);
+  ending.resolve();
+  assert.deepEqual(await ended, { totalParticipants: 2 });
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.world.reads, t.world.told, t.saved.ended, t.clock.waiting()], [reads, undefined, true, 0]);
+});
+
+test('a room that somebody else has ended meanwhile is over after the refusal', async () => {
+  const t = await started({ meeting: presenter() });
+  const ending = deferred();
+  t.world.ending = ending.promise;
+  const ended = t.session.end();
+  await t.clock.settle();
+  t.world.over = new ApiError({ status: 410, code: 'room_ended' });
+  ending.reject(t.world.over);
+  await assert.rejects(ended, { code: 'room_ended' });
+  await t.clock.settle();
+  await t.clock.advance(1500);
+  assert.deepEqual([t.world.told, t.track.status], [t.world.over, 'off']);
 });

@@ -1,7 +1,7 @@
 // What a room that somebody created shows beside its people: who waits, what became of a request to mute, and the
 // presenter's tools.
 
-import { html, useState } from '../vendor/htm-preact.js';
+import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { describeUser } from '../identity.js';
 import { outcomeNow } from '../session/meeting.js';
 import { Dialog } from './dialog.js';
@@ -99,32 +99,53 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
     <${EndDialog} open=${asking} onClose=${() => setAsking(false)} onEnd=${onEnd} />`;
 }
 
-function EndDialog({ open, onClose, onEnd }) {
+const REMOVED = 'Messages, questions and names are removed. Nobody can come back.';
+
+/** The button that ends the room, beside the button `children` that does not; and why the room could not be ended. */
+function EndActions({ onEnd, testid, children }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(null);
+  const actions = useRef(null);
+  // The button that was pressed may have gone, with the focus, because the room has refused.
+  useEffect(() => actions.current.querySelector('button').focus(), []);
   async function end() {
     if (busy) return;
     setBusy(true);
     setProblem(await onEnd());
     setBusy(false);
   }
+  return html`${problem && html`<p class="alert" role="alert">${problem}</p>`}
+    <div class="actions" ref=${actions}>
+      ${children}
+      <button type="button" class="button danger" aria-disabled=${disabledIf(busy)} onClick=${end} data-testid=${testid}>End the room</button>
+    </div>`;
+}
+
+function EndDialog({ open, onClose, onEnd }) {
   return html`<${Dialog} open=${open} title="End the room for everybody?" testid="end-dialog" onClose=${onClose}>
-    <p>Everybody leaves at once. Messages, questions and names are removed. Nobody can come back.</p>
-    ${problem && html`<p class="alert" role="alert">${problem}</p>`}
-    <div class="actions">
-      <button type="button" class="button" onClick=${onClose} data-testid="end-cancel">Go on</button>
-      <button type="button" class="button danger" aria-disabled=${disabledIf(busy)} onClick=${end} data-testid="end-confirm">End the room</button>
-    </div>
+    <p>Everybody leaves at once. ${REMOVED}</p>
+    <${EndActions} onEnd=${onEnd} testid="end-confirm"><button type="button" class="button" onClick=${onClose} data-testid="end-cancel">Go on</button><//>
   <//>`;
 }
 
-/** The dialog of a presenter who leaves without ending the room. */
-export function LeaveDialog({ open, isLast, onClose, onLeave }) {
+/**
+ * The dialog of a presenter who leaves. The server does not let the last one go: `isLast` as far as the page knows, and
+ * `isRefused` if the server has said so.
+ */
+export function LeaveDialog({ open, isLast, isRefused, isLeaving, meeting, onClose, onLeave, onEnd }) {
+  const stay = html`<button type="button" class="button" onClick=${onClose} data-testid="leave-cancel">Stay</button>`;
+  if (isLast || isRefused) {
+    return html`<${Dialog} open=${open} title="The room needs a presenter" testid="leave-dialog" onClose=${onClose}>
+      ${isRefused ? html`<${Problem} meeting=${meeting} where="leave" />` : html`<p>You are the only presenter here. Make somebody else a presenter first, or end the room.</p>`}
+      <p>When you end the room, everybody leaves at once. ${REMOVED}</p>
+      <${EndActions} onEnd=${onEnd} testid="leave-end">${stay}<//>
+    <//>`;
+  }
   return html`<${Dialog} open=${open} title="Leave without ending the room?" testid="leave-dialog" onClose=${onClose}>
-    <p>${isLast ? 'You are the only presenter here. If you leave, nobody can let people in or end the room.' : 'The room goes on. If you join again, you are no presenter.'}</p>
+    <p>The room goes on. If you join again, you are no presenter.</p>
     <div class="actions">
-      <button type="button" class="button" onClick=${onClose} data-testid="leave-cancel">Stay</button>
-      <button type="button" class="button danger" onClick=${onLeave} data-testid="leave-confirm">Leave</button>
+      ${stay}
+      <button type="button" class="button danger" aria-disabled=${disabledIf(isLeaving)} onClick=${onLeave} data-testid="leave-confirm">${isLeaving ? 'Leaving…' : 'Leave'}</button>
     </div>
   <//>`;
 }

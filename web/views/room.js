@@ -2,6 +2,7 @@
 
 import { html, useState } from '../vendor/htm-preact.js';
 import { describeProblem } from '../join.js';
+import { departureOf } from '../session/meeting.js';
 import { steadyNow } from '../time.js';
 import { beforeClaim, describeVerdict, isMoved, roomSafety } from '../verdict.js';
 import { Age, useExpiry } from './age.js';
@@ -82,7 +83,7 @@ function ClaimsNote({ verdicts }) {
   return html`<p class="claims-note">The list shows what each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
 }
 
-function TopBar({ connection, onHelp, onLeave }) {
+function TopBar({ connection, isLeaving, onHelp, onLeave }) {
   return html`<header class="topbar">
     <div class="topbar-inner">
       <${Brand} />
@@ -90,7 +91,7 @@ function TopBar({ connection, onHelp, onLeave }) {
       <div class="topbar-actions">
         <${CopyLink} />
         <button type="button" class="button quiet" onClick=${onHelp} data-testid="help" aria-haspopup="dialog"><${HelpIcon} /><span class="wide-only">What does this mean?</span><span class="visually-hidden narrow-name">What does this mean?</span></button>
-        <button type="button" class="button" onClick=${onLeave} data-testid="leave"><${LeaveIcon} />Leave</button>
+        <button type="button" class="button" aria-disabled=${isLeaving ? 'true' : undefined} onClick=${onLeave} data-testid="leave"><${LeaveIcon} />${isLeaving ? 'Leaving…' : 'Leave'}</button>
       </div>
     </div>
   </header>`;
@@ -148,12 +149,6 @@ function selfOf(view, isSettled) {
   };
 }
 
-/** Whether a presenter has to be asked before they leave, and whether nobody else presents. */
-function departureOf({ meeting, others }) {
-  const isPresenter = meeting?.role === 'presenter';
-  return { mustAsk: isPresenter && others.length > 0, isLast: !others.some((state) => state.participant?.role === 'presenter') };
-}
-
 /** Says it if the server does not check who acts for whom. Rooms that nobody created exist only there. */
 function OpenNote({ meeting, isOpen }) {
   if (meeting && !isOpen) return null;
@@ -168,12 +163,16 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
   const [leaving, setLeaving] = useState(false);
   const [panel, setPanel] = useState(null);
   const { meeting } = view;
-  const { mustAsk, isLast } = departureOf(view);
+  const { mustAsk, isLast, isRefused } = departureOf(view);
   // A presenter may switch chat or questions off while they are shown.
   const shown = meeting?.room.settings[panel] ? panel : null;
   const close = () => {
     setPanel(null);
     document.querySelector(`[data-testid=${panel}-toggle]`)?.focus();
+  };
+  const stay = () => {
+    setLeaving(false);
+    if (isRefused) session.meeting.dismissProblem();
   };
   const end = () => onEnd().then(() => null, describeProblem);
   const now = clock.now();
@@ -185,7 +184,7 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
   useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
   return html`<div class="room">
-    <${TopBar} connection=${view.connection} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
+    <${TopBar} connection=${view.connection} isLeaving=${view.isLeaving} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
     <${Banner} view=${view} />
     <main class=${shown ? 'layout has-panel' : 'layout'}>
       <div class="heading">
@@ -201,7 +200,7 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
       <${Side} view=${view} session=${session} verdict=${verdicts[0]} isSettled=${isSettled} clock=${clock} />
       <${People} view=${view} people=${people} isStale=${isStale} session=${session} clock=${clock} />
     </main>
-    <${LeaveDialog} open=${leaving} isLast=${isLast} onClose=${() => setLeaving(false)} onLeave=${onLeave} />
+    ${meeting && html`<${LeaveDialog} open=${leaving || isRefused} isLast=${isLast} isRefused=${isRefused} isLeaving=${view.isLeaving} meeting=${meeting} onClose=${stay} onLeave=${onLeave} onEnd=${end} />`}
     <${HelpDialog} open=${help} onClose=${() => setHelp(false)} />
   </div>`;
 }
