@@ -220,10 +220,17 @@ class Meeting {
 
   dismissRequest() { this.#set({ request: null }); }
 
-  /** Tells the presenters that this person does not follow their request to mute. */
-  refuseRequest() {
+  /** Tells the presenters that this person does not follow their request to mute, whatever else is under way. */
+  async refuseRequest() {
+    const { api, roomId, participantId } = this.#options;
+    const { request } = this.#view;
     this.dismissRequest();
-    return this.#change('request', this.#options.participantId, { muteRequest: 'refused' });
+    if (!request) return;
+    try {
+      await api.changeParticipant(roomId, participantId, { refusedRequest: request.requestId });
+    } catch (error) {
+      this.fail('request', error);
+    }
   }
 }
 

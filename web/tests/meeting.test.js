@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { ApiError } from '../http.js';
 import { createMeeting, outcomeNow } from '../session/meeting.js';
-import { fakeClock } from './fake-clock.js';
+import { deferred, fakeClock } from './fake-clock.js';
 
 const ROOM = 'rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE';
 const ME = 'p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF';
@@ -103,8 +103,25 @@ test('the refusal of a request is told to the server', async () => {
   t.see({});
   t.see({}, { request: 'mr_1' });
   await t.meeting.refuseRequest();
-  assert.deepEqual(t.world.calls.at(-1), ['changeParticipant', ROOM, ME, { muteRequest: 'refused' }]);
+  assert.deepEqual(t.world.calls.at(-1), ['changeParticipant', ROOM, ME, { refusedRequest: 'mr_1' }]);
   assert.equal(t.meeting.view().request, null);
+});
+
+test('a request is refused while something else is under way, and only the one that the person has seen', async () => {
+  const slow = deferred();
+  const answers = { changeParticipant: () => slow.promise };
+  const t = setup({ muted: false, answers });
+  t.see({});
+  t.see({}, { request: 'mr_1' });
+  const hand = t.meeting.raiseHand(true);
+  answers.changeParticipant = null;
+  await t.meeting.refuseRequest();
+  assert.deepEqual(t.world.calls.at(-1), ['changeParticipant', ROOM, ME, { refusedRequest: 'mr_1' }]);
+  slow.resolve();
+  await hand;
+  const { length } = t.world.calls;
+  await t.meeting.refuseRequest();
+  assert.equal(t.world.calls.length, length, 'there is no request any more');
 });
 
 test('new hands and people who wait are announced once', () => {

@@ -32,7 +32,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/mute-all")
     .describes(
         "Asks everybody who is present, but presenters. The request is in `room.muteRequest` for their pages, and a notice \
          is in the chat. It changes no claim and switches no microphone: each person's own client does that, or the person \
-         refuses (`PATCH` of their participant with `muteRequest: \"refused\"`). The body may be left out with a token.",
+         refuses (`PATCH` of their participant with `refusedRequest`). The body may be left out with a token.",
     )
     .takes_if_any::<Acting>()
     .gives::<MuteRequest>(202, "The request, and how it stands.")

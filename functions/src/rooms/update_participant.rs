@@ -8,7 +8,7 @@ use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request};
 use domain::room::Role;
 use domain::user::User;
-use domain::{Limit, Name, UserId};
+use domain::{Limit, MuteRequestId, Name, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::dynamodb::{MUTE_REQUEST_NOT_FOUND, NOT_IN_ROOM, PersonChange};
@@ -61,9 +61,9 @@ struct UpdateParticipant {
     /// What they may do.
     #[serde(default)]
     role: Option<Role>,
-    /// `refused` says that they stay open in spite of the room's last request to mute.
+    /// The room's last request to mute, in spite of which they stay open.
     #[serde(default)]
-    mute_request: Option<MuteReply>,
+    refused_request: Option<MuteRequestId>,
     /// True lets somebody in who waits in the lobby.
     #[serde(default)]
     #[schemars(extend("enum" = [true, null]))]
@@ -72,15 +72,6 @@ struct UpdateParticipant {
     #[serde(default)]
     #[schemars(extend("enum" = [true, null]))]
     removed: Option<bool>,
-}
-
-/// What a person says to a request to mute. Who follows it claims to be muted, and says nothing here.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-enum MuteReply {
-    /// They stay open.
-    Refused,
 }
 
 /// A changed participant.
@@ -98,8 +89,8 @@ struct Updated {
 }
 
 /// # Errors
-/// 400 malformed id or body; 401 no caller; 403 a change that the caller may not make; 404 no such participant; 409 the
-/// room is full, or would have no presenter; 410 it has ended.
+/// 400 malformed id or body; 401 no caller; 403 a change that the caller may not make; 404 no such participant, or
+/// another request to mute than the last one; 409 the room is full, or would have no presenter; 410 it has ended.
 pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let target = open_user("participantId", path(&request, "participantId")?)?;
@@ -129,9 +120,13 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         && (body.name.is_some()
             || body.is_video_on.is_some()
             || body.hand_raised == Some(true)
-            || body.mute_request.is_some())
+            || body.refused_request.is_some())
     {
         return Err(crate::auth::FORBIDDEN.into());
+    }
+    let last_request = member.stored.room.mute_request.map(|request| request.request_id);
+    if body.refused_request.is_some() && body.refused_request != last_request {
+        return Err(MUTE_REQUEST_NOT_FOUND.into());
     }
     if body.removed.is_some() {
         context.rooms.take_out(&room_id, &target, &cause).await?;
@@ -140,18 +135,13 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     if body.admitted.is_some() {
         context.rooms.admit(&room_id, &target, &cause).await?;
     }
-    let refused_request = match (body.mute_request, member.stored.room.mute_request) {
-        (Some(MuteReply::Refused), Some(request)) => Some(request.request_id),
-        (Some(MuteReply::Refused), None) => return Err(MUTE_REQUEST_NOT_FOUND.into()),
-        (None, _) => None,
-    };
     let change = PersonChange {
         name: body.name,
         is_video_on: body.is_video_on,
         hand_raised: body.hand_raised,
         may_unmute: body.may_unmute,
         role: body.role,
-        refused_request,
+        refused_request: body.refused_request,
         is_moderated: member.stored.room.settings.moderated_unmute,
     };
     let user = context.rooms.change_person(&room_id, &target, &change, &cause).await?;

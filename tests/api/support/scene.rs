@@ -220,7 +220,7 @@ impl Scene {
                 ..self.room.call("get_mute_request", &self.presenter)
             },
             self.room.about(&self.question, "update_question", &self.guest).with(json!({"removed": true})),
-            self.room.moderate(&self.guest, &self.guest, json!({"muteRequest": "refused"})),
+            self.room.moderate(&self.guest, &self.guest, json!({"refusedRequest": self.mute_request})),
             self.openly("post_message", json!({"message": "Hello"})),
             self.openly("ask_question", json!({"question": "When?"})),
             self.openly("mute_all", json!({})),

@@ -5,6 +5,9 @@ use crate::support::{Reply, Runner, refused, refused_field};
 use functions::Context;
 use serde_json::{Value, json};
 
+/// A request that nobody has made.
+const UNKNOWN: &str = "mr_01KBA8M3Q4V4W5X6Y7Z8A9BCDJ";
+
 async fn request(context: &Context, room: &Room, by: &Person) -> String {
     let reply = room.call("mute_all", by).run(context).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
@@ -22,8 +25,8 @@ async fn claim(context: &Context, person: &Person, is_muted: bool) {
     assert_eq!(reply.status, 200, "{}", reply.text);
 }
 
-fn refuse(room: &Room, by: &Person) -> crate::support::faults::Command {
-    room.moderate(by, by, json!({"muteRequest": "refused"}))
+fn refuse(room: &Room, by: &Person, request: &str) -> crate::support::faults::Command {
+    room.moderate(by, by, json!({"refusedRequest": request}))
 }
 
 #[tokio::test]
@@ -41,7 +44,7 @@ async fn each_person_has_the_outcome_of_the_moment() {
     let late = room.join(&context, "Late").await;
     claim(&context, quiet, true).await;
     for by in [open, mind] {
-        assert_eq!(refuse(&room, by).run(&context).await.status, 200);
+        assert_eq!(refuse(&room, by, &id).run(&context).await.status, 200);
     }
     room.remove(&context, &ada, left).await;
     let outcomes = async || {
@@ -71,16 +74,18 @@ async fn a_refusal_is_about_one_request() {
     let context = strict(&faulty).await;
     let (room, ada) = NewRoom::default().create(&context).await;
     let grace = room.join(&context, "Grace").await;
-    refused(&refuse(&room, &grace).run(&context).await, 404, "mute_request_not_found");
+    refused(&refuse(&room, &grace, UNKNOWN).run(&context).await, 404, "mute_request_not_found");
     let first = request(&context, &room, &ada).await;
-    assert_eq!(refuse(&room, &grace).run(&context).await.status, 200);
+    assert_eq!(refuse(&room, &grace, &first).run(&context).await.status, 200);
     let second = request(&context, &room, &ada).await;
+    for not_the_last in [&first, UNKNOWN] {
+        refused(&refuse(&room, &grace, not_the_last).run(&context).await, 404, "mute_request_not_found");
+    }
     let outcome = async |id: &str| look(&context, &room, &ada, id).await.json()["targets"][0]["outcome"].take();
     assert_eq!((outcome(&first).await, outcome(&second).await), (json!("refused"), json!("requested")));
-    let of_another = room.moderate(&ada, &grace, json!({"muteRequest": "refused"}));
+    let of_another = room.moderate(&ada, &grace, json!({"refusedRequest": second}));
     refused(&of_another.run(&context).await, 403, "forbidden");
-    let unknown = room.moderate(&grace, &grace, json!({"muteRequest": "accepted"}));
-    refused_field(&unknown.run(&context).await, "muteRequest");
+    refused_field(&refuse(&room, &grace, "7").run(&context).await, "refusedRequest");
 }
 
 #[tokio::test]
@@ -94,7 +99,7 @@ async fn only_a_presenter_of_the_room_sees_a_request() {
     refused(&look(&context, &room, &grace, &id).await, 403, "presenter_only");
     refused(&look(&context, &room, &eve, &id).await, 403, "forbidden");
     refused(&look(&context, &other, &eve, &id).await, 404, "mute_request_not_found");
-    refused(&look(&context, &room, &ada, "mr_01KBA8M3Q4V4W5X6Y7Z8A9BCDJ").await, 404, "mute_request_not_found");
+    refused(&look(&context, &room, &ada, UNKNOWN).await, 404, "mute_request_not_found");
     refused_field(&look(&context, &room, &ada, "7").await, "muteRequestId");
 }
 
