@@ -11,6 +11,8 @@ const VISIBLE_MS = 2500;
 export function createFeed({ read, onBody, onChange, isHidden, now, random, timers = {} }) {
   let poller = null;
   let connection = 'connecting';
+  /** What arrived after the panel was closed. The server says only once that it has changed. */
+  let isMissed = false;
 
   function update(view) {
     if (view.connection === connection) return;
@@ -20,7 +22,11 @@ export function createFeed({ read, onBody, onChange, isHidden, now, random, time
 
   async function fetchBody() {
     const { changed, body } = await read();
-    if (poller !== null) onBody(body, changed);
+    isMissed ||= changed;
+    if (poller !== null) {
+      onBody(body, isMissed);
+      isMissed = false;
+    }
     return { changed, items: [], truncated: false };
   }
 

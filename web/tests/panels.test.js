@@ -53,6 +53,21 @@ test('messages are read only while the panel is open', async () => {
   assert.equal(t.calls.length, 4, 'a panel can be opened again');
 });
 
+test('what arrives just after the panel was closed is shown when it is opened again', async () => {
+  const page = (text) => ({ messages: list(text), hasMore: false, nextBefore: null });
+  const late = deferred();
+  const answers = [{ changed: true, body: page('a') }, late.promise, { changed: false, body: page('ab') }];
+  const t = setup(createChat, { messages: () => answers.shift() });
+  t.panel.open();
+  await t.clock.advance(2500);
+  t.panel.close();
+  late.resolve({ changed: true, body: page('ab') });
+  await t.clock.settle();
+  t.panel.open();
+  await t.clock.settle();
+  assert.equal(ids(t.panel.view().messages), 'ab');
+});
+
 test('a message that was sent is shown at once, and a failure keeps the text with its reason', async () => {
   const answers = { messages: { changed: false, body: { messages: [], hasMore: false, nextBefore: null } }, sendMessage: { message: { id: 'm' } } };
   const t = setup(createChat, answers);
