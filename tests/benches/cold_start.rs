@@ -15,11 +15,12 @@
 )]
 
 use serde_json::json;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::Runner;
-use support::lambda::{environment, event};
+use support::lambda::{environment, event, install_key};
 use tempfile::NamedTempFile;
 use tiny_http::{Header, Request, Response, Server};
 
@@ -32,6 +33,13 @@ const STARTS: usize = 10;
 /// Warm calls after each start. The system counts CPU time in steps of 10 ms, so it is measured over all of them.
 const CALLS: usize = 300;
 const FUNCTIONS: [&str; 5] = ["set_state", "set_mute", "set_device", "get_user", "list_room_users"];
+/// Functions of rooms that somebody created. A room holds a thousand people, so each start is followed by fewer calls.
+const OF_ROOMS: [&str; 4] = ["create_room", "join_room", "get_room", "post_message"];
+const CALLS_OF_ROOMS: usize = 40;
+
+/// The room and the person of the events in `events/`.
+const EXAMPLE_ROOM: &str = "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE";
+const EXAMPLE_PERSON: &str = "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF";
 
 /// A function's process, and the runtime API that it asks for work. It is killed when dropped.
 struct Function {
@@ -108,15 +116,23 @@ fn main() {
     }
     let runner = Runner::ephemeral();
     let database = runner.dynamodb.clone().unwrap();
+    install_key(&runner);
     for user in 0..24 {
         let state = json!({"isMuted": true, "deviceId": "default", "deviceLabel": "Built-in", "roomId": "demo-room"});
         assert_eq!(runner.post(&format!("/api/users/user-{user}/state"), state).status, 201);
     }
     runner.post("/api/users/demo-user/state", json!({"isMuted": true, "roomId": "demo-room"}));
 
+    let room = json!({"title": "Weekly review", "presenterName": "Ada", "maxParticipants": 1000});
+    let room = runner.post("/api/rooms", room).json();
+    let [room, ada] = ["roomId", "participantId"].map(|name| room[name].as_str().unwrap().to_owned());
+
     let reference = std::env::var_os("REFERENCE").map(PathBuf::from);
-    let reference = reference.map(|path| measure("reference", &path, "set_mute", &database, |_| true));
-    println!("{STARTS} starts of each, {CALLS} warm calls after each start; milliseconds, medians.\n");
+    let (mute, env) = (event("set_mute").to_string(), environment("set_mute", &database));
+    let reference = reference.map(|path| measure("reference", &path, &env, CALLS, |_| mute.clone(), |_| true));
+    println!(
+        "{STARTS} starts of each, {CALLS} warm calls after each start ({CALLS_OF_ROOMS} of rooms); milliseconds, medians.\n"
+    );
     println!(
         "{:<18}{:>7}{:>7}{:>7}{:>10}{:>12}{:>12}",
         "", "init", "first", "warm", "warm CPU", "peak RSS MiB", "size MiB"
@@ -128,9 +144,13 @@ fn main() {
         );
     };
     reference.iter().for_each(print);
-    for name in FUNCTIONS {
+    let calls = FUNCTIONS.map(|name| (name, CALLS)).into_iter().chain(OF_ROOMS.map(|name| (name, CALLS_OF_ROOMS)));
+    for (name, calls) in calls {
+        let text = event(name).to_string().replace(EXAMPLE_ROOM, &room).replace(EXAMPLE_PERSON, &ada);
+        // Limits count addresses.
+        let event = |number: u32| text.replace("203.0.113.7", &Ipv4Addr::from_bits(0x0A00_0000 + number).to_string());
         let succeeded = |answer: &str| answer.contains(r#""statusCode":20"#);
-        let row = measure(name, &support::binary(name), name, &database, succeeded);
+        let row = measure(name, &support::binary(name), &environment(name, &database), calls, event, succeeded);
         print(&row);
         if let Some(base) = &reference {
             println!(
@@ -147,20 +167,32 @@ fn main() {
     }
 }
 
-fn measure(name: &str, binary: &Path, of: &str, database: &str, succeeded: impl Fn(&str) -> bool) -> Row {
-    let (event, env) = (event(of).to_string(), environment(of, database));
+/// Measures a binary. `event` makes the event with a number that no other event of this binary has.
+fn measure(
+    name: &str,
+    binary: &Path,
+    env: &[(&str, &str)],
+    calls: usize,
+    event: impl Fn(u32) -> String,
+    succeeded: impl Fn(&str) -> bool,
+) -> Row {
     let mut sample = Sample::default();
+    let mut number = 0;
+    let mut event = || {
+        number += 1;
+        event(number)
+    };
     for _ in 0..STARTS {
-        let function = Function::start(binary, &env);
+        let function = Function::start(binary, env);
         let pid = function.process.id();
         let next = function.request();
         sample.init.push(function.started.elapsed());
-        let (took, answer, mut next) = function.invoke(next, &event);
+        let (took, answer, mut next) = function.invoke(next, &event());
         sample.first.push(took);
         assert!(succeeded(&answer), "{name}: {answer}");
         let before = proc::cpu(pid);
-        for _ in 0..CALLS {
-            let (took, answer, following) = function.invoke(next, &event);
+        for _ in 0..calls {
+            let (took, answer, following) = function.invoke(next, &event());
             sample.warm.push(took);
             assert!(succeeded(&answer), "{name}: {answer}");
             next = following;

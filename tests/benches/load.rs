@@ -7,69 +7,21 @@
 //! Client and server share the machine; the client's own share is printed too.
 #![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
+use http::{Connection, Server, to_bytes};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 #[path = "../api/support/binaries.rs"]
 #[expect(dead_code, reason = "this benchmark uses a part of the tests' support code")]
 mod binaries;
+mod http;
 mod proc;
 
 const USERS: usize = 1000;
 const ROOM: usize = 25;
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Largest answer: a room of 25 has about 12 KB.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// A runner that this benchmark starts. It is killed when dropped.
-struct Server {
-    process: Child,
-    url: String,
-    _directory: TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let directory = TempDir::new().unwrap();
-        let log = directory.path().join("log");
-        let process = Command::new(binaries::binary("greenroom"))
-            .args(["--port", "0"])
-            .current_dir(&directory)
-            .env_clear()
-            .stdout(File::create(&log).unwrap())
-            .stdin(Stdio::null())
-            .spawn();
-        Self { process: process.unwrap(), url: listening(&log), _directory: directory }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Waits for the first line of a runner's log, and returns its URL.
-fn listening(log: &Path) -> String {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let text = std::fs::read_to_string(log).unwrap();
-        if let Some((line, _)) = text.split_once('\n') {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            return line["url"].as_str().unwrap().to_owned();
-        }
-        assert!(Instant::now() < deadline, "the runner does not listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// The requests as bytes, made before anything is measured.
 struct Requests {
@@ -82,12 +34,7 @@ struct Requests {
 
 impl Requests {
     fn to(host: &str) -> Self {
-        let send = |method: &str, path: String, body: String| {
-            let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
-            let length = body.len();
-            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{kind}content-length: {length}\r\n\r\n{body}")
-                .into_bytes()
-        };
+        let send = |method: &str, path: String, body: String| to_bytes(host, method, &path, &body);
         let user = |n: usize| format!("/api/users/user-{n}");
         let users = || 0..USERS;
         let device = r#""deviceId":"usb-1","deviceLabel":"USB microphone""#;
@@ -113,47 +60,6 @@ impl Requests {
         };
         fastrand::choice(requests).unwrap()
     }
-}
-
-struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(host: &str) -> Self {
-        let stream = TcpStream::connect(host).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: vec![0; ANSWER_BYTES_MAX] }
-    }
-
-    /// Sends a request and reads its whole answer.
-    async fn send(&mut self, request: &[u8]) {
-        self.stream.write_all(request).await.unwrap();
-        let (mut read, mut whole) = (0, None);
-        loop {
-            let count = self.stream.read(&mut self.buffer[read..]).await.unwrap();
-            assert!(count > 0, "the server closed a connection");
-            read += count;
-            whole = whole.or_else(|| length(&self.buffer[..read]));
-            if whole.is_some_and(|whole| read >= whole) {
-                break;
-            }
-        }
-        assert!(self.buffer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&self.buffer[..read]));
-    }
-}
-
-/// The length of an answer, head and body. `None`: the head is not complete yet.
-fn length(answer: &[u8]) -> Option<usize> {
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let text = str::from_utf8(&answer[..head]).unwrap();
-    let field = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
-    };
-    let body = text.lines().find_map(field).unwrap_or_else(|| panic!("an answer without a length: {text}"));
-    Some(head + 4 + body)
 }
 
 fn main() {
@@ -184,7 +90,7 @@ fn main() {
     runtime.block_on(async {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let requests = Arc::new(Requests::to(&host));
-        let mut one = Connection::open(&host).await;
+        let mut one = Connection::open(&host, Ipv4Addr::LOCALHOST).await;
         for request in &requests.create {
             one.send(request).await;
         }
@@ -207,7 +113,7 @@ async fn measure(host: &str, requests: &Arc<Requests>, connections: usize, lasti
         .map(|_| {
             let (host, requests) = (host.to_owned(), Arc::clone(requests));
             tokio::spawn(async move {
-                let mut connection = Connection::open(&host).await;
+                let mut connection = Connection::open(&host, Ipv4Addr::LOCALHOST).await;
                 let mut times = Vec::new();
                 loop {
                     let begun = Instant::now();
