@@ -5,6 +5,8 @@ export const LABEL_MAX = 256;
 export const NAME_MAX = 100;
 export const TITLE_MAX = 200;
 export const MESSAGE_MAX = 4000;
+export const QUESTION_MAX = 1000;
+export const ANSWER_MAX = 3000;
 /** Longest password, in bytes of UTF-8. */
 export const PASSWORD_MAX = 128;
 const MESSAGE_BYTES_MAX = 8192;
@@ -96,11 +98,11 @@ export function cleanMessage(text) {
 }
 
 /** Why this text cannot be sent; null if it can. */
-export function messageProblem(text) {
+export function messageProblem(text, max = MESSAGE_MAX) {
   const clean = cleanMessage(text);
   if (!clean) return 'Write something first.';
-  const isLong = [...clean].length > MESSAGE_MAX || new TextEncoder().encode(clean).length > MESSAGE_BYTES_MAX;
-  return isLong ? `Too long: at most ${MESSAGE_MAX} characters.` : null;
+  const isLong = [...clean].length > max || new TextEncoder().encode(clean).length > MESSAGE_BYTES_MAX;
+  return isLong ? `Too long: at most ${max} characters.` : null;
 }
 
 const latin = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').replace(/ß/g, 'ss').replace(/[øØ]/g, 'o').replace(/[æÆ]/g, 'ae').replace(/[łŁ]/g, 'l');

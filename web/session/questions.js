@@ -1,7 +1,7 @@
 // The questions of a room: reads them while they are shown, asks, votes, and what presenters do about them.
 
 import { describeProblem } from '../join.js';
-import { cleanMessage, messageProblem } from '../text.js';
+import { ANSWER_MAX, QUESTION_MAX, cleanMessage, messageProblem } from '../text.js';
 import { createFeed } from './feed.js';
 
 export function createQuestions({ api, roomId, onChange, announce, isHidden, now, random, timers }) {
@@ -33,8 +33,8 @@ export function createQuestions({ api, roomId, onChange, announce, isHidden, now
     }
   }
 
-  async function write(where, text, send, done) {
-    const problem = messageProblem(text);
+  async function write(where, text, max, send, done) {
+    const problem = messageProblem(text, max);
     if (!problem) return act(where, () => send(cleanMessage(text)), done);
     set({ problem: { where, text: problem } });
     return false;
@@ -48,12 +48,12 @@ export function createQuestions({ api, roomId, onChange, announce, isHidden, now
     close: feed.close,
     pause: feed.pause,
     resume: feed.resume,
-    ask: (text) => write('ask', text, (question) => api.ask(roomId, question), 'Your question was sent.'),
+    ask: (text) => write('ask', text, QUESTION_MAX, (question) => api.ask(roomId, question), 'Your question was sent.'),
     vote: (question, isFor) => act(question.questionId, async () => {
       const { votes } = await api.vote(roomId, question.questionId, isFor);
       replace(question.questionId, { votes, hasVoted: isFor });
     }),
-    answer: (question, text) => write(question.questionId, text, (answer) => api.answer(roomId, question.questionId, answer), 'The answer was sent.'),
+    answer: (question, text) => write(question.questionId, text, ANSWER_MAX, (answer) => api.answer(roomId, question.questionId, answer), 'The answer was sent.'),
     pin: (question, isPinned) => act(question.questionId, () => api.changeQuestion(roomId, question.questionId, { isPinned })),
     markAnswered: (question, isAnswered) => act(question.questionId, () => api.changeQuestion(roomId, question.questionId, { isAnswered })),
     remove: (question) => act(question.questionId, () => api.changeQuestion(roomId, question.questionId, { removed: true }), 'The question was removed.'),

@@ -335,6 +335,7 @@ test('titles, passwords and messages are checked by the server’s rules', () =>
   assert.equal(messageProblem('👩‍👩‍👧'), null);
   assert.match(messageProblem(' \n \u200b'), /Write something/);
   assert.match(messageProblem('x'.repeat(4001)), /at most 4000/);
+  assert.match(messageProblem('x'.repeat(11), 10), /at most 10 /);
   assert.match(messageProblem('字'.repeat(3000)), /at most/, 'the server counts bytes too');
 });
 

@@ -4,7 +4,8 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
-use crate::{Context, Reply, Request};
+use crate::{ApiError, Context, Reply, Request};
+use domain::question::check_answer;
 use domain::{Limit, MessageText, QuestionId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ struct AnswerQuestion {
     /// The presenter. Needed if no token is sent, and otherwise equal to the token's subject.
     #[serde(default)]
     participant_id: Option<UserId>,
+    #[schemars(length(max = 3000))]
     answer: MessageText,
 }
 
@@ -55,6 +57,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let question: QuestionId = path(&request, "questionId")?;
     let caller = Caller::of(&context, &request)?;
     let body: AnswerQuestion = json(&request)?;
+    check_answer(&body.answer).map_err(|rule| ApiError::invalid("answer", rule.to_string()))?;
     let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     within(&context, &request, &caller, Limit::Other).await?;
     let cause = cause(&context, &request, &caller);

@@ -4,7 +4,8 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
-use crate::{Context, Once, Reply, Request};
+use crate::{ApiError, Context, Once, Reply, Request};
+use domain::question::check_question;
 use domain::{Limit, MessageText, QuestionId, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
@@ -41,6 +42,7 @@ struct AskQuestion {
     /// The author. Needed if no token is sent, and otherwise equal to the token's subject.
     #[serde(default)]
     participant_id: Option<UserId>,
+    #[schemars(length(max = 1000))]
     question: MessageText,
 }
 
@@ -60,6 +62,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let room_id = room(&context, &request).await?;
     let caller = Caller::of(&context, &request)?;
     let body: AskQuestion = json(&request)?;
+    check_question(&body.question).map_err(|rule| ApiError::invalid("question", rule.to_string()))?;
     let (caller, participant) = caller.acts_as(&room_id, body.participant_id)?;
     let once = Once::of(&context, &request, caller.subject().as_deref()).await?;
     if let Some(earlier) = once.earlier(&context).await? {

@@ -1,15 +1,39 @@
 //! The questions that the people of a room ask.
 
-use crate::{MessageText, Name, QuestionId, Timestamp, UserId};
+use crate::{MessageText, Name, QuestionId, Refused, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Reverse;
 
 /// Most questions of a room that are neither answered nor removed.
 pub const OPEN_MAX: u32 = 200;
-/// Most questions of a room, answered ones included, that are not removed. `docs/messages.md` says how long a list of all
-/// of them may be.
+/// Most questions of a room, answered ones included, that are not removed. Lambda answers at most 6 MB, and a list of so
+/// many of the longest questions with the longest answers is shorter.
 pub const QUESTIONS_MAX: u32 = 300;
+/// Longest question, in characters.
+pub const QUESTION_CHARS_MAX: usize = 1000;
+/// Longest answer, in characters.
+pub const ANSWER_CHARS_MAX: usize = 3000;
+
+/// Checks that a text is short enough for a question.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_question(text: &MessageText) -> Result<(), Refused> {
+    within(text, QUESTION_CHARS_MAX, Refused("be at most 1000 characters"))
+}
+
+/// Checks that a text is short enough for an answer.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_answer(text: &MessageText) -> Result<(), Refused> {
+    within(text, ANSWER_CHARS_MAX, Refused("be at most 3000 characters"))
+}
+
+fn within(text: &MessageText, chars_max: usize, rule: Refused) -> Result<(), Refused> {
+    if text.as_str().chars().count() > chars_max { Err(rule) } else { Ok(()) }
+}
 
 /// A question in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -65,13 +89,16 @@ pub fn question_example() -> serde_json::Value {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pinned_questions_come_first_then_those_with_more_votes_then_older_ones() {
-        let question = |ms, votes, is_pinned| Question {
+    fn text(text: String) -> MessageText {
+        MessageText::try_from(text).unwrap()
+    }
+
+    fn question(ms: u64, votes: u32, is_pinned: bool) -> Question {
+        Question {
             question_id: QuestionId::created(Timestamp::from_ms(ms), [7; 10]),
             participant_id: "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF".parse().unwrap(),
             name: None,
-            question: MessageText::try_from("Why?".to_owned()).unwrap(),
+            question: text("Why?".to_owned()),
             votes,
             has_voted: false,
             is_pinned,
@@ -79,7 +106,37 @@ mod tests {
             answer: None,
             answered_at: None,
             created_at: Timestamp::from_ms(ms),
-        };
+        }
+    }
+
+    /// A function's answer is JSON in a string of JSON.
+    #[test]
+    fn lambda_can_answer_the_longest_list() {
+        const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
+        for sign in ["\"", "\\", "字", "🎤", "ä"] {
+            let longest = |chars_max: usize| {
+                let fits = |count: &usize| MessageText::try_from(sign.repeat(*count)).is_ok();
+                text(sign.repeat((1..=chars_max).rev().find(fits).unwrap()))
+            };
+            let (asked, answer) = (longest(QUESTION_CHARS_MAX), longest(ANSWER_CHARS_MAX));
+            assert_eq!((check_question(&asked), check_answer(&answer)), (Ok(()), Ok(())));
+            let name = Name::try_from(sign.repeat(100)).unwrap();
+            let (answer, answered_at) = (Some(answer), Some(Timestamp::from_ms(0)));
+            let question =
+                Question { question: asked, answer, answered_at, name: Some(name), ..question(0, 300, true) };
+            let list = serde_json::to_string(&vec![question; QUESTIONS_MAX as usize]).unwrap();
+            let event = serde_json::to_string(&list).unwrap();
+            assert!(event.len() < ANSWER_BYTES_MAX - 1024, "{sign}: {}", event.len());
+        }
+        let long = |chars: usize| text("x".repeat(chars));
+        assert!(
+            check_question(&long(QUESTION_CHARS_MAX + 1)).is_err()
+                && check_answer(&long(ANSWER_CHARS_MAX + 1)).is_err()
+        );
+    }
+
+    #[test]
+    fn pinned_questions_come_first_then_those_with_more_votes_then_older_ones() {
         let ranked = [
             question(9, 1, true),
             question(5, 0, true),

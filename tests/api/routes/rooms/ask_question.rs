@@ -57,7 +57,7 @@ async fn a_malformed_question_is_400_and_is_not_stored() {
     for (body, field) in [
         (json!({}), "question"),
         (json!({"question": " "}), "question"),
-        (json!({"question": "x".repeat(4001)}), "question"),
+        (json!({"question": "x".repeat(1001)}), "question"),
         (json!({"question": "a\u{202E}b"}), "question"),
         (json!({"question": "x", "isPinned": true}), "isPinned"),
         (json!({"question": "x", "participantId": ".."}), "participantId"),
@@ -65,7 +65,7 @@ async fn a_malformed_question_is_400_and_is_not_stored() {
         refused_field(&ask(&context, &room, &ada, body).await, field);
     }
     assert_eq!(room.questions(&context, &ada).await, [json!(null); 0]);
-    assert_eq!(ask(&context, &room, &ada, json!({"question": "ä".repeat(4000)})).await.status, 201);
+    assert_eq!(ask(&context, &room, &ada, json!({"question": "ä".repeat(1000)})).await.status, 201);
 }
 
 #[tokio::test]
