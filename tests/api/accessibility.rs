@@ -91,6 +91,10 @@ fn a_room_is_accessible() {
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     let link = ada.creates(&runner, "Weekly review", &["moderated"], "");
     is_clean(&ada, "a room with one person");
+    bob.browser.open(&format!("{}/ops", runner.url));
+    bob.browser.wait("document.querySelectorAll('.chart path.line').length > 0");
+    bob.browser.wait("document.querySelectorAll('.rooms svg').length === 3");
+    is_clean(&bob, "the operator's page");
     bob.joins(&link, "Weekly review");
     bob.browser.press("m");
     bob.shows("mute-state", "a presenter must allow it first");

@@ -4,25 +4,15 @@ import { html, render, useEffect, useState } from '../vendor/htm-preact.js';
 import { AlertIcon, Brand, CheckIcon } from '../views/icons.js';
 import { Chart } from './chart.js';
 import { endpointsOf, extended, objectivesOf, refusalsOf, sampleOf, snapshotsOf, verdictsOf } from './measure.js';
+import { Rooms } from './rooms-view.js';
 import { MINUTES_MAX, short } from './scale.js';
+import { get, problemOf } from './server.js';
+import { Table } from './table.js';
 
 const EVERY_MS = 2000;
 /** Listing people reads the whole table, so it is asked for less often. */
 const USERS_EVERY = 5;
 const USERS_MAX = 100;
-
-async function get(path) {
-  const response = await fetch(path, { headers: { accept: 'application/json' }, cache: 'no-store', signal: AbortSignal.timeout(5000) });
-  const body = await response.json();
-  if (!response.ok) throw Object.assign(new Error(body.detail ?? body.title), { status: response.status });
-  return body;
-}
-
-function problemOf(error) {
-  if (error.status === 401) return 'This server is strict: its metrics need a token, and this version issues no tokens.';
-  if (error.status) return `The server answers ${error.status}: ${error.message}`;
-  return 'The server does not answer. This page shows the last figures.';
-}
 
 function useServer() {
   const [state, setState] = useState({ metrics: null, history: [], people: null, problem: null });
@@ -33,8 +23,8 @@ function useServer() {
     async function ask() {
       const began = performance.now();
       try {
-        const metrics = await get('/api/metrics');
-        const people = round % USERS_EVERY === 0 ? await get(`/api/users?limit=${USERS_MAX}`) : null;
+        const { body: metrics } = await get('/api/metrics');
+        const people = round % USERS_EVERY === 0 ? (await get(`/api/users?limit=${USERS_MAX}`)).body : null;
         round += 1;
         if (stopped) return;
         setState((before) => ({
@@ -42,7 +32,7 @@ function useServer() {
           history: extended(before.history, sampleOf(metrics), MINUTES_MAX * 60_000),
         }));
       } catch (error) {
-        if (!stopped) setState((before) => ({ ...before, problem: problemOf(error) }));
+        if (!stopped) setState((before) => ({ ...before, problem: problemOf(error, 'its metrics', 'This page shows the last figures.') }));
       }
       timer = setTimeout(ask, Math.max(0, EVERY_MS - (performance.now() - began)));
     }
@@ -66,19 +56,6 @@ function Objectives({ metrics }) {
     <ul>${objectivesOf(metrics).map(({ profile, name, wanted, is, met }) => html`<${Light} key=${profile + name} id="objective" met=${met}
         title=${`${profile}: ${name} ${met ? 'met' : 'missed'}`} text=${`${is}, wanted ${wanted}`} />`)}
       ${snapshotsOf(metrics).map(({ name, met, is, text }) => html`<${Light} key=${name} id="job" met=${met} title=${`${name}: ${is}`} text=${text} />`)}</ul>
-  </section>`;
-}
-
-/** Allows line breaks in a route at its slashes only. */
-const breakable = (text) => text.split(/(?=\/)/).map((part) => html`<wbr />${part}`);
-
-function Table({ title, id, head, rows, empty }) {
-  return html`<section class="card table" aria-labelledby=${id}>
-    <h2 id=${id}>${title}</h2>
-    ${rows.length === 0 ? html`<p class="hint">${empty}</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label=${`${title}, table`}><table>
-      <thead><tr>${head.map((cell, at) => (cell ? html`<th key=${cell} scope="col" class=${at ? 'number' : ''}>${cell}</th>` : html`<td key="corner"></td>`))}</tr></thead>
-      <tbody>${rows.map(([first, ...rest]) => html`<tr key=${first}><th scope="row">${breakable(first)}</th>${rest.map((cell, at) => html`<td key=${at} class="number">${cell}</td>`)}</tr>`)}</tbody>
-    </table></div>`}
   </section>`;
 }
 
@@ -115,6 +92,7 @@ function App() {
     <main class="ops">
       <div role="status">${problem && html`<p class="alert" data-testid="problem"><${AlertIcon} />${problem}</p>`}</div>
       ${metrics && html`<${Figures} metrics=${metrics} history=${history} people=${people} />`}
+      <${Rooms} />
     </main>`;
 }
 

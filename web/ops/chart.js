@@ -3,22 +3,28 @@
 import { html, useLayoutEffect, useRef, useState } from '../vendor/htm-preact.js';
 import { ago, inWords, minutesOf, nearest, path, short, ticks } from './scale.js';
 
-const HEIGHT = 190;
-const EDGE = { top: 10, right: 12, bottom: 26, left: 46 };
+export const HEIGHT = 190;
+export const EDGE = { top: 10, right: 12, bottom: 26, left: 46 };
+
+/** A reference for an element, and the width of that element in whole pixels; 0 until it is known. */
+export function useWidth() {
+  const frame = useRef(null);
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
+    observer.observe(frame.current);
+    return () => observer.disconnect();
+  }, []);
+  return [frame, width];
+}
 
 /**
  * Draws one or more lines over the same minutes, in real pixels, so that its text has a readable size on a phone too.
  * The pointer and the arrow keys choose a moment; otherwise the readout above the chart shows the newest values.
  */
 export function Chart({ title, unit, lines, times, limit = null, whole = false }) {
-  const frame = useRef(null);
-  const [width, setWidth] = useState(0);
+  const [frame, width] = useWidth();
   const [picked, pick] = useState(null);
-  useLayoutEffect(() => {
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
-    observer.observe(frame.current);
-    return () => observer.disconnect();
-  }, []);
 
   const minutes = minutesOf(times);
   const end = times.at(-1) ?? 0;

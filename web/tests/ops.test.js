@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { endpointsOf, extended, numberOf, objectivesOf, ratesOf, refusalsOf, sampleOf, snapshotsOf, verdictsOf } from '../ops/measure.js';
+import { daysInWords, daysOf, featuresOf, minutesOf as meanOf, totalsOf } from '../ops/rooms.js';
 import { ago, inWords, minutesOf, nearest, path, short, ticks } from '../ops/scale.js';
+import { get, problemOf } from '../ops/server.js';
 
 const metrics = {
   timestamp: '2026-11-21T12:00:02.000Z',
@@ -137,4 +139,72 @@ test('ages and charts are described in words', () => {
   assert.deepEqual([0, 2000, 89_000, 180_000].map(ago), ['now', '2 s ago', '89 s ago', '3 min ago']);
   const lines = [{ label: 'p50', values: [null, 1, 3, 2] }, { label: 'p99', values: [null] }];
   assert.equal(inWords('Response time', 'ms', lines, 10), 'Response time, the last 10 minutes. p50: now 2 ms, from 1 to 3. p99: no values yet.');
+});
+
+const dayWith = (day, more) => ({
+  day, roomsCreated: 0, roomsEnded: 0, meanDurationMinutes: 0, peakParticipants: 0, participants: 0, messages: 0, questions: 0,
+  features: { chat: 0, questions: 0, lobby: 0, password: 0, moderatedUnmute: 0 }, ...more,
+});
+const NOON = Date.parse('2026-03-02T12:00:00.000Z');
+/** As the API lists them: the newest first, and without days that had no rooms. */
+const LISTED = [
+  dayWith('2026-03-02', { roomsCreated: 1, features: { chat: 0, questions: 0, lobby: 0, password: 0, moderatedUnmute: 0 } }),
+  dayWith('2026-02-28', {
+    roomsCreated: 2, roomsEnded: 3, meanDurationMinutes: 40, peakParticipants: 12, participants: 31, messages: 80, questions: 9,
+    features: { chat: 3, questions: 2, lobby: 1, password: 2, moderatedUnmute: 0 },
+  }),
+  dayWith('2026-02-27', { roomsCreated: 4, roomsEnded: 1, meanDurationMinutes: 80, peakParticipants: 3, participants: 4, features: { chat: 0, questions: 0, lobby: 1, password: 0, moderatedUnmute: 0 } }),
+];
+
+test('a day without rooms is a zero and not a gap, also across the end of a month', () => {
+  const days = daysOf(LISTED, NOON, 5);
+  assert.deepEqual(days.map(({ day, roomsCreated }) => [day, roomsCreated]), [
+    ['2026-02-26', 0], ['2026-02-27', 4], ['2026-02-28', 2], ['2026-03-01', 0], ['2026-03-02', 1],
+  ]);
+  assert.deepEqual(days[0], dayWith('2026-02-26'), 'it has every member of a listed day');
+  assert.deepEqual([daysOf([], NOON).length, daysOf([], NOON).every(({ roomsCreated }) => roomsCreated === 0)], [30, true]);
+});
+
+test('days are those of UTC, whatever the browser’s time zone', () => {
+  for (const [time, day] of [['2026-03-02T00:00:00.000Z', '2026-03-02'], ['2026-03-01T23:59:59.999Z', '2026-03-01']]) {
+    assert.equal(daysOf([], Date.parse(time), 1)[0].day, day);
+  }
+});
+
+test('the days together count a mean by the rooms behind it', () => {
+  assert.deepEqual(totalsOf(daysOf(LISTED, NOON, 5)), { created: 7, ended: 4, people: 35, peak: 12, minutes: 50, messages: 80, questions: 9 });
+  assert.deepEqual(totalsOf(daysOf([], NOON, 5)), { created: 0, ended: 0, people: 0, peak: 0, minutes: null, messages: 0, questions: 0 });
+});
+
+test('no duration is known of a day on which no room ended', () => {
+  assert.deepEqual(daysOf(LISTED, NOON, 5).map(meanOf), [null, 80, 40, null, null]);
+});
+
+test('a feature is counted in rooms, and as a share of those that ended', () => {
+  assert.deepEqual(featuresOf(daysOf(LISTED, NOON, 5)).map(({ name, rooms, percent }) => [name, rooms, percent]), [
+    ['chat', 3, 75], ['questions', 2, 50], ['lobby', 2, 50], ['password', 2, 50], ['moderated unmute', 0, 0],
+  ]);
+  assert.ok(featuresOf(daysOf([], NOON, 5)).every(({ percent }) => percent === null));
+});
+
+test('a chart of days is described in words', () => {
+  const days = daysOf(LISTED, NOON, 5);
+  assert.equal(daysInWords('Rooms per day', null, days, days.map(({ roomsCreated }) => roomsCreated), 'en-GB'),
+    'Rooms per day, the last 5 days. Most: 4, on 27 Feb. Today: 1.');
+  assert.equal(daysInWords('Mean duration', 'min', days, days.map(meanOf), 'en-GB'), 'Mean duration, the last 5 days. Most: 80 min, on 27 Feb. Today: no value.');
+  assert.equal(daysInWords('Mean duration', 'min', days, days.map(() => null)), 'Mean duration, the last 5 days. No values yet.');
+});
+
+test('an answer comes with the server’s time, or with the browser’s if the server names none', async () => {
+  const answering = (headers, status = 200, body = { days: [] }) => async () => new Response(JSON.stringify(body), { status, headers });
+  assert.deepEqual(await get('/x', { fetch: answering({ date: 'Mon, 02 Mar 2026 12:00:00 GMT' }) }), { body: { days: [] }, atMs: NOON });
+  assert.equal((await get('/x', { fetch: answering({}), now: () => 7 })).atMs, 7);
+  await assert.rejects(get('/x', { fetch: answering({}, 503, { title: 'Unavailable', detail: 'try again' }) }), { status: 503, message: 'try again' });
+});
+
+test('a refusal, an error and silence are told apart', () => {
+  for (const status of [401, 403]) assert.match(problemOf({ status }, 'its metrics'), /strict\..*nobody may read its metrics/);
+  assert.equal(problemOf({ status: 503, message: 'busy' }, 'its metrics'), 'The server answers 503: busy');
+  assert.equal(problemOf(new TypeError('fetch failed'), 'its metrics'), 'The server does not answer.');
+  assert.equal(problemOf(new TypeError('fetch failed'), 'its metrics', 'These are old.'), 'The server does not answer. These are old.');
 });
