@@ -81,7 +81,8 @@ export function createApi({ sendBeacon = (...args) => globalThis.navigator?.send
     quitRoom: (roomId) => http.call('POST', `${room(roomId)}/leave`, { body: {}, keepalive: true }),
     /** Ends a created room for everybody. Resolves to `{sessionStats}`. */
     endRoom: (roomId) => http.call('DELETE', room(roomId)),
-    changeRoom: (roomId, change) => http.call('PATCH', room(roomId), { body: change }),
+    /** With `version`, the room is changed only if it still has this version. Resolves to `{room, warning}`. */
+    changeRoom: (roomId, change, version = null) => http.call('PATCH', room(roomId), { body: change, headers: version === null ? {} : { 'if-match': `"${version}"` } }),
     changeParticipant: (roomId, id, change) => http.call('PATCH', participant(roomId, id), { body: change }),
 
     /** Asks everybody to mute: `{requestId, targets}`. */

@@ -114,7 +114,8 @@ function enterMeeting(ticket) {
     api: participantApi(ticket), userId: participantId, name, roomId, meeting: { room, role },
     deviceId: ticket.deviceId ?? store.remembered().deviceId ?? null,
     store: { ...store, updateSession: (change) => tickets.update(roomId, change), endSession: () => tickets.drop(roomId) },
-    onOver: (error) => showOver({ ...ticket, isWaiting: false }, error),
+    // The room may have another title by now.
+    onOver: (error) => showOver({ ...ticket, isWaiting: false, room: session.snapshot().meeting.room }, error),
   });
 }
 

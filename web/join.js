@@ -20,14 +20,14 @@ export async function putClaim({ api, nextSeq }, userId, claim) {
 }
 
 /** The fields of the forms by their names in the API. */
-const FIELDS = { name: 'name', presenterName: 'name', roomId: 'room', title: 'title', password: 'password' };
+const FIELDS = { name: 'name', presenterName: 'name', roomId: 'room', title: 'title', password: 'password', maxParticipants: 'size' };
 /** Codes of refusals that are about one field. */
 const CODES = { password_required: 'password', password_wrong: 'password', room_not_found: 'room' };
 
-/** The field of the form that the server refuses: `name`, `room`, `title`, `password` or null. */
+/** The field of the form that the server refuses: `name`, `title`, `password`, `size`, `room` or null. */
 export function fieldOf(error) {
   const named = fieldsOf(error).map((field) => FIELDS[field]).filter(Boolean);
-  return ['name', 'title', 'password', 'room'].find((field) => named.includes(field)) ?? CODES[error.code] ?? null;
+  return ['name', 'title', 'password', 'size', 'room'].find((field) => named.includes(field)) ?? CODES[error.code] ?? null;
 }
 
 /** What people can do about refusals, by code. */
@@ -51,6 +51,7 @@ const WORDS = {
   token_invalid: 'You are not in this room any more. Join again.',
   too_many_questions: 'This room has as many questions as it can hold. A presenter can remove some.',
   unmute_not_allowed: 'A presenter must allow you to unmute first.',
+  version_conflict: 'Somebody else has changed the room meanwhile. This is how it is now: look at it, and save again.',
 };
 
 /** The longest wait that `Retry-After` is followed for (`backoff.js`): the real one may be longer. */

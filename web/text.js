@@ -9,6 +9,9 @@ export const QUESTION_MAX = 1000;
 export const ANSWER_MAX = 3000;
 /** Longest password, in bytes of UTF-8. */
 export const PASSWORD_MAX = 128;
+/** How many people a room may hold. */
+export const SIZE_MIN = 2;
+export const SIZE_MAX = 1000;
 const MESSAGE_BYTES_MAX = 8192;
 
 // Characters that the server refuses: control characters, bidi controls, which could make a text read differently, and
@@ -88,6 +91,12 @@ export const cleanTitle = (text) => readable(text ?? '');
 /** Why a room cannot have this password; null if it can. It is sent as it was typed. */
 export function passwordProblem(text) {
   return new TextEncoder().encode(text).length > PASSWORD_MAX ? 'This password is too long.' : null;
+}
+
+/** Why a room cannot hold this number of people, as it was typed; null if it can. */
+export function sizeProblem(text) {
+  const size = /^\d{1,9}$/.test(text.trim()) ? Number(text) : NaN;
+  return size >= SIZE_MIN && size <= SIZE_MAX ? null : `Enter a whole number from ${SIZE_MIN} to ${SIZE_MAX}.`;
 }
 
 /** A message as it is sent: line by line under the rules of a label; empty if nothing readable is left. */

@@ -107,6 +107,13 @@ fn a_room_is_accessible() {
     ada.browser.press("\u{e00c}");
     ada.browser.click("[data-testid=settings] summary");
     is_clean(&ada, "the settings");
+    ada.browser.click("[data-testid=room-change]");
+    ada.browser.run("document.querySelector('[data-testid=change-size]').select();");
+    ada.browser.type_into("[data-testid=change-size]", "1\u{e007}");
+    ada.shows("change-size-hint", "Enter a whole number");
+    is_clean(&ada, "the form to change a room, refused");
+    ada.browser.press("\u{e00c}");
+    ada.browser.wait("document.activeElement.innerText === 'Settings'");
     ada.browser.press("\u{e00c}");
     ada.browser.wait("document.activeElement.innerText === 'Settings'");
 

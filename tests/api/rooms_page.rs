@@ -45,6 +45,12 @@ impl Guest {
         asks(&self.browser, link, &self.name, password);
     }
 
+    /// Replaces what a field holds.
+    fn retypes(&self, field: &str, text: &str) {
+        self.browser.run(&format!("document.querySelector('[data-testid={field}]').select();"));
+        self.browser.type_into(&format!("[data-testid={field}]"), text);
+    }
+
     /// Joins a created room by its link.
     pub(crate) fn joins(&self, link: &str, title: &str) {
         self.asks(link, "");
@@ -279,7 +285,38 @@ fn a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in() {
     ada.browser.click("[data-testid=settings] summary");
     ada.browser.click("[data-testid=setting-lobby]");
     await_that("the lobby is off", || ada.room(&runner).json()["room"]["settings"]["lobby"] == false);
-    cleo.joins(&link, "Interview");
+    // The room gets another title and a password. A size that no room can have is refused beside its field.
+    ada.browser.click("[data-testid=room-change]");
+    ada.browser.wait("document.activeElement.dataset.testid === 'change-title'");
+    ada.retypes("change-title", "Second interview");
+    ada.retypes("change-size", "1");
+    ada.retypes("change-password", "sesame");
+    ada.browser.click("[data-testid=change-save]");
+    ada.shows("change-size-hint", "Enter a whole number from 2 to 1000.");
+    ada.browser.wait("document.activeElement.dataset.testid === 'change-size'");
+    ada.retypes("change-size", "3");
+    ada.browser.click("[data-testid=change-save]");
+    ada.counts("[data-testid=change-save]", 0);
+    ada.browser.wait("document.activeElement.innerText === 'Settings'");
+    for guest in [&ada, &bob] {
+        guest.shows("room-title", "Second interview");
+    }
+    cleo.asks(&link, "sesame");
+    cleo.is_in("Second interview");
+    // What somebody else changes is shown in the form.
+    ada.browser.click("[data-testid=settings] summary");
+    ada.browser.click("[data-testid=room-change]");
+    ada.retypes("change-size", "7");
+    let ticket = ada.ticket();
+    let bearer = format!("Bearer {}", ticket["token"].as_str().unwrap());
+    let path = format!("/api/rooms/{}", ticket["roomId"].as_str().unwrap());
+    let reply = runner.send_json("PATCH", &path, &[("authorization", &bearer)], json!({"maxParticipants": 5}));
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    ada.shows("change-size-hint", "Somebody else has changed this meanwhile.");
+    ada.browser.wait("document.querySelector('[data-testid=change-size]').value === '5'");
+    ada.browser.click("[data-testid=change-open]");
+    ada.browser.click("[data-testid=change-save]");
+    await_that("the password is gone", || ada.room(&runner).json()["room"]["hasPassword"] == false);
     cleo.browser.click("[data-testid=leave]");
     cleo.is_over("left");
     ada.counts("[data-testid=participant]", 2);

@@ -2,7 +2,7 @@
 // only a presenter can do.
 
 import { describeUser } from '../identity.js';
-import { describeProblem } from '../join.js';
+import { describeProblem, fieldOf } from '../join.js';
 import { createTimer } from '../time.js';
 
 /** The interval at which a presenter's page asks who has refused a request to mute, and how often it asks at most. */
@@ -10,7 +10,7 @@ const ROUND_MS = 2000;
 const ROUNDS_MAX = 30;
 
 const nameOf = (state) => describeUser(state).name;
-const problemOf = (where, error) => ({ where, text: describeProblem(error) });
+const problemOf = (where, error) => ({ where, text: describeProblem(error), field: fieldOf(error) });
 
 /**
  * What has become of a request for one person now. The server says who has refused; the rest is read from the list of
@@ -33,6 +33,16 @@ export function departureOf({ meeting, others, loaded }) {
     isLast: loaded && !others.some((state) => state.participant?.role === 'presenter'),
     isRefused: meeting?.problem?.where === 'leave',
   };
+}
+
+/**
+ * What is known of a room after a reading. The room is read eventually consistently: an older reading may follow the
+ * answer to a change, and would show what was before it. `present` and the request to mute have no part in the version.
+ */
+function newer(known, read) {
+  if (!(read.version < known.version)) return read;
+  const { title, hasPassword, maxParticipants, settings, version } = known;
+  return { ...read, title, hasPassword, maxParticipants, settings, version };
 }
 
 class Meeting {
@@ -87,7 +97,7 @@ class Meeting {
     const own = items.find((state) => state.userId === participantId)?.participant;
     const before = { mayOpen: this.mayOpen(), role: this.#view.role };
     this.#view = {
-      ...this.#view, room, waiting, warning,
+      ...this.#view, room: newer(this.#view.room, room), waiting, warning,
       ...(own ? { role: own.role, mayUnmute: own.mayUnmute, isHandUp: own.handRaised } : {}),
     };
     if (own) this.#comparePermission(before);
@@ -185,8 +195,27 @@ class Meeting {
     const { api, roomId } = this.#options;
     return this.#act('settings', async () => {
       const { room } = await api.changeRoom(roomId, { settings });
-      this.#set({ room: { ...this.#view.room, ...room } });
+      this.#take(room);
     });
+  }
+
+  #take(room) { this.#set({ room: newer(this.#view.room, { ...this.#view.room, ...room }) }); }
+
+  /**
+   * Changes title, password or size, unless somebody else has changed the room meanwhile: it is read again then, so that
+   * the person sees what they would overwrite. Nothing of `change` is kept: it may hold a password.
+   */
+  changeRoom(change) {
+    const { api, roomId, nudge } = this.#options;
+    return this.#act('room', async () => {
+      try {
+        const { room } = await api.changeRoom(roomId, change, this.#view.room.version);
+        this.#take(room);
+      } catch (error) {
+        if (error.code === 'version_conflict') nudge();
+        throw error;
+      }
+    }, 'The room was changed.');
   }
 
   async muteAll() {
@@ -236,7 +265,8 @@ class Meeting {
 
 /**
  * `mute` mutes this page and claims it; `isMuted` says whether it is muted; `nudge` reads the room now. A failure is in
- * `view().problem`: `{where, text}`, where `where` is `hand`, `settings`, `mute-all`, `request`, `leave` or somebody's id.
+ * `view().problem`: `{where, text, field}`. `where` is `hand`, `settings`, `room`, `mute-all`, `request`, `leave` or
+ * somebody's id; `field` is that of a form, or null.
  */
 export function createMeeting({ announce = () => {}, onChange = () => {}, nudge = () => {}, timers = {}, ...others }) {
   return new Meeting({ announce, onChange, nudge, timers, ...others });

@@ -122,6 +122,18 @@ test('each call uses the method, path and body of the API', async () => {
   ]);
 });
 
+test('a change of a room names the version only if one is given', async () => {
+  const sent = [];
+  const fetch = async (path, { method, headers, body }) => { sent.push([method, path, headers['if-match'], body]); return new Response('{}'); };
+  const api = createApi({ fetch, token: 't' });
+  await api.changeRoom('r:1', { settings: { chat: false } });
+  await api.changeRoom('r:1', { password: null }, 3);
+  assert.deepEqual(sent, [
+    ['PATCH', '/api/rooms/r%3A1', undefined, '{"settings":{"chat":false}}'],
+    ['PATCH', '/api/rooms/r%3A1', '"3"', '{"password":null}'],
+  ]);
+});
+
 test('leaving is sent by a request that outlives the page', async () => {
   const beacons = [];
   const sent = [];

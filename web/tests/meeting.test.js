@@ -193,3 +193,45 @@ test('a lost seat is announced once, and so is its return', () => {
   for (const isSeated of [true, false, false, true, true]) t.meeting.seat(isSeated);
   assert.deepEqual(t.world.said, ['Your place was given away, and the room is full.', 'You are back in the room.']);
 });
+
+const VERSION_1 = { title: 'Weekly', hasPassword: false, maxParticipants: 50, settings: { moderatedUnmute: false }, version: 1, muteRequest: null, present: 1 };
+const seeRoom = (t, room) => t.meeting.see({ room, items: [], waiting: [], warning: null });
+
+test('a change of the room names the version that the presenter has seen, and shows what the server answers', async () => {
+  const t = setup({ role: 'presenter', answers: { changeRoom: { room: { ...VERSION_1, title: 'Part two', version: 2 } } } });
+  seeRoom(t, VERSION_1);
+  assert.equal(await t.meeting.changeRoom({ title: 'Part two' }), true);
+  assert.deepEqual(t.world.calls, [['changeRoom', ROOM, { title: 'Part two' }, 1]]);
+  assert.deepEqual([t.meeting.view().room.title, t.world.nudges, t.world.said], ['Part two', 1, ['The room was changed.']]);
+});
+
+test('a change that meets another one is refused, and the room is read at once', async () => {
+  const t = setup({ role: 'presenter', answers: { changeRoom: new ApiError({ status: 412, code: 'version_conflict' }) } });
+  seeRoom(t, VERSION_1);
+  assert.equal(await t.meeting.changeRoom({ title: 'Part two' }), false);
+  const { problem, busy, room } = t.meeting.view();
+  assert.deepEqual([problem.where, problem.field, busy, room.title, t.world.nudges], ['room', null, null, 'Weekly', 1]);
+  assert.match(problem.text, /Somebody else has changed the room meanwhile/);
+});
+
+test('a refusal of one member of the room is shown at its field, and no password stays in the view', async () => {
+  const answers = {};
+  const t = setup({ role: 'presenter', answers });
+  for (const [member, field] of [['title', 'title'], ['maxParticipants', 'size'], ['password', 'password']]) {
+    answers.changeRoom = new ApiError({ status: 400, code: 'validation_failed', detail: 'no', errors: [{ field: member, message: 'no' }] });
+    assert.equal(await t.meeting.changeRoom({ password: 'sesame' }), false);
+    assert.equal(t.meeting.view().problem.field, field);
+    assert.ok(!JSON.stringify(t.meeting.view()).includes('sesame'));
+  }
+});
+
+test('an older reading of the room does not undo what a presenter has just changed', async () => {
+  const t = setup({ role: 'presenter', answers: { changeRoom: { room: { ...VERSION_1, title: 'Part two', hasPassword: true, version: 2 } } } });
+  seeRoom(t, VERSION_1);
+  await t.meeting.changeRoom({ title: 'Part two', password: 'sesame' });
+  seeRoom(t, { ...VERSION_1, present: 4, muteRequest: { requestId: 'mr_1', at: AT.mr_1 } });
+  const { title, hasPassword, version, present, muteRequest } = t.meeting.view().room;
+  assert.deepEqual([title, hasPassword, version, present, muteRequest.requestId], ['Part two', true, 2, 4, 'mr_1']);
+  seeRoom(t, { ...VERSION_1, title: 'Part three', version: 3 });
+  assert.deepEqual([t.meeting.view().room.title, t.meeting.view().room.hasPassword], ['Part three', false]);
+});

@@ -6,6 +6,7 @@ import { describeUser } from '../identity.js';
 import { outcomeNow } from '../session/meeting.js';
 import { Dialog } from './dialog.js';
 import { HandIcon, MicOffIcon } from './icons.js';
+import { RoomDialog } from './room-dialog.js';
 
 const disabledIf = (isSo) => (isSo ? 'true' : undefined);
 
@@ -75,6 +76,18 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
   const { settings } = meeting.room;
   const isPresenter = meeting.role === 'presenter';
   const [asking, setAsking] = useState(false);
+  const [changing, setChanging] = useState(false);
+  const settingsButton = useRef(null);
+  const change = () => {
+    session.meeting.dismissProblem();
+    settingsButton.current.parentElement.open = false;
+    setChanging(true);
+  };
+  // The button that opened the dialog is hidden: the settings have closed behind it.
+  const changed = () => {
+    setChanging(false);
+    settingsButton.current?.focus();
+  };
   // The box shows what the server has: until it answers, the box stays as it was.
   const option = (key) => (event) => {
     const wanted = event.target.checked;
@@ -87,15 +100,18 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
       ${settings.chat && toggle('chat', 'Chat', 'chat-toggle')}
       ${settings.questions && toggle('questions', 'Questions', 'questions-toggle')}
       ${isPresenter && html`<button type="button" class="button" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.muteAll()} data-testid="mute-all"><${MicOffIcon} />Mute all</button>`}
-      ${isPresenter && html`<details class="settings" data-testid="settings" onKeyDown=${closeByKey} onFocusOut=${closeOutside}><summary class="button">Settings</summary><div class="settings-body card">
+      ${isPresenter && html`<details class="settings" data-testid="settings" onKeyDown=${closeByKey} onFocusOut=${closeOutside}><summary class="button" ref=${settingsButton}>Settings</summary><div class="settings-body card">
         ${[['lobby', 'Lobby'], ['moderatedUnmute', 'Unmute only with permission'], ['chat', 'Chat'], ['questions', 'Questions']].map(([key, text]) => html`<label key=${key} class="setting"><input
           type="checkbox" checked=${settings[key]} onChange=${option(key)} data-testid=${`setting-${key}`} />${text}</label>`)}
+        <button type="button" class="button small" onClick=${change} data-testid="room-change" aria-haspopup="dialog">Title, size and password…</button>
         <${Problem} meeting=${meeting} where="settings" /></div></details>`}
       ${isPresenter && html`<button type="button" class="button end" onClick=${() => setAsking(true)} data-testid="end" aria-haspopup="dialog">End for everybody</button>`}
     </div>
     <${Problem} meeting=${meeting} where="mute-all" />
+    ${!changing && html`<${Problem} meeting=${meeting} where="room" />`}
     ${meeting.round && html`<${Round} round=${meeting.round} people=${people} session=${session} />`}
     ${meeting.warning === 'star_size' && isPresenter && html`<p class="claims-note" data-testid="star-size">This room is large. Direct connections to everybody may not hold.</p>`}
+    ${isPresenter && html`<${RoomDialog} open=${changing} meeting=${meeting} session=${session} onClose=${changed} />`}
     <${EndDialog} open=${asking} onClose=${() => setAsking(false)} onEnd=${onEnd} />`;
 }
 
