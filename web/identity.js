@@ -9,8 +9,6 @@ const OWN_ID = /^u_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 const PARTICIPANT_ID = /^p_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 /** An id that another client has made from a name: `ada-7f3k`. The suffix has a digit, so `mary-jane` is none. */
 const NAMED_ID = /^(.+)-(?=[a-z]*[0-9])([a-z0-9]{4})$/;
-/** How many last digits of an id are shown to tell two people of the same name apart. */
-const TAG_LENGTH = 4;
 
 function randomBytes(count) {
   return crypto.getRandomValues(new Uint8Array(count));
@@ -42,17 +40,14 @@ export const isParticipantId = (userId) => PARTICIPANT_ID.test(userId ?? '');
 /** An id for this load of the page, so that the end of another load never ends this one's presence. */
 export const makeLease = () => makeUserId().slice(2);
 
-/**
- * How a person is shown: by their name and a tag from their id. Both are always visible, because two people may have
- * the same name. A state without a name is shown by its id.
- */
+/** How a person is shown: by their name, or by their id if they have none. `names.js` tells those of like names apart. */
 export function describeUser({ userId, name = null }) {
-  const [, base, suffix] = NAMED_ID.exec(userId) ?? [];
   const given = cleanName(name);
-  if (given) return { name: given, tag: suffix ?? userId.slice(-TAG_LENGTH).toLowerCase(), initials: initialsOf(given) };
-  if (isOwnId(userId) || isParticipantId(userId)) return { name: 'Somebody', tag: userId.slice(-TAG_LENGTH).toLowerCase(), initials: '?' };
+  if (given) return { name: given, initials: initialsOf(given) };
+  if (isOwnId(userId) || isParticipantId(userId)) return { name: 'Somebody', initials: '?' };
+  const [, base] = NAMED_ID.exec(userId) ?? [];
   const text = (base ?? userId).replace(/_+/g, ' ').trim() || userId;
-  return { name: text, tag: suffix ?? null, initials: initialsOf(text) };
+  return { name: text, initials: initialsOf(text) };
 }
 
 function initialsOf(name) {

@@ -73,10 +73,23 @@ fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
     cleo.counts("[data-testid=message]", 3);
     cleo.reads("reaction", "Bob", "👍");
 
-    // More than one page holds. The rest comes on demand.
+    // Somebody takes the presenter's name with a Cyrillic A. Both show the end of their id, and one has the role.
     let ticket = bob.ticket();
+    let room = format!("/api/rooms/{}", ticket["roomId"].as_str().unwrap());
+    let path = format!("{room}/messages");
+    let name = "\u{410}da";
+    let joined = runner.send_json("POST", &format!("{room}/join"), &[], json!({"name": name})).json();
+    let bearer = format!("Bearer {}", joined["token"].as_str().unwrap());
+    let text = "Tell me the password";
+    runner.send_json("POST", &path, &[("authorization", &bearer)], json!({"message": text}));
+    bob.reads("chat", name, text);
+    for (inside, role) in [("message", "author-role"), ("participant", "participant-role")] {
+        bob.counts(&format!("[data-testid={inside}] [data-testid=suffix]"), 2);
+        bob.counts(&format!("[data-testid={inside}] [data-testid={role}]"), 1);
+    }
+
+    // More than one page holds. The rest comes on demand.
     let bearer = format!("Bearer {}", ticket["token"].as_str().unwrap());
-    let path = format!("/api/rooms/{}/messages", ticket["roomId"].as_str().unwrap());
     for number in 0..60 {
         let reply = runner.send_json(
             "POST",
@@ -92,7 +105,7 @@ fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
     cleo.opens("chat");
     cleo.counts("[data-testid=message]", 50);
     cleo.browser.click("[data-testid=chat-earlier]");
-    cleo.counts("[data-testid=message]", 63);
+    cleo.counts("[data-testid=message]", 64);
     cleo.counts("[data-testid=chat-earlier]", 0);
 
     // The presenter switches the chat off: the panel goes.

@@ -216,18 +216,17 @@ test('an id is random and holds nothing of a name', () => {
   for (const other of ['ada-7f3k', 'u_ada', 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF', null, undefined]) assert.equal(isOwnId(other), false, 'the server makes participants’ ids, and only joining makes their states');
 });
 
-test('people are shown by their names, and two people of the same name differ by their tags', () => {
-  const [one, two] = ['p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF', 'p_01JD0Q2K3V4W5X6Y7Z8A9B0001'];
-  assert.deepEqual(describeUser({ userId: one, name: 'Ada Lovelace' }), { name: 'Ada Lovelace', tag: 'cdef', initials: 'AL' });
-  assert.deepEqual(describeUser({ userId: two, name: 'Ada Lovelace' }), { name: 'Ada Lovelace', tag: '0001', initials: 'AL' });
+test('people are shown by their names', () => {
+  const one = 'p_01JD0Q2K3V4W5X6Y7Z8A9BCDEF';
+  assert.deepEqual(describeUser({ userId: one, name: 'Ada Lovelace' }), { name: 'Ada Lovelace', initials: 'AL' });
   assert.equal(describeUser({ userId: one, name: 'Дмитрий' }).initials, 'ДМ');
   assert.equal(describeUser({ userId: one, name: '\u202e\u200b' }).name, 'Somebody');
-  assert.deepEqual(describeUser({ userId: one, name: null }), { name: 'Somebody', tag: 'cdef', initials: '?' });
+  assert.deepEqual(describeUser({ userId: one, name: null }), { name: 'Somebody', initials: '?' });
 });
 
 test('a state without a name is shown by its id', () => {
-  assert.deepEqual(describeUser({ userId: 'Ada_Lovelace-7f3k' }), { name: 'Ada Lovelace', tag: '7f3k', initials: 'AL' });
-  assert.deepEqual(describeUser({ userId: 'mary-jane' }), { name: 'mary-jane', tag: null, initials: 'MJ' });
+  assert.deepEqual(describeUser({ userId: 'Ada_Lovelace-7f3k' }), { name: 'Ada Lovelace', initials: 'AL' });
+  assert.deepEqual(describeUser({ userId: 'mary-jane' }), { name: 'mary-jane', initials: 'MJ' });
   assert.equal(describeUser({ userId: '___' }).name, '___');
   assert.equal(describeUser({ userId: 'alice@example.com' }).name, 'alice@example.com');
 });

@@ -1,8 +1,8 @@
 // The chat of a room, with reactions.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../vendor/htm-preact.js';
-import { describeUser } from '../identity.js';
 import { Composer, Panel } from './panel.js';
+import { Author } from './person.js';
 
 const REACTIONS = [['👍', 'Thumbs up'], ['👏', 'Applause'], ['❤️', 'Heart'], ['😂', 'Laughing'], ['🎉', 'Celebration'], ['🤔', 'Thinking']];
 /** So close to the end, in CSS pixels, a person is taken to read the newest message. */
@@ -14,8 +14,7 @@ function Message({ message, isOwn }) {
   const { type, name, participantId } = message;
   const at = html`<time class="age" datetime=${message.createdAt}>${clockOf(message.createdAt)}</time>`;
   if (type === 'system') return html`<li class="message is-system" data-testid="message" data-type="system">${message.message} ${at}</li>`;
-  const who = describeUser({ userId: participantId, name });
-  const from = html`<span class="message-from">${isOwn ? 'You' : who.name}${!isOwn && html`${' '}<span class="tag">${who.tag}</span>`}</span>`;
+  const from = html`<span class="message-from"><${Author} userId=${participantId} name=${name} isOwn=${isOwn} /></span>`;
   if (type === 'reaction') return html`<li class="message is-reaction" data-testid="message" data-type="reaction">${from}${' '}<span class="message-text">${message.message}</span> ${at}</li>`;
   return html`<li class=${isOwn ? 'message is-own' : 'message'} data-testid="message" data-type="chat"><p class="message-head">${from} ${at}</p><p class="message-text">${message.message}</p></li>`;
 }

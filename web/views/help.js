@@ -41,7 +41,7 @@ export function HelpDialog({ open, onClose }) {
         <dt>“12 s ago”</dt>
         <dd>How long ago the server recorded the last change of the claim, or how long ago the microphone was last measured. A recent claim is no more reliable than an old one.</dd>
         <dt>Names</dt>
-        <dd>Names are not checked. The letters and digits behind a name tell two people of the same name apart.</dd>
+        <dd>Names are not checked. Where two names look alike, the end of the person’s id stands behind each of them, in a frame. “Presenter” is said by the server, and is no part of a name.</dd>
         <dt>“Silent for 4 min”</dt>
         <dd>How long silence has been measured without a break. A noise gate is silent between two words too, so a short silence says less than a long one.</dd>
         <dt>Your sound</dt>

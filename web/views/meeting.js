@@ -2,10 +2,10 @@
 // presenter's tools.
 
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
-import { describeUser } from '../identity.js';
 import { outcomeNow } from '../session/meeting.js';
 import { Dialog } from './dialog.js';
 import { HandIcon, MicOffIcon } from './icons.js';
+import { Suffix, useNames } from './person.js';
 import { RoomDialog } from './room-dialog.js';
 
 const disabledIf = (isSo) => (isSo ? 'true' : undefined);
@@ -18,16 +18,17 @@ export function Problem({ meeting, where }) {
 
 /** People in the lobby. Only presenters get them. */
 export function Waiting({ meeting, session }) {
+  const nameOf = useNames();
   if (meeting.waiting.length === 0) return null;
   return html`<section class="card waiting" aria-labelledby="waiting-title" data-testid="waiting">
     <h2 id="waiting-title" class="card-title">Waiting to be let in (${meeting.waiting.length})</h2>
     <ul role="list">${meeting.waiting.map((person) => {
-      const { name, tag } = describeUser(person);
+      const { name, suffix, full } = nameOf(person);
       return html`<li key=${person.userId} data-testid="waiting-person">
-        <span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span>
+        <span class="waiting-name">${name}${' '}<${Suffix} suffix=${suffix} /></span>
         <span class="actions">
-          <button type="button" class="button primary small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.admit(person)} data-testid="admit">Let in<span class="visually-hidden">: ${name}</span></button>
-          <button type="button" class="button small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.remove(person, `${name} was turned away.`)} data-testid="turn-away">Turn away<span class="visually-hidden">: ${name}</span></button>
+          <button type="button" class="button primary small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.admit(person)} data-testid="admit">Let in<span class="visually-hidden">: ${full}</span></button>
+          <button type="button" class="button small" aria-disabled=${disabledIf(meeting.busy)} onClick=${() => session.meeting.remove(person, `${full} was turned away.`)} data-testid="turn-away">Turn away<span class="visually-hidden">: ${full}</span></button>
         </span>
         <${Problem} meeting=${meeting} where=${person.userId} />
       </li>`;
@@ -45,16 +46,17 @@ const OUTCOMES = {
 
 /** What has become of the request to mute, person by person. `people` are those of the list, with their verdicts. */
 function Round({ round, people, session }) {
+  const nameOf = useNames();
   const rows = round.targets.map(({ participantId, outcome }) => {
     const person = people.find(({ state }) => state.userId === participantId);
     const now = outcomeNow(outcome, person ? { isMuted: person.state.isMuted, value: person.verdict.value } : null);
-    return { participantId, now, ...describeUser(person?.state ?? { userId: participantId }) };
+    return { participantId, now, ...nameOf(person?.state ?? { userId: participantId }) };
   });
   return html`<section class="card round" aria-labelledby="round-title" data-testid="round">
     <div class="round-head"><h2 id="round-title" class="card-title">Everybody was asked to mute</h2>
       <button type="button" class="button quiet small" onClick=${() => session.meeting.dismissRound()} data-testid="round-close">Close</button></div>
-    ${rows.length === 0 ? html`<p class="hint">Nobody else is here.</p>` : html`<ul role="list">${rows.map(({ participantId, now, name, tag }) => html`<li
-      key=${participantId} data-testid="round-target" data-outcome=${now}><span class="waiting-name">${name}${' '}<span class="tag">${tag}</span></span><span class=${`outcome is-${now}`} title=${OUTCOMES[now][1]}>${OUTCOMES[now][0]}</span></li>`)}</ul>`}
+    ${rows.length === 0 ? html`<p class="hint">Nobody else is here.</p>` : html`<ul role="list">${rows.map(({ participantId, now, name, suffix }) => html`<li
+      key=${participantId} data-testid="round-target" data-outcome=${now}><span class="waiting-name">${name}${' '}<${Suffix} suffix=${suffix} /></span><span class=${`outcome is-${now}`} title=${OUTCOMES[now][1]}>${OUTCOMES[now][0]}</span></li>`)}</ul>`}
   </section>`;
 }
 
@@ -192,7 +194,7 @@ export function MuteRequest({ meeting, session }) {
 
 /** What a presenter can do about one person. */
 export function PersonTools({ state, meeting, session }) {
-  const { name } = describeUser(state);
+  const { full: name } = useNames()(state);
   const { role, handRaised, mayUnmute } = state.participant;
   const [asking, setAsking] = useState(false);
   const disabled = disabledIf(meeting.busy);

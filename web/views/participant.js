@@ -1,10 +1,10 @@
 // One person in the list.
 
 import { html, useMemo } from '../vendor/htm-preact.js';
-import { describeUser } from '../identity.js';
 import { formatFor, formatLeft } from '../time.js';
 import { Age } from './age.js';
 import { AlertIcon, CheckIcon, ClockIcon, HandIcon, MicIcon, MicOffIcon } from './icons.js';
+import { Suffix, useNames } from './person.js';
 
 const SENDING = { sending: 'sending…', unsent: 'not sent yet', refused: 'refused by the server' };
 /**
@@ -75,14 +75,14 @@ const LOOKS = { verified: Verified, contradicted: Contradicted };
  * they are in a created room; `tools` is what a presenter can do about them.
  */
 export function Participant({ userId, name = null, isMuted, deviceId, deviceLabel, lastUpdated, verdict, standing = {}, tools = null, self = false, sync = 'sent', clock }) {
-  const who = describeUser({ userId, name });
+  const who = useNames()({ userId, name });
   const Look = LOOKS[verdict.value] ?? Unverified;
   const { role, handRaised, mayUnmute } = standing;
   return useMemo(() => html`<li class=${`person is-${verdict.value}${self ? ' is-self' : ''}`} data-testid="participant" data-user-id=${userId}
       data-muted=${String(isMuted)} data-self=${String(self)} data-sync=${self ? sync : undefined} data-verdict=${verdict.value} data-reason=${verdict.reason}>
     <span class=${`avatar tint-${tintOf(userId)}`} aria-hidden="true">${who.initials}</span>
     <div class="person-text">
-      <p class="person-name" title=${name ? `${who.name} (${userId})` : userId}><span class="clamp">${who.name}</span>${who.tag && html`<span class="tag">${who.tag}</span>`}${self && html`<span class="you">You</span>`}</p>
+      <p class="person-name" title=${name ? `${who.name} (${userId})` : userId}><span class="clamp">${who.name}</span><${Suffix} suffix=${who.suffix} />${self && html`<span class="you">You</span>`}</p>
       <${Standing} role=${role} handRaised=${handRaised} mayUnmute=${mayUnmute} />
       <p class="person-device" data-testid="participant-device" title=${deviceLabel ?? undefined}><span class="clamp">${deviceLabel ?? (deviceId ? 'A microphone without a name' : 'No microphone named')}</span></p>
       <p class="person-claim" data-testid="participant-claim">
@@ -92,5 +92,5 @@ export function Participant({ userId, name = null, isMuted, deviceId, deviceLabe
       </p>
       ${tools}
     </div>
-  </li>`, [userId, role, handRaised, mayUnmute, tools, name, isMuted, deviceId, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.since, verdict.short, verdict.means]);
+  </li>`, [userId, role, handRaised, mayUnmute, tools, name, who.suffix, isMuted, deviceId, deviceLabel, lastUpdated, self, sync, verdict.value, verdict.reason, verdict.observedAt, verdict.expiresAt, verdict.since, verdict.short, verdict.means]);
 }

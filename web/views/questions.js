@@ -1,9 +1,9 @@
 // The questions of a room: asking, voting, and what presenters do about them.
 
 import { html, useEffect, useRef, useState } from '../vendor/htm-preact.js';
-import { describeUser } from '../identity.js';
 import { UpIcon } from './icons.js';
 import { Composer, Panel } from './panel.js';
+import { Author } from './person.js';
 
 const disabledIf = (isSo) => (isSo ? 'true' : undefined);
 
@@ -21,7 +21,6 @@ function Question({ question, view, session, userId, isPresenter }) {
   const [isAnswering, setAnswering] = useState(false);
   const { questionId, votes, hasVoted, isPinned, isAnswered, answer } = question;
   const isOwn = question.participantId === userId;
-  const { name, tag } = describeUser({ userId: question.participantId, name: question.name });
   const of = html`<span class="visually-hidden">: ${question.question}</span>`;
   const act = (run) => () => { run(); };
   const small = (text, testid, run) => html`<button type="button" class="button small quiet" aria-disabled=${disabledIf(view.busy)} onClick=${act(run)} data-testid=${testid}>${text}${of}</button>`;
@@ -30,7 +29,7 @@ function Question({ question, view, session, userId, isPresenter }) {
       onClick=${act(() => session.questions.vote(question, !hasVoted))} data-testid="vote"><${UpIcon} /><span>${votes}</span><span class="visually-hidden">${votes === 1 ? 'vote' : 'votes'}${of}</span></button>
     <div class="question-body">
       <p class="question-head">${isPinned && html`<span class="badge" data-testid="pinned">Pinned</span>`}${isAnswered && html`<span class="badge" data-testid="answered">Answered</span>`}
-        <span class="question-from">${isOwn ? 'You' : name}${!isOwn && html`${' '}<span class="tag">${tag}</span>`}</span></p>
+        <span class="question-from"><${Author} userId=${question.participantId} name=${question.name} isOwn=${isOwn} /></span></p>
       <p class="message-text">${question.question}</p>
       ${answer && html`<div class="question-answer" data-testid="answer"><p class="over-line">Answer</p><p class="message-text">${answer}</p></div>`}
       ${(isPresenter || isOwn) && html`<div class="person-tools">

@@ -14,6 +14,7 @@ import { AlertIcon, Brand, HelpIcon, LeaveIcon, LinkIcon } from './icons.js';
 import { HandButton, LeaveDialog, MuteRequest, PersonTools, Problem, SeatLost, Tools, Waiting } from './meeting.js';
 import { PairingCard } from './pairing.js';
 import { Participant } from './participant.js';
+import { Named } from './person.js';
 import { QuestionsPanel } from './questions.js';
 import { RoomSafety } from './safety.js';
 
@@ -183,7 +184,7 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
   const safety = roomSafety(view.safety, people.map(({ state, verdict }) => ({ userId: state.userId, isMuted: state.isMuted, value: verdict.value })), now);
   useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
-  return html`<div class="room">
+  return html`<${Named} view=${view}><div class="room">
     <${TopBar} connection=${view.connection} isLeaving=${view.isLeaving} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
     <${Banner} view=${view} />
     <main class=${shown ? 'layout has-panel' : 'layout'}>
@@ -202,5 +203,5 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
     </main>
     ${meeting && html`<${LeaveDialog} open=${leaving || isRefused} isLast=${isLast} isRefused=${isRefused} isLeaving=${view.isLeaving} meeting=${meeting} onClose=${stay} onLeave=${onLeave} onEnd=${end} />`}
     <${HelpDialog} open=${help} onClose=${() => setHelp(false)} />
-  </div>`;
+  </div><//>`;
 }
