@@ -2,7 +2,8 @@
 //!
 //! <https://github.com/dequelabs/axe-core/blob/develop/doc/API.md>
 
-use crate::rooms_page::{Guest, runner};
+use crate::rooms_page::Guest;
+use crate::support::Mode;
 use serde_json::{Value, json};
 use std::{env, fs};
 
@@ -36,10 +37,13 @@ fn is_clean(guest: &Guest, screen: &str) {
     guest.browser.resize(1280, 900, false);
 }
 
-#[test]
-#[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
-fn every_screen_outside_a_room_is_accessible() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
+    every_screen_outside_a_room_is_accessible
+}
+
+fn every_screen_outside_a_room_is_accessible(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     bob.browser.open(&runner.url);
     bob.browser.wait("document.querySelector('[data-testid=join-room]') !== null");
@@ -87,10 +91,13 @@ fn every_screen_outside_a_room_is_accessible() {
     is_clean(&ada, "the figures");
 }
 
-#[test]
-#[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
-fn a_room_is_accessible() {
-    let runner = runner("open");
+in_both_modes! {
+    #[cfg_attr(not(has_axe), ignore = "needs chromium, chromedriver and axe-core; .ci/run fetches it")]
+    a_room_is_accessible
+}
+
+fn a_room_is_accessible(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     let link = ada.creates(&runner, "Weekly review", &["moderated"], "");
     is_clean(&ada, "a room with one person");

@@ -1,38 +1,92 @@
 //! The page in a real browser with microphones that beep, against a real runner.
 //!
-//! Starting a browser takes most of the time here, so each test covers a whole story with one or two browsers.
+//! Starting a browser takes most of the time here, so each test covers a whole story with one or two browsers. In open
+//! mode, people meet in a room that is there because they name it; in strict mode, the first of them creates it.
 
+use crate::rooms_page::Guest;
 use crate::support::webdriver::Browser;
 use crate::support::witness::Witness;
-use crate::support::{PATIENCE, Runner, await_that, witness};
+use crate::support::{Member, Mode, PATIENCE, Runner, await_that, witness};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A person at the page in a browser.
+/// A person at the page in a browser, in a room.
 pub(crate) struct Person {
     pub(crate) browser: Browser,
-    pub(crate) id: String,
+    /// The person as the API knows them.
+    pub(crate) member: Member,
 }
 
 impl Person {
-    /// Starts a browser and joins a room by its form.
-    fn joins(runner: &Runner, room: &str, name: &str) -> Self {
-        Self::joins_by(Browser::start(), runner, room, name)
+    /// Starts a browser and is the first in a room.
+    fn joins(mode: Mode, runner: &Runner, room: &str, name: &str) -> Self {
+        Self::joins_by(mode, Browser::start(), runner, room, name)
     }
 
-    /// Joins a room by its form, in a browser that already runs.
-    pub(crate) fn joins_by(browser: Browser, runner: &Runner, room: &str, name: &str) -> Self {
-        browser.open(&runner.url);
-        browser.type_into("[data-testid=join-room]", room);
-        browser.type_into("[data-testid=join-name]", name);
-        browser.click("[data-testid=join-submit]");
-        browser.wait("document.querySelector('[data-self=true]') !== null");
-        let id = browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
-        let person = Self { browser, id: id.as_str().unwrap().to_owned() };
+    /// Is the first in a room, in a browser that already runs: in open mode by its name, in strict mode by creating it.
+    pub(crate) fn joins_by(mode: Mode, browser: Browser, runner: &Runner, room: &str, name: &str) -> Self {
+        match mode {
+            Mode::Open => {
+                browser.open(&runner.url);
+                browser.type_into("[data-testid=join-room]", room);
+                browser.type_into("[data-testid=join-name]", name);
+                browser.click("[data-testid=join-submit]");
+                Self::is_in(browser)
+            }
+            Mode::Strict => {
+                let guest = Guest::at(browser, name);
+                guest.creates(runner, room, &[], "");
+                Self::is_in(guest.browser)
+            }
+        }
+    }
+
+    /// Starts a browser and joins the room of this person: by its name, or by its link where it was created.
+    fn is_joined_by(&self, runner: &Runner, room: &str, name: &str) -> Self {
+        if !self.member.has_token() {
+            return Self::joins(Mode::Open, runner, room, name);
+        }
+        let guest = Guest::new(name);
+        guest.asks(self.browser.run("return location.href;").as_str().unwrap(), "");
+        Self::is_in(guest.browser)
+    }
+
+    /// Waits until the page shows the room.
+    pub(crate) fn is_in(browser: Browser) -> Self {
+        let person = Self { member: shown(&browser), browser };
         person.has_a_microphone();
         person
+    }
+
+    /// Leaves the room for good, by the button.
+    fn leaves(&self, runner: &Runner) {
+        if self.member.has_token() {
+            // The last presenter cannot leave.
+            let heir = self.member.brings(runner, "Heir", json!({"isMuted": true}));
+            self.member.promotes(runner, &heir);
+            self.browser.wait("document.querySelectorAll('[data-testid=participant-role]').length === 2");
+        }
+        self.browser.click("[data-testid=leave]");
+        if self.member.has_token() {
+            self.browser.click("[data-testid=leave-confirm]");
+        }
+        self.browser.wait("document.querySelector('[data-testid=join-submit], [data-testid=join-again]') !== null");
+    }
+
+    /// Joins the room that this person has left. Where rooms are created, they are another participant then.
+    fn joins_again(&mut self) {
+        if self.member.has_token() {
+            self.browser.click("[data-testid=join-again]");
+            self.browser.wait("document.querySelector('[data-testid=gate]') !== null");
+        }
+        self.browser.click("[data-testid=join-submit]");
+        self.member = shown(&self.browser);
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.member.id
     }
 
     /// Waits until the page has opened a microphone, and the server knows which one.
@@ -92,12 +146,24 @@ impl Person {
     }
 }
 
+/// The person in the room that the page shows, as soon as it shows one.
+pub(crate) fn shown(browser: &Browser) -> Member {
+    browser.wait("document.querySelector('[data-self=true]') !== null");
+    // The tab keeps a ticket of a room that somebody created.
+    Member::of(&browser.run(
+        "return JSON.parse(sessionStorage.getItem('greenroom:tickets') ?? '[]')[0] ?? {
+           participantId: document.querySelector('[data-self=true]').dataset.userId,
+           roomId: document.querySelector('[data-testid=room-title]').title,
+         };",
+    ))
+}
+
 /// Waits until the stored state of a person has these members, and returns it.
 #[track_caller]
 fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let state = runner.get(&format!("/api/users/{}", who.id)).json();
+        let state = who.member.get(runner, &format!("/api/users/{}", who.id())).json();
         if wanted.as_object().unwrap().iter().all(|(name, value)| state[name] == *value) {
             return state;
         }
@@ -106,40 +172,45 @@ fn stored(runner: &Runner, who: &Person, wanted: &Value) -> Value {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn two_people_see_what_each_claims() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "Weekly Sync", "Ada");
-    assert!(ada.id.starts_with("u_") && ada.id.len() == 28, "an id holds nothing of a name: {}", ada.id);
-    let card = ada.sees(&ada.id, true);
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    two_people_see_what_each_claims
+}
+
+fn two_people_see_what_each_claims(mode: Mode) {
+    let runner = mode.runner();
+    let ada = Person::joins(mode, &runner, "Weekly Sync", "Ada");
+    let kind = if mode.is_open() { "u_" } else { "p_" };
+    assert!(ada.id().starts_with(kind) && ada.id().len() == 28, "an id holds nothing of a name: {}", ada.id());
+    let card = ada.sees(ada.id(), true);
     assert!(card.contains("You") && card.contains("Says muted") && card.contains("claimed, not verified"), "{card}");
-    let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": "weekly-sync", "name": "Ada"}));
+    let room = if mode.is_open() { "weekly-sync" } else { &ada.member.room };
+    let joined = stored(&runner, &ada, &json!({"isMuted": true, "roomId": room, "name": "Ada"}));
     let first = joined["deviceLabel"].as_str().unwrap().to_owned();
     ada.level(|level| level == 0);
 
-    let bob = Person::joins(&runner, "weekly-sync", "Bob");
-    ada.sees(&bob.id, true);
-    bob.sees(&ada.id, true);
-    bob.sees_device(&ada.id, &first);
+    let bob = ada.is_joined_by(&runner, "weekly-sync", "Bob");
+    ada.sees(bob.id(), true);
+    bob.sees(ada.id(), true);
+    bob.sees_device(ada.id(), &first);
     let name = "[data-self=false] .person-name";
     bob.browser.wait(&format!("/^Ada\\s+[0-9a-z]{{4}}$/.test(document.querySelector('{name}').innerText)"));
-    let age = format!("[data-user-id='{}'] [data-testid=participant-age]", ada.id);
+    let age = format!("[data-user-id='{}'] [data-testid=participant-age]", ada.id());
     bob.browser.wait(&format!("/^[1-9][0-9]* s ago$/.test(document.querySelector(`{age}`).innerText)"));
 
     // Ada unmutes with the button, and the meter shows her microphone.
     ada.browser.click("[data-testid=mute-toggle]");
-    ada.sees(&ada.id, false);
+    ada.sees(ada.id(), false);
     stored(&runner, &ada, &json!({"isMuted": false}));
-    assert!(bob.sees(&ada.id, false).contains("Says unmuted"));
+    assert!(bob.sees(ada.id(), false).contains("Says unmuted"));
     let loud = ada.level(|level| level > 20);
     ada.level(|level| level != loud);
 
     // Ada mutes with the key, and the meter shows nothing.
     ada.browser.press("m");
-    ada.sees(&ada.id, true);
+    ada.sees(ada.id(), true);
     stored(&runner, &ada, &json!({"isMuted": true}));
-    bob.sees(&ada.id, true);
+    bob.sees(ada.id(), true);
     ada.level(|level| level == 0);
 
     // A switch to another microphone keeps the mute as it is.
@@ -152,27 +223,30 @@ fn two_people_see_what_each_claims() {
     };
     ada.chooses(second);
     stored(&runner, &ada, &json!({"deviceLabel": second, "isMuted": true}));
-    bob.sees_device(&ada.id, second);
-    bob.sees(&ada.id, true);
+    bob.sees_device(ada.id(), second);
+    bob.sees(ada.id(), true);
     ada.level(|level| level == 0);
     ada.browser.press("M");
-    ada.sees(&ada.id, false);
+    ada.sees(ada.id(), false);
     ada.chooses(third);
     stored(&runner, &ada, &json!({"deviceLabel": third, "isMuted": false}));
-    bob.sees_device(&ada.id, third);
-    bob.sees(&ada.id, false);
+    bob.sees_device(ada.id(), third);
+    bob.sees(ada.id(), false);
     ada.level(|level| level > 20);
 
+    let address = ada.browser.run("return location.search;");
+    let room = ada.browser.run("return new URLSearchParams(location.search).get('room');");
+    assert!(room.as_str().unwrap().starts_with("weekly-sync"), "{address}");
     // After a refresh the person, the room and the microphone are the same, and the person is muted: nobody is heard
     // because a page was opened.
     for muted in [false, true] {
         let before = stored(&runner, &ada, &json!({"isMuted": muted}));
         ada.browser.refresh();
-        ada.sees(&ada.id, true);
+        ada.sees(ada.id(), true);
         ada.has_a_microphone();
-        ada.sees_device(&ada.id, third);
+        ada.sees_device(ada.id(), third);
         ada.level(|level| level == 0);
-        ada.browser.wait("location.search === '?room=weekly-sync'");
+        assert_eq!(ada.browser.run("return location.search;"), address);
         let members = ["deviceId", "deviceLabel", "roomId", "createdAt", "name"];
         let mut wanted: serde_json::Map<_, _> =
             members.iter().map(|name| ((*name).to_owned(), before[name].clone())).collect();
@@ -180,26 +254,26 @@ fn two_people_see_what_each_claims() {
         stored(&runner, &ada, &wanted.into());
     }
 
-    ada.browser.click("[data-testid=leave]");
-    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
-    bob.browser.wait(&format!("document.querySelector(`[data-user-id='{}']`) === null", ada.id));
-    assert_eq!(
-        runner.get(&format!("/api/users/{}", ada.id)).status,
-        404,
-        "the state of a person who has left is removed"
-    );
+    ada.leaves(&runner);
+    bob.browser.wait(&format!("document.querySelector(`[data-user-id='{}']`) === null", ada.id()));
+    // The state of a person who has left is removed, or it is not theirs any more.
+    let left = ada.member.get(&runner, &format!("/api/users/{}", ada.id()));
+    assert_eq!(left.status, if mode.is_open() { 404 } else { 401 }, "{}", left.text);
     ada.has_no_complaints();
     bob.has_no_complaints();
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn changes_made_while_the_server_is_away_are_sent_once_it_is_back() {
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    changes_made_while_the_server_is_away_are_sent_once_it_is_back
+}
+
+fn changes_made_while_the_server_is_away_are_sent_once_it_is_back(mode: Mode) {
     let directory = TempDir::new().unwrap();
     let data = directory.path().to_str().unwrap();
-    let runner = Runner::start(&["--data-dir", data]);
+    let runner = Runner::start(&[&["--data-dir", data], &mode.args()[..]].concat());
     let port = runner.url.rsplit(':').next().unwrap().to_owned();
-    let ada = Person::joins(&runner, "demo", "Ada");
+    let ada = Person::joins(mode, &runner, "demo", "Ada");
     let before = stored(&runner, &ada, &json!({"isMuted": true}));
     ada.has_no_complaints();
     runner.kill();
@@ -209,12 +283,12 @@ fn changes_made_while_the_server_is_away_are_sent_once_it_is_back() {
     assert!(banner.as_str().unwrap().contains("This page shows the room as it was"), "{banner}");
     for muted in [false, true, false] {
         ada.browser.press("m");
-        ada.sees(&ada.id, muted);
+        ada.sees(ada.id(), muted);
     }
     ada.level(|level| level > 20);
     ada.browser.wait("document.querySelector('[data-testid=mute-state]').innerText.includes('not sent yet')");
 
-    let runner = Runner::start(&["--data-dir", data, "--port", &port]);
+    let runner = Runner::start(&[&["--data-dir", data, "--port", &port], &mode.args()[..]].concat());
     ada.is("online");
     ada.is_told();
     ada.browser.wait("document.querySelector('[data-testid=connection-banner]') === null");
@@ -227,87 +301,86 @@ fn changes_made_while_the_server_is_away_are_sent_once_it_is_back() {
     };
     let changes: Vec<_> = runner.log().into_iter().filter(is_change).collect();
     assert_eq!(changes.len(), 1, "{changes:#?}");
-    assert_eq!(changes[0]["path"], format!("/api/users/{}/mute", ada.id));
+    assert_eq!(changes[0]["path"], format!("/api/users/{}/mute", ada.id()));
     let complaints = ada.browser.complaints();
     let unreached = |line: &String| line.contains("Failed to load resource: net::ERR_");
     assert!(complaints.iter().all(unreached), "{complaints:#?}");
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_person_who_closes_the_page_leaves_the_room_and_comes_back_muted() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "Комната 1", "Ада");
-    let state = stored(&runner, &ada, &json!({"isMuted": true, "name": "Ада"}));
-    let room = state["roomId"].as_str().unwrap().to_owned();
-    assert_ne!(room, "1", "a name in another script gives a room of its own");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_person_who_closes_the_page_leaves_the_room_and_comes_back_muted
+}
+
+fn a_person_who_closes_the_page_leaves_the_room_and_comes_back_muted(mode: Mode) {
+    let runner = mode.runner();
+    let ada = Person::joins(mode, &runner, "Комната 1", "Ада");
+    stored(&runner, &ada, &json!({"isMuted": true, "name": "Ада", "roomId": ada.member.room}));
+    assert_ne!(ada.member.room, "1", "a name in another script gives a room of its own");
     // Presses the key marked M on a keyboard without Latin letters.
     let press = "window.dispatchEvent(new KeyboardEvent('keydown', { key: 'ь', code: 'KeyM', bubbles: true }));";
     ada.browser.run(press);
-    ada.sees(&ada.id, false);
+    ada.sees(ada.id(), false);
     ada.is_told();
-    let listed =
-        |runner: &Runner| runner.get(&format!("/api/rooms/{room}/users")).json()["items"].as_array().unwrap().len();
-    assert_eq!(listed(&runner), 1);
+    assert_eq!(ada.member.listed(&runner), [ada.id()]);
 
     let link = ada.browser.run("return location.href;");
     ada.browser.open("about:blank");
-    let deadline = Instant::now() + PATIENCE;
-    while listed(&runner) != 0 {
-        assert!(Instant::now() < deadline, "a closed page keeps its person in the room");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_that("a closed page lets its person go", || ada.member.listed(&runner).is_empty());
 
     ada.browser.open(link.as_str().unwrap());
     ada.browser.wait("document.querySelector('[data-self=true]') !== null");
-    ada.sees(&ada.id, true);
+    ada.sees(ada.id(), true);
     ada.has_a_microphone();
-    stored(&runner, &ada, &json!({"isMuted": true, "roomId": room, "name": "Ада"}));
-    let deadline = Instant::now() + PATIENCE;
-    while listed(&runner) != 1 {
-        assert!(Instant::now() < deadline, "a person who comes back is listed again");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    stored(&runner, &ada, &json!({"isMuted": true, "roomId": ada.member.room, "name": "Ада"}));
+    await_that("a person who comes back is listed again", || ada.member.listed(&runner) == [ada.id()]);
     ada.has_no_complaints();
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_person_who_joins_again_before_the_leaving_is_over_stays_listed() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "demo", "Ada");
-    // The network delays the request that removes the state of the first stay.
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_person_who_joins_again_before_the_leaving_is_over_stays_listed
+}
+
+fn a_person_who_joins_again_before_the_leaving_is_over_stays_listed(mode: Mode) {
+    let runner = mode.runner();
+    let mut ada = Person::joins(mode, &runner, "demo", "Ada");
+    // The network delays the request that ends the first stay.
     ada.browser.run(
         "const ask = window.fetch;
          window.fetch = async (url, options) => {
-           if (options?.method === 'DELETE') await new Promise((done) => setTimeout(done, 1000));
+           const isLeaving = options?.method === 'DELETE' || url.endsWith('/leave');
+           if (isLeaving) await new Promise((done) => setTimeout(done, 1000));
            return ask(url, options);
          };",
     );
-    ada.browser.click("[data-testid=leave]");
-    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
-    ada.browser.click("[data-testid=join-submit]");
-    runner.await_log(|line| line["method"] == "DELETE");
-    ada.browser.wait("document.querySelector('[data-self=true]') !== null");
+    ada.leaves(&runner);
+    ada.joins_again();
+    let [leaves, joins] = match mode {
+        Mode::Open => ["DELETE /api/users/{userId}", "POST /api/users/{userId}/state"],
+        Mode::Strict => ["POST /api/rooms/{room}/leave", "POST /api/rooms/{room}/join"],
+    };
+    // The log is in order, so what has been answered is logged before the line of this request.
+    runner.log_of(&runner.get("/api/health"));
+    // In strict mode, the join before the leaving is that of the other presenter.
     let log = runner.log();
-    let removed = log.iter().position(|line| line["method"] == "DELETE").unwrap();
-    assert_eq!(log[..removed].iter().filter(|line| is_claim(line)).count(), 1, "{log:#?}");
-    assert!(log[removed..].iter().any(is_claim), "{log:#?}");
+    let left = log.iter().position(|line| line["route"] == leaves).unwrap();
+    let joined = |lines: &[Value]| lines.iter().filter(|line| line["route"] == joins).count();
+    assert!(joined(&log[..left]) == 1 && joined(&log[left..]) > 0, "{log:#?}");
+    assert!(ada.member.listed(&runner).contains(&ada.member.id), "{:?}", ada.member);
     ada.has_no_complaints();
 }
 
-/// Whether a line of the log belongs to a request that sets a whole state.
-fn is_claim(line: &Value) -> bool {
-    line["route"] == "POST /api/users/{userId}/state"
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_duplicated_tab_is_another_person_and_neither_mutes_nor_removes_the_first
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_duplicated_tab_is_another_person_and_neither_mutes_nor_removes_the_first() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "demo", "Ada");
+fn a_duplicated_tab_is_another_person_and_neither_mutes_nor_removes_the_first(mode: Mode) {
+    let runner = mode.runner();
+    let ada = Person::joins(mode, &runner, "demo", "Ada");
     ada.browser.press("m");
-    ada.sees(&ada.id, false);
+    ada.sees(ada.id(), false);
     ada.is_told();
     let first = stored(&runner, &ada, &json!({"isMuted": false}));
 
@@ -318,74 +391,72 @@ fn a_duplicated_tab_is_another_person_and_neither_mutes_nor_removes_the_first() 
     ada.browser.click("[data-testid=join-submit]");
     ada.browser.wait("document.querySelector('[data-self=true]') !== null");
     let second = ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
-    assert_ne!(second, json!(ada.id));
-    ada.sees(&ada.id, false);
+    assert_ne!(second, ada.id());
+    ada.sees(ada.id(), false);
 
     ada.browser.close_tab();
-    let deadline = Instant::now() + PATIENCE;
-    let people = || {
-        let list = runner.get("/api/rooms/demo/users").json();
-        list["items"].as_array().unwrap().iter().map(|user| user["userId"].clone()).collect::<Vec<_>>()
-    };
-    while people() != [json!(ada.id)] {
-        assert!(Instant::now() < deadline, "the first tab alone stays: {:?}", people());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_that("the first tab alone stays", || ada.member.listed(&runner) == [ada.id()]);
     assert_eq!(stored(&runner, &ada, &json!({"isMuted": false}))["version"], first["version"]);
     ada.browser.press("m");
-    ada.sees(&ada.id, true);
+    ada.sees(ada.id(), true);
     stored(&runner, &ada, &json!({"isMuted": true}));
     ada.has_no_complaints();
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn an_agent_measures_for_the_person_whose_browser_holds_the_token() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "demo", "Ada");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    an_agent_measures_for_the_person_whose_browser_holds_the_token
+}
+
+fn an_agent_measures_for_the_person_whose_browser_holds_the_token(mode: Mode) {
+    let runner = mode.runner();
+    let mut ada = Person::joins(mode, &runner, "demo", "Ada");
     ada.browser.click("[data-testid=pairing-start]");
     let code = ada.browser.wait_for("document.querySelector('[data-testid=pairing-code]').innerText", |text| {
         text.as_str().is_some_and(|text| text.contains('-') && text.len() < 24)
     });
-    let stage = |stage: &str| {
+    let stage = |ada: &Person, stage: &str| {
         ada.browser.wait(&format!("document.querySelector('[data-testid=pairing]').dataset.stage === '{stage}'"));
     };
-    stage("code");
+    stage(&ada, "code");
     let key = witness::fresh_key();
-    let reply = witness::enroll(&runner, &key, &witness::enrolment(&ada.id, code.as_str().unwrap(), &key));
+    let reply = witness::enroll(&runner, &key, &witness::enrolment(ada.id(), code.as_str().unwrap(), &key));
     assert_eq!(reply.status, 201, "{}", reply.text);
     // Enrolment attaches no agent. The page attaches it by itself, because the person requested the code on this page.
-    stage("paired");
+    stage(&ada, "paired");
     let agent = stored(&runner, &ada, &json!({}))["agent"]["agentId"].clone();
     assert!(agent.is_string(), "{agent}");
 
     // Leaving detaches the agent, and joining again attaches it.
-    ada.browser.click("[data-testid=leave]");
-    ada.browser.wait("document.querySelector('[data-testid=join-submit]') !== null");
-    ada.browser.click("[data-testid=join-submit]");
-    stage("paired");
+    ada.leaves(&runner);
+    ada.joins_again();
+    stage(&ada, "paired");
     ada.browser.refresh();
-    stage("paired");
+    stage(&ada, "paired");
     assert_eq!(stored(&runner, &ada, &json!({}))["agent"]["agentId"], agent);
 
     ada.browser.click("[data-testid=pairing-stop]");
     ada.browser.click("[data-testid=pairing-stop-confirm]");
-    stage("revoked");
+    stage(&ada, "revoked");
     // The browser has deleted the token, so a refresh attaches no agent.
     ada.browser.refresh();
-    stage("none");
+    stage(&ada, "none");
     ada.has_a_microphone();
     assert_eq!(stored(&runner, &ada, &json!({}))["agent"], Value::Null);
 }
 
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    the_page_shows_since_when_a_microphone_is_silent_until_it_is_heard
+}
+
 /// This test holds the agents' keys, so it decides what they attest.
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn the_page_shows_since_when_a_microphone_is_silent_until_it_is_heard() {
-    let runner = Runner::ephemeral();
-    let ada = Person::joins(&runner, "demo", "Ada");
-    witness::join(&runner, "bob", true);
-    let mut agents = [Witness::paired(&runner, &ada.id), Witness::paired(&runner, "bob")];
+fn the_page_shows_since_when_a_microphone_is_silent_until_it_is_heard(mode: Mode) {
+    let runner = mode.runner();
+    let ada = Person::joins(mode, &runner, "demo", "Ada");
+    let claim = json!({"isMuted": true, "deviceId": "e3b0", "deviceLabel": "Desk Mic"});
+    let bob = ada.member.brings(&runner, "bob", claim);
+    let mut agents = [&ada.member, &bob].map(|member| Witness::paired_by(&runner, member));
     ada.browser.wait("document.querySelector('[data-testid=pairing]').dataset.stage === 'paired'");
     // The first device may be an alias, for which no agent can verify a claim.
     let listed = "return [...document.querySelectorAll('[data-testid=device-select] option')].map((o) => o.label);";
@@ -397,13 +468,15 @@ fn the_page_shows_since_when_a_microphone_is_silent_until_it_is_heard() {
     let labels = [stored(&runner, &ada, &json!({}))["deviceLabel"].clone(), json!("Desk Mic")];
     let shown = format!(
         "return ['[data-testid=pairing-silence]', `[data-user-id='{}'] [data-testid=participant-silence]`,
-                 `[data-user-id=bob] [data-testid=participant-silence]`]
+                 `[data-user-id='{}'] [data-testid=participant-silence]`]
             .map((place) => document.querySelector(place)?.innerText ?? null);",
-        ada.id
+        ada.id(),
+        bob.id
     );
     let mut is = |say: &dyn Fn() -> Value, wanted: &dyn Fn(&Value) -> bool| {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            bob.stays(&runner);
             for (agent, label) in agents.iter_mut().zip(&labels) {
                 let mut says = say();
                 says["device"] = json!({"id": "pulseaudio:mic", "label": label, "unique": true});
@@ -465,27 +538,30 @@ const LOOKS_VERIFIED: &str = r"
     }
     return found;";
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn without_an_agent_nothing_on_the_page_looks_verified() {
-    let runner = Runner::ephemeral();
-    runner.post(
-        "/api/users/bob/state",
-        json!({"isMuted": true, "deviceLabel": "USB", "deviceId": "1", "roomId": "demo"}),
-    );
-    runner.post("/api/users/eve/state", json!({"isMuted": false, "roomId": "demo"}));
-    let ada = Person::joins(&runner, "demo", "Ada");
-    ada.sees("bob", true);
-    ada.sees("eve", false);
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    without_an_agent_nothing_on_the_page_looks_verified
+}
+
+fn without_an_agent_nothing_on_the_page_looks_verified(mode: Mode) {
+    let runner = mode.runner();
+    let ada = Person::joins(mode, &runner, "demo", "Ada");
+    let claims =
+        [("bob", json!({"isMuted": true, "deviceLabel": "USB", "deviceId": "1"})), ("eve", json!({"isMuted": false}))];
+    let [bob, eve] = claims.map(|(name, claim)| ada.member.brings(&runner, name, claim));
+    ada.sees(&bob.id, true);
+    ada.sees(&eve.id, false);
     for scheme in ["light", "dark"] {
         ada.browser.prefer(scheme);
         ada.browser.wait(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches"));
         assert_eq!(ada.browser.run(LOOKS_VERIFIED), json!([]), "{scheme}");
     }
     // The search works: it finds a card that looks verified.
-    let looks = "const card = document.querySelector('[data-user-id=bob]').cloneNode(); card.dataset.verdict = 'verified';
-                 card.innerHTML = '<span class=\"chip chip-verified\">Muted, verified</span>'; document.body.append(card);";
-    ada.browser.run(looks);
+    ada.browser.run(&format!(
+        "const card = document.querySelector(`[data-user-id='{}']`).cloneNode(); card.dataset.verdict = 'verified';
+         card.innerHTML = '<span class=\"chip chip-verified\">Muted, verified</span>'; document.body.append(card);",
+        bob.id
+    ));
     let found = ada.browser.run(LOOKS_VERIFIED);
     assert!(found.as_array().unwrap().len() > 3, "found by mark, class, text and colour: {found}");
     ada.browser.run("document.body.lastElementChild.remove();");
@@ -507,7 +583,7 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
     let help = ada.browser.run("return document.querySelector('[data-testid=help-dialog]').innerText;");
     assert!(help.as_str().unwrap().contains("Without an agent nothing is verified."), "{help}");
     ada.browser.press("m");
-    ada.sees(&ada.id, true);
+    ada.sees(ada.id(), true);
     ada.browser.click("[data-testid=help-close]");
 
     // The page has loaded every file from this runner, with a content policy.
@@ -525,10 +601,11 @@ fn without_an_agent_nothing_on_the_page_looks_verified() {
     ada.has_no_complaints();
 }
 
+/// In open mode alone: in strict mode nobody may read the figures, which the next test checks.
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
 fn the_operators_page_shows_the_figures_of_the_server() {
-    let runner = Runner::ephemeral();
+    let runner = Mode::Open.runner();
     runner.post("/api/users/ada/state", json!({"isMuted": true}));
     // So many that they stay more than one in twenty, however often the page and this test ask.
     for _ in 0..20 {
@@ -564,10 +641,11 @@ fn the_operators_page_shows_the_figures_of_the_server() {
     browser.wait("document.querySelector('[data-testid=problem]')?.innerText.includes('does not answer')");
 }
 
+/// In strict mode alone: in open mode it shows the figures.
 #[test]
 #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
 fn the_operators_page_says_that_a_strict_server_shows_it_nothing() {
-    let runner = Runner::with_env(&[("AUTH_MODE", "strict")]);
+    let runner = Mode::Strict.runner();
     let browser = Browser::start();
     browser.open(&format!("{}/ops", runner.url));
     for problem in ["problem", "rooms-problem"] {

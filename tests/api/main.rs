@@ -9,6 +9,28 @@
     reason = "a test and its support code fail by panicking"
 )]
 
+/// Makes two tests of a story, one per mode, so that the name of a failed test says the mode. The story is a function that
+/// takes a [`support::Mode`].
+macro_rules! in_both_modes {
+    ($(#[$attribute:meta])* $story:ident) => {
+        mod $story {
+            use crate::support::Mode;
+
+            #[test]
+            $(#[$attribute])*
+            fn in_open_mode() {
+                super::$story(Mode::Open);
+            }
+
+            #[test]
+            $(#[$attribute])*
+            fn in_strict_mode() {
+                super::$story(Mode::Strict);
+            }
+        }
+    };
+}
+
 mod acceptance;
 mod accessibility;
 mod agreement;

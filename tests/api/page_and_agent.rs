@@ -1,11 +1,11 @@
 //! The whole chain on real parts: Chromium captures a virtual microphone, the agent measures it, the runner compares, and
 //! the page shows the verdict.
 
-use crate::browser::Person;
+use crate::browser::{Person, shown};
 use crate::rooms_page::{self, Guest};
 use crate::support::pulse::{Pulse, Sound, Watch};
 use crate::support::webdriver::Browser;
-use crate::support::{PATIENCE, Runner};
+use crate::support::{Mode, PATIENCE, Runner};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -24,27 +24,27 @@ struct Witnessed {
 
 impl Witnessed {
     /// Joins a room, and pairs the agent by the line that the page shows.
-    fn start() -> Self {
-        Self::with(Pulse::with_desk())
+    fn start(mode: Mode) -> Self {
+        Self::with(mode, Pulse::with_desk())
     }
 
-    fn with(mut pulse: Pulse) -> Self {
+    fn with(mode: Mode, mut pulse: Pulse) -> Self {
         pulse.hears("desk", Sound::Speech);
-        Self::beside(pulse)
+        Self::beside(mode, pulse)
     }
 
     /// The same with the sounds that this server already has.
-    fn beside(pulse: Pulse) -> Self {
-        let mut here = Self::without_an_agent(pulse);
+    fn beside(mode: Mode, pulse: Pulse) -> Self {
+        let mut here = Self::without_an_agent(mode, pulse);
         here.pairs();
         here.watch = Some(here.pulse.watch(&[]));
         here
     }
 
     /// Joins a room. No agent is paired.
-    fn without_an_agent(pulse: Pulse) -> Self {
-        let runner = Runner::ephemeral();
-        let ada = Person::joins_by(Browser::hearing(&pulse), &runner, "demo", "Ada");
+    fn without_an_agent(mode: Mode, pulse: Pulse) -> Self {
+        let runner = mode.runner();
+        let ada = Person::joins_by(mode, Browser::hearing(&pulse), &runner, "demo", "Ada");
         Self { runner, pulse, ada, watch: None }
     }
 
@@ -141,15 +141,14 @@ impl Witnessed {
     /// While it captures another microphone, no verdict may be about the desk.
     #[track_caller]
     fn is_honest_until_the_desk_is_captured(&self, so_long: Duration) {
-        let user = self.ada.browser.run("return document.querySelector('[data-self=true]').dataset.userId;");
-        let state = format!("/api/users/{}", user.as_str().unwrap());
+        let state = format!("/api/users/{}", self.ada.id());
         let deadline = Instant::now() + 2 * PATIENCE;
         let (mut elsewhere, mut told) = (None, Vec::new());
         let mut home = Instant::now();
         while home.elapsed() < so_long {
             let before = self.captured();
-            let mute = self.runner.get(&state).json()["verdict"]["mute"].clone();
-            let safe = self.runner.get("/api/rooms/demo/safe").json()["safe"] == true;
+            let mute = self.ada.member.get(&self.runner, &state).json()["verdict"]["mute"].clone();
+            let safe = self.is_safe();
             let after = self.captured();
             let mute = format!("{} {}", mute["value"].as_str().unwrap(), mute["reason"].as_str().unwrap());
             told.push(format!("{after:?} {mute} {safe}"));
@@ -167,6 +166,12 @@ impl Witnessed {
                 assert!(!safe && !about_the_desk, "{told:#?}");
             }
         }
+    }
+
+    /// Whether the server says that everybody in the room is verified to be muted.
+    fn is_safe(&self) -> bool {
+        let safety = self.ada.member.get(&self.runner, &format!("/api/rooms/{}/safe", self.ada.member.room));
+        safety.json()["safe"].as_bool().unwrap_or_else(|| panic!("{}", safety.text))
     }
 
     /// Stores a screenshot, so that a person can look at the page after a change.
@@ -190,13 +195,16 @@ impl Drop for Witnessed {
     }
 }
 
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn the_page_says_what_the_microphone_does() {
-    let mut here = Witnessed::start();
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    the_page_says_what_the_microphone_does
+}
+
+fn the_page_says_what_the_microphone_does(mode: Mode) {
+    let mut here = Witnessed::start(mode);
 
     // The page joins muted. Only the page is muted, and the microphone still hears.
     let card = here.is("unverified", "app_muted_device_hot");
@@ -241,13 +249,16 @@ fn the_page_says_what_the_microphone_does() {
     assert_eq!(complaints, Vec::<String>::new());
 }
 
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn a_device_that_is_pulled_is_never_shown_as_silent() {
-    let here = Witnessed::start();
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    a_device_that_is_pulled_is_never_shown_as_silent
+}
+
+fn a_device_that_is_pulled_is_never_shown_as_silent(mode: Mode) {
+    let here = Witnessed::start(mode);
     here.is("unverified", "app_muted_device_hot");
     // The remaining microphone is silent. PulseAudio moves every stream there, and tells no program.
     here.pulse.plug_in("other", "Other Microphone");
@@ -261,7 +272,7 @@ fn a_device_that_is_pulled_is_never_shown_as_silent() {
         std::thread::sleep(Duration::from_millis(500));
         let verdict = here.ada.browser.run("return document.querySelector('[data-self=true]').dataset.verdict;");
         assert_ne!(verdict, "verified");
-        assert_eq!(here.runner.get("/api/rooms/demo/safe").json()["safe"], false);
+        assert!(!here.is_safe());
     }
 }
 
@@ -273,15 +284,18 @@ fn a_silent_desk_and_a_voice_elsewhere() -> Pulse {
     pulse
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there_and_finds_back
+}
+
 /// PulseAudio moves every stream of the old default to the new one, also a stream that named its microphone. Chromium does
 /// not tell the page.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there_and_finds_back() {
-    let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there_and_finds_back(mode: Mode) {
+    let mut here = Witnessed::beside(mode, a_silent_desk_and_a_voice_elsewhere());
     here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
 
@@ -297,14 +311,17 @@ fn a_browser_that_the_system_moves_to_another_microphone_is_never_verified_there
     here.is("contradicted", "silent_device");
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_there_and_finds_back
+}
+
 /// A person moves the browser's stream by hand, in the mixer. The agent's own stream stays.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_there_and_finds_back() {
-    let mut here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_there_and_finds_back(mode: Mode) {
+    let mut here = Witnessed::beside(mode, a_silent_desk_and_a_voice_elsewhere());
     here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     here.is_moved_and_finds_back(|pulse| pulse.move_program("Chromium input", "other"));
@@ -321,16 +338,19 @@ fn a_browser_that_is_moved_alone_or_before_the_agent_starts_is_never_verified_th
     here.is("verified", "digital_zero");
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    recordings_of_other_programs_contradict_nobody_for_long
+}
+
 /// Other programs record too: one from the desk, one from another microphone.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn recordings_of_other_programs_contradict_nobody_for_long() {
+fn recordings_of_other_programs_contradict_nobody_for_long(mode: Mode) {
     let pulse = a_silent_desk_and_a_voice_elsewhere();
     let _recorder = pulse.other_listener("other");
-    let here = Witnessed::beside(pulse);
+    let here = Witnessed::beside(mode, pulse);
     here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     // A call in another program is moved with the browser, and stays there.
@@ -340,14 +360,17 @@ fn recordings_of_other_programs_contradict_nobody_for_long() {
     assert!(here.pulse.heard().iter().filter(|(program, _, at)| program == "parec" && at == "other").count() == 2);
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    the_button_that_opens_the_microphone_again_ends_a_contradiction
+}
+
 /// After three tries the page pauses, and offers a button.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn the_button_that_opens_the_microphone_again_ends_a_contradiction() {
-    let here = Witnessed::beside(a_silent_desk_and_a_voice_elsewhere());
+fn the_button_that_opens_the_microphone_again_ends_a_contradiction(mode: Mode) {
+    let here = Witnessed::beside(mode, a_silent_desk_and_a_voice_elsewhere());
     here.chooses("Desk Microphone");
     here.is("verified", "digital_zero");
     let is_stuck = "return document.querySelector('[data-testid=mic-moved]')?.dataset.stuck === 'true';";
@@ -365,17 +388,20 @@ fn the_button_that_opens_the_microphone_again_ends_a_contradiction() {
     assert_eq!(here.captured(), ["desk"]);
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    a_microphone_that_is_chosen_by_its_name_is_measured
+}
+
 /// Chromium on Linux lists the default microphone as "Default", with a group id of its own. With two microphones, the page
 /// cannot tell which of them is the default.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn a_microphone_that_is_chosen_by_its_name_is_measured() {
+fn a_microphone_that_is_chosen_by_its_name_is_measured(mode: Mode) {
     let pulse = Pulse::with_desk();
     pulse.plug_in("other", "Other Microphone");
-    let here = Witnessed::with(pulse);
+    let here = Witnessed::with(mode, pulse);
     let ada = &here.ada.browser;
     ada.wait("document.querySelector('[data-testid=mic-alias]')?.innerText.includes('by its name')");
     here.is("unverified", "device_alias");
@@ -390,15 +416,18 @@ fn a_microphone_that_is_chosen_by_its_name_is_measured() {
     here.is("verified", "silent_and_flagged");
 }
 
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn every_advice_about_the_agent_can_be_followed() {
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    every_advice_about_the_agent_can_be_followed
+}
+
+fn every_advice_about_the_agent_can_be_followed(mode: Mode) {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
-    let mut here = Witnessed::without_an_agent(pulse);
+    let mut here = Witnessed::without_an_agent(mode, pulse);
     here.is("unverified", "no_agent");
     here.pairs();
     here.is_advised("unverified", "no_data", "Check that the agent is running");
@@ -425,13 +454,16 @@ fn every_advice_about_the_agent_can_be_followed() {
     here.is("verified", "silent_and_flagged");
 }
 
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn every_advice_about_the_microphone_can_be_followed() {
-    let mut here = Witnessed::start();
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    every_advice_about_the_microphone_can_be_followed
+}
+
+fn every_advice_about_the_microphone_can_be_followed(mode: Mode) {
+    let mut here = Witnessed::start(mode);
     here.is("unverified", "app_muted_device_hot");
     here.ada.browser.press("m");
     here.is("verified", "signal_present");
@@ -481,26 +513,25 @@ fn every_advice_about_the_microphone_can_be_followed() {
     here.is("verified", "digital_zero");
 }
 
+in_both_modes! {
+    #[cfg_attr(
+        not(all(has_chromium, has_pulse)),
+        ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
+    )]
+    in_a_created_room_an_agent_measures_for_each_participant_that_its_person_is
+}
+
 /// The agent belongs to the browser, and a participant is new at every join: the witness token brings the agent along.
-#[test]
-#[cfg_attr(
-    not(all(has_chromium, has_pulse)),
-    ignore = "needs chromium, chromedriver, pulseaudio, sox, espeak-ng and libasound2-dev"
-)]
-fn in_a_room_that_needs_tokens_an_agent_measures_for_each_participant_that_its_person_is() {
+fn in_a_created_room_an_agent_measures_for_each_participant_that_its_person_is(mode: Mode) {
     let mut pulse = Pulse::with_desk();
     pulse.hears("desk", Sound::Speech);
-    let runner = rooms_page::runner("strict");
+    let runner = mode.runner();
     let bob = Guest::new("Bob");
     let link = bob.creates(&runner, "Measured", &[], "");
     let ada = Guest::at(Browser::hearing(&pulse), "Ada");
     ada.joins(&link, "Measured");
-    let id = |ada: &Browser| {
-        let own = ada.run("return document.querySelector('[data-self=true]').dataset.userId;");
-        own.as_str().unwrap().to_owned()
-    };
-    let first = id(&ada.browser);
-    let mut here = Witnessed { runner, pulse, ada: Person { browser: ada.browser, id: first.clone() }, watch: None };
+    let mut here = Witnessed { runner, pulse, ada: Person::is_in(ada.browser), watch: None };
+    let first = here.ada.id().to_owned();
     here.pairs();
     here.watch = Some(here.pulse.watch(&[]));
     here.is("unverified", "app_muted_device_hot");
@@ -511,13 +542,13 @@ fn in_a_room_that_needs_tokens_an_agent_measures_for_each_participant_that_its_p
     // The same participant after a reload, and another one after leaving for good.
     here.ada.browser.refresh();
     here.is("verified", "silent_and_flagged");
-    assert_eq!(id(&here.ada.browser), first);
+    assert_eq!(shown(&here.ada.browser).id, first);
     here.ada.browser.click("[data-testid=leave]");
     here.ada.browser.wait("document.querySelector('[data-testid=join-again]') !== null");
     bob.counts("[data-testid=participant]", 1);
     rooms_page::asks(&here.ada.browser, &link, "Ada", "");
     here.is("verified", "silent_and_flagged");
-    let second = id(&here.ada.browser);
+    let second = shown(&here.ada.browser).id;
     assert_ne!(second, first);
     bob.counts(&format!("[data-user-id='{second}'][data-verdict=verified]"), 1);
 }

@@ -1,7 +1,7 @@
 //! The page in rooms that somebody created, in real browsers: create, join, wait, lead, leave, end.
 
 use crate::support::webdriver::Browser;
-use crate::support::{Reply, Runner, await_that};
+use crate::support::{Member, Mode, Reply, Runner, await_that};
 use serde_json::{Value, json};
 
 /// A person at the page in a browser.
@@ -96,10 +96,8 @@ impl Guest {
 
     /// Reads the room with this person's token.
     fn room(&self, runner: &Runner) -> Reply {
-        let ticket = self.ticket();
-        let bearer = format!("Bearer {}", ticket["token"].as_str().unwrap());
-        let path = format!("/api/rooms/{}", ticket["roomId"].as_str().unwrap());
-        runner.send("GET", &path, &[("authorization", &bearer)], "")
+        let member = Member::of(&self.ticket());
+        member.get(runner, &format!("/api/rooms/{}", member.room))
     }
 
     /// Ends the room by the button of a presenter.
@@ -131,14 +129,14 @@ pub(crate) fn asks(browser: &Browser, link: &str, name: &str, password: &str) {
     browser.click("[data-testid=join-submit]");
 }
 
-/// A runner in this mode.
-pub(crate) fn runner(mode: &str) -> Runner {
-    Runner::with_env(&[("AUTH_MODE", mode)])
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    three_people_meet
 }
 
 /// Three people meet: one leads, one may speak after asking, one is removed. A reload keeps everybody's place.
-fn three_people_meet(mode: &str) {
-    let runner = runner(mode);
+fn three_people_meet(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob, cleo] = ["Ada", "Bob", "Cleo"].map(Guest::new);
     let link = ada.creates(&runner, "Weekly review", &["moderated"], "sesame");
     assert!(link.contains("/?room=weekly-review-"), "{link}");
@@ -157,10 +155,10 @@ fn three_people_meet(mode: &str) {
         guest.counts("[data-muted=false]", 0);
     }
     let note = "document.querySelector('[data-testid=open-note]') !== null";
-    if mode == "open" {
+    if mode.is_open() {
         ada.browser.wait(note);
     }
-    assert_eq!(bob.browser.run(&format!("return {note};")), mode == "open", "who may act for whom");
+    assert_eq!(bob.browser.run(&format!("return {note};")), mode.is_open(), "who may act for whom");
     // Only a presenter has tools.
     let tools = "[data-testid=person-tools], [data-testid=end], [data-testid=mute-all], [data-testid=settings]";
     bob.counts(tools, 0);
@@ -241,22 +239,13 @@ fn three_people_meet(mode: &str) {
     cleo.has_no_complaints_but(&[401, 410]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn three_people_meet_where_everybody_needs_a_token() {
-    three_people_meet("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn three_people_meet_where_nobody_needs_a_token() {
-    three_people_meet("open");
-}
-
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in() {
-    let runner = runner("strict");
+fn a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob, cleo] = ["Ada", "Bob", "Cleo"].map(Guest::new);
     let link = ada.creates(&runner, "Interview", &["lobby"], "");
     for guest in [&bob, &cleo] {
@@ -346,10 +335,13 @@ fn a_person_in_the_lobby_is_heard_by_nobody_until_a_presenter_lets_them_in() {
     cleo.has_no_complaints_but(&[401, 403]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_closed_tab_leaves_at_once_and_a_restored_one_is_the_same_person_muted() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_closed_tab_leaves_at_once_and_a_restored_one_is_the_same_person_muted
+}
+
+fn a_closed_tab_leaves_at_once_and_a_restored_one_is_the_same_person_muted(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     let link = ada.creates(&runner, "Restored", &[], "");
     bob.joins(&link, "Restored");
@@ -381,10 +373,13 @@ fn a_closed_tab_leaves_at_once_and_a_restored_one_is_the_same_person_muted() {
     ada.has_no_complaints_but(&[]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_presenter_who_leaves_is_asked_and_a_room_may_have_two() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_presenter_who_leaves_is_asked_and_a_room_may_have_two
+}
+
+fn a_presenter_who_leaves_is_asked_and_a_room_may_have_two(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     let link = ada.creates(&runner, "Handover", &[], "");
     bob.joins(&link, "Handover");
@@ -413,13 +408,18 @@ fn a_presenter_who_leaves_is_asked_and_a_room_may_have_two() {
     bob.has_no_complaints_but(&[]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_link_that_leads_nowhere_says_so_and_a_link_can_be_pasted() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_link_that_leads_nowhere_says_so_and_a_link_can_be_pasted
+}
+
+fn a_link_that_leads_nowhere_says_so_and_a_link_can_be_pasted(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob] = ["Ada", "Bob"].map(Guest::new);
     let link = ada.creates(&runner, "Комната", &[], "");
-    for nowhere in ["demo", "weekly-review-4f7k2m9q3x8tn", "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE"] {
+    // In open mode, any other name leads to a room that is there as soon as somebody joins it.
+    let names: &[_] = if mode.is_open() { &[] } else { &["demo", "weekly-review-4f7k2m9q3x8tn"] };
+    for nowhere in names.iter().chain(&["rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE"]) {
         bob.browser.open(&format!("{}/?room={nowhere}", runner.url));
         bob.shows("join-room-hint", "There is no such room.");
         bob.browser.wait("document.activeElement.dataset.testid === 'join-room'");

@@ -1,7 +1,7 @@
 //! The page's chat, questions and request to mute, in real browsers.
 
-use crate::rooms_page::{Guest, runner};
-use crate::support::Runner;
+use crate::rooms_page::Guest;
+use crate::support::{Member, Mode, Runner};
 use serde_json::json;
 
 /// Three people in a room: Ada presents it.
@@ -39,10 +39,13 @@ impl Guest {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    people_write_and_react_and_a_message_is_text_and_nothing_else
+}
+
+fn people_write_and_react_and_a_message_is_text_and_nothing_else(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob, cleo] = three(&runner, &[]);
     for guest in [&ada, &bob] {
         guest.opens("chat");
@@ -74,8 +77,8 @@ fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
     cleo.reads("reaction", "Bob", "👍");
 
     // Somebody takes the presenter's name with a Cyrillic A. Both show the end of their id, and one has the role.
-    let ticket = bob.ticket();
-    let room = format!("/api/rooms/{}", ticket["roomId"].as_str().unwrap());
+    let member = Member::of(&bob.ticket());
+    let room = format!("/api/rooms/{}", member.room);
     let path = format!("{room}/messages");
     let name = "\u{410}da";
     let joined = runner.send_json("POST", &format!("{room}/join"), &[], json!({"name": name})).json();
@@ -89,14 +92,9 @@ fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
     }
 
     // More than one page holds. The rest comes on demand.
-    let bearer = format!("Bearer {}", ticket["token"].as_str().unwrap());
     for number in 0..60 {
-        let reply = runner.send_json(
-            "POST",
-            &path,
-            &[("authorization", &bearer)],
-            json!({"message": format!("number {number}")}),
-        );
+        let message = json!({"message": format!("number {number}")});
+        let reply = member.send(&runner, "POST", &path, message);
         assert_eq!(reply.status, 201, "{}", reply.text);
     }
     cleo.reads("chat", "Bob", "number 59");
@@ -118,10 +116,13 @@ fn people_write_and_react_and_a_message_is_text_and_nothing_else() {
     cleo.has_no_complaints_but(&[]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn people_ask_and_vote_and_a_presenter_pins_answers_and_removes() {
-    let runner = runner("open");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    people_ask_and_vote_and_a_presenter_pins_answers_and_removes
+}
+
+fn people_ask_and_vote_and_a_presenter_pins_answers_and_removes(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob, cleo] = three(&runner, &[]);
     for guest in [&ada, &bob, &cleo] {
         guest.opens("questions");
@@ -185,10 +186,13 @@ fn people_ask_and_vote_and_a_presenter_pins_answers_and_removes() {
     bob.has_no_complaints_but(&[]);
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_request_to_mute_is_followed_or_refused_and_never_taken_for_a_measurement() {
-    let runner = runner("strict");
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_request_to_mute_is_followed_or_refused_and_never_taken_for_a_measurement
+}
+
+fn a_request_to_mute_is_followed_or_refused_and_never_taken_for_a_measurement(mode: Mode) {
+    let runner = mode.runner();
     let [ada, bob, cleo] = three(&runner, &[]);
     for guest in [&ada, &bob, &cleo] {
         guest.browser.press("m");

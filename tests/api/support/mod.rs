@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod iam;
 pub(crate) mod lambda;
 pub(crate) mod meeting;
+pub(crate) mod mode;
 pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod rooms;
@@ -23,6 +24,7 @@ pub(crate) mod witness;
 pub(crate) mod writes;
 
 pub(crate) use binaries::{read, root, sources};
+pub(crate) use mode::{Member, Mode};
 pub(crate) use runner::{NAMED, Reply, Runner, binary};
 
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! An agent whose attestations a test chooses. They are signed as the protocol requires.
 
-use super::{Reply, Runner};
+use super::{Member, Reply, Runner};
 use domain::{AgentId, PublicKey, Purpose, SigningKey};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -15,6 +15,9 @@ pub(crate) struct Witness {
     pub(crate) version: u64,
     pub(crate) token: String,
 }
+
+/// The room in which users [join] who need no token.
+const ROOM: &str = "demo";
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
@@ -33,7 +36,11 @@ pub(crate) fn fresh_key() -> SigningKey {
 
 /// The code of a new pairing, and the token that attaches the agent which enrols with it.
 pub(crate) fn pairing(runner: &Runner, user: &str) -> (String, String) {
-    let reply = runner.send("POST", &format!("/api/users/{user}/pairing"), &[], "");
+    pairing_of(runner, &Member::open(user, ROOM))
+}
+
+fn pairing_of(runner: &Runner, member: &Member) -> (String, String) {
+    let reply = member.send(runner, "POST", &format!("/api/users/{}/pairing", member.id), Value::Null);
     assert_eq!(reply.status, 201, "{}", reply.text);
     let word = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
     (word("code"), word("witness"))
@@ -100,9 +107,13 @@ pub(crate) fn probe() -> Value {
 impl Witness {
     /// Pairs a new agent with the browser of a user who exists. It is attached to nobody.
     pub(crate) fn enrolled(runner: &Runner, user: &str) -> Self {
+        Self::enrolled_by(runner, &Member::open(user, ROOM))
+    }
+
+    fn enrolled_by(runner: &Runner, member: &Member) -> Self {
         let key = fresh_key();
-        let (code, token) = pairing(runner, user);
-        let reply = enroll(runner, &key, &enrolment(user, &code, &key));
+        let (code, token) = pairing_of(runner, member);
+        let reply = enroll(runner, &key, &enrolment(&member.id, &code, &key));
         assert_eq!(reply.status, 201, "{}", reply.text);
         let id = AgentId::of(&public_key(&key)).to_string();
         assert_eq!(reply.json()["agentId"], json!(id));
@@ -111,8 +122,14 @@ impl Witness {
 
     /// Pairs a new agent with a user who exists, attaches it, and asks for its first `seq` and challenge.
     pub(crate) fn paired(runner: &Runner, user: &str) -> Self {
-        let mut witness = Self::enrolled(runner, user);
-        let attached = attach(runner, user, &witness.token);
+        Self::paired_by(runner, &Member::open(user, ROOM))
+    }
+
+    /// The same, with the token of a user who has one.
+    pub(crate) fn paired_by(runner: &Runner, member: &Member) -> Self {
+        let mut witness = Self::enrolled_by(runner, member);
+        let own = json!({"witness": witness.token});
+        let attached = member.send(runner, "PUT", &format!("/api/users/{}/agent", member.id), own);
         assert_eq!(attached.status, 200, "{}", attached.text);
         assert_eq!(witness.begin(runner).json()["code"], "sequence_conflict");
         witness
@@ -176,7 +193,7 @@ impl Witness {
 
 /// Lets a user join who claims the device that a [`Witness`] measures.
 pub(crate) fn join(runner: &Runner, user: &str, is_muted: bool) {
-    let body = json!({"isMuted": is_muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": "demo"});
+    let body = json!({"isMuted": is_muted, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": ROOM});
     let joined = runner.post(&format!("/api/users/{user}/state"), body);
     assert!(joined.status < 300, "{}", joined.text);
 }
