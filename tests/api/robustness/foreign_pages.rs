@@ -2,7 +2,7 @@
 
 use super::wire::Wire;
 use crate::support::webdriver::Browser;
-use crate::support::{Runner, refused};
+use crate::support::{Member, Mode, Runner, refused};
 use functions::SOCKET_PATH;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -15,9 +15,14 @@ use tempfile::TempDir;
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
-/// A runner without a public name, and with one state.
+/// A runner without a public name.
+fn nameless(args: &[&str], env: &[(&str, &str)]) -> Runner {
+    Runner::start_as(&[&["--ephemeral", "--dynamodb-port", "0"], args].concat(), env)
+}
+
+/// The same with one state.
 fn runner(args: &[&str], env: &[(&str, &str)]) -> Runner {
-    let runner = Runner::start_as(&[&["--ephemeral", "--dynamodb-port", "0"], args].concat(), env);
+    let runner = nameless(args, env);
     assert_eq!(runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"})).status, 201);
     runner
 }
@@ -233,33 +238,43 @@ fn connected(browser: &Browser, url: &str) -> Value {
     ))
 }
 
-/// The requests that a page can send on its own: with a preflight, without one, by a form, and a read of an answer.
-fn attack(browser: &Browser, url: &str) -> Vec<Value> {
-    let state = format!("{url}/api/users/ada/state");
+/// The requests about this person that a page can send on its own: with a preflight, without one, by a form, and a read
+/// of an answer.
+fn attack(browser: &Browser, url: &str, ada: &Member) -> Vec<Value> {
+    let user = format!("{url}/api/users/{}", ada.id);
     let open = "body: '{\"isMuted\":false}'";
     let attempts = [
-        (state.clone(), format!("{{method: 'POST', headers: {{'content-type': 'application/json'}}, {open}}}")),
-        (state.clone(), format!("{{method: 'POST', mode: 'no-cors', {open}}}")),
-        (format!("{url}/api/users/ada/pairing"), "{method: 'POST', mode: 'no-cors'}".to_owned()),
-        (format!("{url}/api/users/ada"), "{method: 'DELETE'}".to_owned()),
-        (format!("{url}/api/users/ada"), "{}".to_owned()),
+        (
+            format!("{user}/state"),
+            format!("{{method: 'POST', headers: {{'content-type': 'application/json'}}, {open}}}"),
+        ),
+        (format!("{user}/state"), format!("{{method: 'POST', mode: 'no-cors', {open}}}")),
+        (format!("{user}/pairing"), "{method: 'POST', mode: 'no-cors'}".to_owned()),
+        (user.clone(), "{method: 'DELETE'}".to_owned()),
+        (user, "{}".to_owned()),
     ];
     attempts.iter().map(|(url, options)| fetched(browser, url, options)).collect()
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_real_page_of_another_site_reads_nothing_and_changes_nothing() {
-    let runner = runner(&[], &[]);
-    let before = runner.get("/api/users/ada").text;
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_real_page_of_another_site_reads_nothing_and_changes_nothing
+}
+
+fn a_real_page_of_another_site_reads_nothing_and_changes_nothing(mode: Mode) {
+    let runner = nameless(&mode.args(), &[]);
+    let ada = Member::first(mode, &runner, "demo", "ada", json!({"isMuted": true}));
+    let user = format!("/api/users/{}", ada.id);
+    let before = ada.get(&runner, &user).text;
+    let pairing = format!("{user}/pairing");
     let pairings = |runner: &Runner| {
         let log = runner.log();
-        log.iter().filter(|line| line["path"] == "/api/users/ada/pairing" && line["statusCode"] == 201).count()
+        log.iter().filter(|line| line["path"] == pairing && line["statusCode"] == 201).count()
     };
     let site = Site::start();
     let browser = Browser::start();
     browser.open(&site.url);
-    assert_eq!(attack(&browser, &runner.url), ["failed", "opaque", "opaque", "failed", "failed"]);
+    assert_eq!(attack(&browser, &runner.url, &ada), ["failed", "opaque", "opaque", "failed", "failed"]);
     let dynamodb = runner.dynamodb.as_deref().unwrap();
     assert_eq!(fetched(&browser, dynamodb, "{}"), "failed");
     // A browser sends no preflight for these, and would let the page read.
@@ -267,27 +282,31 @@ fn a_real_page_of_another_site_reads_nothing_and_changes_nothing() {
     runner.await_log(|line| line["path"] == SOCKET_PATH && line["statusCode"] == 403);
     browser.run(&format!(
         "const form = document.createElement('form'); form.method = 'POST'; form.enctype = 'text/plain'; \
-         form.action = '{}/api/users/ada/pairing'; document.body.append(form); form.submit();",
+         form.action = '{}{pairing}'; document.body.append(form); form.submit();",
         runner.url
     ));
     browser.wait("document.body.innerText.includes('origin_forbidden')");
 
-    assert_eq!(runner.get("/api/users/ada").text, before);
+    assert_eq!(ada.get(&runner, &user).text, before);
     runner.log_of(&runner.get("/api/health"));
     assert_eq!(pairings(&runner), 0);
 
     browser.open(&runner.url);
-    let own = fetched(
-        &browser,
-        "/api/users/ada/mute",
-        "{method: 'PATCH', headers: {'content-type': 'application/json'}, body: '{\"isMuted\":false}'}",
-    );
+    let mut headers = json!({"content-type": "application/json"});
+    if let Some(bearer) = ada.bearer() {
+        headers["authorization"] = bearer.into();
+    }
+    let options = format!("{{method: 'PATCH', headers: {headers}, body: '{{\"isMuted\":false}}'}}");
+    let own = fetched(&browser, &format!("{user}/mute"), &options);
     assert_eq!((own, connected(&browser, &runner.url)), (json!(200), json!("open")), "its own page may");
 }
 
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing_and_changes_nothing() {
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    a_page_that_rebinds_its_name_to_this_machine_reads_nothing_and_changes_nothing
+}
+
+fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing_and_changes_nothing(mode: Mode) {
     let browser = Browser::resolving("evil.example", "127.0.0.1");
     let site = Site::start();
     let port = site.port().to_owned();
@@ -295,11 +314,13 @@ fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing_and_changes_nothin
     browser.open(&rebound);
     // The name now leads to the runner on the same port. For the browser, it is still the same site.
     drop(site);
-    let runner = runner(&["--port", &port], &[]);
-    let before = runner.get("/api/users/ada").text;
-    assert_eq!(attack(&browser, &rebound), [421, 421, 421, 421, 421]);
+    let runner = nameless(&[&["--port", &port], &mode.args()[..]].concat(), &[]);
+    let ada = Member::first(mode, &runner, "demo", "ada", json!({"isMuted": true}));
+    let user = format!("/api/users/{}", ada.id);
+    let before = ada.get(&runner, &user).text;
+    assert_eq!(attack(&browser, &rebound, &ada), [421, 421, 421, 421, 421]);
     assert_eq!(connected(&browser, &rebound), "refused");
-    assert_eq!(runner.get("/api/users/ada").text, before);
+    assert_eq!(ada.get(&runner, &user).text, before);
 
     let dynamodb = runner.dynamodb.as_ref().unwrap().replace("127.0.0.1", "evil.example");
     for url in [rebound, dynamodb] {

@@ -61,6 +61,20 @@ impl Member {
         self.token.is_some()
     }
 
+    /// The first person in a room, who calls the API without a page. In strict mode they create it.
+    pub(crate) fn first(mode: Mode, runner: &Runner, room: &str, name: &str, claim: Value) -> Self {
+        let member = match mode {
+            Mode::Open => Self::open(name, room),
+            Mode::Strict => {
+                let created = runner.post("/api/rooms", json!({"title": room, "presenterName": name}));
+                assert_eq!(created.status, 201, "{}", created.text);
+                Self::of(&created.json())
+            }
+        };
+        member.claims(runner, claim);
+        member
+    }
+
     /// Lets somebody else into this person's room, who calls the API without a page.
     pub(crate) fn brings(&self, runner: &Runner, name: &str, claim: Value) -> Self {
         let other = if self.has_token() {
@@ -119,7 +133,7 @@ impl Member {
     }
 
     /// The value of `Authorization`.
-    fn bearer(&self) -> Option<String> {
+    pub(crate) fn bearer(&self) -> Option<String> {
         self.token.as_ref().map(|token| format!("Bearer {token}"))
     }
 }
