@@ -6,7 +6,7 @@
 use crate::rooms_page::Guest;
 use crate::support::webdriver::Browser;
 use crate::support::witness::Witness;
-use crate::support::{Member, Mode, PATIENCE, Runner, await_that, witness};
+use crate::support::{Member, Mode, PATIENCE, Runner, await_that, sources, witness};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -651,4 +651,26 @@ fn the_operators_page_says_that_a_strict_server_shows_it_nothing() {
     for problem in ["problem", "rooms-problem"] {
         browser.wait(&format!("document.querySelector('[data-testid={problem}]')?.innerText.includes('strict')"));
     }
+}
+
+#[test]
+fn every_test_with_a_browser_runs_in_both_modes_or_says_why() {
+    let mut explained = Vec::new();
+    for (file, text) in sources("tests/api") {
+        for (at, _) in text.match_indices("#[test]\n") {
+            let (attributes, rest) = text[at..].split_once("fn ").unwrap();
+            if ["has_chromium", "has_axe"].iter().any(|tool| attributes.contains(tool)) {
+                let name = rest.split('(').next().unwrap();
+                let comment = text[..at].rsplit("\n\n").next().unwrap();
+                let why = ["/// In open mode alone: ", "/// In strict mode alone: "];
+                let is_explained = why.iter().any(|why| comment.contains(why));
+                assert!(
+                    is_explained,
+                    "{file}: {name} needs `in_both_modes!`, or a comment that begins with one of {why:?}"
+                );
+                explained.push(name.to_owned());
+            }
+        }
+    }
+    assert_eq!(explained.len(), 2, "the search finds those of the operators' page: {explained:?}");
 }
