@@ -34,6 +34,9 @@ const ARGUMENTS: &[&str] = &[
 /// The interval between two checks of a page.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often `chromedriver` is started until it has a port.
+const DRIVER_STARTS_MAX: usize = 5;
+
 /// The name by which WebDriver refers to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -65,26 +68,12 @@ impl Browser {
 
     fn start_with(more: &[&str], env: &[(&str, String)]) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut command = Command::new("chromedriver");
-        let homes = ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, directory.path()));
         let profile = format!("--user-data-dir={}", directory.path().join("profile").display());
-        // Chromium ends together with chromedriver, which asks the system for that.
-        let mut driver = command
-            .arg("--port=0")
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .envs(homes)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
+        let mut started = (0..DRIVER_STARTS_MAX).filter_map(|_| start_driver(directory.path(), env));
+        let (driver, port) = started.next().unwrap();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
         let mut browser = Self {
-            session: format!("http://127.0.0.1:{}/session", port.unwrap()),
+            session: format!("http://127.0.0.1:{port}/session"),
             agent: agent.into(),
             driver,
             _directory: directory,
@@ -233,6 +222,31 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Starts `chromedriver`, and returns it with its port. `None`: it has ended, because the port that it got for IPv6 is
+/// taken for IPv4.
+fn start_driver(directory: &Path, env: &[(&str, String)]) -> Option<(Child, u16)> {
+    let homes = ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].map(|name| (name, directory));
+    // Chromium ends together with chromedriver, which asks the system for that.
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .envs(homes)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse::<u16>().ok()
+    });
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
 }
 
 /// The value in the driver's answer.
