@@ -260,6 +260,8 @@ impl Rooms {
             }
             let epoch = integer(&item, EPOCH)?;
             let is_seated = seat(&item) == Seat::Taken;
+            let was_presenter = holds(&item, ROLE, Role::Presenter.as_str());
+            let role = if was_presenter { Role::Presenter } else { Role::Attendee };
             let out = Write::update(keys::user(person))
                 .by(cause)
                 .set(EPOCH, epoch + 1)
@@ -271,8 +273,9 @@ impl Rooms {
                 .remove(EVIDENCE)
                 .remove(BINDING)
                 .when(is(EPOCH, epoch).and(is(ROOM_ID, id)))
-                .when(if is_seated { exists(SEATED) } else { absent(SEATED) });
-            let was_presenter = holds(&item, ROLE, Role::Presenter.as_str());
+                .when(if is_seated { exists(SEATED) } else { absent(SEATED) })
+                // Otherwise the room would count a presenter too many or too few.
+                .when(is(ROLE, role.as_str()));
             let mut writes = vec![out];
             if is_seated || was_presenter {
                 let room = if is_seated { left(id) } else { Write::update(keys::room(id)) };

@@ -1,7 +1,9 @@
-use crate::support::faults::{Command, Faulty};
+use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::rooms::{self, NewRoom};
 use crate::support::{refused, refused_field};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test]
 async fn a_participant_changes_what_others_see_of_them() {
@@ -157,4 +159,52 @@ async fn a_malformed_change_is_refused() {
     let mut nobody = room.call("update_participant", &presenter).with(json!({"mayUnmute": true}));
     nobody.parameters.push(("participantId", "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF".to_owned()));
     refused(&nobody.run(&context).await, 404, "participant_not_found");
+}
+
+/// A removal looks at the person first. Its write is held back here until their role has changed.
+#[tokio::test]
+async fn a_role_that_changes_while_its_person_is_removed_is_counted_right() {
+    for becomes in ["presenter", "attendee"] {
+        let faulty = Faulty::new();
+        let context = rooms::strict(&faulty).await;
+        let (room, presenter) = NewRoom::default().create(&context).await;
+        let guest = room.join(&context, "Grace").await;
+        if becomes == "attendee" {
+            let promoted = room.moderate(&presenter, &guest, json!({"role": "presenter"})).run(&context).await;
+            assert_eq!(promoted.status, 200, "{}", promoted.text);
+        }
+        let (held, is_held) = (Arc::new(AtomicBool::new(true)), Arc::new(tokio::sync::Notify::new()));
+        faulty.be(Box::new({
+            let (held, is_held) = (Arc::clone(&held), Arc::clone(&is_held));
+            move |_, operation| {
+                let holds = operation == "TransactWriteItems" && held.load(Ordering::Acquire);
+                holds.then(|| {
+                    is_held.notify_one();
+                    Fault::Throttle
+                })
+            }
+        }));
+        let removal = room.moderate(&presenter, &guest, json!({"removed": true}));
+        let changes = async {
+            is_held.notified().await;
+            let set = |key: String, sort: &str, what: &str, value: serde_json::Value| {
+                let key = json!({"pk": {"S": key}, "sk": {"S": sort}});
+                json!({
+                    "TableName": "greenroom-state", "Key": key, "UpdateExpression": "SET #what = :value",
+                    "ExpressionAttributeNames": {"#what": what}, "ExpressionAttributeValues": {":value": value},
+                })
+            };
+            let presenters = if becomes == "presenter" { "2" } else { "1" };
+            let person = set(format!("USER#{}", guest.id), "STATE", "role", json!({"S": becomes}));
+            faulty.call("UpdateItem", &person).await;
+            let room = set(format!("ROOM#{}", room.id), "META", "presenters", json!({"N": presenters}));
+            faulty.call("UpdateItem", &room).await;
+            held.store(false, Ordering::Release);
+        };
+        let (removed, ()) = tokio::join!(removal.run(&context), changes);
+        assert_eq!(removed.status, 200, "{}", removed.text);
+        let stored = faulty.stored().await;
+        assert_eq!(stored[format!("ROOM#{}", room.id)]["presenters"]["N"], "1", "{becomes}");
+        assert!(stored[format!("USER#{}", guest.id)].get("roomId").is_none(), "{becomes}");
+    }
 }
