@@ -1,5 +1,5 @@
-//! `kill -9` while people use rooms that somebody created: what was acknowledged is stored, and nothing is stored
-//! in part.
+//! `kill -9` while people use rooms that somebody created: what was acknowledged is stored, nothing is stored in part,
+//! and a room that ends is forgotten and counted once.
 
 use super::wire::Wire;
 use crate::support::witness::engine;
@@ -614,4 +614,114 @@ fn twenty_kills_of_rooms_in_use_lose_nothing_acknowledged_and_leave_nothing_half
     }
     check(&runner, known, &[]);
     assert_eq!(known.counts.len(), 13, "the kills met too little: {:?}", known.counts);
+}
+
+/// The counts of all days together.
+fn counted(items: &[Value], attribute: &str) -> usize {
+    let days = items.iter().filter(|item| keys_of(item).0 == "DAYS");
+    days.filter(|day| day.get(attribute).is_some()).map(|day| number(day, attribute)).sum()
+}
+
+/// Sends a request that must take effect, and returns its answer. It has a key, so that it can be repeated.
+fn done(runner: &Runner, act: Act, room: &str, token: &str) -> Value {
+    let key = Some(format!("key-{:032x}", fastrand::u128(..)));
+    let sent = Sent { client: 0, act, room: room.to_owned(), person: String::new(), token: token.to_owned(), key };
+    let reply = sent.to(runner);
+    assert!(reply.status < 300, "{sent:?}: {}", reply.text);
+    reply.json()
+}
+
+/// People, messages and questions of a room in the next test.
+const GUESTS: usize = 12;
+const MESSAGES: usize = 30;
+const QUESTIONS: usize = 3;
+
+/// A room with people who have written and voted. Returns its id and the presenter's token.
+fn in_use(runner: &Runner) -> (String, String) {
+    forget_limits(runner);
+    let created = done(runner, Act::Create { lobby: false }, "", "");
+    let (room, presenter) = (text(&created["roomId"]), text(&created["presenterToken"]));
+    let join = |_| text(&done(runner, Act::Join, &room, "")["token"]);
+    let guests: Vec<_> = (0..GUESTS).map(join).collect();
+    for n in 0..MESSAGES {
+        done(runner, Act::Post, &room, &guests[n % GUESTS]);
+    }
+    for n in 0..QUESTIONS {
+        let question = text(&done(runner, Act::Ask, &room, &guests[n])["questionId"]);
+        for guest in &guests {
+            done(runner, Act::Vote(question.clone()), &room, guest);
+        }
+    }
+    (room, presenter)
+}
+
+/// Waits until nothing is left of a room but the room itself, and until it is counted.
+fn await_the_end(runner: &Runner, room: &str, ended: usize) {
+    await_that("the room is forgotten and counted", || {
+        let items = scan(runner);
+        let counted = counted(&items, "roomsEnded");
+        assert!(counted <= ended, "{counted} ends of {ended} rooms");
+        let is_left = |item: &&Value| {
+            let (pk, sk) = keys_of(item);
+            item["roomId"]["S"] == room || (pk == format!("ROOM#{room}") && sk != "META")
+        };
+        counted == ended && !items.iter().any(|item| is_left(&item))
+    });
+    let mut items = scan(runner);
+    // The answer to a request with a key is kept for a day, so that it can be repeated.
+    items.retain(|item| !keys_of(item).0.starts_with("ONCE#"));
+    assert!(!items.iter().any(|item| item["name"]["S"] == "Grace"), "a name is left");
+    let texts = ["Can everybody hear me?", "Will there be a recording?"];
+    assert!(!items.iter().any(|item| texts.iter().any(|text| item.to_string().contains(text))), "a text is left");
+}
+
+#[test]
+fn a_room_whose_end_meets_kills_is_forgotten_and_counted_once() {
+    const ENDS: usize = 12;
+    let data = TempDir::new().unwrap();
+    let mut rng = fastrand::Rng::with_seed(11);
+    let mut runner = start(&data);
+    for ended in 1..=ENDS {
+        let (room, token) = in_use(&runner);
+        let end = Sent {
+            client: 0,
+            act: Act::End,
+            room: room.clone(),
+            person: String::new(),
+            token: token.clone(),
+            key: None,
+        };
+        let mut wire = Wire::to(&runner);
+        end.on(&mut wire);
+        std::thread::sleep(Duration::from_micros(rng.u64(0..25_000)));
+        runner.kill();
+        let was_acknowledged = wire.answer_if_whole().is_some_and(|answer| answer.status == 200);
+        runner = start(&data);
+        let reply = end.to(&runner);
+        assert!(reply.status == 410 || !was_acknowledged && reply.status == 200, "{}", reply.text);
+        // The consumer starts with what it has not finished, and is killed once more.
+        std::thread::sleep(Duration::from_micros(rng.u64(0..25_000)));
+        runner.kill();
+        runner = start(&data);
+        await_the_end(&runner, &room, ended);
+        refused(&read(&runner, &room, &token), 410, "room_ended");
+    }
+    // Records are processed in order. When this room is counted, all others have been counted for the last time.
+    let (room, token) = in_use(&runner);
+    done(&runner, Act::End, &room, &token);
+    await_the_end(&runner, &room, ENDS + 1);
+    let items = scan(&runner);
+    for (attribute, of_each) in [
+        ("roomsCreated", 1),
+        ("roomsEnded", 1),
+        ("participants", 1 + GUESTS),
+        ("messages", MESSAGES),
+        ("questions", QUESTIONS),
+        ("withChat", 1),
+        ("withQuestions", 1),
+    ] {
+        assert_eq!(counted(&items, attribute), (ENDS + 1) * of_each, "{attribute}");
+    }
+    let peak = items.iter().filter(|item| item.get("peakParticipants").is_some());
+    assert!(peak.map(|day| number(day, "peakParticipants")).all(|peak| peak == 1 + GUESTS));
 }
