@@ -177,6 +177,8 @@ fn links_and_anchors_are_read_as_github_reads_them() {
 const LIST_MAX: f64 = 9.00;
 const FREE_MAX: f64 = 5.00;
 const FLIPS_MAX: f64 = 5.00;
+/// What an hour of eleven people who use everything in a room may cost, at list price.
+const MEETING_MAX: f64 = 0.15;
 
 /// The numbers in the row of the cost report that begins with this name.
 fn amounts(report: &str, name: &str) -> Vec<f64> {
@@ -200,6 +202,14 @@ fn too_high(report: &str) -> Vec<String> {
 fn ten_people_cost_at_most_nine_dollars_at_list_price_and_five_within_what_is_free() {
     let report = read("docs/cost.md");
     assert_eq!(too_high(&report), Vec::<String>::new(), "docs/cost.md, written by xtask/src/cost.rs");
+}
+
+#[test]
+fn an_hour_of_eleven_people_costs_at_most_fifteen_cents_at_list_price() {
+    let report = read("docs/cost.md");
+    let hour = amounts(&report, "an hour with eleven people, all in");
+    let [_requests, _reads, _writes, _sent, list, free] = hour.as_slice() else { panic!("{hour:?}") };
+    assert!(free <= list && *list <= MEETING_MAX, "{list} at list price, {free} within what is free");
 }
 
 #[test]

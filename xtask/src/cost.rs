@@ -511,6 +511,125 @@ fn million_flips() -> (f64, f64) {
     (once.flips().dollars().sum(), kept.dollars().sum())
 }
 
+/// The people of the meeting that is reckoned whole: its presenter, and those who join. Nobody has an agent.
+const JOINS: f64 = 10.0;
+const MEETING: Use = Use { people: 1.0 + JOINS, hours: 1.0, attest_s: None, ..USUAL };
+/// What they write in its hour.
+const MESSAGES: f64 = 60.0;
+const QUESTIONS: f64 = 10.0;
+const VOTES: f64 = 40.0;
+/// Seconds between two reads of messages or questions, as `web/session/feed.js` has it. Each page shows one of the two.
+const FEED_S: f64 = 2.5;
+/// Bytes of a message and of a question in an answer: a sentence or two, the author's name and the ids.
+const TEXT_BYTES: f64 = 400.0;
+/// Messages in one answer.
+const PAGE: f64 = 50.0;
+/// Write units of the consumer for a new room: the mark in its item and the day's count, in one transaction.
+const CREATION_COUNTED: f64 = 4.0;
+
+/// Requests to a function at the price of its declaration.
+fn requests(name: &str, calls: f64, body: f64) -> Bill {
+    let mut bill = Bill::default();
+    let Units { reads, writes, .. } = units(name);
+    bill.add(calls, reads, writes, body, if is_routine(name) { ROUTINE_LINE } else { EVERY_LINE });
+    bill
+}
+
+/// Changes of people's states: calls of the history's consumer. `changes`: those that the history keeps.
+fn followed(records: f64, changes: f64) -> Bill {
+    let mut bill = Bill::default();
+    bill.invoke(records, BILLED_MS / 1e3 * MEMORY_GB);
+    bill.write_history(changes);
+    bill
+}
+
+/// The parts of an hour's meeting in a room that somebody created.
+fn meeting() -> Vec<(&'static str, Bill)> {
+    let Use { people, hours, poll_s, lease_s, .. } = MEETING;
+    let seconds = people * hours * 3600.0;
+    // The share of reads that bring something new, if `changes` are spread over the hour.
+    let new = |changes: f64, every_s: f64| 1.0 - (-changes * every_s / 3600.0).exp();
+    let consumer = |calls: f64, reads: f64, writes: f64| {
+        let mut bill = Bill { reads, writes, ..Bill::default() };
+        bill.invoke(calls, BILLED_MS / 1e3 * MEMORY_GB);
+        bill
+    };
+    let renewals = seconds / lease_s;
+    // Each of a panel's two lists is open for half of the time.
+    let reads_of_a_list = seconds / FEED_S / 2.0;
+    let messages = new(MESSAGES, FEED_S) * MESSAGES.min(PAGE) * TEXT_BYTES;
+    let questions = new(QUESTIONS + VOTES, FEED_S) * QUESTIONS * TEXT_BYTES;
+    // The end is a record of the room, and counting it is another one. Its people are records that the history keeps. The
+    // declared cost of the consumer is that of a room of 25 without texts; each text costs one unit to remove.
+    let Units { reads, writes, .. } = units("on_room_change");
+    let texts = MESSAGES + QUESTIONS + VOTES + 2.0;
+    vec![
+        (
+            "creating the room",
+            requests("create_room", 1.0, STATE_BODY).and(consumer(1.0, 0.0, CREATION_COUNTED)).and(followed(1.0, 1.0)),
+        ),
+        ("ten joins", requests("join_room", JOINS, STATE_BODY).and(followed(JOINS, JOINS))),
+        ("renewing presence", requests("renew_presence", renewals, PRESENCE_BODY).and(followed(renewals, 0.0))),
+        ("polling the room", requests("get_room", seconds / poll_s, MEETING.changed() * people * as_f64(PERSON_BYTES))),
+        (
+            "polling messages and questions",
+            requests("list_messages", reads_of_a_list, messages).and(requests(
+                "list_questions",
+                reads_of_a_list,
+                questions,
+            )),
+        ),
+        ("60 messages", requests("post_message", MESSAGES, TEXT_BYTES)),
+        ("10 questions", requests("ask_question", QUESTIONS, TEXT_BYTES)),
+        ("40 votes", requests("cast_vote", VOTES, PRESENCE_BODY)),
+        (
+            "asking everybody to mute, and ten who do",
+            requests("mute_all", 1.0, STATE_BODY)
+                .and(requests("set_mute", JOINS, STATE_BODY))
+                .and(followed(JOINS, JOINS)),
+        ),
+        (
+            "the end, and forgetting everything",
+            requests("end_room", 1.0, STATE_BODY)
+                .and(consumer(2.0, 2.0 * reads, writes + texts))
+                .and(followed(people, people)),
+        ),
+    ]
+}
+
+/// Adds the cost of that meeting.
+fn a_meeting(page: &mut String) {
+    let parts = meeting();
+    let all = parts.iter().map(|(_, bill)| *bill).fold(Bill::default(), Bill::and);
+    let _ = write!(
+        page,
+        "\n## A meeting of an hour\n\n\
+         | | Requests | Read units | Write units | Sent, MB | List price, $ | Within what is free for ever, $ |\n\
+         |---|---|---|---|---|---|---|\n"
+    );
+    for (name, bill) in parts {
+        meeting_row(page, name, bill);
+    }
+    meeting_row(page, "**an hour with eleven people, all in**", all);
+    let (list, paid) = sums(all);
+    let _ = writeln!(
+        page,
+        "{MEETING_TEXT}A month with 21 such hours costs {} at list price and {} within what is free.",
+        dollars(21.0 * list),
+        dollars(21.0 * paid)
+    );
+}
+
+fn meeting_row(page: &mut String, name: &str, bill: Bill) {
+    let (list, paid) = sums(bill);
+    let Bill { requests, reads, writes, sent, .. } = bill;
+    let _ = writeln!(
+        page,
+        "| {name} | {requests:.0} | {reads:.0} | {writes:.0} | {:.1} | {list:.4} | {paid:.4} |",
+        sent / 1e6
+    );
+}
+
 /// Dollars for one invocation.
 fn invocation() -> f64 {
     price::INVOKE / 1e6 + BILLED_MS / 1e3 * MEMORY_GB * price::GB_SECOND
@@ -621,6 +740,7 @@ pub fn markdown() -> String {
     calls(&mut page);
     page.push_str(CALLS);
     an_hour(&mut page);
+    a_meeting(&mut page);
 
     let _ = write!(page, "\n## A month\n\n{SERVICES}");
     for (name, people) in [("10 people", 10.0), ("1 000 people", 1e3), ("1 000 000 people", 1e6)] {
@@ -811,6 +931,16 @@ and each answer carries 25 people. A page that sees everybody silent also reques
 tenth of the time. A person comes and goes once an hour; opening the page loads 65 files of 8 KB on average.
 ";
 
+const MEETING_TEXT: &str = "
+Somebody creates a room, ten people join it, and all eleven stay for an hour without agents; in the end the presenter
+ends the room. Every call counts with its declared cost, which has a reserve for an `Idempotency-Key`, and in a poll for
+25 people with agents. A page polls its room every 1.5 s and, while one of the two lists is open, messages or questions
+every 2.5 s: each for half of the time. A poll of the room finds a change as often as if each person changed something
+20 times an hour, but only the ten mutes that follow the request are counted as writes. Opening the page and keeping the
+history are not counted. **Polling causes most of the cost,** and what people write nearly nothing. The last column
+holds as long as a month stays within what is free.
+";
+
 const MONTH: &str = "
 Each person is in meetings for 42 hours a month, in rooms of 25 (or all ten). The table has no stage and no history of
 earlier months. An agent that also runs outside of meetings attests about 263 000 times a month instead of 15 120, so
@@ -839,6 +969,27 @@ mod tests {
         let kept = bill.logged / 1e9 * 14.0 / 30.4 * price::LOGS_STORED;
         assert!((list - kept - bill.dollars().sum()).abs() < 1e-9, "{list} {:?}", bill.dollars());
         assert!(items.iter().all(|item| item.paid <= item.list));
+    }
+
+    /// What people write in the meeting is counted call by call, at the declared price.
+    #[test]
+    fn a_meeting_writes_what_its_functions_declare() {
+        let writes: f64 = meeting().iter().map(|(_, bill)| bill.writes).sum();
+        let renewals = 11.0 * 3600.0 / 12.0;
+        let of = |name: &str, calls: f64| units(name).writes * calls;
+        let declared = of("create_room", 1.0)
+            + of("join_room", 10.0)
+            + of("renew_presence", renewals)
+            + of("post_message", 60.0)
+            + of("ask_question", 10.0)
+            + of("cast_vote", 40.0)
+            + of("mute_all", 1.0)
+            + of("set_mute", 10.0)
+            + of("end_room", 1.0)
+            + of("on_room_change", 1.0);
+        // A text is removed by one unit: messages, questions, votes, the request and its notice. 32 changes are history.
+        let counted = 4.0 + 112.0 + 32.0 * CHANGE.writes;
+        assert!((writes - declared - counted).abs() < 1e-6, "{writes} is not {}", declared + counted);
     }
 
     /// Each custom series that has values all the time counts as a whole one.
