@@ -28,7 +28,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/messages")
     .answers(404, 404)
     .describes(
         "Everybody in the room reads it until the room ends. A message may have several lines. A reaction is an emoji or \
-         a few: at most 16 characters.",
+         a few: at most 16 characters on one line.",
     )
     .takes::<PostMessage>()
     .gives::<Posted>(201, "The message.")

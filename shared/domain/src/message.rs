@@ -35,7 +35,7 @@ words! {
 }
 
 impl PostedType {
-    /// Checks that a text is short enough for a message of this kind.
+    /// Checks that a text has the length and the form of a message of this kind.
     ///
     /// # Errors
     /// The rule that it breaks.
@@ -44,6 +44,8 @@ impl PostedType {
             Self::Reaction if text.as_str().chars().count() > REACTION_CHARS_MAX => {
                 Err(Refused("be at most 16 characters in a reaction"))
             }
+            // It stands beside other reactions, on one line.
+            Self::Reaction if text.as_str().contains('\n') => Err(Refused("be on one line in a reaction")),
             Self::Chat | Self::Reaction => Ok(()),
         }
     }
@@ -90,6 +92,16 @@ pub fn message_example() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reaction_is_on_one_line() {
+        let text = MessageText::try_from("\u{1F44D}\r\n\u{1F44D}".to_owned()).unwrap();
+        assert!(PostedType::Reaction.check(&text).is_err());
+        assert_eq!(PostedType::Chat.check(&text), Ok(()));
+        // Blanks at both ends are removed before.
+        let text = MessageText::try_from("\u{1F44D}\n".to_owned()).unwrap();
+        assert_eq!(PostedType::Reaction.check(&text), Ok(()));
+    }
 
     #[test]
     fn a_reaction_is_short_and_a_chat_message_may_be_long() {

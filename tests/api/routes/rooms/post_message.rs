@@ -54,7 +54,7 @@ async fn texts_of_every_script_come_back_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn a_reaction_is_short() {
+async fn a_reaction_is_short_and_on_one_line() {
     let faulty = Faulty::new();
     let context = strict(&faulty).await;
     let (room, ada) = NewRoom::default().create(&context).await;
@@ -62,6 +62,9 @@ async fn a_reaction_is_short() {
     let reply = post(&context, &room, &ada, reaction("👍".repeat(16))).await;
     assert_eq!((reply.status, &reply.json()["message"]["type"]), (201, &json!("reaction")));
     refused_field(&post(&context, &room, &ada, reaction("👍".repeat(17))).await, "message");
+    for lines in ["👍\n👍", "👍\r\n👍", "👍\n\n👍"] {
+        refused_field(&post(&context, &room, &ada, reaction(lines.to_owned())).await, "message");
+    }
 }
 
 #[tokio::test]
