@@ -44,6 +44,8 @@ pub struct Described {
     pub text: &'static str,
     /// Its parameters, except those of the path, the request id and `If-None-Match`.
     pub parameters: &'static [&'static str],
+    /// Whether it ignores parameters of the query that it does not know, instead of refusing them.
+    pub ignores_query: bool,
     /// Whether its answer holds only at this moment: a GET without `ETag`, or a write whose answer must not be stored.
     pub momentary: bool,
     /// The type of the body; none if it takes none.
@@ -323,6 +325,7 @@ impl Function {
             described: Described {
                 text: "",
                 parameters: &[],
+                ignores_query: false,
                 momentary: false,
                 takes: None,
                 optional: false,
@@ -454,6 +457,13 @@ impl Function {
         self
     }
 
+    /// Declares that it ignores parameters of the query that it does not know. Everything else of the API refuses them.
+    #[must_use]
+    pub const fn ignores_query(mut self) -> Self {
+        self.described.ignores_query = true;
+        self
+    }
+
     /// Declares that its answer holds only at this moment and must not be stored.
     #[must_use]
     pub const fn momentary(mut self) -> Self {
@@ -499,6 +509,26 @@ impl Function {
     pub const fn properties(mut self, yaml: &'static str) -> Self {
         self.properties = yaml;
         self
+    }
+
+    /// Whether it takes parameters in the query.
+    #[must_use]
+    pub const fn takes_query(&self) -> bool {
+        let mut names = self.described.parameters;
+        while let [name, rest @ ..] = names {
+            // The only one that is a header.
+            if !matches!(name.as_bytes(), b"IfMatch") {
+                return true;
+            }
+            names = rest;
+        }
+        false
+    }
+
+    /// Whether every parameter of the query is refused. The page is no part of the API, and its links have a query.
+    #[must_use]
+    pub const fn takes_no_query(&self) -> bool {
+        self.described.gives[0].is_some() && !self.takes_query() && !self.described.ignores_query
     }
 
     /// Its routes: method and path.

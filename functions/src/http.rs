@@ -211,6 +211,17 @@ fn presentable(field: &str) -> Option<String> {
     (field.len() <= 64 && field.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| field.to_owned())
 }
 
+/// Refuses every parameter of the query, for an endpoint that takes none.
+///
+/// # Errors
+/// 400 that names `query`.
+pub(crate) fn no_query(request: &Request) -> Result<(), ApiError> {
+    match form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).next() {
+        None => Ok(()),
+        Some(_) => Err(ApiError::invalid("query", "must be empty, because this endpoint takes no parameters")),
+    }
+}
+
 /// The query, each parameter at most once.
 ///
 /// # Errors

@@ -18,7 +18,14 @@ macro_rules! functions {
                 /// The endpoint of the same name.
                 #[must_use]
                 pub fn $name(context: crate::Context, request: crate::Request) -> crate::BoxFuture {
-                    Box::pin(crate::$group::$name::handle(context, request))
+                    // A constant, so that no binary links the declaration.
+                    const TAKES_NO_QUERY: bool = crate::$group::$name::FUNCTION.takes_no_query();
+                    Box::pin(async move {
+                        if TAKES_NO_QUERY {
+                            crate::http::no_query(&request)?;
+                        }
+                        crate::$group::$name::handle(context, request).await
+                    })
                 }
             )+)+
         }

@@ -39,7 +39,7 @@ fn a_line_has_exactly_these_fields() {
 
 #[test]
 fn a_line_names_the_request_the_status_and_the_user() {
-    let (reply, line) = logged(|runner| runner.patch("/api/users/user-123/mute?x=1", json!({"isMuted": true})));
+    let (reply, line) = logged(|runner| runner.patch("/api/users/user-123/mute", json!({"isMuted": true})));
     assert_eq!(line["requestId"], reply.header("x-request-id").unwrap());
     assert_eq!((&line["method"], &line["path"]), (&json!("PATCH"), &json!("/api/users/user-123/mute")));
     assert_eq!(line["route"], "PATCH /api/users/{userId}/mute");
@@ -49,6 +49,8 @@ fn a_line_names_the_request_the_status_and_the_user() {
     );
     assert_eq!((&line["userId"], &line["isCriticalEndpoint"]), (&json!("user-123"), &json!(true)));
     instant(&line["timestamp"]);
+    let (_, line) = logged(|runner| runner.patch("/api/users/user-123/mute?x=1", json!({"isMuted": true})));
+    assert_eq!((&line["path"], &line["statusCode"]), (&json!("/api/users/user-123/mute"), &json!(400)));
 }
 
 #[test]

@@ -49,6 +49,7 @@ mod matrix;
 mod openapi;
 mod page_and_agent;
 mod privileges;
+mod queries;
 mod rooms_page;
 mod strict;
 mod support;

@@ -210,7 +210,12 @@ fn every_answer_and_every_accepted_body_is_as_described() {
     for path in ["/api/users/a%20b", "/api/users?limit=0", "/api/rooms/a%20b/users", "/api/users/nobody"] {
         scenario.send("GET", path, &[], None);
     }
-    for path in ["/api/rooms/demo/events?since=-1", "/api/rooms/demo/audit?limit=201", "/api/rooms/a%20b/audit"] {
+    for path in [
+        "/api/rooms/demo/events?since=-1",
+        "/api/rooms/demo/audit?limit=201",
+        "/api/rooms/a%20b/audit",
+        "/api/metrics?unknown=1",
+    ] {
         assert_eq!(scenario.send("GET", path, &[], None).status, 400);
     }
     for path in ["/api/health", "/api/health?deep=1", "/api/metrics", "/api/nowhere"] {

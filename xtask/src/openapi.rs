@@ -128,13 +128,11 @@ fn responses(function: &Function, method: &str, in_path: &[&str], schemas: &mut 
         }
         responses[status.to_string()] = response;
     }
-    // An endpoint that anybody may call ignores unknown parameters of the query.
-    let has_query = function.callers.need_token() && described.parameters.iter().any(|name| *name != "IfMatch");
     let takes = described.takes.is_some();
     let unwritten = described.gives[0].is_none();
     let usual = [
         (reads && !described.momentary, 304, "NotModified"),
-        (!in_path.is_empty() || has_query || takes, 400, "Invalid"),
+        (!in_path.is_empty() || !described.ignores_query || takes, 400, "Invalid"),
         (function.callers.need_token(), 401, "Unauthenticated"),
         (function.callers.need_token(), 403, "Forbidden"),
         (in_path.contains(&"room"), 404, "RoomNotFound"),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 pub(crate) const FUNCTION: Function = route!(GET, HEAD "/api/openapi.json")
     .callers(Callers::Anybody)
+    .ignores_query()
     .describes("Needs no token.")
     .gives::<ApiDescription>(200, "The description of this API.");
 
