@@ -168,3 +168,26 @@ async fn in_open_mode_the_body_names_the_voter() {
     let reply = command.with(json!({"participantId": ada.id})).run(&context).await;
     assert_eq!((reply.status, reply.json()), (200, json!({"votes": 1})));
 }
+
+/// Somebody was still in the room when their request was looked at, and writes after the room is forgotten.
+#[tokio::test]
+async fn a_vote_and_a_question_that_come_after_the_end_are_written_nowhere() {
+    let faulty = Faulty::new();
+    let context = strict(&faulty).await;
+    let (room, ada) = NewRoom::default().create(&context).await;
+    let question: QuestionId = room.ask(&context, &ada, "Why?").await.parse().unwrap();
+    let (id, person): (RoomId, UserId) = (room.id.parse().unwrap(), ada.id.parse().unwrap());
+    let cause = Cause { at: (context.clock)(), request_id: None, by: domain::Actor::Open, epoch: None };
+    let member = context.rooms.member(&id, &person, &cause).await.unwrap();
+    assert_eq!(room.call("end_room", &ada).run(&context).await.status, 200);
+    context.rooms.forget(&id).await.unwrap();
+    let vote = context.rooms.vote(&member, &question, cause.at).await.unwrap_err();
+    assert!(vote.is(store::dynamodb::QUESTION_NOT_FOUND), "{vote:?}");
+    let text = "Late?".to_owned().try_into().unwrap();
+    let other = QuestionId::created(cause.at, [7; 10]);
+    let asked = context.rooms.ask(&member, &other, &text, None, cause.at).await.unwrap_err();
+    assert!(asked.is(store::dynamodb::ROOM_ENDED), "{asked:?}");
+    let stored = faulty.stored().await;
+    let left: Vec<_> = stored.as_object().unwrap().keys().filter(|key| key.contains(&room.id)).collect();
+    assert_eq!(left, [&format!("ROOM#{}", room.id)]);
+}
