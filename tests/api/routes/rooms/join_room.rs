@@ -115,7 +115,8 @@ async fn a_full_room_keeps_the_seat_of_a_presenter_who_is_silent() {
     let (room, presenter) = NewRoom(json!({"maxParticipants": 2})).create(&context).await;
     let guest = room.join(&context, "Grace").await;
     let mut in_a_minute = context.clone();
-    in_a_minute.clock = || domain::Timestamp::from(std::time::SystemTime::now()).plus(std::time::Duration::from_mins(1));
+    in_a_minute.clock =
+        || domain::Timestamp::from(std::time::SystemTime::now()).plus(std::time::Duration::from_mins(1));
     let stays = json!({"lease": "page-load-1"});
     assert_eq!(room.call("renew_presence", &guest).with(stays.clone()).run(&in_a_minute).await.status, 200);
     let reply = room.call("join_room", &guest).with(json!({"name": "Heidi"})).run(&in_a_minute).await;
