@@ -44,8 +44,11 @@ const UNWRITTEN_MAX: Duration = Duration::from_mins(1);
 const ATTEST_ROUTE: &str = "POST /api/agents/{agentId}/attestations";
 /// The routes that pages, agents and connections call again and again by themselves. Only their successes may lack a
 /// line: what a person does always has one.
-pub const ROUTINE: [&str; 5] = [
+pub const ROUTINE: [&str; 8] = [
     ATTEST_ROUTE,
+    "GET /api/rooms/{room}",
+    "GET /api/rooms/{room}/messages",
+    "GET /api/rooms/{room}/questions",
     "GET /api/rooms/{room}/safe",
     "GET /api/rooms/{room}/users",
     "POST /api/rooms/{room}/presence",

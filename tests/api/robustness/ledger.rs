@@ -47,9 +47,11 @@ fn live(runner: &Runner) -> BTreeMap<(String, String), Value> {
     items.into_iter().map(|user| (place(&user), user)).collect()
 }
 
-/// The states according to the histories, after these have caught up.
+/// The states according to the histories, after these have caught up. The rooms are read one after the other, and a history
+/// may grow in between, so two readings must be equal.
 fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
     let deadline = Instant::now() + PATIENCE;
+    let mut before = None;
     loop {
         let mut versions = BTreeMap::<String, Vec<(u64, String)>>::new();
         let mut told = BTreeMap::new();
@@ -70,9 +72,10 @@ fn settled(runner: &Runner) -> BTreeMap<String, Vec<(u64, String)>> {
                     presence.is_muted == user["isMuted"] && newest == user["version"].as_u64()
                 })
             });
-        if same {
+        if same && before.as_ref() == Some(&versions) {
             return versions;
         }
+        before = Some(versions);
         assert!(Instant::now() < deadline, "the histories do not lead to the states: {told:#?} {live:#?}");
         // Polling without a pause would delay the history.
         std::thread::sleep(Duration::from_millis(500));
