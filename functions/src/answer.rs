@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use store::StoreError;
@@ -183,9 +184,13 @@ impl Answered<'_> {
 
 /// The path of a request for the log. A slug contains the title of a room, which somebody wrote, and is all that one needs
 /// to find the room. It is hidden wherever it stands, because a path that leads nowhere is logged too.
-fn logged_path(request: &Request) -> String {
+fn logged_path(request: &Request) -> Cow<'_, str> {
+    let path = request.uri().path();
+    if path.split('/').all(is_loggable) {
+        return path.into();
+    }
     let hidden = |segment| if is_loggable(segment) { segment } else { "{hidden}" };
-    request.uri().path().split('/').map(hidden).collect::<Vec<_>>().join("/")
+    path.split('/').map(hidden).collect::<Vec<_>>().join("/").into()
 }
 
 /// Whether part of a path can stand in the log: it consists of the characters of an id, so nothing in it is encoded, and

@@ -531,7 +531,7 @@ const CREATION_COUNTED: f64 = 4.0;
 fn requests(name: &str, calls: f64, body: f64) -> Bill {
     let mut bill = Bill::default();
     let Units { reads, writes, .. } = units(name);
-    bill.add(calls, reads, writes, body, if is_routine(name) { ROUTINE_LINE } else { EVERY_LINE });
+    bill.add(calls, reads, writes, body, line_of(name));
     bill
 }
 
@@ -677,6 +677,11 @@ fn is_routine(name: &str) -> bool {
     functions::described().iter().any(|(binary, route)| binary == name && functions::ROUTINE.contains(&&**route))
 }
 
+/// Bytes that a success of a function adds to the log.
+fn line_of(name: &str) -> f64 {
+    if is_routine(name) { ROUTINE_LINE } else { EVERY_LINE }
+}
+
 /// Adds a row for each function, ordered by name.
 fn calls(page: &mut String) {
     page.push_str(
@@ -691,7 +696,7 @@ fn calls(page: &mut String) {
         let function = declared.name;
         let table = reads * price::READS + writes * price::WRITES;
         let per_million = |bytes: f64| bytes * price::LOGS[0].1 / 1e3;
-        let line = if is_routine(function) { ROUTINE_LINE } else { EVERY_LINE };
+        let line = line_of(function);
         let gateway = match declared.kind {
             FunctionKind::Endpoint => price::GATEWAY[0].1 + per_million(line + ACCESS_LINE + LINE_OVERHEAD),
             // A message, and its answer if it has one. Its API has no access log unless an operator wants one.

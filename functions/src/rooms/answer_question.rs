@@ -5,7 +5,7 @@ use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
 use crate::{ApiError, Context, Reply, Request};
-use domain::question::check_answer;
+use domain::question::{ANSWER_CHARS_MAX, check_answer};
 use domain::{Limit, MessageText, QuestionId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ struct AnswerQuestion {
     /// The presenter. Needed if no token is sent, and otherwise equal to the token's subject.
     #[serde(default)]
     participant_id: Option<UserId>,
-    #[schemars(length(max = 3000))]
+    #[schemars(length(max = ANSWER_CHARS_MAX))]
     answer: MessageText,
 }
 

@@ -5,7 +5,7 @@ use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
 use crate::{ApiError, Context, Once, Reply, Request};
-use domain::question::check_question;
+use domain::question::{QUESTION_CHARS_MAX, check_question};
 use domain::{Limit, MessageText, QuestionId, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
@@ -42,7 +42,7 @@ struct AskQuestion {
     /// The author. Needed if no token is sent, and otherwise equal to the token's subject.
     #[serde(default)]
     participant_id: Option<UserId>,
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = QUESTION_CHARS_MAX))]
     question: MessageText,
 }
 

@@ -545,6 +545,15 @@ fn tokens(runner: &Runner, known: &Known, rng: &mut fastrand::Rng) {
     }
 }
 
+/// Checks the table after a restart, and settles what was under way.
+fn settle_all(runner: &Runner, known: &mut Known, open: &[Sent]) {
+    check(runner, known, open);
+    forget_limits(runner);
+    for sent in open {
+        settle(runner, known, sent);
+    }
+}
+
 /// Forgets how often anybody has called.
 fn forget_limits(runner: &Runner) {
     for item in scan(runner).iter().filter(|item| item.get("fullAt").is_some()) {
@@ -568,11 +577,7 @@ fn twenty_kills_of_rooms_in_use_lose_nothing_acknowledged_and_leave_nothing_half
         let runner = start(&data);
         {
             let known = &mut *known.lock().unwrap();
-            check(&runner, known, &open);
-            forget_limits(&runner);
-            for sent in &open {
-                settle(&runner, known, sent);
-            }
+            settle_all(&runner, known, &open);
             for _ in 0..3 {
                 let Some((sent, status, answer)) = rng.choice(&known.answered) else { break };
                 let again = sent.to(&runner);
@@ -607,11 +612,7 @@ fn twenty_kills_of_rooms_in_use_lose_nothing_acknowledged_and_leave_nothing_half
     }
     let runner = start(&data);
     let known = &mut *known.lock().unwrap();
-    check(&runner, known, &open);
-    forget_limits(&runner);
-    for sent in &open {
-        settle(&runner, known, sent);
-    }
+    settle_all(&runner, known, &open);
     check(&runner, known, &[]);
     assert_eq!(known.counts.len(), 13, "the kills met too little: {:?}", known.counts);
 }

@@ -396,13 +396,14 @@ impl Rooms {
                 return Err(NOT_SEATED.into());
             }
             let before = if role == Role::Presenter { Role::Attendee } else { Role::Presenter };
+            let allowed = is(ROLE, before.as_str()).and(is(ROOM_ID, id));
+            let allowed = if role == Role::Presenter { allowed.and(exists(SEATED)) } else { allowed };
             let moderated = (is_moderated && role == Role::Attendee).then_some(true);
             let changed = Write::update(keys::user(person))
                 .by(cause)
                 .set(ROLE, role.as_str())
                 .set_or_remove(MODERATED, moderated)
-                .when(is(ROLE, before.as_str()).and(is(ROOM_ID, id)))
-                .when(exists(if role == Role::Presenter { SEATED } else { PK }));
+                .when(allowed);
             let counted = presenters(Write::update(keys::room(id)), role);
             match self.table.try_transact(vec![changed, counted]).await? {
                 Ok(()) => return Ok(()),

@@ -1,5 +1,5 @@
 use crate::support::faults::{Command, Faulty};
-use crate::support::rooms::{self, NewRoom, PASSWORD};
+use crate::support::rooms::{self, NewRoom, PASSWORD, Room};
 use crate::support::{PATIENCE, refused, refused_field};
 use functions::consumers::on_room_change::run;
 use serde_json::{Value, json};
@@ -45,6 +45,18 @@ async fn rooms_are_counted_by_the_day_with_what_happened_in_them() {
     stop.send(true).unwrap();
 }
 
+/// What the stream says of a room that was created at this time: that it was created, and that it has ended.
+fn events(room: &Room, created_at: domain::Timestamp) -> [Value; 2] {
+    let text = crate::support::lambda::event("on_room_change").to_string();
+    let ended: Value = serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &room.id)).unwrap();
+    let mut created = ended.clone();
+    let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
+    record.remove("OldImage");
+    record["NewImage"].as_object_mut().unwrap().remove("endedAt");
+    record["NewImage"]["createdAt"]["N"] = created_at.ms().to_string().into();
+    [created, ended]
+}
+
 /// A stream delivers a record again after a failure.
 #[tokio::test]
 async fn a_room_that_is_delivered_again_is_counted_once() {
@@ -52,14 +64,8 @@ async fn a_room_that_is_delivered_again_is_counted_once() {
     let context = rooms::open(&faulty).await;
     let (room, presenter) = NewRoom::default().create(&context).await;
     assert_eq!(room.call("end_room", &presenter).run(&context).await.status, 200);
-    let text = crate::support::lambda::event("on_room_change").to_string();
-    let ended: Value = serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &room.id)).unwrap();
-    let mut created = ended.clone();
-    let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
-    record.remove("OldImage");
-    record["NewImage"].as_object_mut().unwrap().remove("endedAt");
     let now = domain::Timestamp::from(std::time::SystemTime::now());
-    record["NewImage"]["createdAt"]["N"] = now.ms().to_string().into();
+    let [created, ended] = events(&room, now);
     for event in [&created, &ended, &created, &ended] {
         let event = serde_json::from_value(event.clone()).unwrap();
         assert!(run(context.clone(), event).await.batch_item_failures.is_empty());
@@ -79,14 +85,8 @@ async fn a_room_counts_for_its_own_day_however_late_it_is_delivered() {
     let context = rooms::open(&faulty).await;
     let (room, presenter) = NewRoom::default().create(&context).await;
     assert_eq!(room.call("end_room", &presenter).run(&context).await.status, 200);
-    let text = crate::support::lambda::event("on_room_change").to_string();
-    let ended: Value = serde_json::from_str(&text.replace("rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE", &room.id)).unwrap();
-    let mut created = ended.clone();
-    let record = created["Records"][0]["dynamodb"].as_object_mut().unwrap();
-    record.remove("OldImage");
-    record["NewImage"].as_object_mut().unwrap().remove("endedAt");
     let now = domain::Timestamp::from(std::time::SystemTime::now());
-    record["NewImage"]["createdAt"]["N"] = now.ms().to_string().into();
+    let [created, ended] = events(&room, now);
     let mut late = context.clone();
     late.clock = || domain::Timestamp::from(std::time::SystemTime::now()).plus(Duration::from_hours(26));
     for event in [created, ended] {
