@@ -14,6 +14,8 @@ pub(super) enum Condition {
     Absent(&'static str),
     /// The attribute compares to a value in this way; false if the attribute does not exist.
     Compares(&'static str, Order, AttributeValue),
+    /// The attribute compares to another one in this way; false if one of them does not exist.
+    Relates(&'static str, Order, &'static str),
     /// The text has this prefix.
     BeginsWith(&'static str, String),
     /// The text lies between these two, both included.
@@ -78,6 +80,16 @@ pub(super) fn above(attribute: &'static str, value: impl Stored) -> Condition {
     Condition::Compares(attribute, Order::Above, value.stored())
 }
 
+/// The attribute has the value of another one.
+pub(super) const fn equals(attribute: &'static str, other: &'static str) -> Condition {
+    Condition::Relates(attribute, Order::Equal, other)
+}
+
+/// The attribute is below another one.
+pub(super) const fn is_below(attribute: &'static str, other: &'static str) -> Condition {
+    Condition::Relates(attribute, Order::Below, other)
+}
+
 impl Condition {
     /// Both hold.
     #[must_use]
@@ -111,6 +123,10 @@ impl Condition {
             Self::Compares(attribute, order, value) => {
                 let name = scope.name(attribute);
                 format!("{name} {} {}", order.sign(), scope.value(attribute, value))
+            }
+            Self::Relates(attribute, order, other) => {
+                let name = scope.name(attribute);
+                format!("{name} {} {}", order.sign(), scope.name(other))
             }
             Self::BeginsWith(attribute, text) => {
                 let name = scope.name(attribute);
@@ -259,6 +275,14 @@ mod tests {
         assert_eq!(
             text(absent("pk").or(held).and(is("version", 9))),
             "(attribute_not_exists(#pk) OR (#lastUpdated <= :lastUpdated AND #expiresAt > :expiresAt)) AND #version = :version"
+        );
+    }
+
+    #[test]
+    fn an_attribute_is_compared_to_another_by_its_name() {
+        assert_eq!(
+            text(equals("present", "peak").and(is_below("present", "max"))),
+            "#present = #peak AND #present < #max"
         );
     }
 

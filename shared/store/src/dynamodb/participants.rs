@@ -9,7 +9,7 @@ use super::keys::{
     self, EPOCH, MAY_UNMUTE, MODERATED, PK, REFUSED_REQUEST, ROLE, ROOM_ID, ROOM_INDEX, SEATED, WAITING,
 };
 use super::lists::{leased, within};
-use super::rooms::{Rooms, Seated, StoredRoom, left, presenters, room, room_id_of};
+use super::rooms::{Rooms, SEAT_TRIES_MAX, Seated, StoredRoom, left, presenters, room, room_id_of};
 use super::table::Write;
 use super::users::{NO_SEAT, NOT_ADMITTED, missing, outdated, unexpired};
 use crate::{Kind, Refusal, StoreError};
@@ -35,9 +35,6 @@ pub const NOT_SEATED: Refusal = Refusal::new(
     "not_seated",
     "this person waits in the lobby or has lost the seat; let them in first",
 );
-
-/// Attempts to take a seat again while others join.
-const SEAT_TRIES_MAX: u32 = 40;
 
 /// A participant who acts in a room.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Rooms that somebody created: one item each, with the counters of its people.
 
 use super::cause::Cause;
-use super::expression::{Condition, above, absent, at_most, below, exists, is};
+use super::expression::{Condition, above, absent, at_most, below, equals, exists, is, is_below};
 use super::failed;
 use super::item::{Item, checked, integer, is_expired, seconds};
 use super::keys::{self, EPOCH, MODERATED, PARTICIPANT, PK, ROLE, ROOM_ID, ROOM_INDEX, SEATED, SK, WAITING};
@@ -30,8 +30,8 @@ pub const ROOM_FULL: Refusal = Refusal::new(Kind::Conflict, "room_full", "this r
 
 /// How long an ended room is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_hours(1);
-/// Attempts to take a seat while others join. Each attempt reads the room anew.
-const SEAT_TRIES_MAX: u32 = 40;
+/// Attempts to come into a room, to leave it or to get a role there, while others do the same. Each attempt reads anew.
+pub(super) const SEAT_TRIES_MAX: u32 = 40;
 /// Attempts of a change without `If-Match` while others change the room.
 const CHANGE_TRIES_MAX: u32 = 5;
 /// Seats of people who have gone silent that one call frees.
@@ -385,21 +385,21 @@ impl Rooms {
     ) -> Result<Seated, StoreError> {
         let Room { room_id: id, present, max_participants: max, .. } = &stored.room;
         if present >= max {
-            return match self.free_seats(id, now).await? {
-                0 => Err(ROOM_FULL.into()),
-                _ => Ok(Seated::No),
-            };
+            // Others may have freed the seats that this call looked for.
+            let has_seats = self.free_seats(id, now).await? > 0 || self.get_now(id, now).await?.room.present < *max;
+            return if has_seats { Ok(Seated::No) } else { Err(ROOM_FULL.into()) };
         }
-        let (present, max) = (u64::from(*present), u64::from(*max));
+        let max = u64::from(*max);
         let seat = Write::update(keys::room(id)).count(PRESENT).when(is_active(now).and(is(MAX, max)));
         let seat = if joins { seat.count(JOINED) } else { seat };
         // Settings are stored with who joins, so they must be those of the room at this moment.
         let seat = seat.when(is("version", stored.room.version));
-        let seat = if present >= u64::from(stored.peak) {
-            // A new peak: nobody may come or go in between, or it would be wrong.
-            seat.set(PEAK, present + 1).when(is(PRESENT, present))
+        let seat = seat.when(below(PRESENT, max));
+        // A new peak is counted as it is stored, so that people who join at once do not fail for each other's sake.
+        let seat = if stored.room.present >= stored.peak {
+            seat.count(PEAK).when(equals(PRESENT, PEAK))
         } else {
-            seat.when(below(PRESENT, max.min(u64::from(stored.peak))))
+            seat.when(is_below(PRESENT, PEAK))
         };
         let writes = std::iter::once(seat).chain(others).collect();
         let seated = Seated::of(self.table.try_transact(writes).await?);

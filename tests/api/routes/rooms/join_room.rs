@@ -44,6 +44,44 @@ async fn a_password_is_needed_and_guesses_are_limited() {
     refused_field(&ask(json!({"name": "G", "password": "x".repeat(129)})).run(&context).await, "password");
 }
 
+/// A join must not depend on the number of people that it has read: some lost every time, and got 503.
+#[tokio::test]
+async fn whoever_joins_beside_others_gets_a_seat() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, _) = NewRoom(json!({"maxParticipants": 1000})).create(&context).await;
+    let joins = (0..8_u8).map(|n| {
+        let command = Command::new("join_room", "room", &room.id).with(json!({"name": "Grace"}));
+        let (command, context) = (Command { address: [198, 51, 100, n], ..command }, context.clone());
+        async move {
+            for _ in 0..25 {
+                let reply = command.run(&context).await;
+                assert_eq!(reply.status, 200, "{}", reply.text);
+            }
+        }
+    });
+    join_all(joins).await;
+}
+
+/// Two come into a full room at once, in which two are silent: there is a seat for each, whoever frees it.
+#[tokio::test]
+async fn nobody_is_refused_a_seat_that_somebody_else_has_just_freed() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let mut in_a_minute = context.clone();
+    in_a_minute.clock =
+        || domain::Timestamp::from(std::time::SystemTime::now()).plus(std::time::Duration::from_mins(1));
+    for _ in 0..5 {
+        let (room, _) = NewRoom(json!({"maxParticipants": 3})).create(&context).await;
+        for name in ["Silent", "Mute"] {
+            room.join(&context, name).await;
+        }
+        let join = Command::new("join_room", "room", &room.id).with(json!({"name": "Grace"}));
+        let answers = join_all((0..2).map(|_| join.run(&in_a_minute))).await;
+        assert_eq!(answers.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200], "{}", answers[0].text);
+    }
+}
+
 #[tokio::test]
 async fn a_hundred_who_race_for_five_seats_get_exactly_five() {
     let faulty = Faulty::new();
