@@ -27,6 +27,7 @@ class Microphone {
   #starting = null;
   #looking = null;
   #isWatching = false;
+  #isStopped = false;
 
   constructor({ mediaDevices, AudioContext, permissions, onChange, levelMs, muted }) {
     this.#mediaDevices = mediaDevices;
@@ -77,7 +78,9 @@ class Microphone {
 
   onLevel(listener) { return this.#meter.onLevel(listener); }
 
+  /** Closes the microphone for good. */
   stop() {
+    this.#isStopped = true;
     this.#opener.cancel();
     this.#capture.close();
     this.#meter.close();
@@ -91,6 +94,7 @@ class Microphone {
   }
 
   async #open(deviceId, options) {
+    if (this.#isStopped) return false;
     if (!this.#mediaDevices?.getUserMedia) {
       this.#publish({ status: 'insecure' });
       return false;

@@ -50,8 +50,9 @@ export function createRoomPoller({
       if (stopped) return;
       const wait = retryDelay(error, view.failures, { random });
       holdUntil = error.retryAfterMs ? now() + error.retryAfterMs : 0;
-      publish({ connection: 'reconnecting', error, failures: view.failures + 1 }, { changed: true, recovered: false });
+      // The next poll does not depend on who is told.
       schedule(wait);
+      publish({ connection: 'reconnecting', error, failures: view.failures + 1 }, { changed: true, recovered: false });
     } finally {
       asking = false;
     }
@@ -79,7 +80,7 @@ export function createRoomPoller({
     pause() {
       paused = true;
       timer.clear();
-      return flight;
+      return flight.catch(() => {});
     },
     resume() {
       paused = false;

@@ -325,7 +325,8 @@ class Session {
       this.#finish();
       return sessionStats;
     } catch (error) {
-      this.#stay();
+      // A request to leave that is under way decides by itself.
+      if (this.#departing === 'end') this.#stay();
       throw error;
     }
   }
@@ -337,7 +338,7 @@ class Session {
 
   /** Asks nothing else of the room. Resolves when the requests under way are over. */
   #depart(how) {
-    this.#departing = how;
+    this.#departing ??= how;
     return Promise.all([this.#outbox.hold(), ...this.#readers().map((reader) => reader.pause())]);
   }
 
@@ -362,8 +363,10 @@ class Session {
 
   /** The person does not follow the request to mute: unmutes, and tells the presenters so. */
   stayUnmuted = async () => {
-    await this.#meeting.refuseRequest();
+    // The press counts now: what the person presses while the server answers comes later.
+    const isTold = this.#meeting.refuseRequest();
     if (this.#mute.isMuted()) await this.#mute.toggle();
+    await isTold;
   };
 
   startMicrophone = () => this.#device.open();

@@ -10,6 +10,7 @@ const VISIBLE_MS = 2500;
  */
 export function createFeed({ read, onBody, onChange, isHidden, now, random, timers = {} }) {
   let poller = null;
+  let isPaused = false;
   let connection = 'connecting';
   /** What arrived after the panel was closed. The server says only once that it has changed. */
   let isMissed = false;
@@ -37,13 +38,20 @@ export function createFeed({ read, onBody, onChange, isHidden, now, random, time
       if (poller !== null) return;
       connection = 'connecting';
       poller = createRoomPoller({ fetchRoom: fetchBody, onUpdate: update, visibleMs: VISIBLE_MS, isHidden, now, random, ...timers });
-      poller.start();
+      if (isPaused) poller.pause();
+      else poller.start();
     },
     /** Reads now, for instance because this person has just written. */
     nudge: () => poller?.nudge(),
     /** Reads nothing until `resume`. Resolves when the request under way is over. */
-    pause: () => poller?.pause(),
-    resume: () => poller?.resume(),
+    pause() {
+      isPaused = true;
+      return poller?.pause();
+    },
+    resume() {
+      isPaused = false;
+      poller?.resume();
+    },
     close() {
       poller?.stop();
       poller = null;

@@ -179,6 +179,14 @@ test('a microphone without a name is claimed without a name, and keeps its numbe
   assert.deepEqual([mic.view().deviceId, mic.view().label], ['x1', null]);
 });
 
+test('a microphone that was stopped is never opened again', async () => {
+  const { mic, mediaDevices } = setup();
+  await mic.start();
+  mic.stop();
+  assert.deepEqual([await mic.start(), await mic.choose('b'), mic.view().status], [false, false, 'off']);
+  assert.deepEqual(mediaDevices.tracks.map((track) => track.stopped), [true]);
+});
+
 test('start asks once while the prompt is open, and a stop during the prompt closes the stream that follows', async () => {
   const { mic, mediaDevices } = setup();
   const prompt = deferred();

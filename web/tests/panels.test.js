@@ -118,6 +118,17 @@ test('a message of one’s own does not hide the gap before it, and is a link on
   assert.equal(ids(t.panel.view().messages), 'uvwxyz{|');
 });
 
+test('a panel that is opened while the page asks nothing of the room reads once it goes on', async () => {
+  const t = setup(createChat, { messages: { changed: true, body: { messages: list('a'), hasMore: false, nextBefore: null } } });
+  t.panel.pause();
+  t.panel.open();
+  await t.clock.advance(60_000);
+  assert.equal(t.calls.length, 0);
+  t.panel.resume();
+  await t.clock.advance(0);
+  assert.deepEqual([t.calls.length, ids(t.panel.view().messages)], [1, 'a']);
+});
+
 test('a message of one’s own that a poll has brought before its answer is a link', async () => {
   const answer = deferred();
   let page = { messages: list('xyz'), hasMore: true, nextBefore: 'x' };

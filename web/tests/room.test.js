@@ -125,6 +125,22 @@ test('a paused poller waits for the request under way, and reads nothing until i
   assert.equal(world.calls, 2);
 });
 
+test('a listener that fails stops no polling, and a pause succeeds', async () => {
+  const clock = fakeClock();
+  let calls = 0;
+  const p = createRoomPoller({
+    async fetchRoom() {
+      calls += 1;
+      throw new ApiError({});
+    },
+    onUpdate() { throw new Error('a fault of the page'); }, now: clock.now, random: () => 1, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout,
+  });
+  await assert.rejects(p.start(), /a fault of the page/);
+  assert.equal(clock.waiting(), 1);
+  await p.pause();
+  assert.deepEqual([calls, clock.waiting()], [1, 0]);
+});
+
 test('a paused poller forgets no Retry-After', async () => {
   const { clock, script, world, p } = poller();
   script.push(new ApiError({ status: 429, retryAfterMs: 5000 }));

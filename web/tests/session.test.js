@@ -44,7 +44,7 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
       if (world.reading) await world.reading;
       if (world.down) throw new ApiError({});
       if (world.over) throw world.over;
-      return { room: meeting?.room, waiting: [], warning: null, changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
+      return { room: meeting && { ...meeting.room, muteRequest: world.muteRequest ?? null }, waiting: [], warning: null, changed: world.changed, truncated: false, items: world.hideFromRoom ? [] : [...world.states.values()].map((s) => ({ ...s })) };
     },
   };
   api.roomSafety = async () => {
@@ -71,6 +71,9 @@ function setup({ muted = true, joined = true, mic: opens = true, storage = fakeS
   api.endRoom = call('end', async () => {
     if (world.ending) await world.ending;
     return { success: true, sessionStats: { totalParticipants: 2 } };
+  });
+  api.changeParticipant = call('change', async () => {
+    if (world.changing) await world.changing;
   });
   api.leaveRoom = (roomId, body) => { world.leaves.push([roomId, body]); };
   api.attachAgent = async (userId, token) => {
@@ -586,6 +589,54 @@ test('a room that is ended while the person leaves it is over once', async () =>
   assert.equal(await leaving, true);
   await t.clock.advance(60_000);
   assert.deepEqual([t.saved.ended, t.calls.length], ['once', calls]);
+});
+
+test('a room that cannot be ended while the person leaves it lets nobody unmute', async () => {
+  const t = await started({ meeting: presenter() });
+  const quitting = deferred();
+  t.world.quitting = quitting.promise;
+  const leaving = t.session.leave();
+  await t.clock.settle();
+  t.world.ending = Promise.reject(new ApiError({}));
+  await assert.rejects(t.session.end(), { status: 0 });
+  await t.session.toggle();
+  assert.deepEqual([t.track.muted, t.view().isLeaving], [true, true]);
+  quitting.resolve();
+  assert.equal(await leaving, true);
+});
+
+const requested = async () => {
+  const t = await started({ meeting: meeting() });
+  await t.session.toggle();
+  await t.clock.settle();
+  t.world.muteRequest = { requestId: 'mr_1', at: '2026-11-21T10:00:00.000Z' };
+  await t.clock.advance(1500);
+  assert.deepEqual([t.track.muted, t.view().meeting.request], [true, { requestId: 'mr_1', wasOpen: true }]);
+  return t;
+};
+
+test('who stays unmuted is heard at once, and the presenters are told beside it', async () => {
+  const t = await requested();
+  const told = deferred();
+  t.world.changing = told.promise;
+  const staying = t.session.stayUnmuted();
+  await t.clock.settle();
+  assert.deepEqual([t.track.muted, t.me().isMuted, t.names().includes('change')], [false, false, true]);
+  told.resolve();
+  await staying;
+});
+
+test('who mutes while the presenters are told stays muted', async () => {
+  const t = await requested();
+  const told = deferred();
+  t.world.changing = told.promise;
+  const staying = t.session.stayUnmuted();
+  await t.clock.settle();
+  await t.session.toggle();
+  told.resolve();
+  await staying;
+  await t.clock.settle();
+  assert.deepEqual([t.track.muted, t.me().isMuted], [true, true]);
 });
 
 test('who leaves a created room is gone even if the server cannot be told', async () => {
