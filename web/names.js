@@ -13,19 +13,19 @@ const SUFFIX_LENGTH = 4;
  */
 const LOOKS_LIKE = new Map(Object.entries({
   // Cyrillic
-  А: 'A', В: 'B', Е: 'E', Ѕ: 'S', І: 'I', Ј: 'J', К: 'K', М: 'M', Н: 'H', О: 'O', Р: 'P', С: 'C', Т: 'T', У: 'Y', Х: 'X', З: '3', Ԛ: 'Q', Ԝ: 'W', Һ: 'h', Ӏ: 'l',
-  а: 'a', в: 'b', е: 'e', ѕ: 's', і: 'i', ј: 'j', к: 'k', м: 'm', н: 'h', о: 'o', р: 'p', с: 'c', т: 't', у: 'y', х: 'x', з: '3', ԛ: 'q', ԝ: 'w', һ: 'h', ӏ: 'l', г: 'r', п: 'n', ԁ: 'd', ь: 'b',
+  А: 'A', В: 'B', Е: 'E', Ѕ: 'S', І: 'I', Ј: 'J', К: 'K', М: 'M', Н: 'H', О: 'O', Р: 'P', С: 'C', Т: 'T', У: 'Y', Х: 'X', З: '3', Ԛ: 'Q', Ԝ: 'W', Һ: 'h', Ӏ: 'l', Ү: 'Y', Ѵ: 'V', Ѡ: 'W', Ԍ: 'G', Г: 'Γ', Л: 'Λ', П: 'Π', Ф: 'Φ',
+  а: 'a', в: 'b', е: 'e', ѕ: 's', і: 'i', ј: 'j', к: 'k', м: 'm', н: 'h', о: 'o', р: 'p', с: 'c', т: 't', у: 'y', х: 'x', з: '3', ԛ: 'q', ԝ: 'w', һ: 'h', ӏ: 'l', г: 'r', п: 'n', ԁ: 'd', ь: 'b', ү: 'y', ѵ: 'v', ѡ: 'w',
   // Greek
-  Α: 'A', Β: 'B', Ε: 'E', Ζ: 'Z', Η: 'H', Ι: 'I', Κ: 'K', Μ: 'M', Ν: 'N', Ο: 'O', Ρ: 'P', Τ: 'T', Υ: 'Y', Χ: 'X',
-  α: 'a', β: 'b', ε: 'e', η: 'n', ι: 'i', κ: 'k', μ: 'u', ν: 'v', ο: 'o', ρ: 'p', σ: 'o', ς: 'c', τ: 't', υ: 'u', χ: 'x', γ: 'y', ω: 'w',
+  Α: 'A', Β: 'B', Ε: 'E', Ζ: 'Z', Η: 'H', Ι: 'I', Κ: 'K', Μ: 'M', Ν: 'N', Ο: 'O', Ρ: 'P', Τ: 'T', Υ: 'Y', Χ: 'X', Ϳ: 'J',
+  α: 'a', β: 'b', ε: 'e', η: 'n', ι: 'i', κ: 'k', μ: 'u', ν: 'v', ο: 'o', ρ: 'p', σ: 'o', ς: 'c', τ: 't', υ: 'u', χ: 'x', γ: 'y', ω: 'w', ϳ: 'j',
   // Latin letters without an accent that Unicode takes apart
   ı: 'i', ł: 'l', Ł: 'L', ø: 'o', Ø: 'O', đ: 'd', Đ: 'D', ħ: 'h', ŧ: 't', ɑ: 'a', ɡ: 'g', ƒ: 'f',
 }));
 /** What looks alike within the Latin script: a capital I and a small L in most sans-serif fonts, and digits. */
 const STROKES = new Map(Object.entries({ I: 'l', 1: 'l', '|': 'l', 0: 'O' }));
 
-/** Accents, blanks, punctuation, and characters that nobody sees. U+2800 is a Braille pattern without dots. */
-const BESIDE = /[\p{M}\s\p{P}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+/** Accents, blanks, punctuation, signs, and characters that nobody sees. A bar looks like a letter. */
+const BESIDE = /[\p{M}\s\p{P}\p{Cf}\p{Default_Ignorable_Code_Point}]|(?!\|)\p{S}/gu;
 
 const replaced = (text, table) => Array.from(text, (character) => table.get(character) ?? character).join('');
 // Through capitals, so that ß is ss and a Greek sigma at the end of a word is one elsewhere.

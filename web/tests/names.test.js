@@ -39,6 +39,12 @@ const ALIKE = [
   ['a one for an l', 'Alan', 'A1an'],
   ['a zero for an o', 'Bob', 'B0b'],
   ['a dotless i', 'Mia', 'Mıa'],
+  ['a bar', 'Alan', 'A|an'],
+  ['a sign', 'Ada', 'Ada^'],
+  ['a tick', 'Ada', 'Ada ✓'],
+  ['rare Cyrillic letters', 'YVW Gwyv', 'ҮѴѠ Ԍѡүѵ'],
+  ['a rare Greek letter', 'Joe', 'Ϳoe'],
+  ['Greek and Cyrillic capitals', 'ΓΛΠΦ', 'ГЛПФ'],
 ];
 
 const DIFFERENT = [
