@@ -10,7 +10,7 @@ use aws::deadline;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use config::CorsOrigins;
-use domain::{Actor, Slug, UserId};
+use domain::{Actor, RoomId, Slug, UserId};
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, RequestExt as _};
@@ -26,6 +26,8 @@ use tokio::time::Instant;
 const LOGGED_METHOD_BYTES_MAX: usize = 20;
 /// The longest path in a line of the log, in bytes. The paths of the API have at most 200.
 const LOGGED_PATH_BYTES_MAX: usize = 512;
+/// Letters and digits in a row that may be what is left of a slug's end.
+const SLUG_REST_DIGITS: usize = 8;
 /// An answer that takes longer counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Time for one request, including all calls that it makes: one second less than the limit of a function on Lambda, so
@@ -186,19 +188,32 @@ impl Answered<'_> {
 /// to find the room. It is hidden wherever it stands, because a path that leads nowhere is logged too.
 fn logged_path(request: &Request) -> Cow<'_, str> {
     let path = request.uri().path();
-    if path.split('/').all(is_loggable) {
+    let before = std::iter::once("").chain(path.split('/'));
+    let is_shown = |segment, before| is_loggable(segment) && (before != "rooms" || names_no_title(segment));
+    if path.split('/').zip(before.clone()).all(|(segment, before)| is_shown(segment, before)) {
         return path.into();
     }
-    let hidden = |segment| if is_loggable(segment) { segment } else { "{hidden}" };
-    path.split('/').map(hidden).collect::<Vec<_>>().join("/").into()
+    let shown = |(segment, before)| if is_shown(segment, before) { segment } else { "{hidden}" };
+    path.split('/').zip(before).map(shown).collect::<Vec<_>>().join("/").into()
+}
+
+/// Whether the name of a room is an id, as far as can be seen: in a link that was cut or has a letter too many, the title
+/// is whole, and something like the digits of a slug follows it.
+fn names_no_title(room: &str) -> bool {
+    let is_rest_of_slug =
+        |piece: &str| piece.len() >= SLUG_REST_DIGITS && piece.bytes().any(|byte| byte.is_ascii_digit());
+    room.parse().is_ok_and(|id: RoomId| id.is_created()) || !pieces(room).any(is_rest_of_slug)
+}
+
+fn pieces(segment: &str) -> impl Iterator<Item = &str> {
+    segment.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
 /// Whether part of a path can stand in the log: it consists of the characters of an id, so nothing in it is encoded, and
 /// holds no slug.
 fn is_loggable(segment: &str) -> bool {
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:@-".contains(&byte);
-    let has_slug = || segment.split(|c: char| !c.is_ascii_alphanumeric()).any(|piece| piece.len() == Slug::DIGITS);
-    segment.bytes().all(is_id) && !has_slug()
+    segment.bytes().all(is_id) && !pieces(segment).any(|piece| piece.len() == Slug::DIGITS)
 }
 
 /// The beginning of a text: at most `bytes_max` bytes, cut between two characters.

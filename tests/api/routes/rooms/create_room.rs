@@ -112,6 +112,12 @@ fn the_log_holds_no_title_no_name_and_no_token() {
     let lost = runner.get(&format!("/api/rooms/{}%20/nothing", slug.to_uppercase()));
     assert_eq!(lost.status, 404);
     assert_eq!(runner.log_of(&lost)["path"], "/api/rooms/{hidden}/nothing");
+    for damaged in
+        [slug[..slug.len() - 1].to_owned(), slug[..slug.len() - 5].to_owned(), format!("{slug}x"), format!("{slug}.")]
+    {
+        let line = runner.log_of(&runner.get(&format!("/api/rooms/{damaged}/messages")));
+        assert_eq!(line["path"], "/api/rooms/{hidden}/messages", "{damaged}");
+    }
     let mangled = [slug.replace('-', "%2D"), format!("@{slug}:"), format!("%25{slug}"), slug.to_owned()];
     for user in mangled {
         let line = runner.log_of(&runner.get(&format!("/api/users/{user}")));
