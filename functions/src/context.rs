@@ -1,6 +1,6 @@
 //! The types that every handler receives and returns.
 
-use crate::{ApiError, Observer};
+use crate::{ApiError, Live, Observer};
 use config::Config;
 use domain::verdict::Policy;
 use std::fmt::Display as _;
@@ -77,6 +77,9 @@ pub struct Context {
     /// The source of the shown figures, if they are not those of this process. It has no default value, because every
     /// function would link that.
     pub figures: Option<Arc<dyn metrics::Source>>,
+    /// The open WebSocket connections, for functions that send over them. It has no default value, because every function
+    /// would link the client.
+    pub live: Option<Live>,
     /// How far the history is behind, if this process writes it.
     pub lag: Option<Arc<Lag>>,
     /// Receives every answered request.
@@ -103,6 +106,7 @@ impl Context {
             clock: || SystemTime::now().into(),
             window: Arc::default(),
             figures: None,
+            live: None,
             lag: None,
             observer,
         }

@@ -22,9 +22,12 @@ pub struct Function {
     pub limits: &'static [Limit],
     /// Whether it takes an `Idempotency-Key`.
     pub once: bool,
-    /// Its permissions, apart from those that its limits and its given answers need; see [`Function::grants`].
+    /// Whether it sends messages over WebSocket connections.
+    pub live: bool,
+    /// Its permissions, apart from those that its limits, its given answers and its messages need; see
+    /// [`Function::grants`].
     own_grants: &'static [Grant],
-    /// Its budget, apart from that of its limits and its given answers; see [`Function::budget`].
+    /// Its budget, apart from that of its limits, its given answers and its messages; see [`Function::budget`].
     own_budget: Budget,
     /// The event in `events/`.
     pub example: Example,
@@ -193,6 +196,9 @@ pub const ROOM_INDEX: &str = "!Sub \"${StateTable.Arn}/index/room-index\"";
 pub const LEDGER: &str = "!GetAtt LedgerTable.Arn";
 /// The bucket of the snapshots.
 pub const BUCKET: &str = "!GetAtt SnapshotBucket.Arn";
+/// The open connections of the WebSocket API.
+pub const CONNECTIONS: &str =
+    "!Sub \"arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/live/*/@connections/*\"";
 /// The snapshots in the bucket. In S3, only a star can express a prefix of names.
 pub const SNAPSHOTS: &str = "!Sub \"${SnapshotBucket.Arn}/database-backups/*\"";
 
@@ -318,6 +324,7 @@ impl Function {
             class: None,
             limits: &[],
             once: false,
+            live: false,
             own_grants: &[],
             own_budget: NOTHING,
             example: Example::Request { path: None, query: "", body: "", signature: None },
@@ -366,7 +373,14 @@ impl Function {
         self
     }
 
-    /// Sets the permissions of its role, apart from those that its limits and its given answers need.
+    /// Declares that it sends messages over the connections of a room. Its permissions and its part of the budget follow.
+    #[must_use]
+    pub const fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    /// Sets the permissions of its role, apart from those that its limits, its given answers and its messages need.
     #[must_use]
     pub const fn may(mut self, grants: &'static [Grant]) -> Self {
         self.own_grants = grants;
@@ -549,7 +563,8 @@ impl Function {
             .keys(&["ONCE#*"])
             .because("What a request with an Idempotency-Key was answered.")];
         let of_answers = of_answers.into_iter().filter(|_| self.once);
-        self.own_grants.iter().copied().chain(of_limits).chain(of_answers)
+        let of_messages = OF_MESSAGES.into_iter().filter(|_| self.live);
+        self.own_grants.iter().copied().chain(of_limits).chain(of_answers).chain(of_messages)
     }
 
     /// The most that one call may use of DynamoDB. For a limit it counts the usual call, which finds a full bucket. A
@@ -559,9 +574,11 @@ impl Function {
         let Budget::Units { calls, reads, writes } = self.own_budget else { return Budget::WholeTables };
         let of_limits: u8 = self.limits.iter().copied().map(writes_of).sum();
         let Answered { calls: more, reads: read, writes: written } = if self.once { ANSWERED } else { Answered::NONE };
+        // One query finds the connections of a room of 25.
+        let (looks, looked) = if self.live { (1, 1.0) } else { (0, 0.0) };
         Budget::Units {
-            calls: calls + usize::from(of_limits) + more,
-            reads: reads + read,
+            calls: calls + usize::from(of_limits) + more + looks,
+            reads: reads + read + looked,
             writes: writes + f64::from(of_limits) + written,
         }
     }
@@ -589,6 +606,13 @@ const fn buckets_of(limit: Limit) -> &'static [&'static str] {
         Limit::WrongPassword => &["LIMIT#key#*", "LIMIT#wrong_password#*"],
     }
 }
+
+/// The permissions of a function that sends messages over WebSocket connections.
+const OF_MESSAGES: [Grant; 3] = [
+    allow(&["dynamodb:Query"], &[ROOM_INDEX]).because("The connections of a room."),
+    allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["CONN#*"]).because("A connection that is not open any more."),
+    allow(&["execute-api:ManageConnections"], &[CONNECTIONS]).because("Messages over connections."),
+];
 
 /// What given answers cost a call with an `Idempotency-Key`.
 struct Answered {

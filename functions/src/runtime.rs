@@ -2,7 +2,7 @@
 
 use crate::event::{self, Incoming, Outgoing};
 use crate::log::LambdaLog;
-use crate::{Consumer, Context, Error, Handler, Job, SocketHandler, answer, answer_socket, diagnostics, refuse};
+use crate::{Consumer, Context, Error, Handler, Job, Live, SocketHandler, answer, answer_socket, diagnostics, refuse};
 use aws::{deadline, throttled};
 use config::Config;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
@@ -40,6 +40,30 @@ where
         let figures = Arc::new(source(&context.config.stage).map_err(Into::into)?);
         listen(handler, Context { figures: Some(figures), ..context }).await
     })
+}
+
+/// Runs one endpoint on Lambda that sends messages over WebSocket connections.
+///
+/// # Errors
+/// As [`serve`].
+#[inline(never)]
+pub fn serve_live(handler: Handler) -> Result<(), Error> {
+    start(async |context| listen(handler, with_connections(context)?).await)
+}
+
+/// Runs one consumer on Lambda that sends messages over WebSocket connections.
+///
+/// # Errors
+/// As [`consume`].
+#[inline(never)]
+pub fn consume_live(consumer: Consumer) -> Result<(), Error> {
+    start(async |context| follow(consumer, with_connections(context)?).await)
+}
+
+/// A context that reaches the connections of the WebSocket API, if `SOCKET_URL` names one.
+fn with_connections(context: Context) -> Result<Context, lambda_http::Error> {
+    let gateway = context.config.rooms.socket_url.as_deref().map(push::Gateway::from_env).transpose()?;
+    Ok(Context { live: gateway.map(Live::new), ..context })
 }
 
 async fn listen(handler: Handler, context: Context) -> Result<(), lambda_http::Error> {
@@ -97,14 +121,16 @@ pub fn serve_schedule(job: Job) -> Result<(), Error> {
 /// A setting that cannot be used, or a runtime API that cannot be reached: Lambda reports the start as failed.
 #[inline(never)]
 pub fn consume(consumer: Consumer) -> Result<(), Error> {
-    start(async |context| {
-        lambda_runtime::run(service_fn(|event: LambdaEvent<StreamEvent>| {
-            let work = consumer(context.clone(), Arc::new(event.payload));
-            let work = async move { Ok::<_, Infallible>(work.await) };
-            invocation(&event.context, work)
-        }))
-        .await
-    })
+    start(async |context| follow(consumer, context).await)
+}
+
+async fn follow(consumer: Consumer, context: Context) -> Result<(), lambda_http::Error> {
+    lambda_runtime::run(service_fn(|event: LambdaEvent<StreamEvent>| {
+        let work = consumer(context.clone(), Arc::new(event.payload));
+        let work = async move { Ok::<_, Infallible>(work.await) };
+        invocation(&event.context, work)
+    }))
+    .await
 }
 
 /// Part of an invocation's time that is reserved for sending the answer.

@@ -6,7 +6,7 @@ use crate::client;
 use crate::engine::{Engine, UNLIMITED};
 use crate::records::{Batch, read, remove};
 use config::Config;
-use functions::{Consumer, Context, Observer};
+use functions::{Consumer, Context, Live, Observer};
 use std::sync::Arc;
 use std::time::Duration;
 use store::dynamodb::StreamEvent;
@@ -52,6 +52,13 @@ impl Pump {
         let table = config.state_table.clone();
         let context = client::context(engine.ahead(), config.clone(), observer);
         Self { engine: engine.ahead(), table, context, consumers, behind_max, lag: Arc::default() }
+    }
+
+    /// Lets the consumers send messages over WebSocket connections.
+    #[must_use]
+    pub fn with_live(mut self, live: Option<Live>) -> Self {
+        self.context.live = live;
+        self
     }
 
     /// How far the consumer is behind, at every moment.

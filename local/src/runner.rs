@@ -145,6 +145,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let pump = Pump::new(&engine, &context.config, Arc::new(log.clone()), consumers(&template)?, behind_max);
     context.lag = Some(pump.lag());
     let gateway = Gateway::new(&template, context.clone(), engine.clone(), access, Limits::default())?;
+    let pump = pump.with_live(gateway.live());
     let gateway = Arc::new(gateway);
 
     let (stop, stopped) = watch::channel(false);

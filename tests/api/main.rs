@@ -44,6 +44,7 @@ mod emf;
 mod keys;
 mod lambda;
 mod layers;
+mod live;
 mod log;
 mod matrix;
 mod openapi;

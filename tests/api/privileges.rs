@@ -52,6 +52,9 @@ fn texts(value: &Value) -> Vec<String> {
 
 fn resource(value: &Value) -> String {
     let plain = text(value).replace("arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/", "");
+    if plain.ends_with("/@connections/*") {
+        return "connections".to_owned();
+    }
     let plain = plain.replace("${Stage}", "local").replace("${StateTable.Arn}", "StateTable.Arn");
     plain.replace("StateTable.Arn", "greenroom-state").replace("LedgerTable.Arn", "greenroom-ledger")
 }
@@ -218,6 +221,14 @@ async fn on_state_change() -> Uses {
         }
         used.extend(scene.faulty.used());
     }
+    // The same people in a room that somebody created, where somebody is connected.
+    let scene = Scene::new().await;
+    scene.faulty.be_well();
+    let event =
+        crate::support::lambda::event("on_state_change").to_string().replace("demo-room", &scene.connected().await);
+    let event = serde_json::from_str(&event).unwrap();
+    functions::consumers::on_state_change::run(scene.faulty.context(), event).await;
+    used.extend(scene.faulty.used());
     used
 }
 
@@ -240,8 +251,10 @@ async fn update_room_beside_others() -> Uses {
 async fn on_room_change() -> Uses {
     let scene = Scene::new().await;
     scene.says_something().await;
+    scene.connected().await;
     let ended = scene.command("end_room").run(&scene.faulty.context()).await;
     assert_eq!(ended.status, 200, "{}", ended.text);
+    scene.connected().await;
     scene.faulty.be_well();
     for event in scene.changes_of_the_room() {
         let outcome = functions::consumers::on_room_change::run(scene.faulty.context(), event.into()).await;
@@ -257,7 +270,15 @@ async fn sockets() -> Vec<(&'static str, Uses)> {
     for (binary, handler) in functions::SOCKETS {
         scene.faulty.be_well();
         let event = crate::support::lambda::event(binary).to_string();
-        functions::answer_socket(*handler, &scene.faulty.context(), &event).await;
+        let context = scene.faulty.context();
+        functions::answer_socket(*handler, &context, &event).await;
+        // The same on the connection of a participant, and of one who is not in the room any more.
+        let offer = format!("greenroom.v1, greenroom.bearer.{}", scene.token());
+        functions::answer_socket(*handler, &context, &event.replace("\"greenroom.v1\"", &format!("\"{offer}\""))).await;
+        for epoch in [1, 7] {
+            scene.connected_as("L0SM9cOFvHcCIhw=", 1_773_342_247_390, epoch).await;
+            functions::answer_socket(*handler, &context, &event).await;
+        }
         used.push((*binary, scene.faulty.used()));
     }
     used
@@ -304,6 +325,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
         if command.binary == "attest" {
             scene.ask().run(&context).await;
         }
+        scene.connected().await;
         command.run(&context).await;
         command.run(&context).await;
         let first = scene.faulty.used();
@@ -320,7 +342,7 @@ async fn measured() -> BTreeMap<&'static str, Uses> {
     assert_eq!(ran.unwrap()["canary_failed"], 0);
     uses.insert("canary", scene.faulty.used());
     uses.insert("snapshot_tables", snapshot_tables().await);
-    uses.insert("on_state_change", on_state_change().await);
+    uses.insert("on_state_change", Box::pin(on_state_change()).await);
     uses.insert("on_room_change", on_room_change().await);
     uses.entry("update_room").or_default().extend(update_room_beside_others().await);
     uses.extend(sockets().await);

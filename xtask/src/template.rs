@@ -253,14 +253,15 @@ fn resources(text: &str) -> usize {
 /// The source text of a function's program.
 #[must_use]
 pub(crate) fn binary(declared: &Declared) -> String {
-    let Declared { group, name, kind, .. } = declared;
+    let Declared { group, name, kind, function } = declared;
+    let live = if function.live { "_live" } else { "" };
     let generated = "//! Written by `cargo xtask docs`.";
     let main =
         |call: &str| format!("{generated}\nfn main() -> Result<(), functions::Error> {{\n    functions::{call}\n}}\n");
     match kind {
         FunctionKind::Endpoint if *name == "get_metrics" => METRICS.to_owned(),
-        FunctionKind::Endpoint => main(&format!("serve(functions::handlers::{name})")),
-        FunctionKind::Consumer => main(&format!("consume(functions::{group}::{name}::run)")),
+        FunctionKind::Endpoint => main(&format!("serve{live}(functions::handlers::{name})")),
+        FunctionKind::Consumer => main(&format!("consume{live}(functions::{group}::{name}::run)")),
         FunctionKind::Socket => main(&format!("serve_socket(functions::{group}::{name}::run)")),
         FunctionKind::Job => main(&format!("serve_schedule(functions::{group}::{name}::run)")),
     }

@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::consume(functions::consumers::on_room_change::run)
+    functions::consume_live(functions::consumers::on_room_change::run)
 }

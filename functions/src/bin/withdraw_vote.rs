@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::handlers::withdraw_vote)
+    functions::serve_live(functions::handlers::withdraw_vote)
 }

@@ -10,6 +10,7 @@ use store::dynamodb::{BatchOutcome, FailedRecord, RoomChanged, StreamEvent, Stre
 use telemetry::Chain;
 
 pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
+    .live()
     .may(&[
         allow(&["dynamodb:Query"], &[ROOM_INDEX]),
         allow(&["dynamodb:Query"], &[STATE]).keys(&["ROOM#*"]),
@@ -63,6 +64,8 @@ async fn follow(context: &Context, changed: RoomChanged) -> Result<(), StoreErro
     match changed {
         RoomChanged::Created(room, at) => context.rooms.count_creation(&room, at).await,
         RoomChanged::Ended(room) => {
+            // Who ended it has told everybody, but those whose connection was just being opened.
+            context.tell_end(&room).await;
             // Names go first. The count changes the room, so the stream says once more that it has ended, and this runs
             // once more: it then finds nothing to remove and nothing to count.
             context.rooms.forget(&room).await?;

@@ -1,13 +1,15 @@
-//! The consumer of the state table's stream. It adds every change of a state to the ledger of its room.
+//! The consumer of the state table's stream. It adds every change of a state to the ledger of its room, and tells the
+//! people who are connected.
 
 use crate::Context;
 use crate::function::{Function, LEDGER, Trigger, allow, job};
 use std::pin::Pin;
 use std::sync::Arc;
-use store::dynamodb::{BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
+use store::dynamodb::{Appended, BatchOutcome, FailedRecord, StreamEvent, StreamRecord};
 use telemetry::Chain;
 
 pub(crate) const FUNCTION: Function = job(&[Trigger::Stream])
+    .live()
     .may(&[
         allow(&["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], &[LEDGER])
             .keys(&["CHAIN#room:*"]),
@@ -44,9 +46,9 @@ pub fn run(context: Context, event: Arc<StreamEvent>) -> Pin<Box<dyn Future<Outp
 /// Processes a batch. In each room, an entry never overtakes an earlier one. The stream delivers again from the first
 /// record that failed, and a record that is delivered again changes nothing.
 async fn handle(context: Context, event: Arc<StreamEvent>) -> BatchOutcome {
-    let Err(error) = context.ledger.append(&event.records, (context.clock)()).await else {
-        return BatchOutcome::default();
-    };
+    let Appended { changes, unfinished } = context.ledger.append(&event.records, (context.clock)()).await;
+    context.tell_changes(&changes).await;
+    let Some(error) = unfinished else { return BatchOutcome::default() };
     let sequence_number = event.records.get(error.index).map(StreamRecord::sequence_number).unwrap_or_default();
     tracing::error!(error = %Chain(&error.cause), sequence_number, "a change is not in the ledger yet");
     BatchOutcome { batch_item_failures: vec![FailedRecord { item_identifier: sequence_number.to_owned() }] }

@@ -4,6 +4,7 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
+use crate::live::about_question;
 use crate::{ApiError, Context, Reply, Request};
 use domain::question::{ANSWER_CHARS_MAX, check_answer};
 use domain::{Limit, MessageText, QuestionId, UserId};
@@ -14,13 +15,14 @@ use store::dynamodb::QuestionChange;
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/questions/{questionId}/answer")
     .callers(Callers::Presenter)
     .limited(&[Limit::Other])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
         allow(&["dynamodb:UpdateItem"], &[STATE]).keys(&["ROOM#*"]).sparing("passwordHash present settings title"),
     ])
-    .costs(3, 3.0, 4.0)
+    .costs(4, 5.0, 4.0)
     .at("/api/rooms/rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE/questions/q_01KBA8M3Q4V4W5X6Y7Z8A9BCDH/answer")
     .body(r#"{"participantId": "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF", "answer": "No."}"#)
     // No table holds this room.
@@ -65,6 +67,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     let change = QuestionChange { is_answered: Some(true), answer: Some(body.answer), ..QuestionChange::default() };
     context.rooms.change_question(&room_id, &question, &change, cause.at).await?;
+    let question = context.rooms.question(&room_id, &participant, &question).await?;
+    context.tell(&about_question("question-answered", &room_id, cause.at, &question)).await;
 
     ok(&AnsweredQuestion { success: true })
 }

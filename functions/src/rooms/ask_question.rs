@@ -4,8 +4,9 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
+use crate::live::about_question;
 use crate::{ApiError, Context, Once, Reply, Request};
-use domain::question::{QUESTION_CHARS_MAX, check_question};
+use domain::question::{QUESTION_CHARS_MAX, Question, check_question};
 use domain::{Limit, MessageText, QuestionId, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/questions")
     .callers(Callers::Member)
     .limited(&[Limit::Other])
     .once()
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
@@ -75,7 +77,23 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let record = once.record(StatusCode::CREATED, &asked)?;
 
     match context.rooms.ask(&author, &asked.question_id, &body.question, record, cause.at).await {
-        Ok(()) => with_status(StatusCode::CREATED, &asked),
+        Ok(()) => {
+            let question = Question {
+                question_id: asked.question_id.clone(),
+                participant_id: participant,
+                name: author.user.name,
+                question: body.question,
+                votes: 0,
+                has_voted: false,
+                is_pinned: false,
+                is_answered: false,
+                answer: None,
+                answered_at: None,
+                created_at: cause.at,
+            };
+            context.tell(&about_question("new-question", &room_id, cause.at, &question)).await;
+            with_status(StatusCode::CREATED, &asked)
+        }
         Err(error) => once.instead(&context, error.into()).await,
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}")
     .callers(Callers::Presenter)
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -56,6 +57,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     context.rooms.member(&room_id, &participant, &cause).await?.presenter()?;
 
     let session_stats = context.rooms.end(&room_id, &cause).await?;
+    context.tell_end(&room_id).await;
 
     ok(&Ended { success: true, session_stats })
 }

@@ -4,18 +4,21 @@ use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, json_if_any, room, with_status};
 use crate::limit::within;
+use crate::live::Frame;
 use crate::{Context, Once, Reply, Request};
 use domain::mute::MuteRequest;
 use domain::room::Role;
 use domain::user::User;
 use domain::{Limit, MessageId, MuteRequestId};
 use lambda_http::http::StatusCode;
+use serde_json::json;
 use store::dynamodb::NewMuteRequest;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/mute-all")
     .callers(Callers::Presenter)
     .limited(&[Limit::Other])
     .once()
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
@@ -69,7 +72,12 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let record = once.record(StatusCode::ACCEPTED, &answer)?;
 
     match context.rooms.request_mute(&presenter, new, record, cause.at).await {
-        Ok(()) => with_status(StatusCode::ACCEPTED, &answer),
+        Ok(notice) => {
+            let asked = json!({"room": {"muteRequest": {"requestId": answer.request_id, "at": cause.at}}});
+            context.tell(&Frame::new("room-updated", &room_id, cause.at, asked)).await;
+            context.tell(&Frame::new("new-chat-message", &room_id, cause.at, json!({"message": notice}))).await;
+            with_status(StatusCode::ACCEPTED, &answer)
+        }
         Err(error) => once.instead(&context, error.into()).await,
     }
 }

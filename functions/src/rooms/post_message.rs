@@ -4,18 +4,21 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
+use crate::live::Frame;
 use crate::{ApiError, Context, Once, Reply, Request};
 use domain::message::{Message, PostedType, message_example};
 use domain::{Limit, MessageId, MessageText, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::dynamodb::NewMessage;
 
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/messages")
     .callers(Callers::Member)
     .limited(&[Limit::Message])
     .once()
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
@@ -78,7 +81,11 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     let record = |message: &Message| once.record(StatusCode::CREATED, &answer(message));
     match context.rooms.post(author, new, record, cause.at).await {
-        Ok(message) => with_status(StatusCode::CREATED, &answer(&message)),
+        Ok(message) => {
+            let data = json!({"message": message});
+            context.tell(&Frame::new("new-chat-message", &room_id, message.created_at, data)).await;
+            with_status(StatusCode::CREATED, &answer(&message))
+        }
         Err(error) => once.instead(&context, error).await,
     }
 }

@@ -5,16 +5,19 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json, ok, path, room};
 use crate::limit::within;
+use crate::live::{Frame, about_question};
 use crate::{ApiError, Context, Reply, Request};
 use domain::question::{Question, question_example};
 use domain::{Limit, QuestionId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::dynamodb::QuestionChange;
 
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/questions/{questionId}")
     .callers(Callers::Member)
     .limited(&[Limit::Other])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -89,11 +92,14 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     if removed.is_some() {
         context.rooms.remove_question(&member, &question_id).await?;
+        let data = json!({"questionId": question_id});
+        context.tell(&Frame::new("question-removed", &room_id, cause.at, data)).await;
         return ok(&Updated { question_id, removed: true, question: None });
     }
     let change = QuestionChange { is_pinned, is_answered, answer: None };
     context.rooms.change_question(&room_id, &question_id, &change, cause.at).await?;
     let question = context.rooms.question(&room_id, &participant, &question_id).await?;
+    context.tell(&about_question("question-updated", &room_id, cause.at, &question)).await;
 
     ok(&Updated { question_id, removed: false, question: Some(question) })
 }

@@ -6,6 +6,7 @@ use crate::auth::Caller;
 use crate::function::{Callers, FINDS_ROOM, Function, ROOM_INDEX, STATE, allow, route};
 use crate::http::{cause, if_match, json, ok, room};
 use crate::limit::within;
+use crate::live::Frame;
 use crate::{ApiError, Context, Reply, Request, password};
 use domain::room::{Password, Room, Settings, room_example};
 use domain::{Limit, Title, UserId};
@@ -17,6 +18,7 @@ use store::dynamodb::{NewPassword, RoomChange};
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}")
     .callers(Callers::Presenter)
     .limited(&[Limit::Other])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -146,6 +148,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     if body.settings.is_some_and(|settings| settings.contains_key("moderatedUnmute")) {
         context.rooms.moderate(&room_id, stored.room.settings.moderated_unmute, &cause).await?;
     }
+
+    context.tell(&Frame::new("room-updated", &room_id, cause.at, json!({"room": stored.room}))).await;
 
     ok(&Updated { warning: Warning::of(&stored.room), room: stored.room })
 }

@@ -5,12 +5,14 @@ use crate::auth::{Acting, Caller};
 use crate::function::{Callers, FINDS_ROOM, Function, STATE, allow, route};
 use crate::http::{cause, json_if_any, ok, path, room};
 use crate::limit::within;
+use crate::live::about_question;
 use crate::{Context, Reply, Request};
 use domain::{Limit, QuestionId};
 
 pub(crate) const FUNCTION: Function = route!(DELETE "/api/rooms/{room}/questions/{questionId}/vote")
     .callers(Callers::Member)
     .limited(&[Limit::Other])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["ROOM#*"]),
@@ -41,7 +43,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let cause = cause(&context, &request, &caller);
     let voter = context.rooms.member(&room_id, &participant, &cause).await?.admitted()?;
 
-    let votes = context.rooms.withdraw_vote(&voter, &question).await?;
+    let question = context.rooms.withdraw_vote(&voter, &question).await?;
+    context.tell(&about_question("question-updated", &room_id, cause.at, &question)).await;
 
-    ok(&Votes { votes })
+    ok(&Votes { votes: question.votes })
 }

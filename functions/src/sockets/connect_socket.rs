@@ -3,15 +3,19 @@
 use crate::function::{Function, STATE, Trigger, allow, socket};
 use crate::{Context, SocketReply, SocketRequest};
 use config::CorsOrigins;
-use domain::{BEARER_SUBPROTOCOL, SUBPROTOCOL};
+use domain::{Actor, BEARER_SUBPROTOCOL, SUBPROTOCOL};
 use serde_json::Value;
 use std::pin::Pin;
+use store::dynamodb::{Cause, TOKEN_INVALID};
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
-    .may(&[allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"])])
-    // The write costs one unit, because no index contains connections.
-    .costs(1, 0.0, 1.0)
+    .may(&[
+        allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"]),
+        allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
+    ])
+    // The connection of a participant is in the index of their room too.
+    .costs(2, 2.0, 2.0)
     // The other API serves the page, so that API's origin is also allowed to connect.
     .properties(
         "Environment:
@@ -26,11 +30,6 @@ const FOREIGN_ORIGIN: Refusal = Refusal::new(
 );
 const NO_SUBPROTOCOL: Refusal =
     Refusal::new(Kind::Invalid, "subprotocol_required", "offer greenroom.v1 in Sec-WebSocket-Protocol");
-const NO_TOKENS: Refusal = Refusal::new(
-    Kind::Unauthenticated,
-    "token_unsupported",
-    "this server supports no tokens yet; connect anonymously, without a greenroom.bearer subprotocol",
-);
 
 /// Runs the handler.
 #[must_use]
@@ -38,12 +37,12 @@ pub fn run(context: Context, request: SocketRequest) -> Pin<Box<dyn Future<Outpu
     Box::pin(handle(context, request))
 }
 
-/// Stores the connection with its first lease. It is anonymous, even in strict mode: an anonymous connection may only
-/// ping. A token is refused, because nothing could check it, and a client that offers a token must not count as
-/// anonymous.
+/// Stores the connection with its first lease. With a token it is that of a participant, and hears what happens in the
+/// room. Without one it is anonymous, even in strict mode: it may only ping.
 ///
 /// # Errors
-/// 403 a page of a foreign origin; 401 a token; 400 no known subprotocol.
+/// 403 a page of a foreign origin, or somebody in the lobby; 401 a token that is not valid or has ended; 409 the seat was
+/// given away; 410 the room has ended; 400 no known subprotocol.
 async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     let host = request.header("host").next();
     if !request.header("origin").all(|origin| may_connect(&context.config.cors_origins, origin, host)) {
@@ -51,13 +50,22 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     }
     let offered: Vec<_> =
         request.header("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim).collect();
-    if offered.iter().any(|protocol| protocol.starts_with(BEARER_SUBPROTOCOL)) {
-        return Err(NO_TOKENS.into());
-    }
+    let now = (context.clock)();
+    let mut sent = offered.iter().filter_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL));
+    let token = match (sent.next(), sent.next()) {
+        (None, _) => None,
+        (Some(text), None) => Some(context.config.rooms.token_keys.verify(text, now).ok_or(TOKEN_INVALID)?),
+        (Some(_), Some(_)) => return Err(TOKEN_INVALID.into()),
+    };
     if !offered.contains(&SUBPROTOCOL) {
         return Err(NO_SUBPROTOCOL.into());
     }
-    context.connections.open(&request.connection, request.epoch, (context.clock)()).await?;
+    if let Some(token) = &token {
+        let by = Actor::Person(token.participant.clone());
+        let cause = Cause { at: now, request_id: None, by, epoch: Some(token.epoch) };
+        context.rooms.member(&token.room, &token.participant, &cause).await?.admitted()?;
+    }
+    context.connections.open(&request.connection, request.epoch, token.as_ref(), now).await?;
     Ok(Value::Null)
 }
 

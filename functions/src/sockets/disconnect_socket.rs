@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$disconnect", answers: false }], "")
     .may(&[allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["CONN#*"])])
-    .costs(1, 0.0, 1.0);
+    .costs(1, 0.0, 2.0);
 
 /// Runs the handler.
 #[must_use]

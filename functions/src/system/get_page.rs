@@ -6,6 +6,7 @@ use crate::{Context, Reply, Request, Response};
 use include_dir::{Dir, include_dir};
 use lambda_http::Body;
 use lambda_http::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use store::StoreError;
 
 pub(crate) const FUNCTION: Function = Function::endpoint(&[
     Trigger::Route { method: "GET", path: "/{proxy+}" },
@@ -20,9 +21,16 @@ pub(crate) const FUNCTION: Function = Function::endpoint(&[
 /// The files of the page. Only the binary that serves them contains them.
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../web");
 
-/// Allows only content of this server: no inline script or style, no other host, no frame around the page.
-const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; \
-                              base-uri 'none'; form-action 'self'";
+/// Allows only content of this server: no inline script or style, no other host, no frame around the page. The page may
+/// connect to the WebSocket API, which has a host of its own on AWS.
+fn content_policy(socket_url: Option<&str>) -> String {
+    // The third slash begins the path.
+    let origin = socket_url.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).unwrap_or_default();
+    format!(
+        "default-src 'self'; img-src 'self' data:; connect-src 'self' {origin}; frame-ancestors 'none'; base-uri 'none'; \
+         form-action 'self'"
+    )
+}
 
 /// The page may ask for the microphone; content that it would embed may not.
 const PERMISSIONS: (HeaderName, &str) =
@@ -38,7 +46,9 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let mut response = Response::new(Body::Text(text.to_owned()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    let policy = content_policy(context.config.rooms.socket_url.as_deref());
+    let policy = HeaderValue::from_str(&policy).map_err(|error| StoreError::Internal(error.into()))?;
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     let (name, value) = PERMISSIONS;
     headers.insert(name, HeaderValue::from_static(value));
     Ok(response)
@@ -69,6 +79,15 @@ fn media_type(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_may_connect_to_its_server_and_to_the_websocket_api() {
+        let allowed =
+            |url| content_policy(url).split("; ").find(|one| one.starts_with("connect-src")).unwrap().to_owned();
+        assert_eq!(allowed(None), "connect-src 'self' ");
+        assert_eq!(allowed(Some("wss://live.example/live")), "connect-src 'self' wss://live.example");
+        assert_eq!(allowed(Some("ws://127.0.0.1:3001")), "connect-src 'self' ws://127.0.0.1:3001");
+    }
 
     #[test]
     fn only_files_of_the_page_are_served() {

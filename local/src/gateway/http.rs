@@ -6,7 +6,7 @@ use super::sockets::{Limits, Management, Sockets};
 use crate::access::Access;
 use crate::engine::{Engine, GROUP_MAX};
 use crate::template::{BadTemplate, DEFAULT_ROUTE, Template};
-use functions::{Address, Context, ENDPOINTS, Handler, Request, SOCKET_PATH, answer, refuse};
+use functions::{Address, Context, ENDPOINTS, Handler, Live, Request, SOCKET_PATH, answer, refuse};
 use http_body_util::Full;
 use hyper::Method;
 use hyper::body::{Bytes, Incoming};
@@ -59,7 +59,7 @@ impl Gateway {
     /// A function of the template has no handler, two routes are the same, or there is no default route.
     pub fn new(
         template: &Template,
-        context: Context,
+        mut context: Context,
         engine: Engine,
         access: Access,
         limits: Limits,
@@ -90,7 +90,9 @@ impl Gateway {
         let default = default.ok_or_else(|| missing("no function takes the default route"))?;
         let (turns, lists) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(LISTS_MAX));
         let api = template.socket_api()?;
+        let stage = api.stage.clone();
         let sockets = Sockets::new(api, context.clone(), engine.clone(), limits)?;
+        context.live = Some(Live::new(push::Gateway::embedded(sockets.management(), &stage)));
         Ok(Self { routes, default, context, engine, access, turns, lists, sockets })
     }
 
@@ -98,6 +100,12 @@ impl Gateway {
     #[must_use]
     pub fn management(&self) -> Management {
         self.sockets.management()
+    }
+
+    /// Messages over the WebSocket connections, for a consumer of the stream.
+    #[must_use]
+    pub fn live(&self) -> Option<Live> {
+        self.context.live.clone()
     }
 
     /// Closes the WebSocket connections, and waits for that for at most `drain`.

@@ -89,18 +89,18 @@ fn a_client_that_does_not_offer_our_protocol_is_refused() {
     }
 }
 
-/// No code can check a token yet, and a client with a token must not be served like a client without one.
+/// A client with a token must not be served like a client without one.
 #[test]
-fn a_token_is_refused_until_tokens_are_supported() {
+fn a_token_that_is_not_valid_is_refused() {
     let runner = Runner::ephemeral();
     let lambda = Lambda::start("connect_socket", runner.dynamodb.as_deref().unwrap());
     for offered in ["greenroom.v1, greenroom.bearer.abc.def.ghi", "greenroom.bearer.,greenroom.v1"] {
         let answer = lambda.run(&with("Sec-WebSocket-Protocol", [offered]));
-        assert_eq!(outcome(&answer), (401, json!("token_unsupported")), "{offered}");
+        assert_eq!(outcome(&answer), (401, json!("token_invalid")), "{offered}");
     }
     for lines in [["greenroom.bearer.abc", "greenroom.v1"], ["greenroom.v1", "greenroom.bearer.abc"]] {
         let answer = lambda.run(&with("Sec-WebSocket-Protocol", lines));
-        assert_eq!(outcome(&answer), (401, json!("token_unsupported")), "{lines:?}");
+        assert_eq!(outcome(&answer), (401, json!("token_invalid")), "{lines:?}");
     }
     assert!(connections(&runner).is_empty(), "a refused client leaves nothing");
     assert!(lambda.log().iter().all(|line| !line.to_string().contains("abc.def")), "no token is logged");

@@ -12,13 +12,15 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use config::Config;
+use domain::ConnectionId;
 use functions::function::{Declared, FunctionKind};
-use functions::{Address, Consumer, Context, DECLARED, Handler, Observer, Request, RequestLine, answer};
+use functions::{Address, Consumer, Context, DECLARED, Handler, Live, Observer, Request, RequestLine, answer};
 use lambda_http::{Body, RequestExt as _};
 use local::engine::Engine;
 use local::pump::{BEHIND_MAX, Pump};
 use local::storage::{self, Location};
 use local::template::{TEMPLATE, Template};
+use push::{Lost, Posted, Posts};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -144,7 +146,8 @@ impl Faulty {
     pub(crate) fn context(&self) -> Context {
         let mut config = Config::of_runner(|_| None).unwrap();
         config.rooms.token_keys = super::rooms::signer().public().parse().unwrap();
-        Context::new(self.client(), config, Arc::new(Silent))
+        let live = Some(Live::new(Deserted(Arc::clone(&self.shared))));
+        Context { live, ..Context::new(self.client(), config, Arc::new(Silent)) }
     }
 
     /// The client of a function, with this database.
@@ -188,6 +191,26 @@ impl Faulty {
             (only, _) => only.to_owned(),
         };
         items(&self.engine).await.into_iter().map(|item| (key(&item), item)).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+/// A gateway at which no connection is open.
+struct Deserted(Arc<Mutex<Shared>>);
+
+impl std::fmt::Debug for Deserted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Deserted")
+    }
+}
+
+impl Posts for Deserted {
+    fn post<'a>(&'a self, _: &'a ConnectionId, _: &'a str) -> Posted<'a> {
+        self.0.lock().unwrap().used.insert(Use::of_connections());
+        Box::pin(async { Err(Lost::Gone) })
+    }
+
+    fn close<'a>(&'a self, _: &'a ConnectionId) -> Posted<'a> {
+        Box::pin(async { Err(Lost::Gone) })
     }
 }
 

@@ -16,6 +16,18 @@ pub(crate) struct Use {
     pub(crate) attributes: BTreeSet<String>,
 }
 
+impl Use {
+    /// The question for a message over a connection.
+    pub(crate) fn of_connections() -> Self {
+        Self {
+            action: "execute-api:ManageConnections".to_owned(),
+            resource: "connections".to_owned(),
+            keys: BTreeSet::new(),
+            attributes: BTreeSet::new(),
+        }
+    }
+}
+
 /// The questions for a call. A transaction has one for each of its parts.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
 pub(crate) fn needed(operation: &str, body: &Value) -> Vec<Use> {

@@ -12,7 +12,7 @@ pub use block::{LedgerItem, followed_stream};
 use super::expression::{Condition, is};
 use super::failed;
 use super::item::{Item, recorded};
-use super::keys::{self, CHANGED_BY, PK, SK};
+use super::keys::{self, CHANGED_BY, PK, ROOM_ID, SK, WAITING};
 use super::stream::StreamRecord;
 use super::table::Table;
 use crate::{StoreError, random};
@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use block::{Stored, digest_key, entries_of, marked};
 use chain::{Chain, LOOKS, Pending};
 use domain::ledger::{Entry, Head, SEQ_MAX};
+use domain::user::User;
 use domain::verdict::Policy;
 use domain::{Actor, RoomId, Timestamp, UserId};
 use futures_util::StreamExt as _;
@@ -60,6 +61,9 @@ struct Known {
     people: usize,
 }
 
+/// The entries that a record has added to a room, by the record's place in the batch.
+type Added = HashMap<(usize, RoomId), Vec<Entry>>;
+
 /// Whoever appends to a chain in this process holds its lock.
 type Slot = Arc<AsyncMutex<Option<Chain>>>;
 
@@ -96,9 +100,45 @@ pub struct Unfinished {
     pub cause: StoreError,
 }
 
+/// What a batch has done.
+#[derive(Debug, Default)]
+pub struct Appended {
+    /// What has happened in rooms that somebody created, in the order of the records.
+    pub changes: Vec<Changed>,
+    /// Why not all of it is in the ledger.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// What a record says about a person in a room that somebody created.
+#[derive(Debug)]
+pub struct Changed {
+    /// The room.
+    pub room: RoomId,
+    /// The person.
+    pub user_id: UserId,
+    /// How they were in the room before; none if they were not.
+    pub old: Option<User>,
+    /// How they are in the room now; none if they are not.
+    pub new: Option<User>,
+    /// Whether they wait in the lobby, before or now.
+    pub of_lobby: bool,
+    /// What it has added to the history. Empty if it was delivered before, or is nothing for the history.
+    pub entries: Vec<Entry>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who made the change.
+    pub by: String,
+}
+
 /// Whether an older version, which did not write `changedBy`, revoked the agent on behalf of the service.
 fn ended_by_service(item: &Item) -> bool {
     matches!(item.get("agentRevoked"), Some(AttributeValue::S(by)) if by == "service")
+}
+
+/// The room in whose lobby the person of an item waits.
+fn lobby(item: &Item) -> Option<RoomId> {
+    let AttributeValue::S(room) = item.get(ROOM_ID).filter(|_| item.contains_key(WAITING))? else { return None };
+    room.parse().ok()
 }
 
 impl Ledger {
@@ -112,10 +152,9 @@ impl Ledger {
     /// in order. It is idempotent: a record that was appended before adds nothing. Records after the one that could not
     /// be appended may be in the histories of other rooms.
     ///
-    /// # Errors
-    /// The first record that was not appended, and why: [`StoreError::Corrupt`] if it cannot be read, or the failure of
-    /// a call.
-    pub async fn append(&self, records: &[StreamRecord], now: Timestamp) -> Result<(), Unfinished> {
+    /// The outcome names the first record that was not appended, and why: [`StoreError::Corrupt`] if it cannot be read, or
+    /// the failure of a call.
+    pub async fn append(&self, records: &[StreamRecord], now: Timestamp) -> Appended {
         let (mut pending, mut failures) = (Vec::new(), Vec::new());
         for (index, record) in records.iter().enumerate() {
             // In the runner, requests wait for this thread.
@@ -151,8 +190,13 @@ impl Ledger {
             appends.push(self.append_to(room, of_room, now));
         }
         let outcomes: Vec<_> = stream::iter(appends).buffer_unordered(ROOMS_AT_ONCE).collect().await;
-        failures.extend(outcomes.into_iter().filter_map(Result::err));
-        failures.into_iter().min_by_key(|failure| failure.index).map_or(Ok(()), Err)
+        let mut added = HashMap::new();
+        for (entries, outcome) in outcomes {
+            failures.extend(outcome.err());
+            added.extend(entries);
+        }
+        let changes = pending.into_iter().flat_map(|one| one.changed(&mut added)).collect();
+        Appended { changes, unfinished: failures.into_iter().min_by_key(|failure| failure.index) }
     }
 
     /// Reads a record. `None`: its item is not a state.
@@ -166,8 +210,10 @@ impl Ledger {
         {
             new.entry(CHANGED_BY.to_owned()).or_insert_with(|| AttributeValue::S(Actor::Service.to_string()));
         }
+        let lobby = [&old, &new].into_iter().flatten().find_map(lobby);
         Ok(Some(Pending {
             index,
+            lobby,
             user_id,
             position: record.position()?,
             old: image(old)?,
@@ -177,14 +223,16 @@ impl Ledger {
         }))
     }
 
-    /// Appends records to the history of one room, in order.
-    async fn append_to(&self, room: &RoomId, records: &[&Pending], now: Timestamp) -> Result<(), Unfinished> {
+    /// Appends records to the history of one room, in order. Returns also the entries that it has added to a room that
+    /// somebody created.
+    async fn append_to(&self, room: &RoomId, records: &[&Pending], now: Timestamp) -> (Added, Result<(), Unfinished>) {
         let slot = self.slot(room);
         let mut slot = slot.lock().await;
         let before = slot.as_ref().map_or(0, Chain::size);
-        let outcome = self.append_locked(room, records, now, &mut slot).await;
+        let mut added = Added::new();
+        let outcome = self.append_locked(room, records, now, &mut slot, &mut added).await;
         self.changed_by(before, slot.as_ref().map_or(0, Chain::size));
-        outcome
+        (added, outcome)
     }
 
     async fn append_locked(
@@ -193,6 +241,7 @@ impl Ledger {
         mut records: &[&Pending],
         now: Timestamp,
         slot: &mut Option<Chain>,
+        added: &mut Added,
     ) -> Result<(), Unfinished> {
         let name = keys::chain(room);
         let (mut tries, mut has_looked) = (1, false);
@@ -242,6 +291,11 @@ impl Ledger {
                 tokio::time::sleep(APPEND_PAUSE * (tries - 1)).await;
                 tries += 1;
                 continue;
+            }
+            if let Some(block) = addition.block.as_ref().filter(|_| room.is_created()) {
+                for (entry, index) in block.entries.iter().zip(&addition.sources) {
+                    added.entry((*index, room.clone())).or_default().push(entry.clone());
+                }
             }
             records = records.get(addition.done..).unwrap_or_default();
             chain.commit(addition);
@@ -351,6 +405,18 @@ impl Ledger {
         let request = self.numbered(chain, 1, until).scan_index_forward(false).limit(1);
         let items = request.send().await.map_err(failed)?.items.unwrap_or_default();
         items.first().map_or_else(|| Ok(Vec::new()), |item| entries_of(item, chain))
+    }
+
+    /// The number of a room's last entry; 0 if there is none. Eventually consistent.
+    ///
+    /// # Errors
+    /// A failure of the table.
+    pub async fn last_number(&self, room: &RoomId) -> Result<u64, StoreError> {
+        let name = keys::chain(room);
+        let newest = self.numbered(&name, 1, SEQ_MAX).scan_index_forward(false).limit(1).consistent_read(false);
+        let items = newest.send().await.map_err(failed)?.items.unwrap_or_default();
+        let entries = items.first().map_or_else(|| Ok(Vec::new()), |item| entries_of(item, &name))?;
+        Ok(entries.last().map_or(0, |last| last.seq))
     }
 
     /// At most `limit` entries of a room after number `since`. The end of the chain is read first: an entry up to it can

@@ -135,7 +135,9 @@ impl Users {
         let (mut counted, mut looked_at) = (0, 0);
         let mut start = None;
         loop {
-            let request = self.table.scan(present(now)).index_name(ROOM_INDEX).select(Select::Count);
+            // Connections are in the index too.
+            let people = present(now).and(Condition::BeginsWith(PK, USER.to_owned()));
+            let request = self.table.scan(people).index_name(ROOM_INDEX).select(Select::Count);
             let request = request.limit(i32::try_from(limit.clamp(1, COUNT_PAGE)).unwrap_or(i32::MAX));
             let output = request.set_exclusive_start_key(start).send().await.map_err(failed)?;
             counted = limit.min(counted + u32::try_from(output.count).unwrap_or(0));

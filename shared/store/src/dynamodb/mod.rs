@@ -28,8 +28,8 @@ pub use agents::{
 };
 pub use aws_sdk_dynamodb::Client;
 pub use cause::Cause;
-pub use connections::Connections;
-pub use ledger::{Ledger, LedgerItem, Part, Unfinished, followed_stream};
+pub use connections::{Connection, Connections, Renewed};
+pub use ledger::{Appended, Changed, Ledger, LedgerItem, Part, Unfinished, followed_stream};
 pub use limits::{Limits, Subject};
 pub use messages::{CHAT_OFF, MessagesPage, NewMessage};
 pub use mutes::{MUTE_REQUEST_NOT_FOUND, NewMuteRequest};

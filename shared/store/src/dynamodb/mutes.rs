@@ -34,7 +34,7 @@ pub struct NewMuteRequest {
 
 impl Rooms {
     /// Stores a request to mute with a notice for the chat, and shows it in the room, together with the record of the
-    /// answer if the request can be repeated.
+    /// answer if the request can be repeated. Returns the notice.
     ///
     /// # Errors
     /// [`ROOM_ENDED`](super::ROOM_ENDED), [`ANSWERED`].
@@ -44,7 +44,7 @@ impl Rooms {
         new: NewMuteRequest,
         record: Option<Record>,
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Message, StoreError> {
         let room = &by.stored.room;
         let targets: Vec<String> = new.targets.into_iter().map(String::from).collect();
         let targets = Some(targets).filter(|targets| !targets.is_empty()).map(AttributeValue::Ss);
@@ -67,7 +67,7 @@ impl Rooms {
         };
         let mut writes = vec![shown, request, written(&room.room_id, room.expires_at, &notice)];
         writes.extend(record.map(|record| record.write(at)));
-        let Err(refused) = self.table.try_transact(writes).await? else { return Ok(()) };
+        let Err(refused) = self.table.try_transact(writes).await? else { return Ok(notice) };
         // The new ids are random.
         if refused.first().is_some_and(Option::is_some) { Err(super::ROOM_ENDED.into()) } else { Err(ANSWERED.into()) }
     }

@@ -174,7 +174,7 @@ impl Rooms {
     /// # Errors
     /// [`TOKEN_INVALID`](super::TOKEN_INVALID), [`NOT_ADMITTED`].
     pub async fn look(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
-        match valid(token, self.table.get(keys::user(&token.participant)).await?, now) {
+        match valid(&token.room, token.epoch, self.table.get(keys::user(&token.participant)).await?, now) {
             Err(StoreError::Refused(..)) => self.look_now(token, now).await,
             outcome => outcome,
         }
@@ -185,7 +185,7 @@ impl Rooms {
     /// # Errors
     /// [`TOKEN_INVALID`](super::TOKEN_INVALID), [`NOT_ADMITTED`].
     pub async fn look_now(&self, token: &RoomToken, now: Timestamp) -> Result<(), StoreError> {
-        valid(token, self.table.get_now(keys::user(&token.participant)).await?, now)
+        valid(&token.room, token.epoch, self.table.get_now(keys::user(&token.participant)).await?, now)
     }
 
     /// The people of a room. The index is eventually consistent, so somebody who has just joined may be missing.
@@ -412,10 +412,10 @@ impl Rooms {
     }
 }
 
-/// Whether a token is valid for its participant's item.
-fn valid(token: &RoomToken, item: Option<Item>, now: Timestamp) -> Result<(), StoreError> {
+/// Whether a token for this room, with this epoch, is valid for its participant's item.
+pub(super) fn valid(room: &RoomId, epoch: u64, item: Option<Item>, now: Timestamp) -> Result<(), StoreError> {
     let item = item.ok_or(super::TOKEN_INVALID)?;
-    if !is_in(&item, &token.room) || is_expired(&item, now)? || integer(&item, EPOCH)? != token.epoch {
+    if !is_in(&item, room) || is_expired(&item, now)? || integer(&item, EPOCH)? != epoch {
         return Err(super::TOKEN_INVALID.into());
     }
     seat(&item).admitted()

@@ -135,11 +135,11 @@ impl Rooms {
         question(found.ok_or(QUESTION_NOT_FOUND)?, &voted)
     }
 
-    /// Votes for a question, and returns the number of its votes. Repeating the call changes nothing.
+    /// Votes for a question, and returns it as everybody sees it. Repeating the call changes nothing.
     ///
     /// # Errors
     /// [`QUESTION_NOT_FOUND`]
-    pub async fn vote(&self, voter: &Member, id: &QuestionId, at: Timestamp) -> Result<u32, StoreError> {
+    pub async fn vote(&self, voter: &Member, id: &QuestionId, at: Timestamp) -> Result<Question, StoreError> {
         let room = &voter.stored.room;
         let vote = Write::put(keys::vote(&room.room_id, &voter.user.user_id, id))
             .set("createdAt", at)
@@ -149,11 +149,11 @@ impl Rooms {
         self.count_vote(&room.room_id, id, vec![vote, counted]).await
     }
 
-    /// Takes a vote back, and returns the number of the question's votes. Repeating the call changes nothing.
+    /// Takes a vote back, and returns the question as everybody sees it. Repeating the call changes nothing.
     ///
     /// # Errors
     /// [`QUESTION_NOT_FOUND`]
-    pub async fn withdraw_vote(&self, voter: &Member, id: &QuestionId) -> Result<u32, StoreError> {
+    pub async fn withdraw_vote(&self, voter: &Member, id: &QuestionId) -> Result<Question, StoreError> {
         let room = &voter.stored.room.room_id;
         let vote = Write::delete(keys::vote(room, &voter.user.user_id, id)).when(exists(PK));
         let counted = Write::update(keys::question(room, id)).add(VOTES, -1).when(above(VOTES, 0));
@@ -161,9 +161,10 @@ impl Rooms {
     }
 
     /// Makes both writes or neither. Whatever was refused, the stored number is the answer.
-    async fn count_vote(&self, room: &RoomId, id: &QuestionId, writes: Vec<Write>) -> Result<u32, StoreError> {
+    async fn count_vote(&self, room: &RoomId, id: &QuestionId, writes: Vec<Write>) -> Result<Question, StoreError> {
         let _ = self.table.try_transact(writes).await?;
-        votes(&self.table.get_now(keys::question(room, id)).await?.ok_or(QUESTION_NOT_FOUND)?)
+        let item = self.table.get_now(keys::question(room, id)).await?.ok_or(QUESTION_NOT_FOUND)?;
+        question(item, &HashSet::new())
     }
 
     /// Changes a question. A change that changes nothing writes nothing.

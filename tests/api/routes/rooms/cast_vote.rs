@@ -22,7 +22,7 @@ async fn vote(context: &Context, room: &Room, by: &Person, question: &str) -> Op
     let question: QuestionId = question.parse().unwrap();
     let now = (context.clock)();
     let voter = context.rooms.member(&room, &person, &Cause::service(now)).await.ok()?;
-    context.rooms.vote(&voter, &question, now).await.ok()
+    context.rooms.vote(&voter, &question, now).await.ok().map(|question| question.votes)
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a consumer knows of a chain: its end, and the people in it. From that it decides what a record adds.
 
 use super::super::stream::Position;
+use super::Changed;
 use super::block::{Block, People, Person, Stored};
 use domain::ledger::{Change, DigestKey, Entry, Head};
 use domain::user::User;
@@ -26,6 +27,8 @@ pub(super) const PEOPLE_MAX: usize = 1_500;
 pub(super) struct Pending {
     /// Its place in the batch.
     pub(super) index: usize,
+    /// The room in whose lobby the person waits, before or after the change.
+    pub(super) lobby: Option<RoomId>,
     pub(super) user_id: UserId,
     pub(super) position: Position,
     pub(super) old: Option<User>,
@@ -37,6 +40,34 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn change(&self) -> Change<'_> {
         Change { old: self.old.as_ref(), new: self.new.as_ref(), expired: self.expired, noted_at: self.noted_at }
+    }
+
+    /// What the record says about rooms that somebody created. Takes the entries that it has added.
+    pub(super) fn changed(self, added: &mut HashMap<(usize, RoomId), Vec<Entry>>) -> Vec<Changed> {
+        let change = self.change();
+        let mut rooms = change.rooms();
+        rooms.retain(RoomId::is_created);
+        if let Some(lobby) = self.lobby.as_ref().filter(|lobby| !rooms.contains(lobby)) {
+            rooms.push(lobby.clone());
+        }
+        if rooms.is_empty() {
+            return Vec::new();
+        }
+        let (at, by) = (change.at(), change.actor());
+        let of_rooms = rooms.into_iter().map(|room| {
+            let within = |user: &Option<User>| user.clone().filter(|user| user.room_id.as_ref() == Some(&room));
+            Changed {
+                user_id: self.user_id.clone(),
+                old: within(&self.old),
+                new: within(&self.new),
+                of_lobby: self.lobby.as_ref() == Some(&room),
+                entries: added.remove(&(self.index, room.clone())).unwrap_or_default(),
+                at,
+                by: by.clone(),
+                room,
+            }
+        });
+        of_rooms.collect()
     }
 }
 
@@ -65,6 +96,8 @@ pub(super) struct Chain {
 pub(super) struct Addition {
     /// The next block. `None`: the records add nothing.
     pub(super) block: Option<Block>,
+    /// For each entry of the block the place of its record in the batch.
+    pub(super) sources: Vec<usize>,
     /// The people whose part changes.
     people: People,
     /// How many of the records are done with this block.
@@ -145,7 +178,7 @@ impl Chain {
 
     /// What the first of these records add: as many as fit into one block.
     pub(super) fn add(&self, room: &RoomId, name: &str, records: &[&Pending], now: Timestamp) -> Addition {
-        let (mut entries, mut people, mut head) = (Vec::new(), People::new(), self.head);
+        let (mut entries, mut sources, mut people, mut head) = (Vec::new(), Vec::new(), People::new(), self.head);
         let (mut done, mut doubts) = (0, false);
         for record in records {
             // A block has positions of one stream.
@@ -184,10 +217,11 @@ impl Chain {
                 let entry = Entry::after(&head, name, change.at(), &actor, change.request_id(), fact);
                 head = entry.head();
                 entries.push(entry);
+                sources.push(record.index);
             }
             people.insert(record.user_id.clone(), Person { applied: record.position.clone(), left_at });
         }
-        Addition { block: self.block(entries, &people, now), people, done, doubts }
+        Addition { block: self.block(entries, &people, now), sources, people, done, doubts }
     }
 
     fn block(&self, entries: Vec<Entry>, changed: &People, now: Timestamp) -> Option<Block> {

@@ -39,6 +39,7 @@ fn user(name: &str, room: Option<&str>, is_muted: bool, version: u64) -> User {
 fn record(number: usize, user_id: &str, old: Option<User>, new: Option<User>) -> Pending {
     Pending {
         index: 0,
+        lobby: None,
         user_id: user_id.parse().unwrap(),
         position: Position::new(BEGAN, &number.to_string()).unwrap(),
         old,

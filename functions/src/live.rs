@@ -1,0 +1,310 @@
+//! What the people of a room hear at once over their WebSocket connections.
+//!
+//! A message is lost if its connection is slow or just being opened, and a function that is stopped may not send it. So a
+//! client counts the numbers of the history, and reads the room again after a gap. `docs/sockets.md` lists the events.
+
+use crate::Context;
+use domain::question::Question;
+use domain::user::User;
+use domain::{RoomId, Timestamp};
+use futures_util::{StreamExt as _, stream};
+use push::{Lost, Posts};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::dynamodb::{Changed, Connection};
+use telemetry::Chain;
+
+/// Connections that get their messages at once.
+const AT_ONCE: usize = 32;
+/// A connection that is not open may still be opening for so long.
+const OPENING: Duration = Duration::from_secs(5);
+/// Renewals of a room are sent together, at most once in this time.
+const RENEWALS_EVERY: Duration = Duration::from_secs(10);
+/// Rooms whose renewals a process remembers.
+const ROOMS_MAX: usize = 2_000;
+
+/// The open connections, and what still has to be sent over them.
+#[derive(Debug, Clone)]
+pub struct Live {
+    posts: Arc<dyn Posts>,
+    renewals: Arc<Mutex<HashMap<RoomId, Renewals>>>,
+}
+
+/// What has been renewed in a room since the last message about it.
+#[derive(Debug, Default)]
+struct Renewals {
+    sent_at: Option<Timestamp>,
+    verdicts: Map<String, Value>,
+    leases: Map<String, Value>,
+}
+
+/// A message that the server sends by itself.
+#[derive(Debug, Serialize)]
+pub(crate) struct Frame<'a> {
+    event: &'static str,
+    room: &'a RoomId,
+    at: Timestamp,
+    /// The number of the change in the history of the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    data: Value,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(event: &'static str, room: &'a RoomId, at: Timestamp, data: Value) -> Self {
+        Self { event, room, at, seq: None, data }
+    }
+}
+
+impl Live {
+    /// Messages that `posts` sends.
+    #[must_use]
+    pub fn new(posts: impl Posts + 'static) -> Self {
+        Self { posts: Arc::new(posts), renewals: Arc::default() }
+    }
+
+    /// Adds the renewals of a change, and returns all of the room if they are due.
+    fn renewed(&self, changed: &Changed, now: Timestamp) -> Option<Value> {
+        let (Some(old), Some(new)) = (&changed.old, &changed.new) else { return None };
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewals.len() >= ROOMS_MAX {
+            renewals.clear();
+        }
+        let of_room = renewals.entry(changed.room.clone()).or_default();
+        if old.verdict != new.verdict {
+            of_room.verdicts.insert(new.user_id.to_string(), value(&new.verdict));
+        }
+        if let Some(until) = new.lease_until.filter(|_| old.lease_until != new.lease_until) {
+            of_room.leases.insert(new.user_id.to_string(), value(&until));
+        }
+        let is_due = of_room.sent_at.is_none_or(|sent_at| sent_at.plus(RENEWALS_EVERY) <= now);
+        if !is_due || (of_room.verdicts.is_empty() && of_room.leases.is_empty()) {
+            return None;
+        }
+        let Renewals { verdicts, leases, .. } =
+            std::mem::replace(of_room, Renewals { sent_at: Some(now), ..Renewals::default() });
+        Some(json!({"verdicts": verdicts, "leases": leases}))
+    }
+
+    fn forget(&self, room: &RoomId) {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+    }
+}
+
+impl Context {
+    /// Tells everybody in a room. It never fails: who does not hear it reads the room again.
+    pub(crate) async fn tell(&self, frame: &Frame<'_>) {
+        let Some(live) = &self.live else { return };
+        let connections = self.connections_in(frame.room).await;
+        self.send(live, &connections, &[text(frame)]).await;
+    }
+
+    /// Tells the people of rooms what the records of a batch have changed there, and closes the connections of those who
+    /// are not there any more.
+    pub(crate) async fn tell_changes(&self, changes: &[Changed]) {
+        let Some(live) = &self.live else { return };
+        let mut rooms: Vec<(&RoomId, Vec<&Changed>)> = Vec::new();
+        for changed in changes {
+            match rooms.iter_mut().find(|(room, _)| *room == &changed.room) {
+                Some((_, of_room)) => of_room.push(changed),
+                None => rooms.push((&changed.room, vec![changed])),
+            }
+        }
+        for (room, of_room) in rooms {
+            let mut texts = Vec::new();
+            for changed in &of_room {
+                texts.extend(frames(live, changed, (self.clock)()).iter().map(text));
+            }
+            if texts.is_empty() {
+                continue;
+            }
+            let connections = self.connections_in(room).await;
+            let mut here = Vec::with_capacity(connections.len());
+            for connection in connections {
+                let of_person = of_room.iter().filter(|changed| changed.user_id == connection.participant);
+                match of_person.filter_map(|changed| left(changed)).next_back() {
+                    Some(reason) => self.dismiss(live, &connection, room, reason).await,
+                    None => here.push(connection),
+                }
+            }
+            self.send(live, &here, &texts).await;
+        }
+    }
+
+    /// Tells everybody that the room has ended, and closes their connections.
+    pub(crate) async fn tell_end(&self, room: &RoomId) {
+        let Some(live) = &self.live else { return };
+        live.forget(room);
+        let ended = [text(&Frame::new("room-ended", room, (self.clock)(), json!({})))];
+        for connection in self.connections_in(room).await {
+            self.send(live, std::slice::from_ref(&connection), &ended).await;
+            self.dismiss(live, &connection, room, "ended").await;
+        }
+    }
+
+    /// The connections of the people in a room; none if they cannot be read.
+    async fn connections_in(&self, room: &RoomId) -> Vec<Connection> {
+        let found = self.connections.in_room(room, (self.clock)()).await;
+        found.unwrap_or_else(|error| {
+            warn(&error, "failed to read the connections of a room");
+            Vec::new()
+        })
+    }
+
+    /// Sends messages over connections, over each in this order.
+    async fn send(&self, live: &Live, connections: &[Connection], texts: &[String]) {
+        let mut each = Vec::with_capacity(connections.len());
+        for connection in connections {
+            each.push(self.send_over(live, connection, texts));
+        }
+        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    }
+
+    async fn send_over(&self, live: &Live, connection: &Connection, texts: &[String]) {
+        for text in texts {
+            match live.posts.post(&connection.id, text).await {
+                Ok(()) => {}
+                Err(Lost::Gone) => return self.remove(connection).await,
+                // What follows would arrive without what it is based on. The client notices the gap.
+                Err(error) => return warn(&error, "failed to send a message over a connection"),
+            }
+        }
+    }
+
+    /// Says why, and closes a connection.
+    async fn dismiss(&self, live: &Live, connection: &Connection, room: &RoomId, reason: &str) {
+        let event = if reason == "removed" { "removed" } else { "bye" };
+        let last = text(&Frame::new(event, room, (self.clock)(), json!({"reason": reason})));
+        // A connection that is gone already needs no close.
+        if live.posts.post(&connection.id, &last).await.is_ok()
+            && let Err(error) = live.posts.close(&connection.id).await
+        {
+            warn(&error, "failed to close a connection");
+        }
+        self.delete(connection).await;
+    }
+
+    /// Removes a connection that the gateway does not know, unless it may still be opening.
+    async fn remove(&self, connection: &Connection) {
+        if connection.epoch.plus(OPENING) < (self.clock)() {
+            self.delete(connection).await;
+        }
+    }
+
+    async fn delete(&self, connection: &Connection) {
+        if let Err(error) = self.connections.close(&connection.id, connection.epoch).await {
+            warn(&error, "failed to remove a connection");
+        }
+    }
+}
+
+fn warn(error: &(dyn std::error::Error + 'static), message: &'static str) {
+    tracing::warn!(error = %Chain(error), "{message}");
+}
+
+fn value(data: &impl Serialize) -> Value {
+    serde_json::to_value(data).unwrap_or_default()
+}
+
+fn text(frame: &Frame<'_>) -> String {
+    serde_json::to_string(frame).unwrap_or_default()
+}
+
+/// Why a person has left the room by this change; none if they have not.
+fn left(changed: &Changed) -> Option<&'static str> {
+    if changed.of_lobby || changed.new.is_some() || changed.old.is_none() {
+        return None;
+    }
+    Some(match changed.by.split_once(':') {
+        Some(("person", id)) if id != changed.user_id.as_str() => "removed",
+        None if changed.by == "service" => "lapsed",
+        // A deletion leaves no state that says who made it.
+        _ => "left",
+    })
+}
+
+/// The messages about a change, in the order of the history.
+fn frames<'a>(live: &Live, changed: &'a Changed, now: Timestamp) -> Vec<Frame<'a>> {
+    let Changed { room, at, .. } = changed;
+    let mut frames: Vec<_> = changed
+        .entries
+        .iter()
+        .map(|entry| {
+            let mut data = entry.data.clone();
+            if let Some(user) = &changed.new {
+                data.insert("user".to_owned(), value(user));
+            }
+            if let Some(reason) = left(changed) {
+                data.insert("participantId".to_owned(), value(&changed.user_id));
+                data.insert("reason".to_owned(), reason.into());
+            }
+            Frame { event: event_of(&entry.action), room, at: *at, seq: Some(entry.seq), data: data.into() }
+        })
+        .collect();
+    if changed.of_lobby {
+        frames.push(Frame::new("lobby-updated", room, *at, json!({})));
+    }
+    if frames.is_empty() {
+        match (&changed.old, &changed.new) {
+            (_, None) => {
+                let reason = left(changed).unwrap_or("left");
+                let data = json!({"userId": changed.user_id, "participantId": changed.user_id, "reason": reason});
+                frames.push(Frame::new("participant-left", room, *at, data));
+            }
+            (None, Some(user)) => frames.push(about("participant-joined", room, *at, user)),
+            // Everybody has taken them for gone.
+            (Some(old), Some(user)) if !old.is_present(*at) && user.is_present(*at) => {
+                frames.push(about("participant-joined", room, *at, user));
+            }
+            (Some(old), Some(user)) if shown(old) != shown(user) => {
+                frames.push(about("participant-updated", room, *at, user));
+            }
+            (Some(_), Some(_)) => {
+                frames.extend(live.renewed(changed, now).map(|data| Frame::new("verdicts-renewed", room, now, data)));
+            }
+        }
+    }
+    frames
+}
+
+fn about<'a>(event: &'static str, room: &'a RoomId, at: Timestamp, user: &User) -> Frame<'a> {
+    Frame::new(event, room, at, json!({"userId": user.user_id, "user": user}))
+}
+
+/// What others see of a person, but the verdicts, whose times change with each measurement.
+fn shown(user: &User) -> Value {
+    let mut shown = value(user);
+    if let Some(members) = shown.as_object_mut() {
+        members.remove("verdict");
+    }
+    shown
+}
+
+/// A message about a question as everybody sees it: whether somebody has voted for it is theirs.
+pub(crate) fn about_question<'a>(
+    event: &'static str,
+    room: &'a RoomId,
+    at: Timestamp,
+    question: &Question,
+) -> Frame<'a> {
+    let mut question = value(question);
+    if let Some(members) = question.as_object_mut() {
+        members.remove("hasVoted");
+    }
+    Frame::new(event, room, at, json!({"question": question}))
+}
+
+/// The event for an action of the history. The two vocabularies meet only here.
+fn event_of(action: &str) -> &'static str {
+    match action {
+        "joined" => "participant-joined",
+        "left" => "participant-left",
+        "verdict_changed" => "verdict-changed",
+        "mute_changed" | "device_changed" => "user-state-changed",
+        // An agent was paired, revoked or detached.
+        _ => "participant-updated",
+    }
+}
