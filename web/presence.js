@@ -2,35 +2,17 @@
 
 import { retryDelay } from './backoff.js';
 import { steadyNow } from './time.js';
+import { workerBeat } from './worker-beat.js';
 
 /** The server's lease lasts 35 s from the last renewal, so two renewals may be lost. */
 const RENEW_MS = 12_000;
-const BEAT_MS = 2000;
-
-/**
- * Calls back every two seconds, also in a hidden tab: browsers slow the timers of hidden pages down to one call a
- * minute, but not those of a worker. Gives back the function that stops it.
- */
-function workerBeat(onBeat) {
-  let timer = null;
-  let worker = null;
-  const bySelf = () => { timer ??= setInterval(onBeat, BEAT_MS); };
-  try {
-    worker = new Worker('/beat.js');
-    worker.onmessage = onBeat;
-    worker.onerror = bySelf;
-  } catch {
-    bySelf();
-  }
-  return () => { worker?.terminate(); clearInterval(timer); };
-}
 
 /**
  * Renews a person's presence in a room from `begin` to `end`.
  *
  * `onBack` is called when the server confirms the presence for the first time after `begin` or `onLost`.
  * `onLost` is called when the server has no such person in the room, and `onFull` when their seat was given away and no
- * other is free. A WebSocket connection could replace this with the same methods.
+ * other is free.
  */
 export function createPresence({ api, roomId, userId, lease, onBack = () => {}, onLost = () => {}, onFull = () => {}, beat = workerBeat, now = steadyNow, wallNow = Date.now, random = Math.random }) {
   const body = { participantId: userId, lease };

@@ -42,14 +42,14 @@ export function deferred() {
   return { promise, resolve, reject };
 }
 
-/** The beat of a presence: `once()` is one beat. */
+/** The beat of the page: `once()` is one beat. */
 export function fakeBeat() {
-  let run = null;
+  const listeners = new Set();
   const beat = (onBeat) => {
-    run = onBeat;
-    return () => { run = null; };
+    listeners.add(onBeat);
+    return () => { listeners.delete(onBeat); };
   };
-  return Object.assign(beat, { once: () => run?.(), running: () => run !== null });
+  return Object.assign(beat, { once: () => { for (const run of [...listeners]) run(); }, running: () => listeners.size > 0 });
 }
 
 /** Storage in memory with the interface of `safeStorage`. It gives back copies, as the real storage does. */
