@@ -1,10 +1,20 @@
-// Decides which of two states is newer, and arranges a room's listing for the view.
+// Decides which of two states is newer, of a person or of a room, and arranges a room's listing for the view.
 
 /** Whether `a` is a later state of the same person than `b`. A state that is created again starts at version 1. */
 export function isNewer(a, b) {
   if (!b) return true;
   if (a.createdAt !== b.createdAt) return a.createdAt > b.createdAt;
   return a.version > b.version;
+}
+
+/**
+ * What is known of a room after a reading. The room is read eventually consistently: an older reading may follow the
+ * answer to a change, and would show what was before it. `present` and the request to mute have no part in the version.
+ */
+export function newerRoom(known, read) {
+  if (!(read.version < known.version)) return read;
+  const { title, hasPassword, maxParticipants, settings, version } = known;
+  return { ...read, title, hasPassword, maxParticipants, settings, version };
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { describeUser } from '../identity.js';
 import { describeProblem, fieldOf } from '../join.js';
+import { newerRoom } from '../room.js';
 import { createTimer } from '../time.js';
 
 /** The interval at which a presenter's page asks who has refused a request to mute, and how often it asks at most. */
@@ -33,16 +34,6 @@ export function departureOf({ meeting, others, loaded }) {
     isLast: loaded && !others.some((state) => state.participant?.role === 'presenter'),
     isRefused: meeting?.problem?.where === 'leave',
   };
-}
-
-/**
- * What is known of a room after a reading. The room is read eventually consistently: an older reading may follow the
- * answer to a change, and would show what was before it. `present` and the request to mute have no part in the version.
- */
-function newer(known, read) {
-  if (!(read.version < known.version)) return read;
-  const { title, hasPassword, maxParticipants, settings, version } = known;
-  return { ...read, title, hasPassword, maxParticipants, settings, version };
 }
 
 class Meeting {
@@ -97,7 +88,7 @@ class Meeting {
     const own = items.find((state) => state.userId === participantId)?.participant;
     const before = { mayOpen: this.mayOpen(), role: this.#view.role };
     this.#view = {
-      ...this.#view, room: newer(this.#view.room, room), waiting, warning,
+      ...this.#view, room: newerRoom(this.#view.room, room), waiting, warning,
       ...(own ? { role: own.role, mayUnmute: own.mayUnmute, isHandUp: own.handRaised } : {}),
     };
     if (own) this.#comparePermission(before);
@@ -199,7 +190,7 @@ class Meeting {
     });
   }
 
-  #take(room) { this.#set({ room: newer(this.#view.room, { ...this.#view.room, ...room }) }); }
+  #take(room) { this.#set({ room: newerRoom(this.#view.room, { ...this.#view.room, ...room }) }); }
 
   /**
    * Changes title, password or size, unless somebody else has changed the room meanwhile: it is read again then, so that
