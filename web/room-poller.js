@@ -4,11 +4,12 @@ import { retryDelay } from './backoff.js';
 import { createTimer } from './time.js';
 
 /**
- * Polls more slowly in a hidden tab and with jitter while the server cannot be reached. `onUpdate` gets the view after
- * each answer, whether it `changed`, and whether the connection has just `recovered`.
+ * Polls more slowly in a hidden tab and with jitter while the server cannot be reached. While it `isQuiet`, because what
+ * changes arrives by itself, a reading that succeeds is the last one until `nudge`. `onUpdate` gets the view after each
+ * answer, whether it `changed`, and whether the connection has just `recovered`.
  */
 export function createRoomPoller({
-  fetchRoom, onUpdate, visibleMs = 1500, hiddenMs = 10_000, isHidden = () => false,
+  fetchRoom, onUpdate, visibleMs = 1500, hiddenMs = 10_000, isHidden = () => false, isQuiet = () => false,
   setTimeout, clearTimeout, now = Date.now, random = Math.random,
 }) {
   const timer = createTimer({ setTimeout, clearTimeout });
@@ -45,7 +46,7 @@ export function createRoomPoller({
         truncated: answer.truncated,
       }, { changed, recovered });
       const usualMs = isHidden() ? hiddenMs : visibleMs;
-      schedule(again ? 0 : usualMs);
+      if (again || !isQuiet()) schedule(again ? 0 : usualMs);
     } catch (error) {
       if (stopped) return;
       const wait = retryDelay(error, view.failures, { random });
@@ -66,6 +67,8 @@ export function createRoomPoller({
   return {
     start: poll,
     view: () => view,
+    /** Takes people who have arrived by themselves. That says nothing about whether requests succeed. */
+    take(items) { view = { ...view, items, okAt: now() }; },
     /**
      * Polls now (the tab is shown again, the network is back, this person has changed something), but not before the
      * server's `Retry-After` is over.

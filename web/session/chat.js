@@ -1,4 +1,5 @@
-// The messages of a room: reads them while they are shown, sends new ones, and fetches older ones on demand.
+// The messages of a room: reads them while they are shown, takes those that arrive by themselves, sends new ones, and
+// fetches older ones on demand.
 
 import { describeProblem } from '../join.js';
 import { cleanMessage, messageProblem } from '../text.js';
@@ -22,11 +23,17 @@ export function merge(known, page, hasMore, own = new Set()) {
   return [...before, ...page].sort(byId).slice(-KEPT_MAX);
 }
 
-export function createChat({ api, roomId, onChange, isHidden, now, random, timers }) {
-  let view = { messages: null, hasMore: false, isSending: false, isLoading: false, problem: null };
+/** `events` says whether the room's events are heard; see `session/feed.js`. */
+export function createChat({ api, roomId, userId, onChange, isHidden, now, random, timers, events }) {
+  let view = { messages: null, hasMore: false, isSending: false, isLoading: false, problem: null, unread: 0 };
   let nextBefore = null;
-  /** The ids of the messages that this page has sent since it last took a page from the server. */
+  /**
+   * The ids of the messages that are not known to follow the ones before them: those that this page has sent since it
+   * last took a page from the server, and those that arrived after a gap.
+   */
   const own = new Set();
+  /** Whether a message that arrives by itself follows what is there: no event was missed since the last reading. */
+  let isFollowed = false;
 
   function set(change) {
     view = { ...view, ...change };
@@ -45,8 +52,29 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
     set({ messages: merged, hasMore: !isFull && (isWhole ? hasMore : view.hasMore) });
   }
 
+  /** Puts in a message that the server has sent by itself. Gives back whether it is new. */
+  function put(message) {
+    if (view.messages?.some(({ id }) => id === message.id)) {
+      if (isFollowed) own.delete(message.id);
+      return false;
+    }
+    if (!isFollowed) own.add(message.id);
+    const all = [...(view.messages ?? []), message].sort(byId);
+    for (const { id } of all.slice(0, -KEPT_MAX)) own.delete(id);
+    const isFull = all.length >= KEPT_MAX;
+    if (isFull) nextBefore = null;
+    set({ messages: all.slice(-KEPT_MAX), hasMore: !isFull && view.hasMore });
+    return true;
+  }
+
   const feed = createFeed({
-    read: () => api.messages(roomId), onBody: (body, changed) => { if (changed || view.messages === null) take(body); }, onChange, isHidden, now, random, timers,
+    read: () => api.messages(roomId),
+    onBody(body, changed, late) {
+      if (changed || view.messages === null) take(body);
+      isFollowed = events?.isOpen() ?? false;
+      late.forEach(put);
+    },
+    onChange, isHidden, now, random, timers, events,
   });
 
   async function post(message) {
@@ -67,10 +95,24 @@ export function createChat({ api, roomId, onChange, isHidden, now, random, timer
 
   return {
     view: () => ({ ...view, connection: feed.connection() }),
-    open: feed.open,
+    open() {
+      if (view.unread > 0) set({ unread: 0 });
+      feed.open();
+    },
     close: feed.close,
     pause: feed.pause,
     resume: feed.resume,
+    reread: feed.reread,
+    /** Takes an event, also while the panel is closed: opening shows what was said meanwhile. */
+    hear({ data }) {
+      const message = data?.message;
+      if (typeof message?.id !== 'string') return;
+      feed.hear(message);
+      const isNews = message.type !== 'system' && message.participantId !== userId && !feed.isOpen();
+      if (put(message) && isNews) set({ unread: view.unread + 1 });
+    },
+    /** Events may have been missed: what arrives from now on does not follow what is there. */
+    miss() { isFollowed = false; },
     /** Resolves to whether the text was sent. */
     async send(text) {
       const problem = messageProblem(text);

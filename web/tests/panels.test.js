@@ -31,11 +31,13 @@ function setup(create, answers) {
     },
   });
   const said = [];
+  /** Whether the room's events are heard: the connection is open, and nothing is in doubt. */
+  const heard = { isOpen: false, isQuiet: false };
   const panel = create({
-    api, roomId: 'r', onChange: () => {}, announce: (text) => said.push(text), isHidden: () => false, now: clock.now, random: () => 1,
+    api, roomId: 'r', userId: 'me', events: { isOpen: () => heard.isOpen, isQuiet: () => heard.isQuiet }, onChange: () => {}, announce: (text) => said.push(text), isHidden: () => false, now: clock.now, random: () => 1,
     timers: { setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout },
   });
-  return { clock, calls, said, panel, names: () => calls.map(([name]) => name) };
+  return { clock, calls, said, panel, heard, names: () => calls.map(([name]) => name) };
 }
 
 test('messages are read only while the panel is open', async () => {
@@ -202,4 +204,128 @@ test('each act on a question is one request, and its failure is shown there', as
   assert.deepEqual(t.panel.view().problem, { where: 'q1', text: 'This question has been removed.' });
   await t.panel.ask('');
   assert.equal(t.panel.view().problem.where, 'ask');
+});
+
+const page = (text, more = {}) => ({ messages: list(text), hasMore: false, nextBefore: null, ...more });
+const says = (id, more = {}) => ({ event: 'new-chat-message', data: { message: { id, type: 'chat', participantId: 'bob', ...more } } });
+const live = (t) => Object.assign(t.heard, { isOpen: true, isQuiet: true });
+
+test('while events are heard, the messages are read once when the panel opens', async () => {
+  const t = setup(createChat, { messages: { changed: true, body: page('ab') }, sendMessage: { message: { id: 'd' } } });
+  live(t);
+  t.panel.open();
+  await t.clock.advance(60_000);
+  t.panel.hear(says('c'));
+  await t.panel.send('d');
+  t.panel.hear(says('d', { participantId: 'me' }));
+  await t.clock.advance(60_000);
+  assert.deepEqual([t.names(), ids(t.panel.view().messages), t.clock.waiting()], [['messages', 'sendMessage'], 'abcd', 0]);
+  t.panel.reread();
+  await t.clock.advance(60_000);
+  assert.equal(t.calls.length, 3, 'after another connection it is read once more');
+  Object.assign(t.heard, { isOpen: false, isQuiet: false });
+  t.panel.reread();
+  await t.clock.advance(5000);
+  assert.equal(t.calls.length, 6, 'and again and again when none are heard');
+});
+
+test('what is said while the panel is closed is counted, and shown as soon as it opens', async () => {
+  const answer = deferred();
+  const t = setup(createChat, { messages: answer.promise });
+  live(t);
+  for (const event of [says('a'), says('b'), says('b'), says('c', { participantId: 'me' }), says('d', { type: 'system', participantId: null })]) t.panel.hear(event);
+  assert.deepEqual([t.panel.view().unread, t.calls], [2, []]);
+  t.panel.open();
+  assert.deepEqual([t.panel.view().unread, ids(t.panel.view().messages)], [0, 'abcd']);
+  answer.resolve({ changed: true, body: page('XYabcd', { hasMore: true, nextBefore: 'X' }) });
+  await t.clock.settle();
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['XYabcd', true]);
+  t.panel.hear(says('e'));
+  assert.deepEqual([t.panel.view().unread, ids(t.panel.view().messages)], [0, 'XYabcde'], 'what is shown is not new');
+});
+
+test('a message that arrives during a reading, or just before it, is not lost by it', async () => {
+  const answer = deferred();
+  const t = setup(createChat, { messages: answer.promise });
+  live(t);
+  t.panel.hear(says('c'));
+  await t.clock.advance(500);
+  t.panel.open();
+  t.panel.hear(says('d'));
+  answer.resolve({ changed: true, body: page('ab') });
+  await t.clock.settle();
+  assert.equal(ids(t.panel.view().messages), 'abcd');
+});
+
+test('messages that followed without a gap lead to older ones; those after a gap do not hide it', async () => {
+  let body = page('ab');
+  const t = setup(createChat, { messages: () => ({ changed: true, body }) });
+  live(t);
+  t.panel.open();
+  await t.clock.settle();
+  t.panel.close();
+  for (const id of 'cdef') t.panel.hear(says(id));
+  await t.clock.advance(10_000);
+  body = page('ef', { hasMore: true, nextBefore: 'e' });
+  t.panel.open();
+  await t.clock.settle();
+  assert.equal(ids(t.panel.view().messages), 'abcdef', 'nothing was missed');
+  t.panel.close();
+  t.panel.miss();
+  for (const id of 'ijkl') t.panel.hear(says(id));
+  await t.clock.advance(10_000);
+  body = page('kl', { hasMore: true, nextBefore: 'k' });
+  t.panel.open();
+  await t.clock.settle();
+  assert.deepEqual([ids(t.panel.view().messages), t.panel.view().hasMore], ['kl', true], 'g and h are not known');
+});
+
+test('a page that hears many messages keeps as many as one that reads them', () => {
+  const t = setup(createChat, {});
+  live(t);
+  for (let i = 0; i < 1100; i += 1) t.panel.hear(says(String(i).padStart(5, '0')));
+  const { messages, hasMore } = t.panel.view();
+  assert.deepEqual([messages.length, messages[0].id, hasMore], [1000, '00100', false]);
+});
+
+test('questions follow the events while they are heard, and keep the own vote', async () => {
+  const t = setup(createQuestions, { questions: { changed: true, body: { questions: [question] } }, vote: { votes: 1 } });
+  live(t);
+  t.panel.open();
+  await t.clock.settle();
+  await t.panel.vote(question, true);
+  t.panel.hear({ event: 'question-updated', data: { question: { questionId: 'q1', question: 'When?', votes: 2 } } });
+  t.panel.hear({ event: 'new-question', data: { question: { questionId: 'q2', question: 'Why?', votes: 0 } } });
+  await t.clock.advance(60_000);
+  assert.deepEqual(t.panel.view().questions.map(({ questionId, votes, hasVoted }) => [questionId, votes, hasVoted]), [['q1', 2, true], ['q2', 0, false]]);
+  assert.deepEqual([t.names(), t.panel.view().unread], [['questions', 'vote'], 0]);
+});
+
+test('questions that come while the panel is closed are counted until it opens, unless they are removed', async () => {
+  const t = setup(createQuestions, { questions: { changed: false, body: { questions: [question] } } });
+  live(t);
+  const asked = (questionId, participantId = 'bob') => t.panel.hear({ event: 'new-question', data: { question: { questionId, participantId, votes: 0 } } });
+  for (const id of ['q2', 'q2', 'q3']) asked(id);
+  asked('q4', 'me');
+  t.panel.hear({ event: 'question-updated', data: { question: { questionId: 'q5', votes: 1 } } });
+  assert.equal(t.panel.view().unread, 2);
+  t.panel.hear({ event: 'question-removed', data: { questionId: 'q3' } });
+  assert.deepEqual([t.panel.view().unread, t.panel.view().questions, t.calls.length], [1, null, 0]);
+  await t.clock.advance(10_000);
+  t.panel.open();
+  await t.clock.settle();
+  assert.deepEqual([t.panel.view().unread, t.panel.view().questions.length], [0, 1]);
+});
+
+test('a list that events have changed is replaced by an answer that has not changed since it was read', async () => {
+  const t = setup(createQuestions, { questions: { changed: false, body: { questions: [question] } } });
+  live(t);
+  t.panel.open();
+  await t.clock.settle();
+  t.panel.hear({ event: 'question-updated', data: { question: { ...question, votes: 7 } } });
+  assert.equal(t.panel.view().questions[0].votes, 7);
+  await t.clock.advance(10_000);
+  t.panel.reread();
+  await t.clock.settle();
+  assert.equal(t.panel.view().questions[0].votes, 0, 'the vote was withdrawn, and the page did not hear of it');
 });

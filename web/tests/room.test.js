@@ -38,7 +38,7 @@ function poller({ hidden = false } = {}) {
       return (await step) ?? { changed: false, items: [], truncated: false };
     },
     onUpdate: (view, meta) => updates.push({ ...view, ...meta }),
-    isHidden: () => world.hidden, random: () => 1, ...clock,
+    isHidden: () => world.hidden, isQuiet: () => world.quiet ?? false, random: () => 1, ...clock,
   });
   return { clock, updates, script, world, p };
 }
@@ -161,4 +161,37 @@ test('a stopped poller leaves no timer behind', async () => {
   p.stop();
   await clock.advance(60_000);
   assert.deepEqual([world.calls, clock.waiting()], [1, 0]);
+});
+
+test('a poller to which changes come by themselves reads once, again when it is asked, and on when they stop', async () => {
+  const { clock, script, world, p } = poller();
+  world.quiet = true;
+  script.push(new ApiError({}));
+  p.start();
+  await clock.advance(60_000);
+  assert.deepEqual([world.calls, clock.waiting()], [2, 0], 'a reading that fails is repeated');
+  p.nudge();
+  await clock.settle();
+  assert.deepEqual([world.calls, clock.waiting()], [3, 0]);
+  const slow = deferred();
+  script.push(slow.promise);
+  p.nudge();
+  p.nudge();
+  slow.resolve();
+  await clock.advance(60_000);
+  assert.equal(world.calls, 5, 'what changes during a reading is read after it');
+  world.quiet = false;
+  p.nudge();
+  await clock.advance(3000);
+  assert.equal(world.calls, 8);
+});
+
+test('people who have arrived by themselves say nothing about the connection', async () => {
+  const { clock, script, updates, p } = poller();
+  script.push({ changed: true, items: ['a'], truncated: false }, new ApiError({}));
+  p.start();
+  await clock.advance(1500);
+  const { length } = updates;
+  p.take(['a', 'b']);
+  assert.deepEqual([p.view().items, p.view().okAt, p.view().connection, updates.length], [['a', 'b'], clock.now(), 'reconnecting', length]);
 });
