@@ -14,6 +14,7 @@ import { arrange } from './room.js';
 import { createChat } from './session/chat.js';
 import { createContradictionAnnouncer } from './session/contradiction.js';
 import { createDevice } from './session/device.js';
+import { createLive } from './session/live.js';
 import { createMeeting } from './session/meeting.js';
 import { createMute } from './session/mute.js';
 import { createOwnState } from './session/own-state.js';
@@ -47,6 +48,8 @@ class Session {
   #presence;
   #room;
   #poller;
+  /** Null if the page does not hear of changes: in a room that nobody created, or without a socket. */
+  #live = null;
   #announceContradiction;
   /** Null in a room that nobody created. */
   #meeting = null;
@@ -60,6 +63,7 @@ class Session {
     this.#options = options;
     this.#connectClaim(options);
     this.#connectAgent(options);
+    this.#connectLive(options);
     this.#connectMeeting(options);
     this.#connectRoom(options);
   }
@@ -95,7 +99,7 @@ class Session {
       onAttached: (state, isNew) => {
         this.#own.accept(state);
         this.#pairing.attached(isNew);
-        this.#poller.nudge();
+        this.#nudge();
       },
       onChange: () => this.#emit(),
     });
@@ -103,22 +107,39 @@ class Session {
     this.#announceContradiction = createContradictionAnnouncer(announce);
   }
 
+  #connectLive({ meeting, socket, userId, beat, now, random, timers }) {
+    if (!meeting || !socket) return;
+    const panels = () => [this.chat, this.questions];
+    this.#live = createLive({
+      socket, userId, beat, now, random, timers, isPresenter: () => this.#meeting.isPresenter(),
+      onRoom: (room, isRenewal) => this.#onEvent(room, isRenewal),
+      onText: (frame) => (frame.event === 'new-chat-message' ? this.chat : this.questions).hear(frame),
+      onDoubt: () => this.#poller.nudge(), onGap: () => this.chat?.miss(),
+      onCaughtUp: () => panels().forEach((panel) => panel.reread()),
+      onAlive: () => this.#onAlive(),
+      onChange: () => {
+        if (!this.#live.isLive()) panels().forEach((panel) => panel.reread());
+        this.#emit();
+      },
+    });
+  }
+
   #connectMeeting({ api, roomId, userId, meeting, timers, announce, isHidden, now, random }) {
     if (!meeting) return;
-    const panel = { api, roomId, isHidden, now, random, timers, announce, onChange: () => this.#emit() };
+    const panel = { api, roomId, userId, isHidden, now, random, timers, announce, events: this.#live ?? undefined, onChange: () => this.#emit() };
     this.chat = createChat(panel);
     this.questions = createQuestions(panel);
     this.#meeting = createMeeting({
       ...meeting, api, roomId, participantId: userId, timers, announce,
       isMuted: () => this.#mute.isMuted(), mute: () => this.#mute.set(true),
-      onChange: () => this.#emit(), nudge: () => this.#poller.nudge(),
+      onChange: () => this.#emit(), nudge: () => this.#nudge(), doubt: () => this.#doubt(),
     });
   }
 
   #connectRoom({ api, roomId, userId, lease, beat, now, serverNow, random, timers, isHidden }) {
     this.#room = createRoomReader({ api, roomId, serverNow });
     this.#poller = createRoomPoller({
-      fetchRoom: () => this.#readRoom(), isHidden, now, random, ...timers, onUpdate: (view, meta) => this.#onRoom(view, meta),
+      fetchRoom: () => this.#readRoom(), isHidden, isQuiet: () => this.#live?.isQuiet() ?? false, now, random, ...timers, onUpdate: (view, meta) => this.#onRoom(view, meta),
     });
     // The agent is attached once presence is confirmed. Before that the state may carry the lease of an earlier load of
     // this page, and the late `leave` of that load would detach the agent again.
@@ -134,9 +155,44 @@ class Session {
   }
 
   async #readRoom() {
-    const answer = await this.#room.read();
-    if (!this.#isEnded) this.#meeting?.see(answer);
-    return answer;
+    const answer = await this.#room.read(this.#live?.reading());
+    // What has arrived while the server was asked whether the room is safe is newer than the reading.
+    const room = { ...answer, ...this.#live?.room(), changed: answer.changed };
+    if (!this.#isEnded) this.#meeting?.see(room);
+    return room;
+  }
+
+  /** Something was changed that the others see: reads the room, unless the event of that comes by itself. */
+  #nudge() {
+    if (!this.#live?.isQuiet()) this.#poller.nudge();
+  }
+
+  /** The page may not know the room as it is: reads it. */
+  #doubt() {
+    if (!this.#live?.doubt()) this.#poller.nudge();
+  }
+
+  /** The room after an event. */
+  #onEvent(room, isRenewal) {
+    if (this.#isEnded) return;
+    this.#meeting.see(room);
+    this.#poller.take(room.items);
+    this.#look(room.items);
+    this.#room.judge(room.items, isRenewal).then((isOther) => { if (isOther) this.#emit(); });
+    this.#emit();
+  }
+
+  /** The connection lives, so what the page knows is as new as now. What waits for the next reading goes on. */
+  #onAlive() {
+    const { items } = this.#poller.view();
+    if (items === null) return;
+    this.#poller.take(items);
+    this.#look(items);
+  }
+
+  #look(items) {
+    this.#own.lookIn(items);
+    this.#watchVerdict();
   }
 
   #onOutbox() {
@@ -186,8 +242,7 @@ class Session {
         this.#outbox.wake();
         announce('Connected again.');
       }
-      this.#own.lookIn(view.items);
-      this.#watchVerdict();
+      this.#look(view.items);
     } else if (this.#meeting && isOver(view.error)) {
       // The answer to the request to leave or to end says more. It may arrive after the token has ended.
       if (this.#departing) return;
@@ -207,10 +262,10 @@ class Session {
     const verdict = describeVerdict(own, this.#options.serverNow());
     if (!this.#outbox.busy()) this.#announceContradiction(verdict);
     this.#reopener.see(own, verdict);
-    if (IN_DOUBT.includes(verdict.reason)) this.#look();
+    if (IN_DOUBT.includes(verdict.reason)) this.#lookForDevices();
   }
 
-  #look() {
+  #lookForDevices() {
     const now = this.#options.now();
     if (this.#lookedAt !== null && now - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = now;
@@ -224,7 +279,7 @@ class Session {
     const { own, others } = this.#people();
     return {
       userId, name, roomId, own, others, connection, okAt, error, truncated,
-      loaded: items !== null, isLeaving: this.#departing === 'leave',
+      loaded: items !== null, isLive: this.#live?.isLive() ?? false, isLeaving: this.#departing === 'leave',
       meeting: this.#meeting?.view() ?? null, chat: this.chat?.view() ?? null, questions: this.questions?.view() ?? null,
       muted: this.#mute.isMuted(), blocked: this.#mute.isBlocked(), denied: this.#mute.isDenied(),
       muteStatus: this.#outbox.muteStatus(), refusal: this.#outbox.refusal(),
@@ -238,6 +293,7 @@ class Session {
 
   start() {
     this.#poller.start();
+    this.#live?.start();
     // An earlier load of this page may have claimed "unmuted". The answer also says whether the state still exists.
     if (!this.#own.newest()) this.#outbox.wantMute(this.#mute.isMuted());
     this.#presence.begin();
@@ -248,20 +304,31 @@ class Session {
   away() {
     this.#mute.setTrack(true);
     this.#presence.end();
+    this.#live?.stop();
   }
 
   /** The browser shows the page again from its cache, as it was left. */
   back() {
     this.#mute.set(true);
     this.#presence.begin();
+    this.#live?.start();
     this.#poller.nudge();
+    this.chat?.reread();
+    this.questions?.reread();
   }
 
   /** The page is visible again, or the network is back: does the work at once that waits for a timer. */
   nudge() {
-    this.#poller.nudge();
+    this.#live?.wake();
+    this.#nudge();
     this.#outbox.wake();
     this.#presence.renew();
+  }
+
+  /** The browser says that the network is gone: finds out now, so that nothing old is shown as live. */
+  offline() {
+    this.#live?.wake();
+    this.#doubt();
   }
 
   /** The stay is over: closes the microphone, and stops all that runs. */
@@ -269,6 +336,7 @@ class Session {
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#poller.stop();
+    this.#live?.stop();
     this.#presence.quit();
     this.#witness.stop();
     this.#meeting?.stop();
@@ -333,7 +401,7 @@ class Session {
 
   /** What a created room answers to nobody any more, once this person has left. */
   #readers() {
-    return [this.#poller, this.chat, this.questions];
+    return [this.#live, this.#poller, this.chat, this.questions].filter((reader) => reader !== null);
   }
 
   /** Asks nothing else of the room. Resolves when the requests under way are over. */
@@ -398,30 +466,31 @@ class Session {
 
   attachAgent = async () => {
     await this.#pairing.attach();
-    this.#poller.nudge();
+    this.#nudge();
   };
 
   stopAgent = async () => {
     const { agent } = this.snapshot();
     if (!agent) return;
     await this.#pairing.stop(agent);
-    this.#poller.nudge();
+    this.#nudge();
   };
 
   bind = async (question) => {
     await this.#pairing.bind(question, (state) => this.#own.accept(state));
-    this.#poller.nudge();
+    this.#nudge();
   };
 }
 
 /**
  * `confirmed` is the state that the server has confirmed for this person, or null; `deviceId` is the microphone that
- * was used before; `meeting` is `{room, role}` in a created room, else null. `onChange` gets a snapshot after each
- * change, `announce` a sentence for the screen reader, `onOver` the refusal that ends a stay in a created room.
+ * was used before; `meeting` is `{room, role}` in a created room, else null; `socket` is `{url, token}` if the page can
+ * hear of its changes. `onChange` gets a snapshot after each change, `announce` a sentence for the screen reader,
+ * `onOver` the refusal that ends a stay in a created room.
  */
 export function createSession({
-  name = null, deviceId = null, confirmed = null, meeting = null, announce = () => {}, onOver = () => {}, now = steadyNow,
+  name = null, deviceId = null, confirmed = null, meeting = null, socket = null, announce = () => {}, onOver = () => {}, now = steadyNow,
   serverNow = now, timers = {}, ...others
 }) {
-  return new Session({ name, deviceId, confirmed, meeting, announce, onOver, now, serverNow, timers, ...others });
+  return new Session({ name, deviceId, confirmed, meeting, socket, announce, onOver, now, serverNow, timers, ...others });
 }

@@ -197,13 +197,13 @@ class Meeting {
    * the person sees what they would overwrite. Nothing of `change` is kept: it may hold a password.
    */
   changeRoom(change) {
-    const { api, roomId, nudge } = this.#options;
+    const { api, roomId, doubt } = this.#options;
     return this.#act('room', async () => {
       try {
         const { room } = await api.changeRoom(roomId, change, this.#view.room.version);
         this.#take(room);
       } catch (error) {
-        if (error.code === 'version_conflict') nudge();
+        if (error.code === 'version_conflict') doubt();
         throw error;
       }
     }, 'The room was changed.');
@@ -255,10 +255,11 @@ class Meeting {
 }
 
 /**
- * `mute` mutes this page and claims it; `isMuted` says whether it is muted; `nudge` reads the room now. A failure is in
- * `view().problem`: `{where, text, field}`. `where` is `hand`, `settings`, `room`, `mute-all`, `request`, `leave` or
- * somebody's id; `field` is that of a form, or null.
+ * `mute` mutes this page and claims it; `isMuted` says whether it is muted. `nudge` says that this person has changed
+ * something, `doubt` that the page does not know the room as it is. A failure is in `view().problem`: `{where, text,
+ * field}`. `where` is `hand`, `settings`, `room`, `mute-all`, `request`, `leave` or somebody's id; `field` is that of a
+ * form, or null.
  */
-export function createMeeting({ announce = () => {}, onChange = () => {}, nudge = () => {}, timers = {}, ...others }) {
-  return new Meeting({ announce, onChange, nudge, timers, ...others });
+export function createMeeting({ announce = () => {}, onChange = () => {}, nudge = () => {}, doubt = nudge, timers = {}, ...others }) {
+  return new Meeting({ announce, onChange, nudge, doubt, timers, ...others });
 }

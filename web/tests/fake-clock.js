@@ -5,7 +5,7 @@ export function fakeClock(start = 1_000_000) {
   const timers = new Map();
 
   // Long enough for every chain of awaits between two timers to finish.
-  const settle = async () => { for (let i = 0; i < 30; i += 1) await Promise.resolve(); };
+  const settle = async () => { for (let i = 0; i < 60; i += 1) await Promise.resolve(); };
 
   return {
     now: () => time,
