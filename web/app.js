@@ -9,6 +9,7 @@ import { createMicrophone } from './microphone.js';
 import { createSequence } from './seq.js';
 import { createSession } from './session.js';
 import { isMuteKey } from './shortcut.js';
+import { socketUrl } from './socket.js';
 import { createTicketStore } from './tickets.js';
 import { createServerClock } from './time.js';
 import { cleanName, readingsOf, roomFromLink, roomFromText } from './text.js';
@@ -109,9 +110,10 @@ async function showOver(ticket, error) {
 function enterMeeting(ticket) {
   setLink(ticket.slug);
   learnMode();
-  const { roomId, participantId, name, role, room } = ticket;
+  const { roomId, participantId, name, role, room, token, wsUrl } = ticket;
   begin({
     api: participantApi(ticket), userId: participantId, name, roomId, meeting: { room, role },
+    socket: 'WebSocket' in window ? { url: socketUrl(wsUrl, location), token } : null,
     deviceId: ticket.deviceId ?? store.remembered().deviceId ?? null,
     store: { ...store, updateSession: (change) => tickets.update(roomId, change), endSession: () => tickets.drop(roomId) },
     // The room may have another title by now.
@@ -326,6 +328,7 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden) stay
 window.addEventListener('pagehide', () => stay()?.away());
 window.addEventListener('pageshow', (event) => { if (event.persisted) stay()?.back(); });
 window.addEventListener('online', () => stay()?.nudge());
+window.addEventListener('offline', () => session?.offline());
 
 const SCREENS = {
   home: () => html`<${HomeView} tab=${state.tab} room=${state.room} name=${state.name} problem=${state.problem} field=${state.field} busy=${state.busy} slugOf=${slugOf}

@@ -47,16 +47,16 @@ export function createOnce(makeKey = makeLease) {
 /** Creates a room. Resolves to the presenter's ticket and the room. `once` is made by `createOnce`. */
 export async function createRoom(api, once, { title, name, password, settings }) {
   const wanted = { title, presenterName: name, settings, ...(password ? { password } : {}) };
-  const { roomId, slug, participantId, presenterToken, room } = await once(wanted, (key) => api.createRoom(wanted, key));
-  return { ticket: { roomId, slug, participantId, token: presenterToken, name, role: 'presenter', isWaiting: false }, room };
+  const { roomId, slug, participantId, presenterToken, wsUrl, room } = await once(wanted, (key) => api.createRoom(wanted, key));
+  return { ticket: { roomId, slug, participantId, token: presenterToken, wsUrl, name, role: 'presenter', isWaiting: false }, room };
 }
 
 /** Joins a created room, or its lobby. Resolves to the ticket and the room. */
 export async function joinRoom(api, once, link, { name, password }) {
   const person = { name, ...(password ? { password } : {}) };
-  const { participantId, token, state, roomDetails } = await once([link, person], (key) => api.joinRoom(link, person, key));
+  const { participantId, token, wsUrl, state, roomDetails } = await once([link, person], (key) => api.joinRoom(link, person, key));
   const { roomId, slug } = roomDetails;
-  return { ticket: { roomId, slug, participantId, token, name, role: 'attendee', isWaiting: state === 'waiting' }, room: roomDetails };
+  return { ticket: { roomId, slug, participantId, token, wsUrl, name, role: 'attendee', isWaiting: state === 'waiting' }, room: roomDetails };
 }
 
 /** Whether a refusal means that the person's stay in a created room is over. */

@@ -173,6 +173,15 @@ export function createSocket({
   };
 }
 
+/**
+ * The address of a room's socket: that of the ticket, or this server's. A page that was loaded over TLS may open no other
+ * connection, and a proxy in front of the server may not have told it of the TLS.
+ */
+export function socketUrl(given, { protocol, host }) {
+  const url = typeof given === 'string' ? given : `ws://${host}/ws`;
+  return protocol === 'https:' ? url.replace(/^ws:/, 'wss:') : url;
+}
+
 /** The event in a frame; null if it is none. What the gateway says by itself has no event. */
 function frameOf(text) {
   if (typeof text !== 'string') return null;

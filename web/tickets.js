@@ -10,8 +10,8 @@ const isWhole = (ticket) => isParticipantId(ticket?.participantId) && typeof tic
   && (typeof ticket.token === 'string' || typeof ticket.stats === 'object');
 
 /**
- * A ticket is `{roomId, slug, participantId, token, name, role, isWaiting, deviceId}`; once the person has ended the
- * room, `stats` replaces `token`. A ticket is as secret as a password: it stays in the tab's storage.
+ * A ticket is `{roomId, slug, participantId, token, wsUrl, name, role, isWaiting, deviceId}`; once the person has ended
+ * the room, `stats` replaces `token`. A ticket is as secret as a password: it stays in the tab's storage.
  */
 export function createTicketStore(tab) {
   function read() {

@@ -33,18 +33,19 @@ test('a link leads to a created room, to a room that is there once it is named, 
 });
 
 test('the creator gets the presenter’s ticket, and an empty password is no password', async () => {
-  const answer = { roomId: ROOM, slug: 's', participantId: ME, presenterToken: 'T', room: { title: 'Weekly' }, joinUrl: 'u' };
+  const answer = { roomId: ROOM, slug: 's', participantId: ME, presenterToken: 'T', wsUrl: 'ws://h/ws', room: { title: 'Weekly' }, joinUrl: 'u' };
   const server = api('createRoom', answer);
   const { ticket } = await createRoom(server, createOnce(() => 'K'), { title: 'Weekly', name: 'Ada', password: '', settings: { lobby: true } });
-  assert.deepEqual(ticket, { roomId: ROOM, slug: 's', participantId: ME, token: 'T', name: 'Ada', role: 'presenter', isWaiting: false });
+  assert.deepEqual(ticket, { roomId: ROOM, slug: 's', participantId: ME, token: 'T', wsUrl: 'ws://h/ws', name: 'Ada', role: 'presenter', isWaiting: false });
   assert.deepEqual(server.asked, [[{ title: 'Weekly', presenterName: 'Ada', settings: { lobby: true } }, 'K']]);
 });
 
 test('a person who joins a room with a lobby waits', async () => {
-  const joined = (state) => ({ participantId: ME, token: 'T', state, roomDetails: { roomId: ROOM, slug: 's' } });
+  const joined = (state) => ({ participantId: ME, token: 'T', wsUrl: 'ws://h/ws', state, roomDetails: { roomId: ROOM, slug: 's' } });
   const server = api('joinRoom', joined('waiting'), joined('joined'));
   const once = createOnce(() => 'K');
-  assert.equal((await joinRoom(server, once, 's', { name: 'Bob', password: 'sesame' })).ticket.isWaiting, true);
+  const { ticket } = await joinRoom(server, once, 's', { name: 'Bob', password: 'sesame' });
+  assert.deepEqual([ticket.isWaiting, ticket.wsUrl], [true, 'ws://h/ws']);
   assert.equal((await joinRoom(server, once, 's', { name: 'Bob', password: '' })).ticket.isWaiting, false);
   assert.deepEqual(server.asked, [['s', { name: 'Bob', password: 'sesame' }, 'K'], ['s', { name: 'Bob' }, 'K']]);
 });

@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { createSocket } from '../socket.js';
+import { createSocket, socketUrl } from '../socket.js';
 import { fakeBeat, fakeClock } from './fake-clock.js';
 import { fakeSockets } from './fake-socket.js';
 
@@ -243,4 +243,11 @@ test('an address that no browser opens is tried once', async () => {
   t.socket.wake();
   await t.clock.advance(600_000);
   assert.deepEqual([tries, t.clock.waiting(), t.take()], [1, 0, []]);
+});
+
+test('the socket is where the ticket says, or at this server, and encrypted if the page is', () => {
+  const plain = { protocol: 'http:', host: 'h:3001' };
+  const tls = { protocol: 'https:', host: 'h' };
+  assert.deepEqual([socketUrl('ws://h:3001/ws', plain), socketUrl(undefined, plain), socketUrl(null, tls)], ['ws://h:3001/ws', 'ws://h:3001/ws', 'wss://h/ws']);
+  assert.deepEqual([socketUrl('wss://x.example/live', tls), socketUrl('wss://x.example/live', plain), socketUrl('ws://h/ws', tls)], ['wss://x.example/live', 'wss://x.example/live', 'wss://h/ws']);
 });

@@ -72,6 +72,16 @@ function closeOutside({ currentTarget, relatedTarget }) {
   if (relatedTarget && !currentTarget.contains(relatedTarget)) currentTarget.open = false;
 }
 
+/** The number that a panel shows at most. */
+const UNREAD_MAX = 99;
+
+/** Says that something has come into a panel while it was closed. It is part of the name of the panel's button. */
+export function Unread({ count }) {
+  if (count === 0) return null;
+  const text = count > UNREAD_MAX ? `more than ${UNREAD_MAX} new` : `${count} new`;
+  return html`<span class="unread" title=${text} data-testid="unread" data-count=${count}><span class="visually-hidden">, ${text}</span></span>`;
+}
+
 /** The line of buttons below the title: the panels for everybody, and the tools of a presenter. */
 export function Tools({ view, session, people, panel, onPanel, onEnd }) {
   const { meeting } = view;
@@ -97,7 +107,7 @@ export function Tools({ view, session, people, panel, onPanel, onEnd }) {
     session.meeting.changeSettings({ [key]: wanted });
   };
   const toggle = (name, text, testid) => html`<button type="button" class=${panel === name ? 'button is-on' : 'button'} aria-expanded=${String(panel === name)} aria-controls="panel"
-    onClick=${() => onPanel(panel === name ? null : name)} data-testid=${testid}>${text}</button>`;
+    onClick=${() => onPanel(panel === name ? null : name)} data-testid=${testid}>${text}<${Unread} count=${view[name].unread} /></button>`;
   return html`<div class="tools" role="group" aria-label="Room">
       ${settings.chat && toggle('chat', 'Chat', 'chat-toggle')}
       ${settings.questions && toggle('questions', 'Questions', 'questions-toggle')}

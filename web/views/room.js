@@ -20,8 +20,21 @@ import { RoomSafety } from './safety.js';
 
 const WORDS = { online: 'Connected', connecting: 'Connecting', reconnecting: 'Reconnecting' };
 
-function ConnectionStatus({ connection }) {
-  return html`<span class="connection" data-testid="connection-status" data-state=${connection === 'online' ? 'online' : 'reconnecting'}><span class="connection-dot" aria-hidden="true"></span>${WORDS[connection]}</span>`;
+const LIVE = ['Live', 'Changes in this room arrive as they happen.'];
+const POLLED = ['Updated every 1.5 s', 'Changes are not arriving by themselves, so this page asks for them every 1.5 seconds.'];
+
+/** How changes reach this page. It may alternate, so a screen reader finds it here and is told nothing. */
+function Updates({ isLive }) {
+  const [text, title] = isLive ? LIVE : POLLED;
+  return html`<span class=${isLive ? 'updates' : 'updates wide-only'} title=${title} data-testid="updates" data-live=${String(isLive)}>${text}</span>`;
+}
+
+/** `isLive` is null in a room that is always polled. */
+function ConnectionStatus({ connection, isLive }) {
+  const isOnline = connection === 'online';
+  const updates = isOnline && isLive !== null;
+  return html`<span class="connection" data-testid="connection-status" data-state=${isOnline ? 'online' : 'reconnecting'}><span class="connection-dot" aria-hidden="true"></span><span
+    class=${updates && isLive ? 'wide-only' : undefined}>${WORDS[connection]}</span>${updates && html`<${Updates} isLive=${isLive} />`}</span>`;
 }
 
 function Banner({ view }) {
@@ -84,11 +97,11 @@ function ClaimsNote({ verdicts }) {
   return html`<p class="claims-note">The list shows what each browser says about itself. <strong>Nothing here is verified.</strong></p>`;
 }
 
-function TopBar({ connection, isLeaving, onHelp, onLeave }) {
+function TopBar({ connection, isLive, isLeaving, onHelp, onLeave }) {
   return html`<header class="topbar">
     <div class="topbar-inner">
       <${Brand} />
-      <${ConnectionStatus} connection=${connection} />
+      <${ConnectionStatus} connection=${connection} isLive=${isLive} />
       <div class="topbar-actions">
         <${CopyLink} />
         <button type="button" class="button quiet" onClick=${onHelp} data-testid="help" aria-haspopup="dialog"><${HelpIcon} /><span class="wide-only">What does this mean?</span><span class="visually-hidden narrow-name">What does this mean?</span></button>
@@ -185,7 +198,7 @@ export function RoomView({ view, session, clock, isOpen, onLeave, onEnd }) {
   useExpiry([...verdicts.map((verdict) => verdict.expiresAt), safety.expiresAt, view.pairing.code?.expiresAt].filter(Number.isFinite), now, clock.now);
   const summary = summaryOf(view);
   return html`<${Named} view=${view}><div class="room">
-    <${TopBar} connection=${view.connection} isLeaving=${view.isLeaving} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
+    <${TopBar} connection=${view.connection} isLive=${meeting && view.isLive} isLeaving=${view.isLeaving} onHelp=${() => setHelp(true)} onLeave=${mustAsk ? () => setLeaving(true) : onLeave} />
     <${Banner} view=${view} />
     <main class=${shown ? 'layout has-panel' : 'layout'}>
       <div class="heading">
