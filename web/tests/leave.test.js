@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { departureOf } from '../session/meeting.js';
 import { LeaveDialog } from '../views/meeting.js';
+import { partsOf } from './view-parts.js';
 
 const person = (role) => ({ participant: { role } });
 const viewOf = (role, others, { loaded = true, problem = null } = {}) => ({ meeting: role && { role, problem }, others: others.map(person), loaded });
@@ -22,18 +23,6 @@ test('a leave that the server has refused is known until its problem is dismisse
   assert.equal(departureOf(viewOf('attendee', [], { problem: { where: 'leave', text: 't' } })).isRefused, true);
   assert.equal(departureOf(viewOf('attendee', [], { problem: { where: 'hand', text: 't' } })).isRefused, false);
 });
-
-/** The names of the controls of a view, and its texts. A component counts with what it is given: it is not drawn. */
-function partsOf(node, parts = { ids: [], text: '' }) {
-  if (Array.isArray(node)) node.forEach((child) => partsOf(child, parts));
-  else if (typeof node === 'string') parts.text += node;
-  else if (node?.props) {
-    for (const id of [node.props['data-testid'], node.props.testid]) if (id) parts.ids.push(id);
-    if (node.props.title) parts.text += `${node.props.title} `;
-    partsOf(node.props.children, parts);
-  }
-  return parts;
-}
 
 const dialog = (props) => partsOf(LeaveDialog({ open: true, isLast: false, isRefused: false, isLeaving: false, meeting: { problem: null }, ...props }));
 

@@ -26,15 +26,15 @@ const POLLED = ['Updated every 1.5 s', 'Changes are not arriving by themselves, 
 /** How changes reach this page. It may alternate, so a screen reader finds it here and is told nothing. */
 function Updates({ isLive }) {
   const [text, title] = isLive ? LIVE : POLLED;
-  return html`<span class=${isLive ? 'updates' : 'updates wide-only'} title=${title} data-testid="updates" data-live=${String(isLive)}>${text}</span>`;
+  return html`<span class=${isLive ? 'updates' : 'updates roomy-only'} title=${title} data-testid="updates" data-live=${String(isLive)}>${text}</span>`;
 }
 
 /** `isLive` is null in a room that is always polled. */
-function ConnectionStatus({ connection, isLive }) {
+export function ConnectionStatus({ connection, isLive }) {
   const isOnline = connection === 'online';
   const updates = isOnline && isLive !== null;
   return html`<span class="connection" data-testid="connection-status" data-state=${isOnline ? 'online' : 'reconnecting'}><span class="connection-dot" aria-hidden="true"></span><span
-    class=${updates && isLive ? 'wide-only' : undefined}>${WORDS[connection]}</span>${updates && html`<${Updates} isLive=${isLive} />`}</span>`;
+    class=${updates && isLive ? 'roomy-only' : undefined}>${WORDS[connection]}</span>${updates && html`<${Updates} isLive=${isLive} />`}</span>`;
 }
 
 function Banner({ view }) {
