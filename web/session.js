@@ -107,11 +107,11 @@ class Session {
     this.#announceContradiction = createContradictionAnnouncer(announce);
   }
 
-  #connectLive({ meeting, socket, userId, beat, now, random, timers }) {
+  #connectLive({ meeting, socket, userId, beat, now, serverNow, random, timers }) {
     if (!meeting || !socket) return;
     const panels = () => [this.chat, this.questions];
     this.#live = createLive({
-      socket, userId, beat, now, random, timers, isPresenter: () => this.#meeting.isPresenter(),
+      socket, userId, beat, now, serverNow, random, timers, isPresenter: () => this.#meeting.isPresenter(),
       onRoom: (room, isRenewal) => this.#onEvent(room, isRenewal),
       onText: (frame) => (frame.event === 'new-chat-message' ? this.chat : this.questions).hear(frame),
       onDoubt: () => this.#poller.nudge(), onGap: () => this.chat?.miss(),

@@ -25,7 +25,7 @@ const SPREAD_MS = 3000;
 const OVER_MS = 5000;
 
 /**
- * `onOpen` is called when a connection is open, `onDown` when an open one has gone, `onAlive` at each answer to a ping,
+ * `onOpen` is called when a connection is open, `onDown` when an open one has gone, `onAlive` at each answer to a ping, with its data,
  * and `onFrame` with each event of the server that is about the room. A browser does not say why a connection was
  * refused, so it is tried again, ever more slowly.
  */
@@ -94,10 +94,11 @@ export function createSocket({
     isOpen = true;
     waitingSince = null;
     aliveAt = now();
-    dueAt = now() + PING_MS;
     beatAt = wallNow();
     stopBeat = beat(check);
     onOpen();
+    // The answer names the last change that the next reading must show.
+    ping();
   }
 
   /** The steady clock may stand still while the machine sleeps, so the machine's clock is asked whether it has slept. */
@@ -116,13 +117,14 @@ export function createSocket({
     socket.send(JSON.stringify({ event: 'ping', id: String(pings) }));
   }
 
-  function acknowledge({ pingEveryMs }) {
+  function acknowledge(data) {
+    const { pingEveryMs } = data;
     failures = 0;
     waitingSince = null;
     aliveAt = now();
     const every = Number.isFinite(pingEveryMs) ? pingEveryMs : PING_MS;
     dueAt = now() + Math.min(Math.max(every, PING_MS_MIN), PING_MS_MAX);
-    onAlive();
+    onAlive(data);
   }
 
   function part(reason) {

@@ -73,9 +73,25 @@ export function applyToQuestions(questions, { event, data }) {
  */
 export function createOrder() {
   let last = null;
+  /** What the server has named as its last number. The event may still be on its way. */
+  let due = null;
   return {
     /** Another connection: its first number follows nothing. */
-    restart() { last = null; },
+    restart() {
+      last = null;
+      due = null;
+    },
+    /**
+     * The server names its last number, from time to time. Gives back whether the one that it named the time before is
+     * missing still. The first one of a connection is in the next reading.
+     */
+    check(seq) {
+      if (!Number.isFinite(seq)) return false;
+      const isMissing = due !== null && last < due;
+      last = Math.max(last ?? seq, isMissing ? due : 0);
+      due = seq;
+      return isMissing;
+    },
     see(seq) {
       if (!Number.isFinite(seq)) return 'next';
       if (last !== null && seq <= last) return 'old';

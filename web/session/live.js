@@ -5,6 +5,7 @@
 
 import { createSocket } from '../socket.js';
 import { applyToRoom, createOrder, isStrange } from './frames.js';
+import { createLeases } from './leases.js';
 import { createRecent, LAG_MS } from './recent.js';
 
 const TEXTS = new Set(['new-chat-message', 'new-question', 'question-updated', 'question-answered', 'question-removed']);
@@ -16,8 +17,9 @@ const ENDS = new Set(['room-ended', 'removed']);
  * messages and questions. `onDoubt` asks for a reading now. `onGap` says that events may have been missed, `onCaughtUp`
  * that the room was read after that. `onChange` is called when `isLive` changes.
  */
-export function createLive({ socket: { url, token, open }, userId, isPresenter, now, onRoom, onText, onDoubt, onGap, onCaughtUp, onAlive, onChange, ...others }) {
+export function createLive({ socket: { url, token, open }, userId, isPresenter, now, onRoom, onText, onDoubt, onGap, onCaughtUp, onAlive, onChange, serverNow, timers, ...others }) {
   const order = createOrder();
+  const presence = createLeases({ now: serverNow, timers, onLapsed: lapse });
   const recent = createRecent({ now });
   /** The room as it was last read, with what has arrived since. */
   let known = null;
@@ -89,8 +91,20 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
     return roleIn(before) !== roleIn(after) || (isPresenter() && before.room?.settings?.lobby !== after.room?.settings?.lobby);
   }
 
+  /** Nobody says that somebody has gone silent. */
+  function lapse(gone) {
+    if (!isLive() || known === null) return;
+    const items = known.items.filter((item) => item.userId === userId || !gone.has(item.userId));
+    if (items.length === known.items.length) return;
+    known = { ...known, items };
+    isTouched = true;
+    onRoom(known, false);
+  }
+
   function take(frame) {
     recent.add(frame);
+    if (frame.event === 'verdicts-renewed') presence.renew(frame.data?.leases);
+    else if (frame.event === 'participant-joined') presence.see([frame.data?.user?.userId]);
     if (known === null) return;
     const before = known;
     const strange = isStrange(before.items, frame);
@@ -114,7 +128,16 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
     }
   }
 
-  const socket = createSocket({ url, token, open, now, ...others, onOpen: begin, onDown: fall, onFrame: hear, onAlive: () => { if (isQuiet()) onAlive(); } });
+  function alive({ seq }) {
+    if (order.check(seq)) {
+      miss();
+      doubt();
+    } else if (isQuiet()) {
+      onAlive();
+    }
+  }
+
+  const socket = createSocket({ url, token, open, now, timers, ...others, onOpen: begin, onDown: fall, onFrame: hear, onAlive: alive });
 
   function connect() {
     if (!isAway && !isPaused) socket.start();
@@ -122,6 +145,7 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
 
   function disconnect() {
     socket.stop();
+    presence.stop();
     end();
   }
 
@@ -142,6 +166,7 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
         known = late.reduce(applyToRoom, answer);
         const changed = answer.changed || isTouched || known !== answer;
         isTouched = known !== answer;
+        presence.see(known.items.map((item) => item.userId));
         if (isOpen && doubtAt !== null && began - doubtAt >= LAG_MS && hasOwn(known)) settle();
         return { ...known, changed };
       };

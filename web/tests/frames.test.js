@@ -156,6 +156,19 @@ test('a number that is missing is noticed once, and one that was there already i
   assert.deepEqual([3, 4].map((seq) => order.see(seq)), ['next', 'next']);
 });
 
+test('a number that the server names and that has not arrived by the next time is missing', () => {
+  const order = createOrder();
+  assert.equal(order.check(undefined), false, 'who is in no room hears of no number');
+  assert.equal(order.check(7), false, 'the next reading shows what was before');
+  assert.equal(order.see(7), 'old');
+  assert.equal(order.see(8), 'next');
+  assert.equal(order.check(9), false, 'it may be on its way');
+  assert.equal(order.see(9), 'next');
+  assert.equal(order.check(10), false);
+  assert.deepEqual([order.check(10), order.check(10)], [true, false], 'it is missed once');
+  assert.equal(order.see(11), 'next');
+});
+
 test('every loss in a history is noticed with the next number', () => {
   for (const seed of SEEDS) {
     const random = randomFrom(seed);

@@ -33,6 +33,8 @@ function page(options = {}) {
     },
     /** An event that the server has sent and that does not arrive. */
     drop() { seq += 1; },
+    /** The last number of the history. */
+    numbered: () => seq,
     /** Somebody's state changes, and the event of it arrives. */
     happens(userId, change, event = 'user-state-changed') { t.say(event, { user: { participant: t.world.standing, ...t.write(userId, { roomId: 'r', ...change }) } }); },
     others: () => t.view().others.map(({ userId, isMuted }) => [userId, isMuted]),
@@ -143,6 +145,40 @@ test('after an event that was lost the page reads the room at once, and once mor
   assert.deepEqual([t.reads(), t.others(), t.view().isLive], [1, [['p_bob', false], ['p_cleo', true]], true]);
   await t.pass(30_000);
   assert.equal(t.reads(), 1);
+});
+
+test('the last event that is lost is missed by the answers to the pings', async () => {
+  const t = await live();
+  t.happens('p_bob', { isMuted: true, name: 'Bob' }, 'participant-joined');
+  const seq = () => t.server.last().ack({ seq: t.numbered() });
+  seq();
+  t.write('p_bob', { isMuted: false });
+  t.drop();
+  seq();
+  assert.equal(t.reads(), 0, 'the event may be on its way');
+  seq();
+  await t.pass(3000);
+  assert.deepEqual([t.reads() > 0, t.others()], [true, [['p_bob', false]]]);
+  await t.pass(30_000);
+  t.reads();
+  await t.pass(30_000);
+  assert.deepEqual([t.reads(), t.view().isLive], [0, true], 'and then the page asks nothing again');
+});
+
+test('somebody who goes silent is gone when the server has said that their presence ends', async () => {
+  const t = await live();
+  t.happens('p_bob', { isMuted: true, name: 'Bob' }, 'participant-joined');
+  t.say('verdicts-renewed', { verdicts: {}, leases: { p_bob: new Date(t.clock.now() + 30_000).toISOString() } }, { seq: undefined });
+  await t.pass(29_000);
+  assert.equal(t.others().length, 1);
+  await t.pass(2000);
+  assert.deepEqual([t.others(), t.reads()], [[], 0]);
+  t.happens('p_bob', { isMuted: true, name: 'Bob' }, 'participant-joined');
+  assert.equal(t.others().length, 1, 'they are back');
+  await t.pass(59_000);
+  assert.equal(t.others().length, 1, 'as long as the server may be about to say that they are here');
+  await t.pass(2000);
+  assert.deepEqual([t.others(), t.view().own.userId], [[], ME]);
 });
 
 test('an event that is repeated is known, and changes nothing', async () => {

@@ -30,10 +30,13 @@ function setup({ random = () => 1, ...options } = {}) {
   };
 }
 
+/** An open connection, whose first ping is answered. */
 const opened = (options) => {
   const t = setup(options);
   t.socket.start();
   t.last().accept();
+  t.last().ack();
+  t.log.splice(1);
   return t;
 };
 
@@ -43,11 +46,11 @@ test('the token goes as a subprotocol, and never in the address', () => {
   assert.deepEqual(t.take(), ['open']);
 });
 
-test('an open connection is pinged every ten seconds, each time with another id', async () => {
+test('a connection is pinged when it opens and every ten seconds, each time with another id', async () => {
   const t = opened();
   await t.pass(60_000, { answers: true });
   const pings = t.last().sent;
-  assert.deepEqual([pings.length, new Set(pings.map(({ id }) => id)).size], [6, 6]);
+  assert.deepEqual([pings.length, new Set(pings.map(({ id }) => id)).size], [7, 7]);
   assert.ok(pings.every(({ event, id }) => event === 'ping' && typeof id === 'string'));
   assert.deepEqual([t.server.sockets.length, t.take().filter((said) => said === 'alive').length], [1, 6]);
 });
@@ -57,19 +60,19 @@ test('the server says how often to ping, within its lease', async () => {
   await t.pass(10_000);
   t.last().ack({ pingEveryMs: 5000 });
   await t.pass(5000);
-  assert.equal(t.last().pings(), 2);
+  assert.equal(t.last().pings(), 3);
   t.last().ack({ pingEveryMs: 3_600_000 });
   await t.pass(12_000);
-  assert.equal(t.last().pings(), 3);
+  assert.equal(t.last().pings(), 4);
   t.last().ack({ pingEveryMs: 'soon' });
   await t.pass(10_000);
-  assert.equal(t.last().pings(), 4);
+  assert.equal(t.last().pings(), 5);
 });
 
 test('a connection on which no ping is answered is given up, and another is opened', async () => {
   const t = opened();
   await t.pass(19_000);
-  assert.deepEqual([t.server.sockets.length, t.last().isClosed, t.last().pings()], [1, false, 3], 'a ping that the gateway has dropped is repeated');
+  assert.deepEqual([t.server.sockets.length, t.last().isClosed, t.last().pings()], [1, false, 4], 'a ping that the gateway has dropped is repeated');
   await t.pass(2000);
   assert.deepEqual([t.server.sockets[0].isClosed, t.server.sockets.length], [true, 2]);
   assert.deepEqual(t.take(), ['open', 'down']);
@@ -193,7 +196,7 @@ test('waking pings at once, or opens a connection that waits for its time', asyn
   await t.pass(3000);
   t.socket.wake();
   t.socket.wake();
-  assert.equal(t.last().pings(), 1);
+  assert.equal(t.last().pings(), 2);
   t.last().ack();
   t.last().fail();
   t.socket.wake();
