@@ -45,6 +45,7 @@ mod keys;
 mod lambda;
 mod layers;
 mod live;
+mod live_page;
 mod log;
 mod matrix;
 mod openapi;
