@@ -126,7 +126,7 @@ mod http;
 mod idempotency;
 mod limit;
 mod links;
-mod live;
+pub mod live;
 mod log;
 mod password;
 mod runtime;

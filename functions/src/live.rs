@@ -59,6 +59,80 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// A message that the server sends by itself, as `docs/asyncapi.json` describes it.
+#[derive(Debug)]
+pub struct Sent {
+    /// Its event.
+    pub event: &'static str,
+    /// When it is sent.
+    pub meaning: &'static str,
+    /// Whether it is about a person, and may have a number and the details of the history.
+    pub of_history: bool,
+    /// The members of its data, with their schemas in `docs/openapi.json`.
+    pub data: &'static [(&'static str, Schema)],
+}
+
+/// A schema of `docs/openapi.json`.
+#[derive(Debug, Clone, Copy)]
+pub enum Schema {
+    /// As it is.
+    Of(&'static str),
+    /// Some of its members.
+    Part(&'static str),
+    /// Without this member, which is each reader's own.
+    Without(&'static str, &'static str),
+    /// An object with such values, by a person's id.
+    ById(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+const fn sent(event: &'static str, meaning: &'static str, data: &'static [(&'static str, Schema)]) -> Sent {
+    Sent { event, meaning, of_history: false, data }
+}
+
+const fn of_history(event: &'static str, meaning: &'static str, data: &'static [(&'static str, Schema)]) -> Sent {
+    Sent { event, meaning, of_history: true, data }
+}
+
+const PERSON: &[(&str, Schema)] = &[("userId", Schema::Of("UserId")), ("user", Schema::Of("UserState"))];
+const LEFT: &[(&str, Schema)] = &[
+    ("userId", Schema::Of("UserId")),
+    ("participantId", Schema::Of("UserId")),
+    ("reason", Schema::Word(&["left", "removed", "lapsed"])),
+];
+const QUESTION: &[(&str, Schema)] = &[("question", Schema::Without("Question", "hasVoted"))];
+const RENEWED: &[(&str, Schema)] = &[("verdicts", Schema::ById("Verdicts")), ("leases", Schema::ById("Timestamp"))];
+const REASONS: Schema = Schema::Word(&["left", "removed", "lapsed", "ended", "restart"]);
+
+/// All messages that the server sends by itself.
+pub static SENT: &[Sent] = &[
+    of_history("participant-joined", "Somebody came into the room, or is back after a silence.", PERSON),
+    of_history("participant-left", "Somebody is not in the room any more.", LEFT),
+    of_history("user-state-changed", "Somebody claims another mute or another device.", PERSON),
+    of_history("verdict-changed", "There is another verdict on somebody's claim.", PERSON),
+    of_history("participant-updated", "Anything else about somebody has changed: hand, name, role, agent.", PERSON),
+    sent(
+        "verdicts-renewed",
+        "Until when verdicts hold and people are present that were renewed. Each room gets it every 10 s at most.",
+        RENEWED,
+    ),
+    sent("lobby-updated", "Who waits in the lobby has changed. Presenters read the room to see it.", &[]),
+    sent(
+        "room-updated",
+        "A presenter has changed the room, or asks everybody to mute.",
+        &[("room", Schema::Part("Room"))],
+    ),
+    sent("new-chat-message", "Somebody has written, the reader included.", &[("message", Schema::Of("Message"))]),
+    sent("new-question", "Somebody has asked.", QUESTION),
+    sent("question-updated", "A question has other votes, or is pinned, open or answered.", QUESTION),
+    sent("question-answered", "A question has a written answer.", QUESTION),
+    sent("question-removed", "A question was removed.", &[("questionId", Schema::Of("QuestionId"))]),
+    sent("room-ended", "The room has ended. The connection is closed after it.", &[]),
+    sent("removed", "A presenter has removed the reader. The connection is closed after it.", &[("reason", REASONS)]),
+    sent("bye", "The connection is closed after it.", &[("reason", REASONS)]),
+];
+
 impl Live {
     /// Messages that `posts` sends.
     #[must_use]

@@ -4,7 +4,15 @@ use crate::support::Runner;
 use crate::support::socket::Socket;
 use serde_json::{Value, json};
 
+/// Checks a frame of the server by the description of its event.
+#[track_caller]
+pub(crate) fn check_heard(frame: &Value) {
+    let document: Value = serde_json::from_str(&crate::support::read("docs/asyncapi.json")).unwrap();
+    check(&document, frame["event"].as_str().unwrap(), frame);
+}
+
 /// Checks a frame and the message's examples against the payload of a message.
+#[track_caller]
 fn check(document: &Value, name: &str, frame: &Value) {
     let mut message = &document["channels"]["socket"]["messages"][name];
     if let Some(reference) = message["$ref"].as_str() {

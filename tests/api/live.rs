@@ -1,5 +1,6 @@
 //! What the people of a room hear over their WebSocket connections, in strict mode.
 
+use crate::asyncapi::check_heard;
 use crate::support::mode::Member;
 use crate::support::socket::{Socket, await_connections};
 use crate::support::{Runner, keys};
@@ -51,6 +52,7 @@ fn connect(runner: &Runner, member: &Member) -> Result<Socket, u16> {
 fn next(socket: &mut Socket, event: &str) -> Value {
     loop {
         let message = socket.hear().unwrap_or_else(|| panic!("closed before {event}"));
+        check_heard(&message);
         if message["event"] == event {
             return message;
         }

@@ -4,16 +4,20 @@
 use crate::openapi::{missing, operation_id};
 use functions::DECLARED;
 use functions::function::{Declared, Example, Trigger};
+use functions::live::{SENT, Schema, Sent};
 use serde_json::{Map, Value, json};
 
-/// Messages that the server sends on its own. All other messages answer a client's message.
-const SENT: &[&str] = &["bye"];
-
-/// The text of the description. `base` is `infra/asyncapi.json`; `purpose` gives a sentence about a function.
+/// The text of the description. `base` is `infra/asyncapi.json`; `openapi` is the description of the HTTP API, whose
+/// schemas it shares; `purpose` gives a sentence about a function.
 ///
 /// # Errors
 /// `base` is not a JSON object or lacks a component, or an example is not JSON.
-pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, String>) -> Result<String, String> {
+pub(crate) fn text(
+    base: &str,
+    openapi: &str,
+    purpose: impl Fn(&Declared) -> Result<String, String>,
+) -> Result<String, String> {
+    let openapi: Value = serde_json::from_str(openapi).map_err(|error| format!("docs/openapi.json: {error}"))?;
     let mut document: Value = serde_json::from_str(base).map_err(|error| format!("infra/asyncapi.json: {error}"))?;
     let mut messages = Map::new();
     let mut operations = Map::new();
@@ -41,17 +45,106 @@ pub(crate) fn text(base: &str, purpose: impl Fn(&Declared) -> Result<String, Str
     for name in known.keys() {
         messages.insert(name.clone(), reference(&format!("components/messages/{name}")));
     }
-    for name in SENT {
-        let sent = reference(&format!("channels/socket/messages/{name}"));
+    for sent in SENT {
+        messages.insert(sent.event.to_owned(), said(sent));
+        let said = reference(&format!("channels/socket/messages/{}", sent.event));
         operations.insert(
-            (*name).to_owned(),
-            json!({"action": "send", "channel": reference("channels/socket"), "messages": [sent]}),
+            sent.event.to_owned(),
+            json!({"action": "send", "channel": reference("channels/socket"), "messages": [said]}),
         );
+    }
+    let mut shared = Map::new();
+    share(&Value::from(messages.clone()), &openapi, &mut shared);
+    for (name, schema) in shared {
+        document["components"]["schemas"][name] = schema;
     }
     document["channels"] = json!({"socket": {"address": "", "messages": messages}});
     document["operations"] = operations.into();
     missing(&document, &document, "infra/asyncapi.json")?;
     Ok(format!("{document:#}\n"))
+}
+
+/// The description of a message that the server sends by itself.
+fn said(sent: &Sent) -> Value {
+    let schema = |name: &str| reference(&format!("components/schemas/{name}"));
+    let data: Map<_, _> = sent
+        .data
+        .iter()
+        .map(|(member, of)| {
+            (
+                (*member).to_owned(),
+                match of {
+                    Schema::Of(name) => schema(name),
+                    Schema::Part(name) => schema(&format!("PartOf{name}")),
+                    Schema::Without(name, _) => schema(&format!("Shared{name}")),
+                    Schema::ById(name) => json!({"type": "object", "additionalProperties": schema(name)}),
+                    Schema::Word(words) => json!({"enum": words}),
+                },
+            )
+        })
+        .collect();
+    let required: Vec<_> = sent.data.iter().map(|(member, _)| member).collect();
+    let mut payload = json!({
+        "type": "object", "required": ["event", "at", "data"], "additionalProperties": false,
+        "properties": {
+            "event": {"const": sent.event},
+            "room": schema("RoomId"),
+            "at": schema("Timestamp"),
+            // The details of the history follow, if there are any.
+            "data": {"type": "object", "required": required, "additionalProperties": sent.of_history, "properties": data},
+        },
+    });
+    if sent.of_history {
+        payload["properties"]["seq"] = json!({
+            "type": "integer", "minimum": 1,
+            "description": "The number of the change in the history of the room. It has none if it is not in the history.",
+        });
+    }
+    json!({"summary": sent.meaning, "payload": payload})
+}
+
+/// Collects the schemas of the HTTP API that a description refers to.
+fn share(node: &Value, openapi: &Value, shared: &mut Map<String, Value>) {
+    match node {
+        Value::Object(members) => {
+            let name = members.get("$ref").and_then(Value::as_str);
+            if let Some(name) = name.and_then(|target| target.strip_prefix("#/components/schemas/"))
+                && !shared.contains_key(name)
+                && let Some(schema) = variant(name, openapi)
+            {
+                shared.insert(name.to_owned(), schema.clone());
+                share(&schema, openapi, shared);
+            }
+            members.values().for_each(|value| share(value, openapi, shared));
+        }
+        Value::Array(items) => items.iter().for_each(|item| share(item, openapi, shared)),
+        _ => {}
+    }
+}
+
+/// A schema of the HTTP API, or a variant of one.
+fn variant(name: &str, openapi: &Value) -> Option<Value> {
+    let known = |name: &str| openapi["components"]["schemas"].get(name).cloned();
+    let is_shared = |member: &str| {
+        SENT.iter().flat_map(|sent| sent.data).any(|(_, schema)| match schema {
+            Schema::Without(of, without) => name.strip_prefix("Shared") == Some(of) && *without == member,
+            _ => false,
+        })
+    };
+    if let Some(mut whole) = name.strip_prefix("PartOf").and_then(known) {
+        let members = whole.as_object_mut()?;
+        members.remove("required");
+        members.remove("examples");
+        return Some(whole);
+    }
+    if let Some(mut whole) = name.strip_prefix("Shared").and_then(known) {
+        let members = whole.as_object_mut()?;
+        members.remove("examples");
+        members.get_mut("properties")?.as_object_mut()?.retain(|member, _| !is_shared(member));
+        members.get_mut("required")?.as_array_mut()?.retain(|member| !member.as_str().is_some_and(is_shared));
+        return Some(whole);
+    }
+    known(name)
 }
 
 fn reference(place: &str) -> Value {
@@ -60,7 +153,7 @@ fn reference(place: &str) -> Value {
 
 /// The description of a message from a client to a route. `$default` takes all messages that match no other route.
 fn message(declared: &Declared, route: &str, purpose: &str) -> Result<Value, String> {
-    let mut payload = vec![reference("components/schemas/Message")];
+    let mut payload = vec![reference("components/schemas/Frame")];
     if !route.starts_with('$') {
         payload.push(json!({"properties": {"event": {"const": route}}}));
     }

@@ -940,10 +940,10 @@ const MEETING_TEXT: &str = "
 Somebody creates a room, ten people join it, and all eleven stay for an hour without agents; in the end the presenter
 ends the room. Every call counts with its declared cost: a call that takes an `Idempotency-Key` counts as if it had one,
 and a poll counts as that of a room of 25 people with agents. A page polls its room every 1.5 s and, while one of the
-two lists is open, messages or questions every 2.5 s: each for half of the time. A poll of the room finds a change as
-often as if each person changed something 20 times an hour, but only the ten mutes that follow the request are counted
-as writes. Opening the page and keeping the history are not counted. **Polling causes most of the cost,** and what
-people write nearly nothing. The last column holds as long as a month stays within what is free.
+two lists is open, messages or questions every 2.5 s, as without a WebSocket: each for half of the time. A poll of the
+room finds a change as often as if each person changed something 20 times an hour, but only the ten mutes that follow
+the request are counted as writes. Opening the page and keeping the history are not counted. **Polling causes most of
+the cost,** and what people write nearly nothing. The last column holds as long as a month stays within what is free.
 ";
 
 const MONTH: &str = "

@@ -28,10 +28,12 @@ pub fn generated(root: &Path) -> Result<Vec<Generated>, String> {
         let file = source(declared);
         endpoints::purpose(&read(root, &file)?).ok_or_else(|| format!("{file}: its first line must state its purpose"))
     };
+    let openapi = openapi::text(&read(root, "infra/openapi.json")?, purpose)?;
+    let asyncapi = asyncapi::text(&read(root, "infra/asyncapi.json")?, &openapi, purpose)?;
     let mut files = vec![
         ("template.yaml".to_owned(), template::text(part, purpose)?),
-        ("docs/openapi.json".to_owned(), openapi::text(&read(root, "infra/openapi.json")?, purpose)?),
-        ("docs/asyncapi.json".to_owned(), asyncapi::text(&read(root, "infra/asyncapi.json")?, purpose)?),
+        ("docs/openapi.json".to_owned(), openapi),
+        ("docs/asyncapi.json".to_owned(), asyncapi),
         ("docs/endpoints.md".to_owned(), endpoints::markdown(purpose)?),
         ("docs/cost.md".to_owned(), cost::markdown()),
         ("docs/environment.md".to_owned(), environment::markdown()),
