@@ -143,7 +143,9 @@ pub use http::BODY_TOO_LARGE;
 pub use idempotency::Once;
 pub use live::Live;
 pub use log::{Observer, ROUTINE, RequestLine, diagnostics};
-pub use runtime::{consume, consume_live, serve, serve_live, serve_schedule, serve_socket, serve_with};
+pub use runtime::{
+    consume, consume_live, serve, serve_live, serve_schedule, serve_socket, serve_socket_live, serve_with,
+};
 pub use socket_answer::{SOCKET_PATH, SocketHandler, SocketReply, answer_socket};
 pub use socket_event::{SocketAnswer, SocketRequest, bye};
 pub use system::get_openapi::DOCUMENT as OPENAPI;

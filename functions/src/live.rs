@@ -6,7 +6,7 @@
 use crate::Context;
 use domain::question::Question;
 use domain::user::User;
-use domain::{RoomId, Timestamp};
+use domain::{RoomId, Timestamp, UserId};
 use futures_util::{StreamExt as _, stream};
 use push::{Lost, Posts};
 use serde::Serialize;
@@ -19,6 +19,8 @@ use telemetry::Chain;
 
 /// Connections that get their messages at once.
 const AT_ONCE: usize = 32;
+/// Connections that a person may have: one for each of a few tabs and devices.
+const CONNECTIONS_MAX: usize = 3;
 /// A connection that is not open may still be opening for so long.
 const OPENING: Duration = Duration::from_secs(5);
 /// Renewals of a room are sent together, at most once in this time.
@@ -103,7 +105,7 @@ const LEFT: &[(&str, Schema)] = &[
 ];
 const QUESTION: &[(&str, Schema)] = &[("question", Schema::Without("Question", "hasVoted"))];
 const RENEWED: &[(&str, Schema)] = &[("verdicts", Schema::ById("Verdicts")), ("leases", Schema::ById("Timestamp"))];
-const REASONS: Schema = Schema::Word(&["left", "removed", "lapsed", "ended", "restart"]);
+const REASONS: Schema = Schema::Word(&["left", "removed", "lapsed", "ended", "replaced", "restart"]);
 
 /// All messages that the server sends by itself.
 pub static SENT: &[Sent] = &[
@@ -205,6 +207,17 @@ impl Context {
                 }
             }
             self.send(live, &here, &texts).await;
+        }
+    }
+
+    /// Closes the oldest connections of a person who has too many.
+    pub(crate) async fn replace_connections(&self, room: &RoomId, person: &UserId) {
+        let Some(live) = &self.live else { return };
+        let mut own = self.connections_in(room).await;
+        own.retain(|connection| connection.participant == *person);
+        own.sort_by_key(|connection| connection.epoch);
+        for connection in own.iter().take(own.len().saturating_sub(CONNECTIONS_MAX)) {
+            self.dismiss(live, connection, room, "replaced").await;
         }
     }
 

@@ -91,14 +91,25 @@ async fn respond(handler: Handler, context: &Context, event: &str) -> Outgoing {
 /// As [`serve`].
 #[inline(never)]
 pub fn serve_socket(handler: SocketHandler) -> Result<(), Error> {
-    start(async |context| {
-        lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
-            let context = &context;
-            let work = async move { Ok::<_, Infallible>(answer_socket(handler, context, event.payload.get()).await) };
-            invocation(&event.context, work)
-        }))
-        .await
-    })
+    start(async |context| converse(handler, context).await)
+}
+
+/// Runs the handler of a WebSocket event on Lambda that sends messages over other connections.
+///
+/// # Errors
+/// As [`serve`].
+#[inline(never)]
+pub fn serve_socket_live(handler: SocketHandler) -> Result<(), Error> {
+    start(async |context| converse(handler, with_connections(context)?).await)
+}
+
+async fn converse(handler: SocketHandler, context: Context) -> Result<(), lambda_http::Error> {
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
+        let context = &context;
+        let work = async move { Ok::<_, Infallible>(answer_socket(handler, context, event.payload.get()).await) };
+        invocation(&event.context, work)
+    }))
+    .await
 }
 
 /// Runs a job on Lambda until Lambda ends the execution environment.

@@ -56,8 +56,8 @@ impl Pump {
 
     /// Lets the consumers send messages over WebSocket connections.
     #[must_use]
-    pub fn with_live(mut self, live: Option<Live>) -> Self {
-        self.context.live = live;
+    pub fn with_live(mut self, live: Live) -> Self {
+        self.context.live = Some(live);
         self
     }
 

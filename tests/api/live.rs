@@ -124,6 +124,19 @@ fn whoever_is_removed_hears_it_and_nothing_more_and_cannot_connect_again() {
 }
 
 #[test]
+fn a_fourth_connection_of_a_person_replaces_the_oldest() {
+    let meeting = Meeting::with(&json!({}));
+    let mut sockets: Vec<_> = (0..4).map(|_| meeting.connect(&meeting.ada)).collect();
+    assert_eq!(next(&mut sockets[0], "bye")["data"], json!({"reason": "replaced"}));
+    assert!(sockets[0].hear().is_none());
+    await_connections(&meeting.runner, 3);
+    meeting.call(&meeting.ada, "POST", "/messages", json!({"message": "Hello"}));
+    for socket in &mut sockets[1..] {
+        next(socket, "new-chat-message");
+    }
+}
+
+#[test]
 fn the_end_of_a_room_ends_its_connections() {
     let meeting = Meeting::with(&json!({}));
     let grace = meeting.join("Grace");

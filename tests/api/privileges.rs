@@ -272,7 +272,10 @@ async fn sockets() -> Vec<(&'static str, Uses)> {
         let event = crate::support::lambda::event(binary).to_string();
         let context = scene.faulty.context();
         functions::answer_socket(*handler, &context, &event).await;
-        // The same on the connection of a participant, and of one who is not in the room any more.
+        // The same on the fourth connection of a participant, and on that of one who is not in the room any more.
+        for other in ["L1SM9cOFvHcCIhw=", "L2SM9cOFvHcCIhw=", "L3SM9cOFvHcCIhw="] {
+            scene.connected_as(other, 0, 1).await;
+        }
         let offer = format!("greenroom.v1, greenroom.bearer.{}", scene.token());
         functions::answer_socket(*handler, &context, &event.replace("\"greenroom.v1\"", &format!("\"{offer}\""))).await;
         for epoch in [1, 7] {

@@ -262,7 +262,7 @@ pub(crate) fn binary(declared: &Declared) -> String {
         FunctionKind::Endpoint if *name == "get_metrics" => METRICS.to_owned(),
         FunctionKind::Endpoint => main(&format!("serve{live}(functions::handlers::{name})")),
         FunctionKind::Consumer => main(&format!("consume{live}(functions::{group}::{name}::run)")),
-        FunctionKind::Socket => main(&format!("serve_socket(functions::{group}::{name}::run)")),
+        FunctionKind::Socket => main(&format!("serve_socket{live}(functions::{group}::{name}::run)")),
         FunctionKind::Job => main(&format!("serve_schedule(functions::{group}::{name}::run)")),
     }
 }

@@ -10,6 +10,7 @@ use store::dynamodb::{Cause, TOKEN_INVALID};
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
+    .live()
     .may(&[
         allow(&["dynamodb:PutItem"], &[STATE]).keys(&["CONN#*"]),
         allow(&["dynamodb:BatchGetItem"], &[STATE]).keys(&["ROOM#*", "USER#p_*"]),
@@ -66,6 +67,9 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
         context.rooms.member(&token.room, &token.participant, &cause).await?.admitted()?;
     }
     context.connections.open(&request.connection, request.epoch, token.as_ref(), now).await?;
+    if let Some(token) = &token {
+        context.replace_connections(&token.room, &token.participant).await;
+    }
     Ok(Value::Null)
 }
 

@@ -90,9 +90,8 @@ impl Gateway {
         let default = default.ok_or_else(|| missing("no function takes the default route"))?;
         let (turns, lists) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(LISTS_MAX));
         let api = template.socket_api()?;
-        let stage = api.stage.clone();
         let sockets = Sockets::new(api, context.clone(), engine.clone(), limits)?;
-        context.live = Some(Live::new(push::Gateway::embedded(sockets.management(), &stage)));
+        context.live = Some(sockets.live());
         Ok(Self { routes, default, context, engine, access, turns, lists, sockets })
     }
 
@@ -104,8 +103,8 @@ impl Gateway {
 
     /// Messages over the WebSocket connections, for a consumer of the stream.
     #[must_use]
-    pub fn live(&self) -> Option<Live> {
-        self.context.live.clone()
+    pub fn live(&self) -> Live {
+        self.sockets.live()
     }
 
     /// Closes the WebSocket connections, and waits for that for at most `drain`.

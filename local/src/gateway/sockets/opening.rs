@@ -9,7 +9,7 @@ use super::routing::Routing;
 use crate::engine::Engine;
 use crate::gateway::places::{Place, Places};
 use crate::template::{BadTemplate, SocketApi};
-use functions::{ApiError, Context};
+use functions::{ApiError, Context, Live};
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -38,6 +38,8 @@ type Opened = Result<Vec<(&'static str, &'static str)>, StatusCode>;
 /// The connections of a gateway.
 pub(in crate::gateway) struct Sockets {
     shared: Arc<Shared>,
+    management: Management,
+    live: Live,
     places: Arc<Places>,
     /// One task per connection.
     tasks: Mutex<JoinSet<()>>,
@@ -51,13 +53,19 @@ impl Sockets {
     /// The API differs from what this gateway supports.
     pub(in crate::gateway) fn new(
         api: SocketApi,
-        context: Context,
+        mut context: Context,
         engine: Engine,
         limits: Limits,
     ) -> Result<Self, BadTemplate> {
+        let registry = Arc::new(Registry::default());
+        let management = Management { registry: Arc::clone(&registry), stage: api.stage.clone() };
+        let live = Live::new(push::Gateway::embedded(management.clone(), &api.stage));
+        context.live = Some(live.clone());
         let routing = Routing::new(api, context, engine)?;
         Ok(Self {
-            shared: Arc::new(Shared { routing, registry: Arc::new(Registry::default()), limits }),
+            shared: Arc::new(Shared { routing, registry, limits }),
+            management,
+            live,
             places: Places::new(SOCKETS_MAX),
             tasks: Mutex::default(),
             stop: watch::Sender::new(false),
@@ -66,7 +74,12 @@ impl Sockets {
 
     /// The handler of requests about the connections.
     pub(in crate::gateway) fn management(&self) -> Management {
-        Management { registry: Arc::clone(&self.shared.registry), stage: self.shared.routing.stage.clone() }
+        self.management.clone()
+    }
+
+    /// Messages over the connections.
+    pub(in crate::gateway) fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// Answers a handshake. As on AWS, the answer waits until the function of `$connect` has accepted.
