@@ -18,7 +18,28 @@ async fn somebody_who_joins_is_in_the_room_and_may_act_there() {
     let people: Vec<_> = seen["participants"].as_array().unwrap().iter().map(|user| &user["name"]).collect();
     assert_eq!(people, ["Ada", "Grace"]);
     assert_eq!(seen["participants"][1]["isMuted"], true);
-    assert_eq!(seen["participants"][1]["participant"]["role"], "attendee");
+    let grace = &seen["participants"][1]["participant"];
+    assert_eq!((&grace["role"], &grace["isVideoOn"]), (&json!("attendee"), &json!(false)));
+}
+
+/// The presenter counts.
+#[tokio::test]
+async fn a_room_with_more_people_than_it_wants_warns_in_every_answer() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, presenter) = NewRoom(json!({"settings": {"warnAbove": 2}})).create(&context).await;
+    let look = room.call("get_room", &presenter);
+    let change = |body: Value| room.call("update_room", &presenter).with(body);
+    for warning in [Value::Null, json!("star_size")] {
+        let joined = Command::new("join_room", "room", &room.id).with(json!({"name": "Grace"})).run(&context).await;
+        assert_eq!((joined.status, &joined.json()["warning"]), (200, &warning));
+        assert_eq!(look.run(&context).await.json()["warning"], warning);
+        let changed = change(json!({"title": format!("About {warning}")})).run(&context).await;
+        assert_eq!((changed.status, &changed.json()["warning"]), (200, &warning));
+    }
+    let changed = change(json!({"settings": {"warnAbove": 3}})).run(&context).await;
+    assert_eq!((changed.status, &changed.json()["warning"]), (200, &Value::Null));
+    assert_eq!(look.run(&context).await.json()["warning"], Value::Null);
 }
 
 #[tokio::test]
