@@ -1,5 +1,6 @@
 use crate::support::faults::{Command, Faulty};
 use crate::support::rooms::{self, signer};
+use crate::support::witness::{Witness, mute_verdict};
 use crate::support::{Reply, Runner, refused, refused_field};
 use domain::TokenKeys;
 use serde_json::{Value, json};
@@ -55,6 +56,30 @@ fn a_malformed_room_is_refused_and_the_member_is_named() {
     }
     refused_field(&create(&runner, json!({"presenterName": "Ada"})), "title");
     assert_eq!(runner.get("/api/rooms").json()["items"], json!([]));
+}
+
+/// The agents say the same in both rooms: the system's flag says muted, and nobody listens.
+#[test]
+fn a_room_may_ask_for_stronger_evidence_than_the_service() {
+    let runner = Runner::with_env(&[("MIN_EVIDENCE", "flag")]);
+    for (settings, verdict) in [
+        (json!({}), ["verified", "flag_only"]),
+        (json!({"minEvidence": "digital_zero"}), ["unverified", "weak_evidence"]),
+    ] {
+        let created = create(&runner, json!({"title": "T", "presenterName": "Ada", "settings": settings})).json();
+        let text = |name: &str| created[name].as_str().unwrap();
+        let state = format!("/api/users/{}/state", text("participantId"));
+        let bearer = format!("Bearer {}", text("presenterToken"));
+        let claim = json!({"isMuted": true, "deviceId": "e3b0", "deviceLabel": "Desk Mic", "roomId": text("roomId")});
+        let claimed = runner.send_json("POST", &state, &[("authorization", &bearer)], claim);
+        assert_eq!(claimed.status, 200, "{}", claimed.text);
+        let mut witness = Witness::paired(&runner, text("participantId"));
+        let attested = witness.attest(&runner, json!({"signal": "not_opened"}));
+        assert_eq!(attested.status, 200, "{}", attested.text);
+        let expected = verdict.map(str::to_owned).into();
+        assert_eq!(mute_verdict(&attested), expected);
+        assert_eq!(mute_verdict(&runner.get(&format!("/api/users/{}", text("participantId")))), expected);
+    }
 }
 
 #[test]
