@@ -12,12 +12,14 @@ async fn a_room_ends_for_everybody_and_its_statistics_are_those_of_the_session()
     assert_eq!(room.call("leave_room", &grace).with(json!({})).run(&context).await.status, 200);
     room.join(&context, "Wu").await;
     refused(&room.call("end_room", &heidi).run(&context).await, 403, "presenter_only");
-    let ended = room.call("end_room", &presenter).run(&context).await;
+    let mut later = context.clone();
+    later.clock = || domain::Timestamp::from(std::time::SystemTime::now()).plus(std::time::Duration::from_secs(90));
+    let ended = room.call("end_room", &presenter).run(&later).await;
     let stats = &ended.json()["sessionStats"];
     assert_eq!((ended.status, &ended.json()["success"]), (200, &json!(true)));
     let counts = ["maxConcurrentParticipants", "totalParticipants", "totalMessages", "totalQuestions"];
     assert_eq!(counts.map(|count| stats[count].as_u64().unwrap()), [3, 4, 0, 0]);
-    assert_eq!(stats["sessionDurationMinutes"], 0);
+    assert_eq!(stats["sessionDurationMinutes"], 2, "90 s are rounded to whole minutes");
     refused(&room.call("get_room", &heidi).run(&context).await, 410, "room_ended");
     let teaser = Command::new("get_room", "room", &room.slug).run(&context).await.json();
     assert_eq!(teaser["isActive"], false);

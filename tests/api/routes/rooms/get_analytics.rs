@@ -77,6 +77,30 @@ async fn a_room_that_is_delivered_again_is_counted_once() {
     );
 }
 
+/// The rooms were created before, at different times, and end now, on one day.
+#[tokio::test]
+async fn the_mean_duration_is_that_of_the_rooms_that_ended() {
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let before: [fn() -> domain::Timestamp; 2] = [|| ago(90), || ago(5 * 60)];
+    for clock in before {
+        let mut then = context.clone();
+        then.clock = clock;
+        let (room, presenter) = NewRoom::default().create(&then).await;
+        assert_eq!(room.call("end_room", &presenter).run(&context).await.status, 200);
+        let [_, ended] = events(&room, clock());
+        let event = serde_json::from_value(ended).unwrap();
+        assert!(run(context.clone(), event).await.batch_item_failures.is_empty());
+    }
+    let today = ask("").run(&context).await.json()["days"][0].clone();
+    // 2 and 5 minutes.
+    assert_eq!((&today["roomsEnded"], &today["meanDurationMinutes"]), (&json!(2), &json!(3)));
+}
+
+fn ago(seconds: u64) -> domain::Timestamp {
+    domain::Timestamp::from(std::time::SystemTime::now() - Duration::from_secs(seconds))
+}
+
 /// The consumer may be late: its own clock says nothing about when a room was created, and a room that is forgotten for
 /// everybody else is still counted.
 #[tokio::test]
