@@ -162,6 +162,16 @@ impl Person {
     }
 
     /// The person's token, with another epoch.
+    /// Checks that nothing is stored any more of somebody who is out: the name, of which `name` is a part, the agent,
+    /// the room, and a code that pairs an agent.
+    pub(crate) async fn is_forgotten(&self, faulty: &Faulty, name: &str) {
+        let stored = faulty.stored().await[format!("USER#{}", self.id)].clone();
+        assert!(stored.is_object() && !stored.to_string().contains(name), "{stored:#}");
+        for gone in ["name", "agentId", "roomId", "pairingCode", "seated", "leaseUntil"] {
+            assert!(stored[gone].is_null(), "{gone}: {stored:#}");
+        }
+    }
+
     pub(crate) fn of_epoch(&self, epoch: u64) -> String {
         signer().sign(&RoomToken { epoch, ..self.claims.clone() })
     }

@@ -1,3 +1,5 @@
+use crate::support::faults::Faulty;
+use crate::support::rooms::{self, NewRoom};
 use crate::support::witness::{Witness, engine, mute_verdict, now_ms, set_attribute};
 use crate::support::{Reply, Runner, refused, refused_field};
 use serde_json::json;
@@ -39,6 +41,29 @@ fn leaving_detaches_the_agent_which_stays_paired() {
     assert_eq!(mute_verdict(&runner.get("/api/users/ada")), ("unverified".into(), "no_agent".into()));
     refused(&witness.attest(&runner, json!({})), 409, "agent_idle");
     assert_eq!(crate::support::witness::attach(&runner, "ada", &witness.token).status, 200);
+}
+
+#[tokio::test]
+async fn somebody_who_leaves_for_good_is_forgotten_and_their_token_ends() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, presenter) = NewRoom::default().create(&context).await;
+    let guest = room.join(&context, "Grace").await;
+    guest.pair(&context).await;
+    let device = json!({"deviceId": "e3b0", "deviceLabel": "Grace's headset"});
+    assert_eq!(guest.call("set_device").with(device).run(&context).await.status, 200);
+    assert_eq!(guest.call("create_pairing").run(&context).await.status, 201);
+    let leave = room.call("leave_room", &guest).with(json!({}));
+    let left = leave.run(&context).await;
+    assert_eq!((left.status, left.json()), (200, json!({"participantId": guest.id, "left": true})));
+    guest.is_forgotten(&faulty, "Grace").await;
+    let claims = guest.call("set_mute").with(json!({"isMuted": true}));
+    let renews = room.call("renew_presence", &guest).with(json!({"lease": "page-load-1"}));
+    for command in [leave, claims, renews, room.call("get_room", &guest), guest.call("get_user")] {
+        refused(&command.run(&context).await, 401, "token_invalid");
+    }
+    let seen = room.call("get_room", &presenter).run(&context).await.json();
+    assert_eq!((&seen["room"]["present"], seen["participants"].as_array().unwrap().len()), (&json!(1), 1));
 }
 
 /// A page that is closed late must not remove a person who has come back with another page.

@@ -90,5 +90,14 @@ async fn a_room_that_begins_to_moderate_keeps_attendees_from_unmuting() {
     assert_eq!(presenter.call("set_mute").with(json!({"isMuted": false})).run(&context).await.status, 200);
     refused(&guest.call("set_state").with(json!({"isMuted": false})).run(&context).await, 403, "unmute_not_allowed");
     room.set(&context, &presenter, json!({"settings": {"moderatedUnmute": false}})).await;
+    // A presenter lets one of them unmute, until they take it back.
+    let other = room.join(&context, "Heidi").await;
+    for (may, status) in [(true, 200), (false, 403)] {
+        let changed = room.moderate(&presenter, &guest, json!({"mayUnmute": may})).run(&context).await;
+        assert_eq!(changed.json()["participant"]["participant"]["mayUnmute"], may, "{}", changed.text);
+        assert_eq!(unmute.run(&context).await.status, status);
+        let others = other.call("set_mute").with(json!({"isMuted": false})).run(&context).await;
+        refused(&others, 403, "unmute_not_allowed");
+    }
     assert_eq!(unmute.run(&context).await.status, 200);
 }
