@@ -4,7 +4,7 @@ use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::lambda::{Lambda, event};
 use crate::support::scene::Scene;
 use crate::support::witness::engine;
-use crate::support::{Reply, Runner, refused};
+use crate::support::{Reply, Runner, refused, root};
 use domain::{Draw, Limit, Timestamp};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -19,6 +19,28 @@ fn calls(limit: Limit) -> usize {
 
 /// The limits as one process has them.
 fn limits(faulty: &Faulty) -> Limits {
+/// The numbers that were asked for, and the page that tells them.
+#[test]
+fn the_limits_are_the_documented_ones() {
+    let page = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let table = [
+        (Limit::CreateRoom, 10, false),
+        (Limit::Join, 50, false),
+        (Limit::Message, 200, true),
+        (Limit::Presence, 400, true),
+        (Limit::Other, 100, true),
+        (Limit::WrongPassword, 10, false),
+    ];
+    assert_eq!((Limit::ALL.len(), Limit::WINDOW), (table.len(), Duration::from_mins(15)));
+    assert!(page.contains("| Calls in 15 minutes |"));
+    for (limit, number, is_open) in table {
+        assert_eq!((limit.calls(), limit.fails_open()), (number, is_open), "{limit}");
+        let calls = if limit == Limit::WrongPassword { format!("{number} in a room") } else { number.to_string() };
+        let line = format!("| `{limit}` | {calls} | {} |", if is_open { "passes" } else { "refused, 503" });
+        assert!(page.contains(&line), "docs/limits.md lacks {line}");
+    }
+}
+
     faulty.context().limits
 }
 
