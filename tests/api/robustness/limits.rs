@@ -2,10 +2,12 @@
 
 use crate::support::faults::{Command, Fault, Faulty};
 use crate::support::lambda::{Lambda, event};
+use crate::support::rooms::{self, NewRoom, PASSWORD, quick_password};
 use crate::support::scene::Scene;
 use crate::support::witness::engine;
 use crate::support::{Reply, Runner, refused, root};
 use domain::{Draw, Limit, Timestamp};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -17,8 +19,6 @@ fn calls(limit: Limit) -> usize {
     limit.calls().into()
 }
 
-/// The limits as one process has them.
-fn limits(faulty: &Faulty) -> Limits {
 /// The numbers that were asked for, and the page that tells them.
 #[test]
 fn the_limits_are_the_documented_ones() {
@@ -41,6 +41,8 @@ fn the_limits_are_the_documented_ones() {
     }
 }
 
+/// The limits as one process has them.
+fn limits(faulty: &Faulty) -> Limits {
     faulty.context().limits
 }
 
@@ -147,7 +149,7 @@ async fn a_thousand_calls_of_twenty_processes_share_one_limit() {
             passed
         }
     });
-    let passed: usize = futures_util::future::join_all(processes).await.into_iter().sum();
+    let passed: usize = join_all(processes).await.into_iter().sum();
     let gained = usize::try_from(began.elapsed().as_secs()).unwrap() / 9 + 1;
     assert!((calls(Limit::Other)..=calls(Limit::Other) + gained).contains(&passed), "{passed}");
 }
@@ -215,7 +217,7 @@ async fn a_right_password_gives_its_token_back_and_guesses_at_once_are_no_more_t
         assert_eq!(guess(&here).await.unwrap(), Ok(()));
         limits.give_back(Limit::WrongPassword, &here).await.unwrap();
     }
-    let guesses = futures_util::future::join_all((0..50).map(|_| guess(&here))).await;
+    let guesses = join_all((0..50).map(|_| guess(&here))).await;
     let passed = guesses.into_iter().filter(|outcome| outcome.as_ref().unwrap().is_ok()).count();
     assert_eq!(passed, calls(Limit::WrongPassword));
     assert_eq!(guess(&there).await.unwrap(), Ok(()), "another room");
@@ -251,6 +253,63 @@ async fn an_address_is_the_same_for_all_processes_another_the_next_day_and_never
     assert!((900..1000).contains(&(seconds(bucket) - START.ms() / 1000)), "{bucket}");
     let secret = &stored[format!("LIMIT#key#{}", START.ms() / 86_400_000)];
     assert!(seconds(secret) - START.ms() / 1000 <= 2 * 86_400, "{secret}");
+}
+
+/// Only the first call, which is the limit's, gets no answer.
+#[tokio::test]
+async fn a_limit_out_of_reach_stops_who_joins_or_creates_and_nobody_who_writes() {
+    let stopped =
+        [("create_room", 503), ("join_room", 503), ("post_message", 201)].map(|(endpoint, status)| async move {
+            let faulty = Faulty::new();
+            // The process has the day's secret already, and the key that signs tokens.
+            let context = rooms::open(&faulty).await;
+            let (room, ada) = NewRoom::default().create(&context).await;
+            let before = faulty.stored().await;
+            let command = match endpoint {
+                "create_room" => Command::new(endpoint, "none", "").with(json!({"title": "T", "presenterName": "Eve"})),
+                "join_room" => Command::new(endpoint, "room", &room.id).with(json!({"name": "Grace"})),
+                _ => room.call(endpoint, &ada).with(json!({"message": "Hello"})),
+            };
+            faulty.be(Box::new(|number, _| (number == 0).then_some(Fault::Hang)));
+            let began = Instant::now();
+            let reply = command.run(&context).await;
+            assert_eq!(reply.status, status, "{endpoint}: {}", reply.text);
+            assert!(began.elapsed() < Duration::from_secs(4), "{endpoint}: {:?}", began.elapsed());
+            assert_eq!(faulty.calls()[0], "UpdateItem", "{endpoint}");
+            if status == 503 {
+                refused(&reply, 503, "unavailable");
+                assert_eq!(faulty.stored().await, before, "{endpoint}");
+            }
+        });
+    join_all(stopped).await;
+}
+
+/// An address has ten guesses in a room, however many other addresses guess there too.
+#[tokio::test]
+async fn a_thousand_guesses_from_fifty_addresses_hash_ten_for_each() {
+    const ADDRESSES: u8 = 50;
+    const GUESSES: usize = 20;
+    let faulty = Faulty::new();
+    let context = rooms::open(&faulty).await;
+    let (room, _) = NewRoom(json!({"password": PASSWORD})).create(&context).await;
+    faulty.call("UpdateItem", &quick_password(&room)).await;
+    let guesses = (0..ADDRESSES).map(|address| {
+        let guess = Command::new("join_room", "room", &room.id).with(json!({"name": "Eve", "password": "U*V"}));
+        let (guess, context) = (Command { address: [198, 51, 100, address], ..guess }, context.clone());
+        async move {
+            let mut hashed = 0;
+            for _ in 0..GUESSES {
+                let reply = guess.run(&context).await;
+                let code = reply.json()["code"].clone();
+                assert!(code == "password_wrong" || code == "rate_limited", "{}", reply.text);
+                hashed += usize::from(code == "password_wrong");
+            }
+            hashed
+        }
+    });
+    assert!(join_all(guesses).await.into_iter().all(|hashed| hashed == calls(Limit::WrongPassword)));
+    // Nobody else is locked out of the room.
+    room.join(&context, "Grace").await;
 }
 
 #[tokio::test]

@@ -20,6 +20,14 @@ pub(crate) const PASSWORD: &str = "U*U";
 /// Its hash by bcrypt, from the test vectors of Openwall's `crypt_blowfish`: a quick one.
 pub(crate) const PASSWORD_HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
+/// The write that gives a room [`PASSWORD`], by its quick hash.
+pub(crate) fn quick_password(room: &Room) -> Value {
+    json!({
+        "TableName": "greenroom-state", "Key": {"pk": {"S": format!("ROOM#{}", room.id)}, "sk": {"S": "META"}},
+        "UpdateExpression": "SET passwordHash = :hash", "ExpressionAttributeValues": {":hash": {"S": PASSWORD_HASH}},
+    })
+}
+
 /// The key that signs tokens in tests.
 pub(crate) fn signer() -> TokenSigner {
     TokenSigner::from_seed(&SEED).unwrap()
@@ -154,14 +162,6 @@ impl Person {
         AgentId::of(&key.verifying_key().to_bytes().into()).to_string()
     }
 
-    /// The person's token, but past its time.
-    pub(crate) fn expired(&self) -> String {
-        let ms = now().ms();
-        let (issued_at, expires_at) = (Timestamp::from_ms(ms - 20_000), Timestamp::from_ms(ms - 10_000));
-        signer().sign(&RoomToken { issued_at, expires_at, ..self.claims.clone() })
-    }
-
-    /// The person's token, with another epoch.
     /// Checks that nothing is stored any more of somebody who is out: the name, of which `name` is a part, the agent,
     /// the room, and a code that pairs an agent.
     pub(crate) async fn is_forgotten(&self, faulty: &Faulty, name: &str) {
@@ -172,6 +172,14 @@ impl Person {
         }
     }
 
+    /// The person's token, but past its time.
+    pub(crate) fn expired(&self) -> String {
+        let ms = now().ms();
+        let (issued_at, expires_at) = (Timestamp::from_ms(ms - 20_000), Timestamp::from_ms(ms - 10_000));
+        signer().sign(&RoomToken { issued_at, expires_at, ..self.claims.clone() })
+    }
+
+    /// The person's token, with another epoch.
     pub(crate) fn of_epoch(&self, epoch: u64) -> String {
         signer().sign(&RoomToken { epoch, ..self.claims.clone() })
     }

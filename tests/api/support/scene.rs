@@ -1,7 +1,7 @@
 //! Ada with an agent, on a database whose faults a test chooses.
 
 use super::faults::{Command, Faulty};
-use super::rooms::{self, NewRoom, PASSWORD, PASSWORD_HASH, Person, Room};
+use super::rooms::{self, NewRoom, PASSWORD, Person, Room, quick_password};
 use super::witness::{attestation, enrolment, fresh_key, now_ms, probe};
 use domain::{AgentId, Purpose, SigningKey, WitnessToken};
 use functions::DECLARED;
@@ -56,11 +56,7 @@ impl Scene {
         let faulty = Faulty::new();
         let context = rooms::open(&faulty).await;
         let (room, presenter) = NewRoom::default().create(&context).await;
-        let locks = json!({
-            "TableName": "greenroom-state", "Key": {"pk": {"S": format!("ROOM#{}", room.id)}, "sk": {"S": "META"}},
-            "UpdateExpression": "SET passwordHash = :hash", "ExpressionAttributeValues": {":hash": {"S": PASSWORD_HASH}},
-        });
-        faulty.call("UpdateItem", &locks).await;
+        faulty.call("UpdateItem", &quick_password(&room)).await;
         let guest = room.join(&context, "Grace").await;
         let silent = room.join(&context, "Sil").await;
         room.set(&context, &presenter, json!({"settings": {"lobby": true}})).await;

@@ -62,7 +62,10 @@ async fn a_password_is_needed_and_guesses_are_limited() {
     // Another address and another room are not limited.
     let elsewhere = Command { address: [198, 51, 100, 1], ..ask(json!({"name": "G", "password": PASSWORD})) };
     assert_eq!(elsewhere.run(&context).await.status, 200);
+    // One that is too long is refused before anything is read or hashed.
+    faulty.be_well();
     refused_field(&ask(json!({"name": "G", "password": "x".repeat(129)})).run(&context).await, "password");
+    assert!(faulty.calls().is_empty(), "{:?}", faulty.calls());
 }
 
 /// A join must not depend on the number of people that it has read: some lost every time, and got 503.
