@@ -201,6 +201,48 @@ async fn every_route_lets_in_whom_its_declaration_names_and_nobody_else() {
     assert!(wrong.is_empty(), "{} wrong cells:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// A presenter may do all of this in their own room, but there is no such thing in it.
+#[tokio::test]
+async fn what_belongs_to_another_room_is_not_found() {
+    let faulty = Faulty::new();
+    let context = crate::support::rooms::strict(&faulty).await;
+    let (room, ada) = NewRoom::default().create(&context).await;
+    let (other, eve) = NewRoom(json!({"settings": {"lobby": true}})).create(&context).await;
+    let question = other.ask(&context, &eve, "Why?").await;
+    let waiting = other.join(&context, "Wu").await;
+    let request = other.call("mute_all", &eve).run(&context).await.json()["requestId"].as_str().unwrap().to_owned();
+    let stored = async || {
+        let mut stored = faulty.stored().await;
+        stored.as_object_mut().unwrap().retain(|key, _| !key.starts_with("LIMIT#"));
+        stored
+    };
+    let before = stored().await;
+    let mut outcome = room.call("get_mute_request", &ada);
+    outcome.parameters.push(("muteRequestId", request.clone()));
+    let about = |endpoint| room.about(&question, endpoint, &ada);
+    let asked = "question_not_found";
+    let person = "participant_not_found";
+    for (command, code) in [
+        (about("answer_question").with(json!({"answer": "Because."})), asked),
+        (about("update_question").with(json!({"isPinned": true})), asked),
+        (about("update_question").with(json!({"isAnswered": true})), asked),
+        (about("update_question").with(json!({"removed": true})), asked),
+        (about("cast_vote"), asked),
+        (about("withdraw_vote"), asked),
+        (room.moderate(&ada, &waiting, json!({"admitted": true})), person),
+        (room.moderate(&ada, &eve, json!({"removed": true})), person),
+        (room.moderate(&ada, &eve, json!({"role": "attendee"})), person),
+        (room.moderate(&ada, &eve, json!({"mayUnmute": true})), person),
+        (room.moderate(&ada, &eve, json!({"handRaised": false})), person),
+        (outcome, "mute_request_not_found"),
+        (room.moderate(&ada, &ada, json!({"refusedRequest": request})), "mute_request_not_found"),
+    ] {
+        let reply = command.run(&context).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (404, &json!(code)), "{command:?}");
+    }
+    assert_eq!(stored().await, before);
+}
+
 #[tokio::test]
 async fn sixty_bad_tokens_are_refused_alike() {
     let faulty = Faulty::new();
