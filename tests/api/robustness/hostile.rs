@@ -2,7 +2,7 @@
 //! data, learns anything or breaks the log.
 
 use super::hostile_requests::Outcome::{Answered, CutOff, Refused};
-use super::hostile_requests::{Hostile, KNOWN, hostile};
+use super::hostile_requests::{Hostile, KNOWN, PRESENTER, ROOM, hostile};
 use super::wire::{Answer, Wire};
 use crate::support::Runner;
 use serde_json::{Value, json};
@@ -63,10 +63,16 @@ fn is_harmless(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn send_all(runner: &Runner, numbers: impl Iterator<Item = u64>) {
+/// `room` and its presenter are those that the requests are about.
+fn send_all(runner: &Runner, [room, presenter]: [&str; 2], numbers: impl Iterator<Item = u64>) {
     let mut wire = Wire::to(runner);
     for n in numbers {
-        let Hostile { bytes, method, outcome } = hostile(n);
+        let Hostile { mut bytes, method, outcome } = hostile(n);
+        for (known, real) in [(ROOM, room), (PRESENTER, presenter)] {
+            while let Some(at) = bytes.windows(known.len()).position(|part| part == known.as_bytes()) {
+                bytes[at..at + known.len()].copy_from_slice(real.as_bytes());
+            }
+        }
         if matches!(outcome, Answered | Refused) {
             wire.send(&bytes);
             let answer =
@@ -99,14 +105,19 @@ fn ten_thousand_hostile_requests_change_nothing_learn_nothing_and_break_nothing(
         let body = json!({"isMuted": true, "deviceId": "usb", "deviceLabel": "Ada's", "roomId": "demo"});
         assert_eq!(runner.post(&format!("/api/users/{user}/state"), body).status, 201);
     }
+    let created = runner.post("/api/rooms", json!({"title": "Weekly review", "presenterName": "Ada"})).json();
+    let ids = [&created["roomId"], &created["participantId"]].map(|id| id.as_str().unwrap());
     let before = known(&runner);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let runner = &runner;
-            scope.spawn(move || send_all(runner, (0..REQUESTS).skip(thread).step_by(THREADS)));
+            scope.spawn(move || send_all(runner, ids, (0..REQUESTS).skip(thread).step_by(THREADS)));
         }
     });
     assert_eq!(known(&runner), before);
+    let bearer = format!("Bearer {}", created["presenterToken"].as_str().unwrap());
+    let room = runner.send("GET", &format!("/api/rooms/{}", ids[0]), &[("authorization", &bearer)], "");
+    assert_eq!(room.status, 200, "{}", room.text);
     runner.log_of(&runner.get("/api/health"));
     let log = runner.log();
     let requests: Vec<_> = log.iter().filter(|line| line.get("statusCode").is_some()).collect();

@@ -6,6 +6,42 @@ use serde_json::json;
 /// Users that appear only in requests that must be refused.
 pub(super) const KNOWN: [&str; 4] = ["ada", "grace", "x", "a.b:c@d-e_f"];
 
+/// Stand for the room that the test creates, and for its presenter. Its own ids are as long.
+pub(super) const ROOM: &str = "rm_01KBA8M3Q4V4W5X6Y7Z8A9BCDE";
+pub(super) const PRESENTER: &str = "p_01KBA8M3Q4V4W5X6Y7Z8A9BCDF";
+
+/// Writes to the room: method, the end of the path, and a valid body. In open mode the body says who acts.
+const ROOM_WRITES: [(&str, &str, &str); 9] = [
+    (
+        "POST",
+        "",
+        r#"{"title":"T","presenterName":"Ada","password":null,"maxParticipants":50,"settings":{"lobby":true}}"#,
+    ),
+    ("POST", "{room}/join", r#"{"name":"Grace","password":"sesame","capabilities":{"webrtc":true}}"#),
+    (
+        "PATCH",
+        "{room}",
+        r#"{"participantId":"{own}","title":"T","settings":{"chat":null,"media":{"videoCodecs":["VP9"]}}}"#,
+    ),
+    ("POST", "{room}/messages", r#"{"participantId":"{own}","message":"Hello\n","type":"reaction"}"#),
+    ("POST", "{room}/questions", r#"{"participantId":"{own}","question":"Why?"}"#),
+    ("POST", "{room}/presence", r#"{"participantId":"{own}","lease":"page-load-1"}"#),
+    ("POST", "{room}/leave", r#"{"participantId":"{own}","lease":"page-load-1"}"#),
+    ("POST", "{room}/mute-all", r#"{"participantId":"{own}"}"#),
+    (
+        "PATCH",
+        "{room}/participants/{own}",
+        r#"{"participantId":"{own}","handRaised":true,"role":"presenter","name":"A"}"#,
+    ),
+];
+
+/// One of the writes to the room: method, path and body.
+fn room_write(rng: &mut Rng) -> (&'static str, String, String) {
+    let (method, path, body) = ROOM_WRITES[rng.usize(..ROOM_WRITES.len())];
+    let filled = |text: &str| text.replace("{room}", ROOM).replace("{own}", PRESENTER);
+    (method, format!("/api/rooms/{}", filled(path)).trim_end_matches('/').to_owned(), filled(body))
+}
+
 /// A request and its expected outcome.
 pub(super) struct Hostile {
     pub(super) bytes: Vec<u8>,
@@ -49,11 +85,42 @@ fn request(method: &str, path: &str, headers: impl AsRef<[u8]>, body: impl AsRef
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// A change of a known user that must be refused.
+/// Changes some bytes.
+fn mutated(rng: &mut Rng, mut body: Vec<u8>) -> Vec<u8> {
+    for _ in 0..rng.usize(1..6) {
+        let at = rng.usize(..body.len());
+        match rng.u8(..4) {
+            0 => body[at] = rng.u8(..),
+            1 => body.insert(at, b"{}[]\",:\\\0 9e-"[rng.usize(..13)]),
+            2 => drop(body.remove(at)),
+            _ => body.extend_from_within(at..),
+        }
+    }
+    body
+}
+
+/// A change of a known user, or of the room, that must be refused.
 fn write(rng: &mut Rng, headers: &str, body: impl AsRef<[u8]>) -> Hostile {
+    if rng.bool() {
+        let (method, path, _) = room_write(rng);
+        return request(method, &path, headers, body, Refused);
+    }
     let user = KNOWN[rng.usize(..KNOWN.len())];
     let (method, path) = [("POST", "state"), ("PATCH", "mute"), ("PATCH", "device")][rng.usize(..3)];
     request(method, &format!("/api/users/{user}/{path}"), headers, body, Refused)
+}
+
+/// The same with a body that is valid but for its last members.
+fn write_ending(rng: &mut Rng, end: impl AsRef<[u8]>) -> Hostile {
+    let user = KNOWN[rng.usize(..KNOWN.len())];
+    let (method, path, body) = match rng.usize(..4) {
+        0 => ("POST", format!("/api/users/{user}/state"), r#"{"isMuted":true}"#.to_owned()),
+        1 => ("PATCH", format!("/api/users/{user}/mute"), r#"{"isMuted":true}"#.to_owned()),
+        2 => ("PATCH", format!("/api/users/{user}/device"), r#"{"isMuted":true}"#.to_owned()),
+        _ => room_write(rng),
+    };
+    let body = [&body.as_bytes()[..body.len() - 1], b",", end.as_ref(), b"}"].concat();
+    request(method, &path, JSON, body, Refused)
 }
 
 fn raw(bytes: impl Into<Vec<u8>>, outcome: Outcome) -> Hostile {
@@ -79,18 +146,14 @@ fn hostile_body(kind: u64, rng: &mut Rng) -> Hostile {
     match kind {
         // A valid body with some changed bytes, about a user that no test reads.
         0 => {
-            let mut body =
-                br#"{"isMuted":true,"muteScope":"os","deviceId":"usb-1","deviceLabel":"A","roomId":"demo","seq":7}"#
-                    .to_vec();
-            for _ in 0..rng.usize(1..6) {
-                let at = rng.usize(..body.len());
-                match rng.u8(..4) {
-                    0 => body[at] = rng.u8(..),
-                    1 => body.insert(at, b"{}[]\",:\\\0 9e-"[rng.usize(..13)]),
-                    2 => drop(body.remove(at)),
-                    _ => body.extend_from_within(at..),
-                }
+            let body =
+                br#"{"isMuted":true,"muteScope":"os","deviceId":"usb-1","deviceLabel":"A","roomId":"demo","seq":7}"#;
+            if rng.bool() {
+                let (method, path, body) = room_write(rng);
+                let body = mutated(rng, body.into_bytes());
+                return request(method, &path, JSON, body, Answered);
             }
+            let body = mutated(rng, body.to_vec());
             request("POST", "/api/users/mutated/state", JSON, body, Answered)
         }
         1 => {
@@ -98,7 +161,7 @@ fn hostile_body(kind: u64, rng: &mut Rng) -> Hostile {
             let field = pick(rng, "muteScope|deviceLabel|deviceId|roomId|userId|version|createdAt|verdict");
             let value = if value == "\"true\"" && field.starts_with("device") { "0" } else { value };
             let value = if value == "\"true\"" && field == "roomId" { "0" } else { value };
-            write(rng, JSON, format!("{{\"isMuted\":true,\"deviceId\":7,\"{field}\":{value}}}"))
+            write_ending(rng, format!("\"deviceId\":7,\"{field}\":{value}"))
         }
         2 => {
             let depth = rng.usize(100..15_000);
@@ -115,15 +178,15 @@ fn hostile_body(kind: u64, rng: &mut Rng) -> Hostile {
                 4 => format!("{digits}e-{}", digits.len()),
                 _ => pick(rng, "NaN|Infinity|0x10|01|+1|9007199254740992|1e400|-0.0|.5").to_owned(),
             };
-            write(rng, JSON, format!("{{\"isMuted\":true,\"deviceId\":\"d\",\"seq\":{number}}}"))
+            write_ending(rng, format!("\"deviceId\":\"d\",\"seq\":{number}"))
         }
         _ => {
-            let mut body = b"{\"isMuted\":true,\"deviceId\":\"".to_vec();
+            let mut end = b"\"deviceId\":\"".to_vec();
             let bad: [&[u8]; 8] =
                 [b"\\u0000", b"\0", b"\xff\xfe", b"\\ud800", b"\xc0\xaf", b"\xed\xa0\x80", b"\n", b"\xf4\x90\x80\x80"];
-            body.extend(bad[rng.usize(..bad.len())]);
-            body.extend(b"\"}");
-            write(rng, JSON, body)
+            end.extend(bad[rng.usize(..bad.len())]);
+            end.push(b'"');
+            write_ending(rng, end)
         }
     }
 }
