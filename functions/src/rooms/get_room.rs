@@ -13,7 +13,7 @@ use domain::{RoomId, Slug, Title};
 use lambda_http::http::header;
 use schemars::JsonSchema;
 use serde::Serialize;
-use store::dynamodb::People;
+use store::dynamodb::{Member, People, StoredRoom};
 
 pub(crate) const FUNCTION: Function = route!(GET "/api/rooms/{room}")
     .callers(Callers::Visitor)
@@ -121,8 +121,9 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         return ok(&RoomView { room: implicit, participants: Some(present), waiting: None, is_active, warning: None });
     };
     let member = context.rooms.polls(&room_id, &token.participant, &cause(&context, &request, &caller)).await?;
-    let (role, room) = (member.role(), member.stored.room);
-    let People { present, waiting } = context.rooms.people(&room_id, now).await?;
+    let role = member.role();
+    let Member { stored: StoredRoom { room, .. }, user, .. } = member;
+    let People { present, waiting } = context.rooms.people(&room_id, now).await?.with(user, now);
     let waiting = Some(waiting).filter(|_| role == Role::Presenter && room.settings.lobby);
     let warning = Warning::of(&room);
 

@@ -1,10 +1,13 @@
 //! A lagging index: lists may be late and catch up later, and no decision depends on them.
 
 use crate::support::faults::{Command, Fault, Faulty};
+use crate::support::refused;
 use crate::support::rooms::{self, NewRoom};
 use crate::support::scene::Scene;
+use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 const PEOPLE: u8 = 4;
 const ROOMS: [&str; 2] = ["demo", "other"];
@@ -134,5 +137,86 @@ async fn who_has_just_joined_is_not_refused_for_a_replica_that_lags() {
     room.remove(&context, &presenter, &guest).await;
     for endpoint in polls {
         assert_eq!(room.call(endpoint, &guest).run(&context).await.status, 401, "{endpoint}");
+    }
+}
+
+/// The list of a room's people comes from the index, but who looks at it is read from the table itself.
+#[tokio::test]
+async fn whoever_joins_sees_themselves_in_the_room_however_far_the_index_lags() {
+    for lag in LAGS {
+        let faulty = Faulty::new();
+        let context = rooms::strict(&faulty).await;
+        let (room, ada) = NewRoom::default().create(&context).await;
+        faulty.lag(Some(lag)).await;
+        let grace = room.join(&context, "Grace").await;
+        let people = async |by| {
+            let seen = room.call("get_room", by).run(&context).await.json();
+            let person = |user: &Value| (user["name"].clone(), user["participant"]["handRaised"].clone());
+            seen["participants"].as_array().unwrap().iter().map(person).collect::<Vec<_>>()
+        };
+        assert_eq!(people(&grace).await, [(json!("Ada"), json!(false)), (json!("Grace"), json!(false))], "{lag}");
+        let raised = room.moderate(&grace, &grace, json!({"handRaised": true})).run(&context).await;
+        assert_eq!(raised.status, 200, "{}", raised.text);
+        let now = [(json!("Ada"), json!(false)), (json!("Grace"), json!(true))];
+        assert_eq!(people(&grace).await, now, "{lag}");
+        faulty.lag(None).await;
+        assert_eq!(people(&ada).await, now, "{lag}");
+    }
+}
+
+/// Whose seat is free is looked for in the index, and decided by the person's own item.
+#[tokio::test]
+async fn a_full_room_takes_no_seat_of_somebody_who_is_there_however_far_the_index_lags() {
+    for (lag, stays) in LAGS.into_iter().flat_map(|lag| [(lag, true), (lag, false)]) {
+        let faulty = Faulty::new();
+        let context = rooms::strict(&faulty).await;
+        faulty.lag(Some(lag)).await;
+        let (room, ada) = NewRoom(json!({"maxParticipants": 2})).create(&context).await;
+        let grace = room.join(&context, "Grace").await;
+        let mut in_a_minute = context.clone();
+        in_a_minute.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_mins(1));
+        for person in [&ada, &grace].into_iter().take(1 + usize::from(stays)) {
+            let renewal = room.call("renew_presence", person).with(json!({"lease": "page-load-1"}));
+            assert_eq!(renewal.run(&in_a_minute).await.status, 200);
+        }
+        let join = Command::new("join_room", "room", &room.id).with(json!({"name": "Heidi"}));
+        let mut reply = join.run(&in_a_minute).await;
+        faulty.lag(None).await;
+        if !stays && reply.status == 409 {
+            // The index did not know Grace. Once it does, her seat is given away.
+            refused(&reply, 409, "room_full");
+            reply = join.run(&in_a_minute).await;
+        }
+        assert_eq!(reply.status, if stays { 409 } else { 200 }, "{lag} writes behind, {stays}: {}", reply.text);
+        let seen = room.call("get_room", &ada).run(&in_a_minute).await.json();
+        let names: Vec<_> = seen["participants"].as_array().unwrap().iter().map(|user| &user["name"]).collect();
+        assert_eq!(
+            (&seen["room"]["present"], names),
+            (&json!(2), vec![&json!("Ada"), &json!(if stays { "Grace" } else { "Heidi" })])
+        );
+    }
+}
+
+/// Somebody whom the index does not know yet is not among the targets, but the room itself shows the request.
+#[tokio::test]
+async fn a_request_to_mute_reaches_everybody_however_far_the_index_lags() {
+    for lag in LAGS {
+        let faulty = Faulty::new();
+        let context = rooms::strict(&faulty).await;
+        faulty.lag(Some(lag)).await;
+        let (room, ada) = NewRoom::default().create(&context).await;
+        let [grace, heidi] = [room.join(&context, "Grace").await, room.join(&context, "Heidi").await];
+        let asked = room.call("mute_all", &ada).run(&context).await;
+        assert_eq!(asked.status, 202, "{}", asked.text);
+        let request = asked.json()["requestId"].clone();
+        for person in [&grace, &heidi] {
+            let seen = room.call("get_room", person).run(&context).await.json();
+            assert_eq!(seen["room"]["muteRequest"]["requestId"], request, "{lag} writes behind");
+            let stays_open = room.moderate(person, person, json!({"refusedRequest": request})).run(&context).await;
+            assert_eq!(stays_open.status, 200, "{}", stays_open.text);
+        }
+        faulty.lag(None).await;
+        let targets = asked.json()["targets"].as_array().unwrap().len();
+        assert!((lag > 0 || targets == 2) && (lag < 25 || targets == 0), "{targets} targets, {lag} writes behind");
     }
 }

@@ -104,6 +104,21 @@ pub struct People {
     pub waiting: Vec<User>,
 }
 
+impl People {
+    /// The people, with this one as they were read from the table itself. The index follows a write within moments, and
+    /// whoever looks at a room must see what they have just done there: that they joined, or raised a hand.
+    #[must_use]
+    pub fn with(mut self, person: User, now: Timestamp) -> Self {
+        self.present.retain(|other| other.user_id != person.user_id);
+        self.waiting.retain(|other| other.user_id != person.user_id);
+        if person.is_present(now) {
+            let place = self.present.partition_point(|other| other.user_id < person.user_id);
+            self.present.insert(place, person);
+        }
+        self
+    }
+}
+
 /// A change of a participant. Members that are `None` stay as they are.
 #[derive(Debug, Default)]
 pub struct PersonChange {

@@ -87,3 +87,35 @@ async fn a_room_ends_by_itself_after_twelve_hours_and_is_forgotten_an_hour_later
     later.clock = || Timestamp::from(SystemTime::now()).plus(Duration::from_hours(13));
     refused(&ask.run(&later).await, 404, "room_not_found");
 }
+
+/// Their items are more than one page of a query, which has 1 MB.
+#[tokio::test]
+async fn a_room_of_a_thousand_with_the_longest_names_is_listed_whole() {
+    let faulty = Faulty::new();
+    let context = rooms::strict(&faulty).await;
+    let (room, ada) = NewRoom(json!({"maxParticipants": 1000})).create(&context).await;
+    let grace = room.join(&context, &"🎤".repeat(100)).await;
+    let claim =
+        json!({"isMuted": true, "deviceId": "d".repeat(256), "deviceLabel": "🎤".repeat(256), "roomId": room.id});
+    let claimed = grace.call("set_state").with(claim).run(&context).await;
+    assert_eq!(claimed.status, 200, "{}", claimed.text);
+    let item = faulty.stored().await[format!("USER#{}", grace.id)].clone();
+    let copies: Vec<_> = (2..1000)
+        .map(|n| {
+            let mut item = item.clone();
+            item["pk"]["S"] = format!("USER#p_01ZZZZZZZZZZZZZZZZZZZZ{n:04}").into();
+            json!({"PutRequest": {"Item": item}})
+        })
+        .collect();
+    for batch in copies.chunks(25) {
+        faulty.call("BatchWriteItem", &json!({"RequestItems": {"greenroom-state": batch}})).await;
+    }
+    faulty.be_well();
+    let reply = room.call("get_room", &ada).run(&context).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert!(faulty.calls().iter().filter(|call| *call == "Query").count() > 1, "{:?}", faulty.calls());
+    let seen = reply.json();
+    let ids: std::collections::BTreeSet<_> =
+        seen["participants"].as_array().unwrap().iter().map(|user| user["userId"].as_str().unwrap()).collect();
+    assert_eq!((ids.len(), seen["participants"].as_array().unwrap().len()), (1000, 1000));
+}
