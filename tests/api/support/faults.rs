@@ -45,7 +45,8 @@ pub(crate) enum Fault {
     Hang,
     /// It takes effect, and no answer ever comes.
     HangAfter,
-    /// A batch takes effect except for this many of its items, which come back unprocessed.
+    /// A batch of reads or writes takes effect except for this many of its items, which come back unprocessed. One is
+    /// done always.
     Unprocessed(usize),
     /// It takes effect, and this function changes the answer, for example to the state of a moment before.
     Answers(fn(&mut Value)),
@@ -281,7 +282,8 @@ impl HttpConnector for Faulty {
             let (status, body) = Engine::call(&engine, operation, body).await.unwrap();
             if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
                 let mut answer: Value = serde_json::from_slice(&body).unwrap();
-                answer["UnprocessedItems"] = unprocessed;
+                let left = if is_read { "UnprocessedKeys" } else { "UnprocessedItems" };
+                answer[left] = unprocessed;
                 return Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), answer.to_string().into()));
             }
             let lags = shared.lock().unwrap().index.is_some();
@@ -295,6 +297,7 @@ impl HttpConnector for Faulty {
                 while index.past.len() > index.writes + 1 {
                     index.past.pop_front();
                 }
+            let is_read = operation == "BatchGetItem";
             }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),
@@ -322,7 +325,13 @@ fn split(body: &[u8], items: usize) -> (Vec<u8>, Option<Value>) {
         let kept = requests.len().saturating_sub(items).max(1);
         let rest = requests.split_off(kept);
         if !rest.is_empty() {
-            left[table] = rest.into();
+            left[table] = match reads {
+                Some(mut reads) => {
+                    reads["Keys"] = rest.into();
+                    reads
+                }
+                None => rest.into(),
+            };
         }
     }
     (body.to_string().into(), Some(left))
@@ -335,6 +344,9 @@ fn refusal(status: u16, name: &str) -> HttpResponse {
 
 impl HttpClient for Faulty {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        // A batch of reads has its keys beside how it reads them.
+        let reads = requests.get("Keys").is_some().then(|| requests.clone());
+        let requests = if reads.is_some() { &mut requests["Keys"] } else { requests };
         SharedHttpConnector::new(self.clone())
     }
 }
