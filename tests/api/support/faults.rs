@@ -184,6 +184,23 @@ impl Faulty {
         serde_json::from_slice(&answer).unwrap()
     }
 
+    /// All items of the state table, read without faults.
+    pub(crate) async fn items(&self) -> Vec<Value> {
+        items(&self.engine).await
+    }
+
+    /// Makes these the items of the state table again. It is quicker than to make them anew.
+    pub(crate) async fn put_back(&self, items: &[Value]) {
+        let now = self.items().await;
+        let key = |item: &Value| json!({"pk": item["pk"], "sk": item["sk"]});
+        for item in now.iter().filter(|item| items.iter().all(|old| key(old) != key(item))) {
+            self.call("DeleteItem", &json!({"TableName": "greenroom-state", "Key": key(item)})).await;
+        }
+        for item in items.iter().filter(|item| !now.contains(item)) {
+            self.call("PutItem", &json!({"TableName": "greenroom-state", "Item": item})).await;
+        }
+    }
+
     /// All items of the state table by partition key, read without faults. What people write in a room shares the room's
     /// partition, so its sort key follows.
     pub(crate) async fn stored(&self) -> Value {
@@ -279,6 +296,7 @@ impl HttpConnector for Faulty {
                 Some(Fault::Unprocessed(items)) => split(&body, items),
                 _ => (body, None),
             };
+            let is_read = operation == "BatchGetItem";
             let (status, body) = Engine::call(&engine, operation, body).await.unwrap();
             if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
                 let mut answer: Value = serde_json::from_slice(&body).unwrap();
@@ -297,7 +315,6 @@ impl HttpConnector for Faulty {
                 while index.past.len() > index.writes + 1 {
                     index.past.pop_front();
                 }
-            let is_read = operation == "BatchGetItem";
             }
             match fault {
                 Some(Fault::LostAfter) => Err(lost()),
@@ -321,6 +338,9 @@ fn split(body: &[u8], items: usize) -> (Vec<u8>, Option<Value>) {
     let tables = body["RequestItems"].as_object_mut().unwrap();
     let mut left = json!({});
     for (table, requests) in tables.iter_mut() {
+        // A batch of reads has its keys beside how it reads them.
+        let reads = requests.get("Keys").is_some().then(|| requests.clone());
+        let requests = if reads.is_some() { &mut requests["Keys"] } else { requests };
         let requests = requests.as_array_mut().unwrap();
         let kept = requests.len().saturating_sub(items).max(1);
         let rest = requests.split_off(kept);
@@ -344,9 +364,6 @@ fn refusal(status: u16, name: &str) -> HttpResponse {
 
 impl HttpClient for Faulty {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // A batch of reads has its keys beside how it reads them.
-        let reads = requests.get("Keys").is_some().then(|| requests.clone());
-        let requests = if reads.is_some() { &mut requests["Keys"] } else { requests };
         SharedHttpConnector::new(self.clone())
     }
 }

@@ -373,8 +373,12 @@ impl Rooms {
         if let Some(may) = change.may_unmute {
             write = write.set_or_remove(MAY_UNMUTE, flag(may));
         }
-        if let Some(role) = change.role {
-            self.change_role(id, person, role, change.is_moderated, cause).await?;
+        if let Some(role) = change.role
+            && self.change_role(id, person, role, change.is_moderated, &write).await?
+        {
+            // Everything was changed with the role.
+            let item = self.table.get_now(keys::user(person)).await?.filter(|item| is_in(item, id));
+            return user(item.ok_or_else(|| gone(cause, person))?, self.policy, cause.at);
         }
         match self.table.change(write).await? {
             Ok(item) => user(item, self.policy, cause.at),
@@ -388,21 +392,22 @@ impl Rooms {
 }
 
 impl Rooms {
-    /// Makes somebody a presenter, or none any more. Repeating the call changes nothing. Only who is in the room becomes a
-    /// presenter: one in the lobby could let nobody in, themselves included.
+    /// Makes somebody a presenter, or none any more, together with the other changes of the person in `write`. False, and
+    /// nothing is written, if they are so already. Only who is in the room becomes a presenter: one in the lobby could let
+    /// nobody in, themselves included.
     async fn change_role(
         &self,
         id: &RoomId,
         person: &UserId,
         role: Role,
         is_moderated: bool,
-        cause: &Cause,
-    ) -> Result<(), StoreError> {
+        write: &Write,
+    ) -> Result<bool, StoreError> {
         for _ in 0..SEAT_TRIES_MAX {
             let item =
                 self.table.get_now(keys::user(person)).await?.filter(|item| is_in(item, id)).ok_or(NOT_IN_ROOM)?;
             if holds(&item, ROLE, role.as_str()) {
-                return Ok(());
+                return Ok(false);
             }
             if role == Role::Presenter && seat(&item) != Seat::Taken {
                 return Err(NOT_SEATED.into());
@@ -411,14 +416,10 @@ impl Rooms {
             let allowed = is(ROLE, before.as_str()).and(is(ROOM_ID, id));
             let allowed = if role == Role::Presenter { allowed.and(exists(SEATED)) } else { allowed };
             let moderated = (is_moderated && role == Role::Attendee).then_some(true);
-            let changed = Write::update(keys::user(person))
-                .by(cause)
-                .set(ROLE, role.as_str())
-                .set_or_remove(MODERATED, moderated)
-                .when(allowed);
+            let changed = write.clone().set(ROLE, role.as_str()).set_or_remove(MODERATED, moderated).when(allowed);
             let counted = presenters(Write::update(keys::room(id)), role);
             match self.table.try_transact(vec![changed, counted]).await? {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
                 Err(old) if matches!(old.as_slice(), [None, Some(_)]) => return Err(LAST_PRESENTER.into()),
                 Err(_) => {}
             }

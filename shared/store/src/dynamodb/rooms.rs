@@ -149,7 +149,12 @@ impl RoomChange {
     /// Whether the room is so already.
     fn is_nothing(&self, room: &Room) -> bool {
         self.title.as_ref().is_none_or(|title| *title == room.title)
-            && matches!(self.password, NewPassword::Same)
+            && match self.password {
+                NewPassword::Same => true,
+                NewPassword::None => !room.has_password,
+                // A new hash of the same password is another one.
+                NewPassword::Hash(_) => false,
+            }
             && self.max_participants.is_none_or(|max| max == room.max_participants)
             && self.settings.as_ref().is_none_or(|settings| *settings == room.settings)
     }
