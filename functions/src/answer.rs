@@ -3,7 +3,7 @@
 use crate::auth::SeenCaller;
 use crate::error::Code;
 use crate::event::GatewayId;
-use crate::http::{RequestId, X_REQUEST_ID};
+use crate::http::{Public, RequestId, X_REQUEST_ID};
 use crate::log::Seconds;
 use crate::{ApiError, Context, Handler, Request, RequestLine, Response};
 use aws::deadline;
@@ -123,6 +123,7 @@ impl Seen {
 
     /// Adds an `ETag` made from the body, and leaves the body out if the client has it.
     fn tag(&self, response: &mut Response) {
+        let is_public = response.extensions_mut().remove::<Public>().is_some();
         if response.headers().contains_key(header::CACHE_CONTROL) {
             return;
         }
@@ -139,8 +140,12 @@ impl Seen {
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             response.headers_mut().insert(header::ETAG, tag);
         }
-        // Browsers may keep the answer, but ask each time.
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // Browsers may keep the answer, but ask each time. No cache may give it to another caller.
+        let kept = if is_public { "no-cache" } else { "private, no-cache" };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+        if !is_public {
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
+        }
     }
 }
 

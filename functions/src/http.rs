@@ -411,6 +411,16 @@ pub(crate) fn momentary(mut response: Response) -> Response {
     response
 }
 
+/// The mark of an answer that does not depend on its caller, so that shared caches may keep it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Public;
+
+/// Marks an answer that is the same for every caller.
+pub(crate) fn public(mut response: Response) -> Response {
+    response.extensions_mut().insert(Public);
+    response
+}
+
 pub(crate) fn no_store(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
 }

@@ -109,13 +109,54 @@ fn headers_that_only_aws_may_set_change_nothing() {
 #[test]
 fn no_other_origin_may_read_unless_it_is_listed() {
     for reply in answers(&Runner::ephemeral()) {
-        assert_eq!((reply.header("access-control-allow-origin"), reply.header("vary")), (None, Some("Origin")));
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+        assert!(varies(&reply).contains(&"Origin"));
     }
     for reply in answers(&Runner::with_env(&[("CORS_ORIGIN", "*")])) {
         assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
         let exposed = "Allow, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
         assert_eq!(reply.header("access-control-expose-headers"), Some(exposed));
         assert_eq!(reply.header("access-control-allow-credentials"), None);
+    }
+}
+
+/// What an answer depends on besides the path.
+fn varies(reply: &Reply) -> Vec<&str> {
+    reply.headers.get_all("vary").iter().map(|name| name.to_str().unwrap()).collect()
+}
+
+/// A stranger gets less of a room than its people, and a cache between them must not mix the two up.
+#[test]
+fn an_answer_that_depends_on_its_caller_is_private() {
+    for origin in [None, Some("Origin")] {
+        let runner = Runner::with_env(&[("CORS_ORIGIN", if origin.is_some() { "https://a.example" } else { "*" })]);
+        runner.post("/api/users/ada/state", json!({"isMuted": true, "roomId": "demo"}));
+        let created = runner.post("/api/rooms", json!({"title": "T", "presenterName": "Ada"})).json();
+        let room = format!("/api/rooms/{}", created["roomId"].as_str().unwrap());
+        let bearer = format!("Bearer {}", created["presenterToken"].as_str().unwrap());
+        let token: &[(&str, &str)] = &[("authorization", &bearer)];
+        let asked = [
+            (room.as_str(), token),
+            (&room, &[]),
+            (&format!("{room}/messages"), token),
+            ("/api/users/ada", &[]),
+            ("/api/rooms/demo/users", &[]),
+        ];
+        for (path, headers) in asked {
+            let reply = runner.send("GET", path, headers, "");
+            let tag = ("if-none-match", reply.header("etag").unwrap());
+            let known = runner.send("GET", path, &[headers, &[tag]].concat(), "");
+            assert_eq!((reply.status, known.status), (200, 304), "{path}: {}", reply.text);
+            for reply in [&reply, &known] {
+                assert_eq!(reply.header("cache-control"), Some("private, no-cache"), "{path}");
+                assert_eq!(varies(reply), ["Authorization"].into_iter().chain(origin).collect::<Vec<_>>(), "{path}");
+            }
+        }
+        for path in ["/", "/app.js", "/api/openapi.json"] {
+            let reply = runner.get(path);
+            assert_eq!(reply.header("cache-control"), Some("no-cache"), "{path}");
+            assert_eq!(varies(&reply), origin.into_iter().collect::<Vec<_>>(), "{path}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `GET /api/openapi.json`: reads the description of this API.
 
 use crate::function::{Callers, Function, route};
+use crate::http::public;
 use crate::{Context, Reply, Request, Response};
 use lambda_http::Body;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue};
@@ -32,5 +33,5 @@ pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 pub(crate) async fn handle(_state: Context, _request: Request) -> Reply {
     let mut response = Response::new(Body::Text(DOCUMENT.to_owned()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    Ok(public(response))
 }

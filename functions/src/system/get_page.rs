@@ -2,6 +2,7 @@
 
 use super::no_route;
 use crate::function::{Callers, Class, Function, Trigger};
+use crate::http::public;
 use crate::{Context, Reply, Request, Response};
 use include_dir::{Dir, include_dir};
 use lambda_http::Body;
@@ -51,7 +52,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     let (name, value) = PERMISSIONS;
     headers.insert(name, HeaderValue::from_static(value));
-    Ok(response)
+    Ok(public(response))
 }
 
 /// The file of a path, and its media type; none if the path is not part of the page.
