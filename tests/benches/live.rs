@@ -5,7 +5,8 @@
 //! frame. Clients and runner share the machine.
 #![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement for a person to read")]
 
-use futures_util::StreamExt as _;
+use domain::PING_EVERY;
+use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Connection, Server};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 #[path = "../api/support/binaries.rs"]
@@ -165,9 +167,19 @@ impl Room {
         let mut request = format!("ws://{host}/ws").into_client_request().unwrap();
         let offer = format!("greenroom.v1, greenroom.bearer.{}", person.token);
         request.headers_mut().insert("sec-websocket-protocol", offer.parse().unwrap());
-        let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let (mut says, mut hears) = socket.split();
         tokio::spawn(async move {
-            while let Some(Ok(message)) = socket.next().await {
+            let mut beat = tokio::time::interval(PING_EVERY);
+            loop {
+                beat.tick().await;
+                if says.send(Message::text(r#"{"event":"ping"}"#)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = hears.next().await {
                 let Ok(text) = message.into_text() else { continue };
                 if heard.send((Instant::now(), text.as_str().to_owned())).is_err() {
                     return;

@@ -2,6 +2,7 @@
 //!
 //! The tests check that no function uses more than its budget, so `docs/cost.md` never promises too low a cost.
 
+use domain::PING_EVERY;
 use functions::DECLARED;
 use functions::function::{Budget, FunctionKind, Trigger, declared};
 use std::fmt::Write as _;
@@ -86,6 +87,8 @@ mod price {
     pub(super) const GATEWAY: &[(f64, f64)] = &[(300.0, 1.00), (f64::INFINITY, 0.90)];
     /// Per million messages over `WebSocket` connections, in each direction.
     pub(super) const MESSAGES: f64 = 1.00;
+    /// Minutes of WebSocket connections.
+    pub(super) const MINUTES: f64 = 0.25;
     /// Tiers of log ingestion: GB, and dollars per GB.
     pub(super) const LOGS: &[(f64, f64)] = &[(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (f64::INFINITY, 0.05)];
     /// Per GB of log stored for a month.
@@ -165,6 +168,9 @@ const PAGE_FILE_BYTES: f64 = 8e3;
 #[derive(Debug, Default, Clone, Copy)]
 struct Bill {
     requests: f64,
+    /// Messages over connections, in either direction, and minutes of these connections.
+    messages: f64,
+    minutes: f64,
     invocations: f64,
     gb_seconds: f64,
     reads: f64,
@@ -207,6 +213,8 @@ impl Bill {
     fn and(self, other: Self) -> Self {
         Self {
             requests: self.requests + other.requests,
+            messages: self.messages + other.messages,
+            minutes: self.minutes + other.minutes,
             invocations: self.invocations + other.invocations,
             gb_seconds: self.gb_seconds + other.gb_seconds,
             reads: self.reads + other.reads,
@@ -340,7 +348,8 @@ impl Use {
 impl Bill {
     fn dollars(self) -> Dollars {
         Dollars {
-            gateway: tiered(self.requests / 1e6, price::GATEWAY),
+            gateway: tiered(self.requests / 1e6, price::GATEWAY)
+                + (self.messages * price::MESSAGES + self.minutes * price::MINUTES) / 1e6,
             lambda: self.invocations / 1e6 * price::INVOKE + self.gb_seconds * price::GB_SECOND,
             dynamodb: (self.reads * price::READS + self.writes * price::WRITES) / 1e6
                 + self.stored * (price::STORED + price::RESTORABLE),
@@ -361,6 +370,8 @@ impl Bill {
         let (logged, sent) = (self.logged / 1e9, self.sent / 1e9);
         vec![
             item("requests over the HTTP API", self.requests / 1e6, "million", 0.0, &|n| tiered(n, price::GATEWAY)),
+            item("messages over WebSockets", self.messages / 1e6, "million", 0.0, &linear(price::MESSAGES)),
+            item("minutes of WebSockets", self.minutes / 1e6, "million", 0.0, &linear(price::MINUTES)),
             item("calls of functions", self.invocations / 1e6, "million", free::INVOKE, &linear(price::INVOKE)),
             item("time of functions", self.gb_seconds, "GB-s", free::GB_SECONDS, &linear(price::GB_SECOND)),
             item("writes of tables", self.writes / 1e6, "million units", 0.0, &linear(price::WRITES)),
@@ -524,6 +535,12 @@ const FEED_S: f64 = 2.5;
 const TEXT_BYTES: f64 = 400.0;
 /// Messages in one answer.
 const PAGE: f64 = 50.0;
+/// Seconds between two pings of a connection, and between two messages about what was renewed in a room.
+const PINGS_S: f64 = PING_EVERY.as_secs_f64();
+const RENEWALS_S: f64 = 10.0;
+/// Reads of the room until a page is live, and milliseconds in which everybody is told of something.
+const READS_TO_BE_LIVE: f64 = 3.0;
+const TOLD_MS: f64 = 20.0;
 /// Write units of the consumer for a new room: the mark in its item and the day's count, in one transaction.
 const CREATION_COUNTED: f64 = 4.0;
 
@@ -597,6 +614,49 @@ fn meeting() -> Vec<(&'static str, Bill)> {
     ]
 }
 
+/// What replaces the polls of that meeting if everybody is connected.
+fn connected() -> Vec<(&'static str, Bill)> {
+    let Use { people, hours, .. } = MEETING;
+    let beats = people * hours * 3600.0 / PINGS_S;
+    let messages = |messages: f64| Bill { messages, ..Bill::default() };
+    // An event is sent to everybody. Its function waits until they are told.
+    let told = |events: f64| {
+        let mut bill = messages(events * people);
+        bill.gb_seconds = events * TOLD_MS / 1e3 * MEMORY_GB;
+        bill
+    };
+    let pings = {
+        let Units { reads, writes, .. } = units("ping_socket");
+        let logged = beats * line_of("ping_socket");
+        let mut bill = Bill { reads: beats * reads, writes: beats * writes, logged, ..messages(2.0 * beats) };
+        bill.invoke(beats, BILLED_MS / 1e3 * MEMORY_GB);
+        bill
+    };
+    let opened = {
+        let [open, close] = ["connect_socket", "disconnect_socket"].map(units);
+        let mut bill = Bill {
+            reads: people * open.reads,
+            writes: people * (open.writes + close.writes),
+            minutes: people * hours * 60.0,
+            logged: people * 2.0 * EVERY_LINE,
+            ..messages(2.0 * people)
+        };
+        bill.invoke(2.0 * people, BILLED_MS / 1e3 * MEMORY_GB);
+        bill.and(requests("get_room", people * READS_TO_BE_LIVE, people * as_f64(PERSON_BYTES)))
+    };
+    // The consumer looks for connections; the other functions have that in their declarations.
+    let looks = |events: f64| Bill { reads: events, ..Bill::default() };
+    let changes = people * MEETING.flips_per_hour;
+    let renewals = hours * 3600.0 / RENEWALS_S;
+    vec![
+        ("opening connections, and reading the room", opened),
+        ("pings", pings),
+        ("telling of changes of people", told(changes).and(looks(changes))),
+        ("telling of renewed presence", told(renewals).and(looks(renewals))),
+        ("telling of messages, questions and votes", told(MESSAGES + QUESTIONS + VOTES + 2.0)),
+    ]
+}
+
 /// Adds the cost of that meeting.
 fn a_meeting(page: &mut String) {
     let parts = meeting();
@@ -607,8 +667,8 @@ fn a_meeting(page: &mut String) {
          | | Requests | Read units | Write units | Sent, MB | List price, $ | Within what is free for ever, $ |\n\
          |---|---|---|---|---|---|---|\n"
     );
-    for (name, bill) in parts {
-        meeting_row(page, name, bill);
+    for (name, bill) in &parts {
+        meeting_row(page, name, *bill);
     }
     meeting_row(page, "**an hour with eleven people, all in**", all);
     let (list, paid) = sums(all);
@@ -617,6 +677,36 @@ fn a_meeting(page: &mut String) {
         "{MEETING_TEXT}A month with 21 such hours costs {} at list price and {} within what is free.",
         dollars(21.0 * list),
         dollars(21.0 * paid)
+    );
+    page.push_str(
+        "\nThe same hour, if everybody is connected by a WebSocket:\n\n\
+         | | Messages | Read units | Write units | List price, $ | Within what is free for ever, $ |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    let polls = parts.iter().filter(|(name, _)| name.starts_with("polling"));
+    let polls = polls.map(|(_, bill)| *bill).fold(Bill::default(), Bill::and);
+    let rest = parts.iter().filter(|(name, _)| !name.starts_with("polling"));
+    let rest = rest.map(|(_, bill)| *bill).fold(Bill::default(), Bill::and);
+    let row = |page: &mut String, name: &str, bill: Bill| {
+        let (list, paid) = sums(bill);
+        let Bill { messages, reads, writes, .. } = bill;
+        let _ = writeln!(page, "| {name} | {messages:.0} | {reads:.0} | {writes:.0} | {list:.4} | {paid:.4} |");
+    };
+    row(page, "all of the above but polls", rest);
+    let mut told = Bill::default();
+    for (name, bill) in connected() {
+        row(page, name, bill);
+        told = told.and(bill);
+    }
+    row(page, "**the hour over WebSockets, all in**", rest.and(told));
+    let presence = parts.iter().find(|(name, _)| *name == "renewing presence").map_or(0.0, |(_, bill)| sums(*bill).0);
+    let thousand = |list: f64| dollars(list / MEETING.people * 1000.0);
+    let _ = writeln!(
+        page,
+        "\nWatching costs {} $ for each 1 000 hours of a person over WebSockets, and {} by polling: at list price, renewals of\n\
+         presence included. The aim of 1.20 is not reached: a ping and a renewal say nearly the same, and could be one call.",
+        thousand(sums(told).0 + presence),
+        thousand(sums(polls).0 + presence)
     );
 }
 
