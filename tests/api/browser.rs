@@ -304,7 +304,7 @@ fn changes_made_while_the_server_is_away_are_sent_once_it_is_back(mode: Mode) {
     assert_eq!(changes.len(), 1, "{changes:#?}");
     assert_eq!(changes[0]["path"], format!("/api/users/{}/mute", ada.id()));
     let complaints = ada.browser.complaints();
-    let unreached = |line: &String| line.contains("Failed to load resource: net::ERR_");
+    let unreached = |line: &String| line.contains("net::ERR_");
     assert!(complaints.iter().all(unreached), "{complaints:#?}");
 }
 

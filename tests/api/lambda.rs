@@ -43,7 +43,8 @@ fn every_endpoint_answers_its_event_cold_and_warm() {
             assert_eq!(reply.status, status, "{binary}: {}", reply.text);
             assert_eq!(reply.header("x-request-id"), event(binary)["requestContext"]["requestId"].as_str(), "{binary}");
             assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{binary}");
-            assert_eq!(reply.header("vary"), Some("Origin"), "{binary}");
+            let varies = reply.header("vary").unwrap_or_default();
+            assert!(varies.split(", ").any(|name| name == "Origin"), "{binary}: {varies}");
         }
     }
 }

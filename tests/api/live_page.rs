@@ -70,20 +70,23 @@ fn a_live_page_hears_everything_and_asks_nothing(mode: Mode) {
     }
 }
 
+in_both_modes! {
+    #[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
+    after_the_server_was_killed_the_page_is_live_again
+}
+
 /// A server that is killed takes the sockets with it. The page says so, and is live again with the next server.
-#[test]
-#[cfg_attr(not(has_chromium), ignore = "needs chromium and chromedriver")]
-fn after_the_server_was_killed_the_pages_are_live_again() {
+fn after_the_server_was_killed_the_page_is_live_again(mode: Mode) {
     let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().to_str().unwrap();
-    let runner = Runner::start(&["--data-dir", data, "--auth", "strict"]);
+    let [auth, value] = mode.args();
+    let options = ["--data-dir", directory.path().to_str().unwrap(), auth, value];
+    let runner = Runner::start(&options);
     let port = runner.url.rsplit_once(':').unwrap().1.to_owned();
     let ada = Guest::new("Ada");
     ada.creates(&runner, "Weekly review", &[], "");
     ada.is_live();
     runner.kill();
     ada.browser.wait("document.querySelector('[data-testid=updates]') === null");
-    let runner = Runner::start(&["--data-dir", data, "--auth", "strict", "--port", &port]);
+    let _next = Runner::start(&[&options[..], &["--port", &port]].concat());
     ada.is_live();
-    drop(runner);
 }
