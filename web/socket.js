@@ -135,9 +135,15 @@ export function createSocket({
   }
 
   function hear(text) {
-    const frame = frameOf(text);
-    switch (frame?.event) {
-      case undefined: break;
+    const own = socket;
+    for (const frame of framesOf(text)) {
+      // An event may have ended this connection.
+      if (socket === own) take(frame);
+    }
+  }
+
+  function take(frame) {
+    switch (frame.event) {
       case 'ack': acknowledge(frame.data ?? {}); break;
       case 'bye': part(frame.data?.reason); break;
       case 'error':
@@ -184,13 +190,12 @@ export function socketUrl(given, { protocol, host }) {
   return protocol === 'https:' ? url.replace(/^ws:/, 'wss:') : url;
 }
 
-/** The event in a frame; null if it is none. What the gateway says by itself has no event. */
-function frameOf(text) {
-  if (typeof text !== 'string') return null;
+/** The events in a message, which holds one or a list of them. What the gateway says by itself has no event. */
+function framesOf(text) {
+  if (typeof text !== 'string') return [];
   try {
-    const frame = JSON.parse(text);
-    return typeof frame?.event === 'string' ? frame : null;
+    return [JSON.parse(text)].flat().filter((frame) => typeof frame?.event === 'string');
   } catch {
-    return null;
+    return [];
   }
 }

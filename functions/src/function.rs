@@ -197,8 +197,10 @@ pub const LEDGER: &str = "!GetAtt LedgerTable.Arn";
 /// The bucket of the snapshots.
 pub const BUCKET: &str = "!GetAtt SnapshotBucket.Arn";
 /// The open connections of the WebSocket API.
-pub const CONNECTIONS: &str =
-    "!Sub \"arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/live/*/@connections/*\"";
+pub const CONNECTIONS: [&str; 2] = [
+    "!Sub \"arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/live/POST/@connections/*\"",
+    "!Sub \"arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/live/DELETE/@connections/*\"",
+];
 /// The snapshots in the bucket. In S3, only a star can express a prefix of names.
 pub const SNAPSHOTS: &str = "!Sub \"${SnapshotBucket.Arn}/database-backups/*\"";
 
@@ -611,7 +613,7 @@ const fn buckets_of(limit: Limit) -> &'static [&'static str] {
 const OF_MESSAGES: [Grant; 3] = [
     allow(&["dynamodb:Query"], &[ROOM_INDEX]).because("The connections of a room."),
     allow(&["dynamodb:DeleteItem"], &[STATE]).keys(&["CONN#*"]).because("A connection that is not open any more."),
-    allow(&["execute-api:ManageConnections"], &[CONNECTIONS]).because("Messages over connections."),
+    allow(&["execute-api:ManageConnections"], &CONNECTIONS).because("Messages over connections."),
 ];
 
 /// What given answers cost a call with an `Idempotency-Key`.

@@ -1,7 +1,8 @@
 //! What the people of a room hear at once over their WebSocket connections.
 //!
-//! A message is lost if its connection is slow or just being opened, and a function that is stopped may not send it. So a
-//! client counts the numbers of the history, and reads the room again after a gap. `docs/sockets.md` lists the events.
+//! A connection that does not take a message is forgotten, so that its client opens another one and reads the room again.
+//! What a function that is stopped has not sent, a client notices by the numbers of the history, if it has one.
+//! `docs/sockets.md` lists the events.
 
 use crate::Context;
 use domain::question::Question;
@@ -23,10 +24,17 @@ const AT_ONCE: usize = 32;
 const CONNECTIONS_MAX: usize = 3;
 /// A connection that is not open may still be opening for so long.
 const OPENING: Duration = Duration::from_secs(5);
+/// The longest message with several events, in bytes. The gateway takes 128 KB.
+const TEXT_BYTES_MAX: usize = 100_000;
+/// Longest time in which the people of a batch are told. The history goes on after it.
+const TELLING_MAX: Duration = Duration::from_secs(5);
+/// A renewal that comes so shortly before the end of the lease is told at once.
+const NEARLY_OVER: Duration = Duration::from_secs(13);
 /// Renewals of a room are sent together, at most once in this time.
 const RENEWALS_EVERY: Duration = Duration::from_secs(10);
-/// Rooms whose renewals a process remembers.
+/// Rooms whose renewals a process remembers, and for how long if there are so many.
 const ROOMS_MAX: usize = 2_000;
+const OLD: Duration = Duration::from_mins(1);
 
 /// The open connections, and what still has to be sent over them.
 #[derive(Debug, Clone)]
@@ -40,6 +48,8 @@ pub struct Live {
 struct Renewals {
     sent_at: Option<Timestamp>,
     verdicts: Map<String, Value>,
+    /// The versions of the states to which these verdicts belong.
+    versions: Map<String, Value>,
     leases: Map<String, Value>,
 }
 
@@ -68,7 +78,7 @@ pub struct Sent {
     pub event: &'static str,
     /// When it is sent.
     pub meaning: &'static str,
-    /// Whether it is about a person, and may have a number and the details of the history.
+    /// Whether it is about a person, and may have a number of the history.
     pub of_history: bool,
     /// The members of its data, with their schemas in `docs/openapi.json`.
     pub data: &'static [(&'static str, Schema)],
@@ -85,6 +95,8 @@ pub enum Schema {
     Without(&'static str, &'static str),
     /// An object with such values, by a person's id.
     ById(&'static str),
+    /// An object with numbers, by a person's id.
+    Numbers,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -104,7 +116,8 @@ const LEFT: &[(&str, Schema)] = &[
     ("reason", Schema::Word(&["left", "removed", "lapsed"])),
 ];
 const QUESTION: &[(&str, Schema)] = &[("question", Schema::Without("Question", "hasVoted"))];
-const RENEWED: &[(&str, Schema)] = &[("verdicts", Schema::ById("Verdicts")), ("leases", Schema::ById("Timestamp"))];
+const RENEWED: &[(&str, Schema)] =
+    &[("verdicts", Schema::ById("Verdicts")), ("versions", Schema::Numbers), ("leases", Schema::ById("Timestamp"))];
 const REASONS: Schema = Schema::Word(&["left", "removed", "lapsed", "ended", "replaced", "restart"]);
 
 /// All messages that the server sends by itself.
@@ -142,27 +155,36 @@ impl Live {
         Self { posts: Arc::new(posts), renewals: Arc::default() }
     }
 
-    /// Adds the renewals of a change, and returns all of the room if they are due.
-    fn renewed(&self, changed: &Changed, now: Timestamp) -> Option<Value> {
-        let (Some(old), Some(new)) = (&changed.old, &changed.new) else { return None };
+    /// Takes in a change. Returns all renewals of the room if they are due. `is_told`: another message holds the person.
+    fn renewed(&self, changed: &Changed, is_told: bool, now: Timestamp) -> Option<Value> {
         let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         if renewals.len() >= ROOMS_MAX {
-            renewals.clear();
+            renewals.retain(|_, of_room| of_room.sent_at.is_some_and(|sent_at| sent_at.plus(OLD) > now));
         }
         let of_room = renewals.entry(changed.room.clone()).or_default();
-        if old.verdict != new.verdict {
-            of_room.verdicts.insert(new.user_id.to_string(), value(&new.verdict));
+        let id = changed.user_id.as_str();
+        if is_told || changed.new.is_none() {
+            of_room.verdicts.remove(id);
+            of_room.versions.remove(id);
+            of_room.leases.remove(id);
         }
-        if let Some(until) = new.lease_until.filter(|_| old.lease_until != new.lease_until) {
-            of_room.leases.insert(new.user_id.to_string(), value(&until));
+        let new = changed.new.as_ref()?;
+        if let Some(until) = new.lease_until.filter(|until| *until > now) {
+            of_room.leases.insert(id.to_owned(), value(&until));
         }
-        let is_due = of_room.sent_at.is_none_or(|sent_at| sent_at.plus(RENEWALS_EVERY) <= now);
+        if !is_told && changed.old.as_ref().is_none_or(|old| old.verdict != new.verdict) {
+            of_room.verdicts.insert(id.to_owned(), value(&new.verdict));
+            of_room.versions.insert(id.to_owned(), value(&new.version));
+        }
+        let is_late = |old: &User| old.lease_until.is_some_and(|until| until < now.plus(NEARLY_OVER));
+        let is_due = of_room.sent_at.is_none_or(|sent_at| sent_at.plus(RENEWALS_EVERY) <= now)
+            || changed.old.as_ref().is_some_and(is_late);
         if !is_due || (of_room.verdicts.is_empty() && of_room.leases.is_empty()) {
             return None;
         }
-        let Renewals { verdicts, leases, .. } =
+        let Renewals { verdicts, versions, leases, .. } =
             std::mem::replace(of_room, Renewals { sent_at: Some(now), ..Renewals::default() });
-        Some(json!({"verdicts": verdicts, "leases": leases}))
+        Some(json!({"verdicts": verdicts, "versions": versions, "leases": leases}))
     }
 
     fn forget(&self, room: &RoomId) {
@@ -179,7 +201,7 @@ impl Context {
     }
 
     /// Tells the people of rooms what the records of a batch have changed there, and closes the connections of those who
-    /// are not there any more.
+    /// are not there any more. The history does not wait for it for long.
     pub(crate) async fn tell_changes(&self, changes: &[Changed]) {
         let Some(live) = &self.live else { return };
         let mut rooms: Vec<(&RoomId, Vec<&Changed>)> = Vec::new();
@@ -189,24 +211,54 @@ impl Context {
                 None => rooms.push((&changed.room, vec![changed])),
             }
         }
+        let mut each = Vec::with_capacity(rooms.len());
         for (room, of_room) in rooms {
-            let mut texts = Vec::new();
-            for changed in &of_room {
-                texts.extend(frames(live, changed, (self.clock)()).iter().map(text));
+            each.push(self.tell_changes_of(live, room, of_room));
+        }
+        let all = stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>();
+        if tokio::time::timeout(TELLING_MAX, all).await.is_err() {
+            tracing::warn!("the people of a batch could not all be told in time");
+        }
+    }
+
+    async fn tell_changes_of(&self, live: &Live, room: &RoomId, changes: Vec<&Changed>) {
+        let now = (self.clock)();
+        let frames: Vec<_> = changes.iter().flat_map(|changed| frames(live, changed, now)).collect();
+        if frames.is_empty() {
+            return;
+        }
+        let texts = texts(&frames);
+        let mut each = Vec::new();
+        for connection in self.connections_in(room).await {
+            let of_person = changes.iter().filter(|changed| changed.user_id == connection.participant);
+            let reason = of_person.filter_map(|changed| left(changed)).next_back();
+            each.push(self.send_or_dismiss(live, room, connection, &texts, reason));
+        }
+        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    }
+
+    /// Sends these messages, or closes the connection for a reason.
+    async fn send_or_dismiss(
+        &self,
+        live: &Live,
+        room: &RoomId,
+        connection: Connection,
+        texts: &[String],
+        reason: Option<&'static str>,
+    ) {
+        match reason {
+            Some(reason) => self.dismiss(live, &connection, room, reason).await,
+            None => self.send_over(live, &connection, texts).await,
+        }
+    }
+
+    /// Closes the connections of somebody who is not in the room any more.
+    pub(crate) async fn dismiss_person(&self, room: &RoomId, person: &UserId, reason: &'static str) {
+        let Some(live) = &self.live else { return };
+        for connection in self.connections_in(room).await {
+            if connection.participant == *person {
+                self.dismiss(live, &connection, room, reason).await;
             }
-            if texts.is_empty() {
-                continue;
-            }
-            let connections = self.connections_in(room).await;
-            let mut here = Vec::with_capacity(connections.len());
-            for connection in connections {
-                let of_person = of_room.iter().filter(|changed| changed.user_id == connection.participant);
-                match of_person.filter_map(|changed| left(changed)).next_back() {
-                    Some(reason) => self.dismiss(live, &connection, room, reason).await,
-                    None => here.push(connection),
-                }
-            }
-            self.send(live, &here, &texts).await;
         }
     }
 
@@ -226,10 +278,16 @@ impl Context {
         let Some(live) = &self.live else { return };
         live.forget(room);
         let ended = [text(&Frame::new("room-ended", room, (self.clock)(), json!({})))];
+        let mut each = Vec::new();
         for connection in self.connections_in(room).await {
-            self.send(live, std::slice::from_ref(&connection), &ended).await;
-            self.dismiss(live, &connection, room, "ended").await;
+            each.push(self.tell_end_over(live, room, connection, &ended));
         }
+        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    }
+
+    async fn tell_end_over(&self, live: &Live, room: &RoomId, connection: Connection, ended: &[String]) {
+        self.send_over(live, &connection, ended).await;
+        self.dismiss(live, &connection, room, "ended").await;
     }
 
     /// The connections of the people in a room; none if they cannot be read.
@@ -255,8 +313,11 @@ impl Context {
             match live.posts.post(&connection.id, text).await {
                 Ok(()) => {}
                 Err(Lost::Gone) => return self.remove(connection).await,
-                // What follows would arrive without what it is based on. The client notices the gap.
-                Err(error) => return warn(&error, "failed to send a message over a connection"),
+                // Its next ping is refused: the client opens another connection, and reads the room again.
+                Err(error) => {
+                    warn(&error, "failed to send a message over a connection");
+                    return self.delete(connection).await;
+                }
             }
         }
     }
@@ -265,11 +326,12 @@ impl Context {
     async fn dismiss(&self, live: &Live, connection: &Connection, room: &RoomId, reason: &str) {
         let event = if reason == "removed" { "removed" } else { "bye" };
         let last = text(&Frame::new(event, room, (self.clock)(), json!({"reason": reason})));
+        let said = live.posts.post(&connection.id, &last).await;
         // A connection that is gone already needs no close.
-        if live.posts.post(&connection.id, &last).await.is_ok()
-            && let Err(error) = live.posts.close(&connection.id).await
+        if !matches!(said, Err(Lost::Gone))
+            && let Err(Lost::Failed(error)) = live.posts.close(&connection.id).await
         {
-            warn(&error, "failed to close a connection");
+            warn(&*error, "failed to close a connection");
         }
         self.delete(connection).await;
     }
@@ -313,48 +375,68 @@ fn left(changed: &Changed) -> Option<&'static str> {
     })
 }
 
-/// The messages about a change, in the order of the history.
+/// The texts of messages: one event each, or several in a list.
+fn texts(frames: &[Frame<'_>]) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut parts: Vec<String> = frames.iter().map(text).collect();
+    if parts.len() == 1 {
+        return parts;
+    }
+    while !parts.is_empty() {
+        let mut bytes = 0;
+        let fits = parts.iter().take_while(|part| {
+            bytes += part.len() + 1;
+            bytes <= TEXT_BYTES_MAX
+        });
+        let count = fits.count().max(1);
+        let rest = parts.split_off(count);
+        texts.push(format!("[{}]", parts.join(",")));
+        parts = rest;
+    }
+    texts
+}
+
+/// The events of a change, in the order of the history.
 fn frames<'a>(live: &Live, changed: &'a Changed, now: Timestamp) -> Vec<Frame<'a>> {
-    let Changed { room, at, .. } = changed;
-    let mut frames: Vec<_> = changed
-        .entries
-        .iter()
-        .map(|entry| {
-            let mut data = entry.data.clone();
-            if let Some(user) = &changed.new {
-                data.insert("user".to_owned(), value(user));
-            }
-            if let Some(reason) = left(changed) {
-                data.insert("participantId".to_owned(), value(&changed.user_id));
-                data.insert("reason".to_owned(), reason.into());
-            }
-            Frame { event: event_of(&entry.action), room, at: *at, seq: Some(entry.seq), data: data.into() }
-        })
-        .collect();
+    let Changed { room, at, user_id, .. } = changed;
+    let gone = |reason: &str| json!({"userId": user_id, "participantId": user_id, "reason": reason});
+    let numbered = changed.entries.iter().map(|entry| {
+        let data = match (left(changed), &changed.new) {
+            (None, Some(user)) => json!({"userId": user_id, "user": user}),
+            (reason, _) => gone(reason.unwrap_or("left")),
+        };
+        Frame { event: event_of(&entry.action), room, at: *at, seq: Some(entry.seq), data }
+    });
+    let mut frames: Vec<_> = numbered.collect();
     if changed.of_lobby {
         frames.push(Frame::new("lobby-updated", room, *at, json!({})));
     }
-    if frames.is_empty() {
-        match (&changed.old, &changed.new) {
-            (_, None) => {
-                let reason = left(changed).unwrap_or("left");
-                let data = json!({"userId": changed.user_id, "participantId": changed.user_id, "reason": reason});
-                frames.push(Frame::new("participant-left", room, *at, data));
-            }
-            (None, Some(user)) => frames.push(about("participant-joined", room, *at, user)),
-            // Everybody has taken them for gone.
-            (Some(old), Some(user)) if !old.is_present(*at) && user.is_present(*at) => {
-                frames.push(about("participant-joined", room, *at, user));
-            }
-            (Some(old), Some(user)) if shown(old) != shown(user) => {
-                frames.push(about("participant-updated", room, *at, user));
-            }
-            (Some(_), Some(_)) => {
-                frames.extend(live.renewed(changed, now).map(|data| Frame::new("verdicts-renewed", room, now, data)));
-            }
+    // The time of a record has whole seconds on AWS, so presence is compared with the clock.
+    let is_here = |user: &Option<User>| user.as_ref().is_some_and(|user| user.is_present(now));
+    match (&changed.old, &changed.new) {
+        (_, None) if frames.is_empty() => {
+            frames.push(Frame::new("participant-left", room, *at, gone(left(changed).unwrap_or("left"))));
         }
+        (Some(_), Some(_)) if !is_here(&changed.new) && lease_ended(changed) => {
+            frames.push(Frame::new("participant-left", room, now, gone("lapsed")));
+        }
+        (old, Some(user)) if !is_here(old) && is_here(&changed.new) && changed.entries.is_empty() => {
+            frames.push(about("participant-joined", room, *at, user));
+        }
+        (Some(old), Some(user)) if frames.is_empty() && shown(old) != shown(user) => {
+            frames.push(about("participant-updated", room, *at, user));
+        }
+        _ => {}
     }
+    let is_told = frames.iter().any(|frame| frame.event != "lobby-updated");
+    frames.extend(live.renewed(changed, is_told, now).map(|data| Frame::new("verdicts-renewed", room, now, data)));
     frames
+}
+
+/// Whether the change itself has ended the lease, as a page does that closes.
+fn lease_ended(changed: &Changed) -> bool {
+    let until = |user: &Option<User>| user.as_ref().and_then(|user| user.lease_until);
+    until(&changed.new) < until(&changed.old)
 }
 
 fn about<'a>(event: &'static str, room: &'a RoomId, at: Timestamp, user: &User) -> Frame<'a> {

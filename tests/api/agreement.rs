@@ -333,7 +333,7 @@ fn no_function_is_granted_a_wildcard() {
                 // IAM has no resource for reading metrics. S3 has no other way to name all objects with a prefix, and API
                 // Gateway none to name all connections.
                 let reads_metrics = actions == ["cloudwatch:GetMetricData"] && resources == ["*"];
-                let named = [SNAPSHOTS, CONNECTIONS].map(|resource| resource.replace('"', ""));
+                let named = [SNAPSHOTS, CONNECTIONS[0], CONNECTIONS[1]].map(|resource| resource.replace('"', ""));
                 let mut texts = actions.iter().chain(&resources).filter(|text| !named.contains(text));
                 assert!(reads_metrics || texts.all(|text| !text.contains('*')), "{}: no wildcard", function.logical_id);
             }

@@ -2,44 +2,54 @@
 // remembers anything.
 
 import { isNewer, newerRoom } from '../room.js';
+import { momentOf } from '../time.js';
 
 /** Events of people that bring the whole person, as a reading lists them. */
 const PERSON = new Set(['participant-joined', 'participant-updated', 'user-state-changed', 'verdict-changed']);
 const ASPECTS = ['mute', 'device'];
 
-/** Puts a person in, unless a newer state of them is there. One of the same version is replaced: its verdict may differ. */
-function put(items, user) {
+/**
+ * Replaces a person, unless a newer state of them is there. One of the same version is replaced: its verdict may differ.
+ * Only who joins is put in: somebody silent may change too, and is not in the room.
+ */
+function put(items, user, isJoining) {
   if (typeof user?.userId !== 'string') return items;
   const known = items.find((item) => item.userId === user.userId);
-  if (!known) return [...items, user];
+  if (!known) return isJoining ? [...items, user] : items;
   return isNewer(known, user) ? items : items.map((item) => (item === known ? user : item));
 }
 
 /** Whether a renewed verdict says what the known one says, only later. */
 const isSame = (known, renewed) => ASPECTS.every((aspect) => known?.[aspect]?.value === renewed?.[aspect]?.value && known?.[aspect]?.reason === renewed?.[aspect]?.reason);
 
-function renew(items, verdicts) {
-  if (!items.some((item) => isRenewed(item, verdicts))) return items;
-  return items.map((item) => (isRenewed(item, verdicts) ? { ...item, verdict: verdicts[item.userId] } : item));
+function renew(items, data) {
+  if (!items.some((item) => isRenewed(item, data))) return items;
+  return items.map((item) => (isRenewed(item, data) ? { ...item, verdict: data.verdicts[item.userId] } : item));
 }
 
 const has = (verdicts, item) => Object.hasOwn(verdicts ?? {}, item.userId);
-const isRenewed = (item, verdicts) => has(verdicts, item) && isSame(item.verdict, verdicts[item.userId]);
+const isRenewed = (item, data) => has(data?.verdicts, item) && isSame(item.verdict, data.verdicts[item.userId])
+  && data.versions?.[item.userId] === item.version;
 
 /** The people after an event: the same list if it changes nothing. Events may be repeated, and may come late. */
 export function apply(items, { event, data }) {
-  if (PERSON.has(event)) return put(items, data?.user);
-  if (event === 'verdicts-renewed') return renew(items, data?.verdicts);
+  if (PERSON.has(event)) return put(items, data?.user, event === 'participant-joined');
+  if (event === 'verdicts-renewed') return renew(items, data);
   if (event !== 'participant-left' || !items.some((item) => item.userId === data?.userId)) return items;
   return items.filter((item) => item.userId !== data.userId);
 }
 
 /**
- * Whether an event does not fit to what is known. A renewed verdict has no version. If it says anything else than the
- * known one, it may be about an earlier claim, which it would show as verified: the room is read instead.
+ * Whether an event does not fit to what is known: it is about somebody who is not listed, or renews another verdict than
+ * the known one, which might be about another claim. The room is read then. `now` is the server's clock.
  */
-export function isStrange(items, { event, data }) {
-  return event === 'verdicts-renewed' && items.some((item) => has(data?.verdicts, item) && !isSame(item.verdict, data.verdicts[item.userId]));
+export function isStrange(items, { event, data }, now) {
+  const isUnknown = (userId) => items.every((item) => item.userId !== userId);
+  if (event === 'verdicts-renewed') {
+    return items.some((item) => has(data?.verdicts, item) && !isRenewed(item, data))
+      || Object.entries(data?.leases ?? {}).some(([userId, until]) => momentOf(until) > now && isUnknown(userId));
+  }
+  return PERSON.has(event) && event !== 'participant-joined' && typeof data?.user?.userId === 'string' && isUnknown(data.user.userId);
 }
 
 /** The same for `{room, items, waiting}`, as a reading gives it. */

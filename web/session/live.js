@@ -3,6 +3,7 @@
 // A reading may lack what was written shortly before it, and an event may be lost. So whenever something may be missing
 // the page is in doubt, and polls, until a reading has begun late enough to show it.
 
+import { isNewer } from '../room.js';
 import { createSocket } from '../socket.js';
 import { applyToRoom, createOrder, isStrange } from './frames.js';
 import { createLeases } from './leases.js';
@@ -11,6 +12,9 @@ import { createRecent, LAG_MS } from './recent.js';
 const TEXTS = new Set(['new-chat-message', 'new-question', 'question-updated', 'question-answered', 'question-removed']);
 /** The answer to a reading says what has happened, and whether it concerns this page. */
 const ENDS = new Set(['room-ended', 'removed']);
+
+/** The people of a reading, each as new as this page knows them. */
+const newest = (read, known) => read.map((item) => known.find((one) => one.userId === item.userId && isNewer(one, item)) ?? item);
 
 /**
  * `onRoom` gets the room after an event, and whether that event has only renewed verdicts. `onText` gets the events of
@@ -107,7 +111,7 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
     else if (frame.event === 'participant-joined') presence.see([frame.data?.user?.userId]);
     if (known === null) return;
     const before = known;
-    const strange = isStrange(before.items, frame);
+    const strange = isStrange(before.items, frame, serverNow());
     known = applyToRoom(before, frame);
     if (known !== before) {
       isTouched = true;
@@ -163,11 +167,13 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
       const began = now();
       return (answer) => {
         const late = recent.since(began);
-        known = late.reduce(applyToRoom, answer);
+        // Nothing bounds how much a reading lags: one that knows less than this page is not the last.
+        const isBehind = known !== null && known.items.some((item) => answer.items.some((read) => read.userId === item.userId && isNewer(item, read)));
+        known = late.reduce(applyToRoom, isBehind ? { ...answer, items: newest(answer.items, known.items) } : answer);
         const changed = answer.changed || isTouched || known !== answer;
         isTouched = known !== answer;
         presence.see(known.items.map((item) => item.userId));
-        if (isOpen && doubtAt !== null && began - doubtAt >= LAG_MS && hasOwn(known)) settle();
+        if (isOpen && doubtAt !== null && began - doubtAt >= LAG_MS && hasOwn(known) && !isBehind) settle();
         return { ...known, changed };
       };
     },

@@ -4,13 +4,17 @@
 export const LAG_MS = 1000;
 /** Longer than a reading can take, with the question whether the room is safe. */
 const KEPT_MS = 20_000;
+const KEPT_MAX = 1000;
 
 export function createRecent({ now }) {
   let kept = [];
   return {
     add(item) {
-      const oldest = now() - KEPT_MS;
-      kept = [...kept.filter(({ at }) => at >= oldest), { at: now(), item }];
+      kept.push({ at: now(), item });
+      // Each item is moved once at most for each that is added.
+      if (kept.length >= 2 * KEPT_MAX || kept[0].at < now() - 2 * KEPT_MS) {
+        kept = kept.slice(-KEPT_MAX).filter(({ at }) => at >= now() - KEPT_MS);
+      }
     },
     /** What a reading that began at this moment may lack, in the order of its arrival. */
     since: (began) => kept.filter(({ at }) => at >= began - LAG_MS).map(({ item }) => item),

@@ -83,7 +83,8 @@ test('states of people end with the newest, in whatever order they arrive', () =
     const random = randomFrom(seed);
     const states = Array.from({ length: 12 }, (_, i) => person(`p${i % 3}`, 1 + Math.floor(i / 3)));
     const shuffled = states.map((state) => [random(1000), state]).sort((a, b) => a[0] - b[0]).map(([, state]) => state);
-    const items = shuffled.reduce((known, user) => apply(known, updated(user)), []);
+    const joined = ['p0', 'p1', 'p2'].map((userId) => person(userId, 0));
+    const items = shuffled.reduce((known, user) => apply(known, updated(user)), joined);
     assert.deepEqual(sorted(items), [person('p0', 4), person('p1', 4), person('p2', 4)], `seed ${seed}`);
   }
 });
@@ -105,7 +106,7 @@ test('a verdict of the same version is replaced, because a measurement changes n
 
 test('renewed verdicts hold longer, for those whom they name', () => {
   const items = [person('a', 1, { verdict: verdict('verified') }), person('b'), person('constructor')];
-  const renewed = frame('verdicts-renewed', { verdicts: { a: verdict('verified', 'r', 't2'), gone: verdict('verified') } });
+  const renewed = frame('verdicts-renewed', { verdicts: { a: verdict('verified', 'r', 't2'), gone: verdict('verified') }, versions: { a: 1, gone: 1 } });
   const next = apply(items, renewed);
   assert.deepEqual(next, [person('a', 1, { verdict: verdict('verified', 'r', 't2') }), items[1], items[2]]);
   assert.equal(isStrange(items, renewed), false);
@@ -113,10 +114,26 @@ test('renewed verdicts hold longer, for those whom they name', () => {
 
 test('a renewed verdict that says something else does not become that of a newer claim: the page is in doubt', () => {
   const items = [person('a', 2, { isMuted: false, verdict: verdict('stale', 'claim_newer') }), person('b', 1, { verdict: verdict('verified') })];
-  const late = frame('verdicts-renewed', { verdicts: { a: verdict('verified', 'r', 't2'), b: verdict('verified', 'r', 't2') } });
+  const late = frame('verdicts-renewed', { verdicts: { a: verdict('verified', 'r', 't2'), b: verdict('verified', 'r', 't2') }, versions: { a: 1, b: 1 } });
   const next = apply(items, late);
   assert.deepEqual([next[0], next[1].verdict.mute.expiresAt, isStrange(items, late)], [items[0], 't2', true]);
   assert.equal(isStrange(items, frame('verdicts-renewed', { verdicts: { a: null } })), true);
+  const ofAnother = frame('verdicts-renewed', { verdicts: { b: verdict('verified', 'r', 't2') }, versions: { b: 2 } });
+  assert.deepEqual([apply(items, ofAnother), isStrange(items, ofAnother)], [items, true], 'the claim may be another one');
+});
+
+test('only who joins is put in: a change of somebody unknown, and a presence that goes on, mean that the room is read', () => {
+  const items = [person('a')];
+  for (const event of ['user-state-changed', 'verdict-changed', 'participant-updated']) {
+    const silent = frame(event, { user: person('b', 2) });
+    assert.deepEqual([apply(items, silent), isStrange(items, silent)], [items, true], event);
+  }
+  assert.equal(isStrange(items, frame('participant-joined', { user: person('b') })), false);
+  const now = Date.parse('2026-11-21T10:00:00.000Z');
+  const renewed = (userId, until) => frame('verdicts-renewed', { leases: { [userId]: until } });
+  assert.equal(isStrange(items, renewed('b', '2026-11-21T10:00:30.000Z'), now), true);
+  assert.equal(isStrange(items, renewed('b', '2026-11-21T09:59:59.000Z'), now), false);
+  assert.equal(isStrange(items, renewed('a', '2026-11-21T10:00:30.000Z'), now), false);
 });
 
 const known = () => ({ room: { title: 'Weekly', settings: { chat: true }, version: 2, muteRequest: null }, items: [person('a')], waiting: [person('w'), person('x')], warning: null });

@@ -204,6 +204,15 @@ test('waking pings at once, or opens a connection that waits for its time', asyn
   assert.equal(t.server.sockets.length, 2, 'one at a time');
 });
 
+test('a message may hold a list of events, and none is taken after the one that ends the connection', () => {
+  const t = opened();
+  t.take();
+  const event = (name) => ({ event: name, data: {} });
+  t.last().say([event('one'), event('two')]);
+  t.last().say([event('three'), { event: 'bye', data: { reason: 'restart' } }, event('four')]);
+  assert.deepEqual(t.take(), ['one', 'two', 'three', 'down']);
+});
+
 test('frames that are no JSON, no object or no event are ignored', () => {
   const t = opened();
   t.take();

@@ -78,6 +78,7 @@ fn said(sent: &Sent) -> Value {
                     Schema::Part(name) => schema(&format!("PartOf{name}")),
                     Schema::Without(name, _) => schema(&format!("Shared{name}")),
                     Schema::ById(name) => json!({"type": "object", "additionalProperties": schema(name)}),
+                    Schema::Numbers => json!({"type": "object", "additionalProperties": {"type": "integer"}}),
                     Schema::Word(words) => json!({"enum": words}),
                 },
             )
@@ -90,8 +91,7 @@ fn said(sent: &Sent) -> Value {
             "event": {"const": sent.event},
             "room": schema("RoomId"),
             "at": schema("Timestamp"),
-            // The details of the history follow, if there are any.
-            "data": {"type": "object", "required": required, "additionalProperties": sent.of_history, "properties": data},
+            "data": {"type": "object", "required": required, "additionalProperties": false, "properties": data},
         },
     });
     if sent.of_history {

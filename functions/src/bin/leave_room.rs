@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::handlers::leave_room)
+    functions::serve_live(functions::handlers::leave_room)
 }

@@ -1,4 +1,4 @@
 //! Written by `cargo xtask docs`.
 fn main() -> Result<(), functions::Error> {
-    functions::serve(functions::handlers::update_participant)
+    functions::serve_live(functions::handlers::update_participant)
 }

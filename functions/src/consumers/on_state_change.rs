@@ -46,7 +46,9 @@ pub fn run(context: Context, event: Arc<StreamEvent>) -> Pin<Box<dyn Future<Outp
 /// Processes a batch. In each room, an entry never overtakes an earlier one. The stream delivers again from the first
 /// record that failed, and a record that is delivered again changes nothing.
 async fn handle(context: Context, event: Arc<StreamEvent>) -> BatchOutcome {
-    let Appended { changes, unfinished } = context.ledger.append(&event.records, (context.clock)()).await;
+    let Appended { mut changes, unfinished } = context.ledger.append(&event.records, (context.clock)()).await;
+    // The others come again.
+    changes.retain(|changed| unfinished.as_ref().is_none_or(|failed| changed.index < failed.index));
     context.tell_changes(&changes).await;
     let Some(error) = unfinished else { return BatchOutcome::default() };
     let sequence_number = event.records.get(error.index).map(StreamRecord::sequence_number).unwrap_or_default();

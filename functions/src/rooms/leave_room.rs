@@ -13,6 +13,7 @@ use store::dynamodb::USER_NOT_FOUND;
 pub(crate) const FUNCTION: Function = route!(POST "/api/rooms/{room}/leave")
     .callers(Callers::Oneself)
     .limited(&[Limit::Presence])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#*"]),
@@ -73,6 +74,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
         Some(lease) => context.users.leave(&participant_id, &room_id, lease, &cause).await?,
         None if participant_id.is_participant() => {
             context.rooms.take_out(&room_id, &participant_id, &cause).await?;
+            context.dismiss_person(&room_id, &participant_id, "left").await;
             true
         }
         // Only joining gives a person something to leave for good.

@@ -16,6 +16,7 @@ use store::dynamodb::{MUTE_REQUEST_NOT_FOUND, NOT_IN_ROOM, PersonChange};
 pub(crate) const FUNCTION: Function = route!(PATCH "/api/rooms/{room}/participants/{participantId}")
     .callers(Callers::Member)
     .limited(&[Limit::Other])
+    .live()
     .may(&[
         FINDS_ROOM,
         allow(&["dynamodb:GetItem"], &[STATE]).keys(&["USER#p_*"]),
@@ -130,6 +131,7 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     }
     if body.removed.is_some() {
         context.rooms.take_out(&room_id, &target, &cause).await?;
+        context.dismiss_person(&room_id, &target, "removed").await;
         return ok(&Updated { participant_id: target, removed: true, participant: None });
     }
     if body.admitted.is_some() {

@@ -6,7 +6,7 @@ use config::CorsOrigins;
 use domain::{Actor, BEARER_SUBPROTOCOL, SUBPROTOCOL};
 use serde_json::Value;
 use std::pin::Pin;
-use store::dynamodb::{Cause, TOKEN_INVALID};
+use store::dynamodb::{Cause, Member, TOKEN_INVALID};
 use store::{Kind, Refusal};
 
 pub(crate) const FUNCTION: Function = socket(&[Trigger::Message { route: "$connect", answers: false }], "")
@@ -61,13 +61,16 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     if !offered.contains(&SUBPROTOCOL) {
         return Err(NO_SUBPROTOCOL.into());
     }
+    context.connections.open(&request.connection, request.epoch, token.as_ref(), now).await?;
     if let Some(token) = &token {
         let by = Actor::Person(token.participant.clone());
         let cause = Cause { at: now, request_id: None, by, epoch: Some(token.epoch) };
-        context.rooms.member(&token.room, &token.participant, &cause).await?.admitted()?;
-    }
-    context.connections.open(&request.connection, request.epoch, token.as_ref(), now).await?;
-    if let Some(token) = &token {
+        // Asked after the connection was stored: whoever is removed later finds it.
+        let member = context.rooms.member(&token.room, &token.participant, &cause).await;
+        if let Err(refusal) = member.and_then(Member::admitted) {
+            context.connections.close(&request.connection, request.epoch).await?;
+            return Err(refusal.into());
+        }
         context.replace_connections(&token.room, &token.participant).await;
     }
     Ok(Value::Null)

@@ -121,18 +121,24 @@ impl Scene {
         scene
     }
 
-    /// Connects the presenter of the room, whose id it returns. The connection was opened long ago.
+    /// Connects the people of the room, whose id it returns. The connections were opened long ago.
     pub(crate) async fn connected(&self) -> String {
-        self.connected_as("L0SM9cOFvHcCIhw=", 0, 1).await;
+        for (number, person) in [&self.presenter, &self.guest, &self.silent, &self.waiting].into_iter().enumerate() {
+            self.connect(person, &format!("P{number}SM9cOFvHcCIhw="), 0, 1).await;
+        }
         self.room.id.clone()
     }
 
-    /// The same with an id, the time in milliseconds at which it was opened, and the epoch of the token.
+    /// Connects the presenter, with an id, the time in milliseconds at which it was opened, and the epoch of the token.
     pub(crate) async fn connected_as(&self, id: &str, opened: u64, epoch: u64) {
+        self.connect(&self.presenter, id, opened, epoch).await;
+    }
+
+    async fn connect(&self, person: &Person, id: &str, opened: u64, epoch: u64) {
         let item = json!({
             "pk": {"S": format!("CONN#{id}")}, "sk": {"S": "META"}, "epoch": {"N": opened.to_string()},
             "tokenEpoch": {"N": epoch.to_string()}, "roomId": {"S": self.room.id},
-            "participantId": {"S": self.presenter.id}, "leaseUntil": {"N": "4000000000000"},
+            "participantId": {"S": person.id}, "leaseUntil": {"N": "4000000000000"},
             "expiresAt": {"N": "4000000000"},
         });
         self.faulty.call("PutItem", &json!({"TableName": "greenroom-state", "Item": item})).await;

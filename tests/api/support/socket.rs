@@ -3,6 +3,7 @@
 use super::witness::engine;
 use super::{PATIENCE, Runner};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -16,6 +17,8 @@ pub(crate) const OFFER: (&str, &str) = ("sec-websocket-protocol", "greenroom.v1"
 /// An open connection.
 pub(crate) struct Socket {
     socket: WebSocket<TcpStream>,
+    /// Events that came in one list and were not heard yet.
+    listed: VecDeque<Value>,
 }
 
 impl Socket {
@@ -41,7 +44,7 @@ impl Socket {
         match client(request, stream) {
             Ok((socket, response)) => {
                 assert_eq!(response.headers()[OFFER.0], OFFER.1);
-                Ok(Self { socket })
+                Ok(Self { socket, listed: VecDeque::new() })
             }
             Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
             Err(other) => panic!("no handshake: {other}"),
@@ -65,8 +68,14 @@ impl Socket {
     /// The next message. `None`: the server closes instead.
     pub(crate) fn hear(&mut self) -> Option<Value> {
         loop {
+            if let Some(listed) = self.listed.pop_front() {
+                return Some(listed);
+            }
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => match serde_json::from_str(&text).unwrap() {
+                    Value::Array(listed) => self.listed.extend(listed),
+                    only => return Some(only),
+                },
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 _ => return None,
             }

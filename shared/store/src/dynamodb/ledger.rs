@@ -112,6 +112,8 @@ pub struct Appended {
 /// What a record says about a person in a room that somebody created.
 #[derive(Debug)]
 pub struct Changed {
+    /// The record's place in the batch.
+    pub index: usize,
     /// The room.
     pub room: RoomId,
     /// The person.

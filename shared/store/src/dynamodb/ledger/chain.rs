@@ -57,6 +57,7 @@ impl Pending {
         let of_rooms = rooms.into_iter().map(|room| {
             let within = |user: &Option<User>| user.clone().filter(|user| user.room_id.as_ref() == Some(&room));
             Changed {
+                index: self.index,
                 user_id: self.user_id.clone(),
                 old: within(&self.old),
                 new: within(&self.new),
