@@ -176,7 +176,7 @@ test('somebody who goes silent is gone when the server has said that their prese
   assert.deepEqual([t.others(), t.reads()], [[], 0]);
   t.happens('p_bob', { isMuted: true, name: 'Bob' }, 'participant-joined');
   assert.equal(t.others().length, 1, 'they are back');
-  await t.pass(59_000);
+  await t.pass(35_000);
   assert.equal(t.others().length, 1, 'as long as the server may be about to say that they are here');
   await t.pass(2000);
   assert.deepEqual([t.others(), t.view().own.userId], [[], ME]);
@@ -223,7 +223,7 @@ test('a reading that knows less than the page, however much it lags, undoes noth
   t.world.states = states;
   await t.pass(5000);
   t.reads();
-  await t.pass(20_000);
+  await t.pass(10_000);
   assert.deepEqual([t.others(), t.reads()], [[['p_bob', false]], 0]);
 });
 
