@@ -8,6 +8,7 @@ use crate::support::witness::engine;
 use crate::support::{Reply, Runner, refused, root};
 use domain::{Draw, Limit, Timestamp};
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -307,7 +308,9 @@ async fn a_thousand_guesses_from_fifty_addresses_hash_ten_for_each() {
             hashed
         }
     });
-    assert!(join_all(guesses).await.into_iter().all(|hashed| hashed == calls(Limit::WrongPassword)));
+    // A few at once: a busy machine would answer that it is busy, and no guess may be repeated here.
+    let hashed: Vec<_> = stream::iter(guesses).buffer_unordered(4).collect().await;
+    assert!(hashed.into_iter().all(|hashed| hashed == calls(Limit::WrongPassword)));
     // Nobody else is locked out of the room.
     room.join(&context, "Grace").await;
 }
