@@ -202,8 +202,8 @@ fn logged_path(request: &Request) -> Cow<'_, str> {
     path.split('/').zip(before).map(shown).collect::<Vec<_>>().join("/").into()
 }
 
-/// Whether the name of a room is an id, as far as can be seen: in a link that was cut or has a letter too many, the title
-/// is whole, and something like the digits of a slug follows it.
+/// Whether the part of a path that names a room holds no title, as far as can be seen. A link that was cut or has a letter
+/// too many still holds the whole title, and behind it something like the digits of a slug.
 fn names_no_title(room: &str) -> bool {
     let is_rest_of_slug =
         |piece: &str| piece.len() >= SLUG_REST_DIGITS && piece.bytes().any(|byte| byte.is_ascii_digit());

@@ -1,8 +1,8 @@
 //! What the people of a room hear at once over their WebSocket connections.
 //!
 //! A connection that does not take a message is forgotten, so that its client opens another one and reads the room again.
-//! What a function that is stopped has not sent, a client notices by the numbers of the history, if it has one.
-//! `docs/sockets.md` lists the events.
+//! A function may be stopped before it has sent everything. A client notices that by the numbers of the history; what has
+//! no number stays lost. `docs/sockets.md` lists the events.
 
 use crate::Context;
 use domain::question::Question;
@@ -30,8 +30,8 @@ const TEXT_BYTES_MAX: usize = 100_000;
 const TELLING_MAX: Duration = Duration::from_secs(5);
 /// A renewal that comes so shortly before the end of the lease is told at once.
 const NEARLY_OVER: Duration = Duration::from_secs(13);
-/// Renewals of a room are sent together, at most once in this time.
-const RENEWALS_EVERY: Duration = Duration::from_secs(10);
+/// Renewals of a room are sent together, usually once in this time.
+pub const RENEWALS_EVERY: Duration = Duration::from_secs(10);
 /// Rooms whose renewals a process remembers, and for how long if there are so many.
 const ROOMS_MAX: usize = 2_000;
 const OLD: Duration = Duration::from_mins(1);
@@ -129,7 +129,7 @@ pub static SENT: &[Sent] = &[
     of_history("participant-updated", "Anything else about somebody has changed: hand, name, role, agent.", PERSON),
     sent(
         "verdicts-renewed",
-        "Until when verdicts hold and people are present that were renewed. Each room gets it every 10 s at most.",
+        "Until when verdicts hold and people are present that were renewed. A room usually gets it once in 10 s.",
         RENEWED,
     ),
     sent("lobby-updated", "Who waits in the lobby has changed. Presenters read the room to see it.", &[]),
@@ -193,11 +193,15 @@ impl Live {
 }
 
 impl Context {
-    /// Tells everybody in a room. It never fails: who does not hear it reads the room again.
+    /// Tells everybody in a room. A failure is only logged, because the change itself is stored.
     pub(crate) async fn tell(&self, frame: &Frame<'_>) {
         let Some(live) = &self.live else { return };
-        let connections = self.connections_in(frame.room).await;
-        self.send(live, &connections, &[text(frame)]).await;
+        let (connections, texts) = (self.connections_in(frame.room).await, [text(frame)]);
+        let mut each = Vec::with_capacity(connections.len());
+        for connection in &connections {
+            each.push(self.send_over(live, connection, &texts));
+        }
+        together(each).await;
     }
 
     /// Tells the people of rooms what the records of a batch have changed there, and closes the connections of those who
@@ -215,8 +219,7 @@ impl Context {
         for (room, of_room) in rooms {
             each.push(self.tell_changes_of(live, room, of_room));
         }
-        let all = stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>();
-        if tokio::time::timeout(TELLING_MAX, all).await.is_err() {
+        if tokio::time::timeout(TELLING_MAX, together(each)).await.is_err() {
             tracing::warn!("the people of a batch could not all be told in time");
         }
     }
@@ -234,7 +237,7 @@ impl Context {
             let reason = of_person.filter_map(|changed| left(changed)).next_back();
             each.push(self.send_or_dismiss(live, room, connection, &texts, reason));
         }
-        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+        together(each).await;
     }
 
     /// Sends these messages, or closes the connection for a reason.
@@ -255,18 +258,15 @@ impl Context {
     /// Closes the connections of somebody who is not in the room any more.
     pub(crate) async fn dismiss_person(&self, room: &RoomId, person: &UserId, reason: &'static str) {
         let Some(live) = &self.live else { return };
-        for connection in self.connections_in(room).await {
-            if connection.participant == *person {
-                self.dismiss(live, &connection, room, reason).await;
-            }
+        for connection in self.connections_of(room, person).await {
+            self.dismiss(live, &connection, room, reason).await;
         }
     }
 
     /// Closes the oldest connections of a person who has too many.
     pub(crate) async fn replace_connections(&self, room: &RoomId, person: &UserId) {
         let Some(live) = &self.live else { return };
-        let mut own = self.connections_in(room).await;
-        own.retain(|connection| connection.participant == *person);
+        let mut own = self.connections_of(room, person).await;
         own.sort_by_key(|connection| connection.epoch);
         for connection in own.iter().take(own.len().saturating_sub(CONNECTIONS_MAX)) {
             self.dismiss(live, connection, room, "replaced").await;
@@ -282,7 +282,7 @@ impl Context {
         for connection in self.connections_in(room).await {
             each.push(self.tell_end_over(live, room, connection, &ended));
         }
-        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+        together(each).await;
     }
 
     async fn tell_end_over(&self, live: &Live, room: &RoomId, connection: Connection, ended: &[String]) {
@@ -299,15 +299,14 @@ impl Context {
         })
     }
 
-    /// Sends messages over connections, over each in this order.
-    async fn send(&self, live: &Live, connections: &[Connection], texts: &[String]) {
-        let mut each = Vec::with_capacity(connections.len());
-        for connection in connections {
-            each.push(self.send_over(live, connection, texts));
-        }
-        stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    /// The connections of one person in a room.
+    async fn connections_of(&self, room: &RoomId, person: &UserId) -> Vec<Connection> {
+        let mut own = self.connections_in(room).await;
+        own.retain(|connection| connection.participant == *person);
+        own
     }
 
+    /// Sends messages over a connection, in this order.
     async fn send_over(&self, live: &Live, connection: &Connection, texts: &[String]) {
         for text in texts {
             match live.posts.post(&connection.id, text).await {
@@ -348,6 +347,11 @@ impl Context {
             warn(&error, "failed to remove a connection");
         }
     }
+}
+
+/// Does this for many connections, for some of them at once.
+async fn together(each: Vec<impl Future<Output = ()>>) {
+    stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
 fn warn(error: &(dyn std::error::Error + 'static), message: &'static str) {

@@ -10,7 +10,7 @@ const ASPECTS = ['mute', 'device'];
 
 /**
  * Replaces a person, unless a newer state of them is there. One of the same version is replaced: its verdict may differ.
- * Only who joins is put in: somebody silent may change too, and is not in the room.
+ * Only somebody who joins is added. Somebody who is silent may change too, and is not in the room.
  */
 function put(items, user, isJoining) {
   if (typeof user?.userId !== 'string') return items;

@@ -4,7 +4,7 @@ import { createTimer, momentOf } from '../time.js';
 
 /** How long somebody is present who has just been listed or has just joined. */
 const LEASE_MS = 35_000;
-/** The way of a message. Who renews is named before that: every 12 s, and at most some 22 s later. */
+/** How long a message may be on its way. A page renews every 12 s, and the server says so at most 22 s later. */
 const LATE_MS = 1000;
 
 /** `onLapsed` gets the ids of those whose presence is over, as a set. `now` is the server's clock. */

@@ -168,8 +168,9 @@ export function createLive({ socket: { url, token, open }, userId, isPresenter, 
       return (answer) => {
         const late = recent.since(began);
         // Nothing bounds how much a reading lags: one that knows less than this page is not the last.
-        const isBehind = known !== null && known.items.some((item) => answer.items.some((read) => read.userId === item.userId && isNewer(item, read)));
-        known = late.reduce(applyToRoom, isBehind ? { ...answer, items: newest(answer.items, known.items) } : answer);
+        const items = newest(answer.items, known?.items ?? []);
+        const isBehind = items.some((item, at) => item !== answer.items[at]);
+        known = late.reduce(applyToRoom, isBehind ? { ...answer, items } : answer);
         const changed = answer.changed || isTouched || known !== answer;
         isTouched = known !== answer;
         presence.see(known.items.map((item) => item.userId));

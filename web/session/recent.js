@@ -11,7 +11,7 @@ export function createRecent({ now }) {
   return {
     add(item) {
       kept.push({ at: now(), item });
-      // Each item is moved once at most for each that is added.
+      // The list is copied rarely, however many items arrive.
       if (kept.length >= 2 * KEPT_MAX || kept[0].at < now() - 2 * KEPT_MS) {
         kept = kept.slice(-KEPT_MAX).filter(({ at }) => at >= now() - KEPT_MS);
       }

@@ -53,8 +53,10 @@ pub(crate) fn text(
             json!({"action": "send", "channel": reference("channels/socket"), "messages": [said]}),
         );
     }
-    let mut shared = Map::new();
-    share(&Value::from(messages.clone()), &openapi, &mut shared);
+    let mut shared = variants(&openapi);
+    for schema in shared.values().cloned().chain([Value::from(messages.clone())]).collect::<Vec<_>>() {
+        share(&schema, &openapi, &mut shared);
+    }
     for (name, schema) in shared {
         document["components"]["schemas"][name] = schema;
     }
@@ -67,23 +69,15 @@ pub(crate) fn text(
 /// The description of a message that the server sends by itself.
 fn said(sent: &Sent) -> Value {
     let schema = |name: &str| reference(&format!("components/schemas/{name}"));
-    let data: Map<_, _> = sent
-        .data
-        .iter()
-        .map(|(member, of)| {
-            (
-                (*member).to_owned(),
-                match of {
-                    Schema::Of(name) => schema(name),
-                    Schema::Part(name) => schema(&format!("PartOf{name}")),
-                    Schema::Without(name, _) => schema(&format!("Shared{name}")),
-                    Schema::ById(name) => json!({"type": "object", "additionalProperties": schema(name)}),
-                    Schema::Numbers => json!({"type": "object", "additionalProperties": {"type": "integer"}}),
-                    Schema::Word(words) => json!({"enum": words}),
-                },
-            )
-        })
-        .collect();
+    let value = |of: &Schema| match of {
+        Schema::Of(name) => schema(name),
+        Schema::Part(name) => schema(&format!("PartOf{name}")),
+        Schema::Without(name, _) => schema(&format!("Shared{name}")),
+        Schema::ById(name) => json!({"type": "object", "additionalProperties": schema(name)}),
+        Schema::Numbers => json!({"type": "object", "additionalProperties": {"type": "integer"}}),
+        Schema::Word(words) => json!({"enum": words}),
+    };
+    let data: Map<_, _> = sent.data.iter().map(|(member, of)| ((*member).to_owned(), value(of))).collect();
     let required: Vec<_> = sent.data.iter().map(|(member, _)| member).collect();
     let mut payload = json!({
         "type": "object", "required": ["event", "at", "data"], "additionalProperties": false,
@@ -103,48 +97,46 @@ fn said(sent: &Sent) -> Value {
     json!({"summary": sent.meaning, "payload": payload})
 }
 
-/// Collects the schemas of the HTTP API that a description refers to.
+/// The schemas of the HTTP API of which the messages hold a part.
+fn variants(openapi: &Value) -> Map<String, Value> {
+    let mut variants = Map::new();
+    for (_, schema) in SENT.iter().flat_map(|sent| sent.data) {
+        let (name, variant) = match schema {
+            Schema::Part(name) => (name, format!("PartOf{name}")),
+            Schema::Without(name, _) => (name, format!("Shared{name}")),
+            _ => continue,
+        };
+        let mut whole = openapi["components"]["schemas"][name].clone();
+        let Some(members) = whole.as_object_mut() else { continue };
+        members.remove("examples");
+        if let Schema::Without(_, without) = schema {
+            members["properties"].as_object_mut().and_then(|properties| properties.remove(*without));
+            members["required"].as_array_mut().into_iter().for_each(|names| names.retain(|name| name != without));
+        } else {
+            members.remove("required");
+        }
+        variants.insert(variant, whole);
+    }
+    variants
+}
+
+/// Collects the schemas of the HTTP API to which a description refers. A reference without a schema is noticed later.
 fn share(node: &Value, openapi: &Value, shared: &mut Map<String, Value>) {
     match node {
         Value::Object(members) => {
-            let name = members.get("$ref").and_then(Value::as_str);
-            if let Some(name) = name.and_then(|target| target.strip_prefix("#/components/schemas/"))
+            let target = members.get("$ref").and_then(Value::as_str);
+            if let Some(name) = target.and_then(|target| target.strip_prefix("#/components/schemas/"))
                 && !shared.contains_key(name)
-                && let Some(schema) = variant(name, openapi)
+                && let Some(schema) = openapi["components"]["schemas"].get(name)
             {
                 shared.insert(name.to_owned(), schema.clone());
-                share(&schema, openapi, shared);
+                share(schema, openapi, shared);
             }
             members.values().for_each(|value| share(value, openapi, shared));
         }
         Value::Array(items) => items.iter().for_each(|item| share(item, openapi, shared)),
         _ => {}
     }
-}
-
-/// A schema of the HTTP API, or a variant of one.
-fn variant(name: &str, openapi: &Value) -> Option<Value> {
-    let known = |name: &str| openapi["components"]["schemas"].get(name).cloned();
-    let is_shared = |member: &str| {
-        SENT.iter().flat_map(|sent| sent.data).any(|(_, schema)| match schema {
-            Schema::Without(of, without) => name.strip_prefix("Shared") == Some(of) && *without == member,
-            _ => false,
-        })
-    };
-    if let Some(mut whole) = name.strip_prefix("PartOf").and_then(known) {
-        let members = whole.as_object_mut()?;
-        members.remove("required");
-        members.remove("examples");
-        return Some(whole);
-    }
-    if let Some(mut whole) = name.strip_prefix("Shared").and_then(known) {
-        let members = whole.as_object_mut()?;
-        members.remove("examples");
-        members.get_mut("properties")?.as_object_mut()?.retain(|member, _| !is_shared(member));
-        members.get_mut("required")?.as_array_mut()?.retain(|member| !member.as_str().is_some_and(is_shared));
-        return Some(whole);
-    }
-    known(name)
 }
 
 fn reference(place: &str) -> Value {

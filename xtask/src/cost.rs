@@ -5,6 +5,7 @@
 use domain::PING_EVERY;
 use functions::DECLARED;
 use functions::function::{Budget, FunctionKind, Trigger, declared};
+use functions::live::RENEWALS_EVERY;
 use std::fmt::Write as _;
 use telemetry::metrics::Metric;
 
@@ -537,7 +538,7 @@ const TEXT_BYTES: f64 = 400.0;
 const PAGE: f64 = 50.0;
 /// Seconds between two pings of a connection, and between two messages about what was renewed in a room.
 const PINGS_S: f64 = PING_EVERY.as_secs_f64();
-const RENEWALS_S: f64 = 10.0;
+const RENEWALS_S: f64 = RENEWALS_EVERY.as_secs_f64();
 /// Reads of the room until a page is live, and milliseconds in which everybody is told of something.
 const READS_TO_BE_LIVE: f64 = 3.0;
 const TOLD_MS: f64 = 20.0;

@@ -64,7 +64,7 @@ async fn follow(context: &Context, changed: RoomChanged) -> Result<(), StoreErro
     match changed {
         RoomChanged::Created(room, at) => context.rooms.count_creation(&room, at).await,
         RoomChanged::Ended(room) => {
-            // Who ended it has told everybody, but those whose connection was just being opened.
+            // The function that ended it has told everybody whose connection was open by then.
             context.tell_end(&room).await;
             // Names go first. The count changes the room, so the stream says once more that it has ended, and this runs
             // once more: it then finds nothing to remove and nothing to count.

@@ -6,7 +6,7 @@ use crate::http::{cause, json, room, with_status};
 use crate::limit::within;
 use crate::live::about_question;
 use crate::{ApiError, Context, Once, Reply, Request};
-use domain::question::{QUESTION_CHARS_MAX, Question, check_question};
+use domain::question::{QUESTION_CHARS_MAX, check_question};
 use domain::{Limit, MessageText, QuestionId, UserId};
 use lambda_http::http::StatusCode;
 use schemars::JsonSchema;
@@ -76,21 +76,8 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
     let asked = Asked { question_id: QuestionId::created(cause.at, store::random()?) };
     let record = once.record(StatusCode::CREATED, &asked)?;
 
-    match context.rooms.ask(&author, &asked.question_id, &body.question, record, cause.at).await {
-        Ok(()) => {
-            let question = Question {
-                question_id: asked.question_id.clone(),
-                participant_id: participant,
-                name: author.user.name,
-                question: body.question,
-                votes: 0,
-                has_voted: false,
-                is_pinned: false,
-                is_answered: false,
-                answer: None,
-                answered_at: None,
-                created_at: cause.at,
-            };
+    match context.rooms.ask(&author, asked.question_id.clone(), body.question, record, cause.at).await {
+        Ok(question) => {
             context.tell(&about_question("new-question", &room_id, cause.at, &question)).await;
             with_status(StatusCode::CREATED, &asked)
         }

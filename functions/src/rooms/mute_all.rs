@@ -6,7 +6,7 @@ use crate::http::{cause, json_if_any, room, with_status};
 use crate::limit::within;
 use crate::live::Frame;
 use crate::{Context, Once, Reply, Request};
-use domain::mute::MuteRequest;
+use domain::mute::{MuteNotice, MuteRequest};
 use domain::room::Role;
 use domain::user::User;
 use domain::{Limit, MessageId, MuteRequestId};
@@ -73,8 +73,9 @@ pub(crate) async fn handle(context: Context, request: Request) -> Reply {
 
     match context.rooms.request_mute(&presenter, new, record, cause.at).await {
         Ok(notice) => {
-            let asked = json!({"room": {"muteRequest": {"requestId": answer.request_id, "at": cause.at}}});
-            context.tell(&Frame::new("room-updated", &room_id, cause.at, asked)).await;
+            let asked = MuteNotice { request_id: answer.request_id.clone(), at: cause.at };
+            let data = json!({"room": {"muteRequest": asked}});
+            context.tell(&Frame::new("room-updated", &room_id, cause.at, data)).await;
             context.tell(&Frame::new("new-chat-message", &room_id, cause.at, json!({"message": notice}))).await;
             with_status(StatusCode::ACCEPTED, &answer)
         }

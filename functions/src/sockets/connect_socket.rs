@@ -65,7 +65,7 @@ async fn handle(context: Context, request: SocketRequest) -> SocketReply {
     if let Some(token) = &token {
         let by = Actor::Person(token.participant.clone());
         let cause = Cause { at: now, request_id: None, by, epoch: Some(token.epoch) };
-        // Asked after the connection was stored: whoever is removed later finds it.
+        // The member is read after the connection was stored, so that a later removal finds the connection.
         let member = context.rooms.member(&token.room, &token.participant, &cause).await;
         if let Err(refusal) = member.and_then(Member::admitted) {
             context.connections.close(&request.connection, request.epoch).await?;

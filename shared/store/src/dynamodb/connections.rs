@@ -75,9 +75,8 @@ impl Connections {
         Ok(until)
     }
 
-    /// Renews the lease of a connection. `None`: the lease has expired, the connection is unknown, or
-    /// its participant is not in the room any more. An expired lease is never renewed, because others may have acted on
-    /// its end.
+    /// Renews the lease of a connection. `None`: the lease has expired, the connection is unknown, or its participant is
+    /// not in the room any more. An expired lease is never renewed, because others may have acted on its end.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Internal`].

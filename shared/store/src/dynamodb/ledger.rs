@@ -294,13 +294,11 @@ impl Ledger {
                 tries += 1;
                 continue;
             }
-            if let Some(block) = addition.block.as_ref().filter(|_| room.is_created()) {
-                for (entry, index) in block.entries.iter().zip(&addition.sources) {
-                    added.entry((*index, room.clone())).or_default().push(entry.clone());
-                }
-            }
             records = records.get(addition.done..).unwrap_or_default();
-            chain.commit(addition);
+            let entries = chain.commit(addition);
+            if room.is_created() {
+                entries.for_each(|(index, entry)| added.entry((index, room.clone())).or_default().push(entry));
+            }
             tries = 1;
         }
         Ok(())
@@ -402,9 +400,10 @@ impl Ledger {
         self.table.query(is(PK, keys::partition(chain)).and(wanted), None).consistent_read(true)
     }
 
-    /// The item with the highest number up to `until`.
-    async fn last(&self, chain: &str, until: u64) -> Result<Vec<Entry>, StoreError> {
-        let request = self.numbered(chain, 1, until).scan_index_forward(false).limit(1);
+    /// The entries of the item with the highest number up to `until`. A read that is not `consistent` can miss the last
+    /// ones.
+    async fn last(&self, chain: &str, until: u64, consistent: bool) -> Result<Vec<Entry>, StoreError> {
+        let request = self.numbered(chain, 1, until).scan_index_forward(false).limit(1).consistent_read(consistent);
         let items = request.send().await.map_err(failed)?.items.unwrap_or_default();
         items.first().map_or_else(|| Ok(Vec::new()), |item| entries_of(item, chain))
     }
@@ -414,11 +413,8 @@ impl Ledger {
     /// # Errors
     /// A failure of the table.
     pub async fn last_number(&self, room: &RoomId) -> Result<u64, StoreError> {
-        let name = keys::chain(room);
-        let newest = self.numbered(&name, 1, SEQ_MAX).scan_index_forward(false).limit(1).consistent_read(false);
-        let items = newest.send().await.map_err(failed)?.items.unwrap_or_default();
-        let entries = items.first().map_or_else(|| Ok(Vec::new()), |item| entries_of(item, &name))?;
-        Ok(entries.last().map_or(0, |last| last.seq))
+        let newest = self.last(&keys::chain(room), SEQ_MAX, false).await?;
+        Ok(newest.last().map_or(0, |last| last.seq))
     }
 
     /// At most `limit` entries of a room after number `since`. The end of the chain is read first: an entry up to it can
@@ -428,7 +424,7 @@ impl Ledger {
     /// A failure of the table.
     pub async fn read(&self, room: &RoomId, since: u64, limit: u16) -> Result<Part, StoreError> {
         let name = keys::chain(room);
-        let newest = self.last(&name, SEQ_MAX).await?;
+        let newest = self.last(&name, SEQ_MAX, true).await?;
         let head = newest.last().map_or(Head::NONE, Entry::head);
         if since >= head.seq {
             return Ok(Part { entries: Vec::new(), head, has_more: false });
@@ -440,7 +436,7 @@ impl Ledger {
             let within = items.iter().map(|item| entries_of(item, &name)).collect::<Result<Vec<_>, _>>()?;
             // A block that begins earlier may hold the first wanted entries.
             let begun = within.first().and_then(|first| first.first()).is_none_or(|first| first.seq > since + 1);
-            entries = if begun { self.last(&name, since + 1).await? } else { Vec::new() };
+            entries = if begun { self.last(&name, since + 1, true).await? } else { Vec::new() };
             entries.extend(within.into_iter().flatten());
         }
         entries.retain(|entry| entry.seq > since);

@@ -57,18 +57,19 @@ pub struct QuestionChange {
 }
 
 impl Rooms {
-    /// Stores a question of a participant, together with the record of the answer if the request can be repeated.
+    /// Stores a question of a participant, together with the record of the answer if the request can be repeated. Returns
+    /// it as everybody sees it.
     ///
     /// # Errors
     /// [`QUESTIONS_OFF`], [`TOO_MANY_QUESTIONS`], [`ROOM_ENDED`](super::ROOM_ENDED), [`ANSWERED`].
     pub async fn ask(
         &self,
         author: &Member,
-        id: &QuestionId,
-        text: &MessageText,
+        id: QuestionId,
+        text: MessageText,
         record: Option<Record>,
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Question, StoreError> {
         let asked_in = &author.stored.room;
         if !asked_in.settings.questions {
             return Err(QUESTIONS_OFF.into());
@@ -79,17 +80,31 @@ impl Rooms {
             .count(HELD_QUESTIONS)
             .when(is_active(at).and(below(OPEN_QUESTIONS, u64::from(OPEN_MAX))))
             .when(below(HELD_QUESTIONS, u64::from(QUESTIONS_MAX)));
-        let question = Write::put(keys::question(&asked_in.room_id, id))
+        let asked = Write::put(keys::question(&asked_in.room_id, &id))
             .set(PARTICIPANT, &author.user.user_id)
             .set_or_remove("name", author.user.name.as_ref())
-            .set(TEXT, text)
+            .set(TEXT, &text)
             .set(VOTES, 0)
             .set("createdAt", at)
             .set("expiresAt", forgotten_at(asked_in.expires_at))
             .when(absent(PK));
-        let mut writes = vec![counted, question];
+        let mut writes = vec![counted, asked];
         writes.extend(record.map(|record| record.write(at)));
-        let Err(refused) = self.table.try_transact(writes).await? else { return Ok(()) };
+        let Err(refused) = self.table.try_transact(writes).await? else {
+            return Ok(Question {
+                question_id: id,
+                participant_id: author.user.user_id.clone(),
+                name: author.user.name.clone(),
+                question: text,
+                votes: 0,
+                has_voted: false,
+                is_pinned: false,
+                is_answered: false,
+                answer: None,
+                answered_at: None,
+                created_at: at,
+            });
+        };
         if came_second(&refused) {
             return Err(ANSWERED.into());
         }

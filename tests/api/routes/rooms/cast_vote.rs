@@ -185,7 +185,7 @@ async fn a_vote_and_a_question_that_come_after_the_end_are_written_nowhere() {
     assert!(vote.is(store::dynamodb::QUESTION_NOT_FOUND), "{vote:?}");
     let text = "Late?".to_owned().try_into().unwrap();
     let other = QuestionId::created(cause.at, [7; 10]);
-    let asked = context.rooms.ask(&member, &other, &text, None, cause.at).await.unwrap_err();
+    let asked = context.rooms.ask(&member, other, text, None, cause.at).await.unwrap_err();
     assert!(asked.is(store::dynamodb::ROOM_ENDED), "{asked:?}");
     let stored = faulty.stored().await;
     let left: Vec<_> = stored.as_object().unwrap().keys().filter(|key| key.contains(&room.id)).collect();

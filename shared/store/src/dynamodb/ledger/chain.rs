@@ -149,8 +149,8 @@ impl Chain {
         self.end_with(block);
     }
 
-    /// Makes a stored block the end of the chain, after its people were taken in.
-    fn end_with(&mut self, block: Block) {
+    /// Makes a stored block the end of the chain, after its people were taken in. Gives back its entries.
+    fn end_with(&mut self, block: Block) -> Vec<Entry> {
         self.since += block.entries.len();
         if let Some(last) = block.entries.last() {
             self.head = last.head();
@@ -160,6 +160,7 @@ impl Chain {
         if let Some(people) = block.people {
             (self.listed, self.since, self.people) = (people.len(), 0, people);
         }
+        block.entries
     }
 
     /// Number of people that this consumer remembers for the chain.
@@ -244,13 +245,12 @@ impl Chain {
         Some(Block { entries, key: self.key, applied, people, is_cut, has_markers: self.has_markers })
     }
 
-    /// Takes in an addition whose block is stored.
-    pub(super) fn commit(&mut self, addition: Addition) {
-        let Addition { block, people, .. } = addition;
+    /// Takes in an addition whose block is stored. Gives back its entries, each with the place of its record in the batch.
+    pub(super) fn commit(&mut self, addition: Addition) -> impl Iterator<Item = (usize, Entry)> + use<> {
+        let Addition { block, sources, people, .. } = addition;
         self.people.extend(people);
-        if let Some(block) = block {
-            self.end_with(block);
-        }
+        let entries = block.map(|block| self.end_with(block)).unwrap_or_default();
+        sources.into_iter().zip(entries)
     }
 }
 

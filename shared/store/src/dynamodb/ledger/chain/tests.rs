@@ -63,7 +63,7 @@ fn append(chain: &mut Chain, records: &[&Pending], now: Timestamp) -> Vec<Item> 
             stored.push(block.put().unwrap().into_item());
         }
         left = &left[addition.done..];
-        chain.commit(addition);
+        drop(chain.commit(addition));
     }
     stored
 }
